@@ -1,0 +1,173 @@
+"""Every error that agentq raises, as one tree.
+
+    AgentqError
+    ├── DefinitionError              the code that defines steps or canvases is wrong
+    │   ├── StepDefinitionError      an option, a name or an annotation of @step
+    │   └── CanvasError              a canvas that cannot be started; names the part
+    ├── InvalidValue                 a value that cannot be kept or does not fit its annotation
+    │   ├── InvalidArguments         arguments of a step
+    │   ├── InvalidResult            what a step returned
+    │   └── ValueTooLarge            over the size limit
+    ├── ConfigurationError           settings, Celery configuration, set-up
+    │   └── EmbeddedServerError      the private broker could not be started
+    ├── LedgerError                  the database behind the ledger
+    │   ├── LedgerUnavailable        cannot be reached, or did not answer in time
+    │   └── SchemaMismatch           its schema is missing, older or newer than this code
+    ├── NotFound                     no such workflow or job
+    ├── StateConflict                the row is not in a state that allows the move
+    ├── KeyConflict                  the same key was started before with different arguments
+    ├── WorkflowFailed               raised by result(): the workflow did not succeed
+    │   ├── StepFailed               a step failed for good
+    │   └── WorkflowCancelled        somebody cancelled it, or it expired
+    └── ResultTimeout                result() did not get its answer in time (also a TimeoutError)
+
+Each message says what is wrong, with which value, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AgentqError(Exception):
+    """The root: nothing else leaves agentq's public functions."""
+
+
+class DefinitionError(AgentqError):
+    """The code that defines steps or canvases is wrong."""
+
+
+class StepDefinitionError(DefinitionError):
+    """An option, a name or an annotation of ``@step`` is not usable."""
+
+
+class CanvasError(DefinitionError):
+    """A canvas holds a part that cannot be started; the message names the part."""
+
+
+class InvalidValue(AgentqError):
+    """A value cannot be kept in the ledger or does not fit its annotation."""
+
+
+class InvalidArguments(InvalidValue):
+    """The arguments of a step do not fit its parameters."""
+
+
+class InvalidResult(InvalidValue):
+    """What a step returned does not fit its annotation or cannot be kept."""
+
+
+class ValueTooLarge(InvalidValue):
+    """An argument or a result is over the size limit."""
+
+
+class ConfigurationError(AgentqError):
+    """A setting is missing, wrong, or contradicts another one."""
+
+
+class EmbeddedServerError(ConfigurationError):
+    """The private broker of the embedded default could not be started."""
+
+
+class LedgerError(AgentqError):
+    """The database behind the ledger cannot be used."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be reached or did not answer in time."""
+
+
+class SchemaMismatch(LedgerError):
+    """The ledger's schema is missing, or older or newer than this code.
+
+    ``found`` and ``expected`` are revisions; ``found`` is None where there is no schema.
+    """
+
+    def __init__(self, message: str, *, found: str | None, expected: str) -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
+
+
+class NotFound(AgentqError):
+    """No workflow or job has this id."""
+
+
+class StateConflict(AgentqError):
+    """A row is not in a state that allows the move."""
+
+    def __init__(self, what: str, *, expected: Iterable[str], found: str, next_step: str = "") -> None:
+        wanted = " or ".join(expected)
+        super().__init__(f"{what} is {found}, but must be {wanted} for this. {next_step}".rstrip())
+        self.found = found
+
+
+class KeyConflict(AgentqError):
+    """The same (tenant, key) was started before with a different canvas or other arguments."""
+
+    def __init__(self, *, tenant: str, key: str, workflow_id: str, stored: str, given: str) -> None:
+        super().__init__(
+            f"key {key!r} of tenant {tenant!r} already names workflow {workflow_id}, which was started with "
+            f"{stored}; this start has {given}. Use another key, or start exactly what was started before."
+        )
+        self.tenant = tenant
+        self.key = key
+        self.workflow_id = workflow_id
+
+
+class WorkflowFailed(AgentqError):
+    """The workflow ended without a result."""
+
+    def __init__(self, message: str, *, workflow_id: str) -> None:
+        super().__init__(message)
+        self.workflow_id = workflow_id
+
+
+class StepFailed(WorkflowFailed):
+    """A step failed for good: its own error, as plain data.
+
+    ``step`` and ``job_id`` say where, ``attempts`` how often it was tried, ``error_class`` is the qualified
+    name of the exception that the step raised, ``error_message`` its text, ``category`` its classification.
+    """
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        job_id: str,
+        step: str,
+        attempts: int,
+        error_class: str,
+        error_message: str,
+        category: str,
+    ) -> None:
+        super().__init__(
+            f"step {step!r} failed after {attempts} attempt(s): {error_class}: {error_message} "
+            f"(look with: agentq jobs show {job_id})",
+            workflow_id=workflow_id,
+        )
+        self.job_id = job_id
+        self.step = step
+        self.attempts = attempts
+        self.error_class = error_class
+        self.error_message = error_message
+        self.category = category
+
+
+class WorkflowCancelled(WorkflowFailed):
+    """The workflow was cancelled or expired; ``reason`` says why."""
+
+    def __init__(self, *, workflow_id: str, reason: str) -> None:
+        super().__init__(f"workflow {workflow_id} was cancelled: {reason}", workflow_id=workflow_id)
+        self.reason = reason
+
+
+class ResultTimeout(AgentqError, TimeoutError):
+    """``result(timeout=…)`` did not get its answer in time; the workflow goes on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name that is nearest to *name*, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

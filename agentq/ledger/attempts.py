@@ -1,0 +1,139 @@
+"""Attempts at jobs: claim one, record its outcome and hand over, give it back."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+
+from agentq.ledger import transition
+from agentq.ledger.handover import Done, fail_workflow, gather, hand_over
+from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.records import Bell, Claim, Handed, bell
+from agentq.ledger.types import now
+from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
+from agentq.states import AttemptOutcome, JobStatus
+
+_HISTORY = insert(AttemptRow).values(finished_at=now())
+_NO_FAILURE = Failure("", "", "")
+_SUCCESSORS = select(*transition.BELL).where(
+    JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
+)
+
+
+def claim(connection: Connection, job_id: uuid.UUID, worker_id: uuid.UUID, token: int) -> Claim | None:
+    """Take a job for execution, with its arguments and the result it starts from.
+
+    Returns None where the job is not to be run now: done, running, cancelled, not due, or unknown.
+    """
+    row = transition.claim(connection, job_id, worker_id, token)
+    if row is None:
+        return None
+    inputs = row.inputs
+    if inputs is None and row.after_id is not None and not row.immutable:
+        inputs = gather(connection, row.after_id)
+    return Claim(
+        job_id=job_id,
+        workflow_id=row.workflow_id,
+        tenant=row.tenant,
+        step=row.step,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        worker_id=worker_id,
+        started_at=row.started_at,
+        timeout=row.timeout,
+        arguments=row.arguments,
+        inputs=inputs,
+        join_id=row.join_id,
+        is_last=row.is_last,
+    )
+
+
+def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
+    """Record the outcome of an attempt and hand over, in the caller's transaction.
+
+    The worker that no longer holds the job changes nothing and gets ``accepted=False``; the one whose earlier
+    commit got no answer finds its own outcome there and gets the bells that may not have been rung.
+    """
+    match outcome:
+        case Succeed(result):
+            if not transition.succeed(connection, held.job_id, held.attempt, result):
+                return _recorded_before(connection, held)
+            _write_history(connection, held, AttemptOutcome.SUCCEEDED)
+            done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
+            return Handed(True, tuple(hand_over(connection, done)))
+        case RetryLater(failure, delay):
+            row = transition.retry(connection, held.job_id, held.attempt, failure, delay)
+            if row is None:
+                return _recorded_before(connection, held)
+            _write_history(connection, held, AttemptOutcome.RETRIED, failure)
+            return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
+        case Fail(failure):
+            if not transition.fail(connection, held.job_id, held.attempt, failure):
+                return _recorded_before(connection, held)
+            _write_history(connection, held, AttemptOutcome.FAILED, failure)
+            fail_workflow(connection, held.workflow_id, held.job_id)
+            return Handed(True)
+
+
+def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
+    """Return the bells of jobs that became ready when *job_id* was done and have not been claimed.
+
+    For the moment when a worker died between its commit and its dispatch.
+    """
+    bells = [bell(row) for row in connection.execute(_SUCCESSORS, {"job_id": job_id})]
+    join_id = connection.scalar(select(JobRow.join_id).where(JobRow.id == job_id))
+    return bells + (queued_successors(connection, join_id) if join_id else [])
+
+
+def write_history(
+    connection: Connection,
+    row: Row[tuple[Any, ...]],
+    outcome: AttemptOutcome,
+    failure: Failure = _NO_FAILURE,
+) -> None:
+    """Note how an attempt ended that its own worker could not note; *row* has the columns of a held job."""
+    _insert_history(connection, row.id, row.attempt, row.worker_id, row.started_at, outcome, failure)
+
+
+def _write_history(
+    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = _NO_FAILURE
+) -> None:
+    _insert_history(connection, held.job_id, held.attempt, held.worker_id, held.started_at, outcome, failure)
+
+
+def _insert_history(
+    connection: Connection,
+    job_id: uuid.UUID,
+    attempt: int,
+    worker_id: uuid.UUID,
+    started_at: object,
+    outcome: AttemptOutcome,
+    failure: Failure,
+) -> None:
+    values = {
+        "job_id": job_id,
+        "number": attempt,
+        "outcome": outcome,
+        "worker_id": worker_id,
+        "started_at": started_at,
+        "error_category": failure.category or None,
+        "error_class": failure.error_class or None,
+        "error_message": failure.message or None,
+        "error_traceback": failure.traceback or None,
+    }
+    connection.execute(_HISTORY, values)
+
+
+def _recorded_before(connection: Connection, held: Claim) -> Handed:
+    """Tell a lost reply (my outcome is there) from a lost job (somebody else's is)."""
+    found = select(AttemptRow.outcome).where(
+        AttemptRow.job_id == held.job_id,
+        AttemptRow.number == held.attempt,
+        AttemptRow.worker_id == held.worker_id,
+        AttemptRow.outcome.in_([AttemptOutcome.SUCCEEDED, AttemptOutcome.RETRIED, AttemptOutcome.FAILED]),
+    )
+    if connection.execute(found).one_or_none() is None:
+        return Handed(False)
+    return Handed(True, tuple(queued_successors(connection, held.job_id)))

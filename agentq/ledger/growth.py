@@ -1,0 +1,165 @@
+"""Graphs become rows: at a start, and when an ``each`` grows one branch per item of a list."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Float, String, bindparam, case, cast, insert
+
+from agentq.ids import new_id
+from agentq.ledger.models import JobRow
+from agentq.ledger.records import Bell
+from agentq.ledger.types import UtcDateTime, now, seconds_from_now
+from agentq.states import JobKind, JobStatus
+from agentq.workflows.graph import Graph, Node, parse_time
+
+_COPIED = (
+    *(
+        "id",
+        "workflow_id",
+        "tenant",
+        "kind",
+        "step",
+        "status",
+        "after_id",
+        "join_id",
+        "position",
+        "remaining",
+    ),
+    *(
+        "is_last",
+        "arguments",
+        "immutable",
+        "queue",
+        "priority",
+        "timeout",
+        "max_attempts",
+        "delay",
+        "expires_at",
+    ),
+)
+_columns = JobRow.__table__.columns
+_status = bindparam("status", type_=String())
+_start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
+_INSERT = insert(JobRow).values(
+    {name: bindparam(name, type_=_columns[name].type) for name in _COPIED}
+    | {
+        "delay": _start_delay,
+        "due_at": case(
+            ((_status == JobStatus.SCHEDULED) & _start_delay.is_not(None), seconds_from_now(_start_delay)),
+            else_=bindparam("eta", type_=UtcDateTime()),
+        ),
+        "dispatched_at": case((_status == JobStatus.QUEUED, now())),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a graph is planted: its workflow, and what its last node counts into."""
+
+    workflow_id: uuid.UUID
+    tenant: str
+    join_id: uuid.UUID | None = None
+    position: int | None = None
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """An ``each`` and what it was given, which should be a list."""
+
+    each_id: uuid.UUID
+    template: Graph
+    items: Any
+
+
+class Planting:
+    """Collects the rows of one or many graphs, then writes them in one statement.
+
+    Jobs that can run at once are written as queued; their bells are returned for dispatch after the commit.
+    """
+
+    def __init__(self, rung_at: datetime) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.bells: list[Bell] = []
+        self.fed: list[Fed] = []
+        """``each`` nodes that have their list already; to be grown after the rows are written."""
+        self._rung_at = rung_at
+
+    def plant(
+        self, graph: Graph, place: Place, item: tuple[Any, ...] = (), ids: list[uuid.UUID] | None = None
+    ) -> None:
+        """Add the rows of *graph*; its first nodes take *item* as their first argument."""
+        ids = ids or [new_id() for _ in graph.nodes]
+        members = _count_members(graph)
+        for index, node in enumerate(graph.nodes):
+            row = self._row(node, ids, place, item) | {"id": ids[index]}
+            row["remaining"] = 1 if node.after is not None else members.get(index, 0)
+            if index == graph.last:
+                row |= {"join_id": place.join_id, "position": place.position, "is_last": place.is_last}
+            self.rows.append(row)
+            if node.kind is JobKind.EACH and node.after is None:
+                assert node.template is not None
+                self.fed.append(Fed(ids[index], node.template, item[0]))
+            elif row["status"] == JobStatus.QUEUED:
+                self.bells.append(self._bell(row))
+
+    def write(self, connection: Connection) -> None:
+        """Insert all collected rows."""
+        if self.rows:
+            connection.execute(_INSERT, self.rows)
+
+    def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
+        is_first = node.after is None and node.kind is JobKind.STEP
+        if is_first and item and not node.immutable:
+            arguments = json.dumps(
+                [[*item, *node.args], node.kwargs], separators=(",", ":"), ensure_ascii=False
+            )
+        else:
+            arguments = node.arguments
+        return {
+            "workflow_id": place.workflow_id,
+            "tenant": place.tenant,
+            "kind": node.kind,
+            "step": node.step,
+            "status": _first_status(node) if is_first else JobStatus.WAITING,
+            "after_id": None if node.after is None else ids[node.after],
+            "join_id": None if node.join is None else ids[node.join],
+            "position": node.position,
+            "is_last": False,
+            "arguments": node.arguments,
+            "immutable": node.immutable,
+            "queue": node.queue,
+            "priority": node.priority,
+            "timeout": node.timeout,
+            "max_attempts": node.max_attempts,
+            "delay": node.delay,
+            "eta": parse_time(node.due_at),
+            "expires_at": parse_time(node.expires_at),
+        }
+
+    def _bell(self, row: dict[str, Any]) -> Bell:
+        return Bell(
+            job_id=row["id"],
+            rung_at=self._rung_at,
+            **{
+                name: row[name]
+                for name in ("workflow_id", "after_id", "tenant", "step", "queue", "priority", "timeout")
+            },
+        )
+
+
+def _first_status(node: Node) -> JobStatus:
+    return JobStatus.QUEUED if node.delay is None and node.due_at is None else JobStatus.SCHEDULED
+
+
+def _count_members(graph: Graph) -> dict[int, int]:
+    members: dict[int, int] = {}
+    for node in graph.nodes:
+        if node.join is not None:
+            members[node.join] = members.get(node.join, 0) + 1
+    return members

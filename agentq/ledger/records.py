@@ -1,0 +1,69 @@
+"""Rows as the rest of agentq sees them: frozen, typed, with nothing of SQLAlchemy in them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """What a message is made of: the doorbell for one job."""
+
+    job_id: uuid.UUID
+    workflow_id: uuid.UUID
+    after_id: uuid.UUID | None
+    tenant: str
+    step: str
+    queue: str
+    priority: int | None
+    timeout: float | None
+    rung_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job in the hands of the worker that claimed it. ``attempt`` is the fencing token."""
+
+    job_id: uuid.UUID
+    workflow_id: uuid.UUID
+    tenant: str
+    step: str
+    attempt: int
+    max_attempts: int
+    worker_id: uuid.UUID
+    started_at: datetime
+    timeout: float | None
+    arguments: str
+    inputs: str | None
+    """The result of the job before it as JSON text; None for a job that takes none."""
+    join_id: uuid.UUID | None
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What recording an outcome led to."""
+
+    accepted: bool
+    """False where the worker no longer held the job: its outcome was discarded."""
+    bells: tuple[Bell, ...] = ()
+    """Jobs that became ready and are to be dispatched."""
+
+
+def bell(row: Row[tuple[object, ...]]) -> Bell:
+    """Return the bell for a row that has the columns of ``transition.BELL``."""
+    return Bell(
+        row.id,
+        row.workflow_id,
+        row.after_id,
+        row.tenant,
+        row.step,
+        row.queue,
+        row.priority,
+        row.timeout,
+        row.dispatched_at,
+    )

@@ -1,0 +1,199 @@
+"""Connections to the ledger: isolation, SQLite modes, timeouts, retries of what may be retried."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
+from agentq.ledger import schema
+
+T = TypeVar("T")
+
+_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53")
+"""Serialization failure, deadlock, lock not available, server going down, connection, resources."""
+_RETRYABLE_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def parse_url(text: str) -> URL:
+    """Return the ledger's URL with the driver that agentq uses.
+
+    Raises ConfigurationError for a text that is no database URL or names a database that is not supported.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the ledger URL cannot be parsed; write it as sqlite:////path/ledger.db or "
+            "postgresql://user:password@host/database"
+        ) from None
+    backend = url.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigurationError(
+            f"the ledger cannot live in {backend!r}; use sqlite:// or postgresql:// (see docs/ledger.md)"
+        )
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "an in-memory SQLite ledger cannot be shared with workers; name a file: sqlite:////path/ledger.db"
+        )
+    return url
+
+
+class Ledger:
+    """The database behind one ``AgentQ``.
+
+    Connections are opened on first use and once per process: nothing crosses a fork.
+
+    Args:
+        url: where the ledger lives.
+        timeout: seconds that one statement, or waiting for a lock or a connection, may take.
+    """
+
+    def __init__(self, url: str | URL, *, timeout: float = 10.0) -> None:
+        self.url = parse_url(url) if isinstance(url, str) else url
+        self.timeout = timeout
+        self._engines: dict[int, Engine] = {}
+        self._checked: set[int] = set()
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.url.get_backend_name() == "postgresql"
+
+    @property
+    def engine(self) -> Engine:
+        """This process's engine. Engines of a parent process are kept untouched, so nothing closes them."""
+        pid = os.getpid()
+        if pid not in self._engines:
+            self._engines[pid] = self._create_engine()
+        return self._engines[pid]
+
+    def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+        """Run *work* in one transaction and return what it returns.
+
+        A transaction that failed for a passing reason, or whose commit got no answer, is run again with a
+        growing pause for up to *patience* seconds (default: the ledger's timeout). So every *work* must
+        be guarded: run twice, it must find that it was done.
+
+        Raises LedgerUnavailable when patience ran out.
+        """
+        return self._retried(lambda: self._transaction(work), patience)
+
+    def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+        """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
+        return self._retried(lambda: self._transaction(work, read_only=True), patience)
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        engine = self._engines.pop(os.getpid(), None)
+        if engine is not None:
+            engine.dispose()
+
+    def check_schema(self) -> None:
+        """Raise SchemaMismatch unless the schema is the one of this code; asked once per process."""
+        pid = os.getpid()
+        if pid not in self._checked:
+            self._retried(lambda: self._transaction(schema.require_current, read_only=True), None)
+            self._checked.add(pid)
+
+    def _transaction(self, work: Callable[[Connection], T], *, read_only: bool = False) -> T:
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(agentq_read_only=read_only)
+            with connection.begin():
+                return work(connection)
+
+    def _retried(self, run: Callable[[], T], patience: float | None) -> T:
+        deadline = time.monotonic() + (self.timeout if patience is None else patience)
+        pause = 0.02
+        while True:
+            try:
+                return run()
+            except PoolTimeout as error:
+                raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from error
+            except DBAPIError as error:
+                if not _may_pass(error):
+                    raise LedgerError(f"the ledger refused a statement: {_first_line(error)}") from error
+                if time.monotonic() + pause > deadline:
+                    raise LedgerUnavailable(self._unavailable(error)) from error
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, 1.0)
+
+    def _unavailable(self, error: DBAPIError) -> str:
+        where = self.url.render_as_string(hide_password=True)
+        return (
+            f"the ledger at {where} does not answer: {str(error.orig).strip()}. Is it up, and the URL right?"
+        )
+
+    def _create_engine(self) -> Engine:
+        options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}
+        if self.is_postgresql:
+            options |= _postgresql_options(self.timeout)
+        else:
+            options["connect_args"] = {"timeout": max(self.timeout, 30.0), "check_same_thread": False}
+        try:
+            engine = create_engine(self.url, **options)
+        except (NoSuchModuleError, ImportError) as error:
+            raise ConfigurationError(
+                f"the ledger's driver is not installed ({error}); run: pip install 'celery-agentq[postgres]'"
+            ) from error
+        if not self.is_postgresql:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+
+def _postgresql_options(timeout: float) -> dict[str, Any]:
+    milliseconds = int(timeout * 1000)
+    settings = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds * 3,
+    }
+    return {
+        # Fan-in counts with guarded decrements, which are right only at this level.
+        "isolation_level": "READ COMMITTED",
+        "pool_pre_ping": False,  # a broken connection is met by the retry, without a round trip per use
+        "connect_args": {
+            "connect_timeout": max(2, int(timeout)),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "application_name": "agentq",
+        },
+    }
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late and loses updates
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that begins as a reader and then writes fails at once when another one wrote meanwhile.
+    read_only = connection.get_execution_options().get("agentq_read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _first_line(error: DBAPIError) -> str:
+    # What follows the first line may quote the row, and with it somebody's arguments.
+    return str(error.orig).strip().partition("\n")[0]
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return (getattr(original, "sqlite_errorcode", 0) & 0xFF) in _RETRYABLE_SQLITE
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate is None:  # psycopg: no answer from a server at all
+        return type(original).__name__ == "OperationalError"
+    return bool(sqlstate.startswith(_RETRYABLE_SQLSTATES))

@@ -1,0 +1,341 @@
+"""The one place where a status changes. Every move is one guarded UPDATE; no row means the move was lost.
+
+The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: attempts only ever grow, so a
+worker that lost its job to another attempt, to a rescue or to a cancel cannot write.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    Row,
+    String,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.types import now, seconds_from_now
+from agentq.outcomes import Failure
+from agentq.states import JOB_OPEN, JobKind, JobStatus, WorkflowStatus
+
+BELL: tuple[KeyedColumnElement[Any], ...] = (
+    JobRow.id,
+    JobRow.workflow_id,
+    JobRow.after_id,
+    JobRow.tenant,
+    JobRow.step,
+    JobRow.queue,
+    JobRow.priority,
+    JobRow.timeout,
+    JobRow.dispatched_at,
+    JobRow.status,
+    JobRow.kind,
+)
+"""What a bell and its sender need to know of a job."""
+
+_id = bindparam("job_id", type_=Uuid())
+_before = aliased(JobRow)
+_mine = and_(
+    JobRow.id == _id,
+    JobRow.status == JobStatus.RUNNING,
+    JobRow.attempt == bindparam("held_attempt", type_=Integer()),
+)
+
+_CLAIM = (
+    update(JobRow)
+    .where(
+        JobRow.id == _id,
+        # The second arm recognises a claim of mine whose commit got no answer.
+        or_(
+            and_(
+                JobRow.status == JobStatus.QUEUED,
+                JobRow.attempt < JobRow.max_attempts,
+                or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
+            ),
+            and_(JobRow.status == JobStatus.RUNNING, JobRow.claim_token == bindparam("token")),
+        ),
+    )
+    .values(
+        status=JobStatus.RUNNING,
+        attempt=JobRow.attempt + case((JobRow.status == JobStatus.RUNNING, 0), else_=1),
+        claim_token=bindparam("token"),
+        worker_id=bindparam("worker"),
+        started_at=now(),
+    )
+    .returning(
+        JobRow.workflow_id,
+        JobRow.tenant,
+        JobRow.step,
+        JobRow.attempt,
+        JobRow.max_attempts,
+        JobRow.started_at,
+        JobRow.timeout,
+        JobRow.arguments,
+        JobRow.immutable,
+        JobRow.after_id,
+        JobRow.join_id,
+        JobRow.is_last,
+        case(
+            (
+                JobRow.immutable.is_(False),
+                # Named in full: within RETURNING, SQLAlchemy drops the table's name on SQLite.
+                select(_before.result)
+                .where(_before.id == literal_column("agentq_jobs.after_id", Uuid()))
+                .scalar_subquery(),
+            ),
+        ).label("inputs"),
+    )
+)
+
+_SUCCEED = (
+    update(JobRow)
+    .where(_mine)
+    .values(status=JobStatus.SUCCEEDED, result=bindparam("new_result"), finished_at=now())
+)
+
+_FAILURE = {
+    "error_category": bindparam("category"),
+    "error_class": bindparam("class_name"),
+    "error_message": bindparam("message"),
+}
+_delay = bindparam("seconds", type_=Float())
+_RETRY = (
+    update(JobRow)
+    .where(_mine)
+    .values(
+        status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
+        due_at=seconds_from_now(_delay),
+        dispatched_at=now(),
+        dispatches=0,
+        **_FAILURE,
+    )
+    .returning(*BELL)
+)
+_FAIL = update(JobRow).where(_mine).values(status=JobStatus.FAILED, finished_at=now(), **_FAILURE)
+_RELEASE = (
+    update(JobRow)
+    .where(_mine)
+    .values(
+        status=JobStatus.QUEUED,
+        # Being stopped is not the step's fault: the attempt keeps its number but not its cost.
+        max_attempts=JobRow.max_attempts + 1,
+        dispatched_at=now(),
+        dispatches=0,
+    )
+    .returning(*BELL)
+)
+
+_READY = (
+    update(JobRow)
+    .where(JobRow.after_id == _id, JobRow.status == JobStatus.WAITING)
+    .values(
+        remaining=0,
+        status=case(
+            (JobRow.kind == JobKind.EACH, JobStatus.WAITING),
+            (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
+            else_=JobStatus.QUEUED,
+        ),
+        due_at=case((JobRow.delay.is_not(None), seconds_from_now(JobRow.delay)), else_=JobRow.due_at),
+        dispatched_at=now(),
+    )
+    .returning(
+        *BELL,
+        JobRow.join_id,
+        JobRow.is_last,
+        case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
+    )
+)
+_VIRTUAL = (JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last, JobRow.remaining)
+_COUNT_DOWN = (
+    update(JobRow)
+    .where(JobRow.id == _id, JobRow.status == JobStatus.WAITING)
+    .values(remaining=JobRow.remaining - 1)
+    .returning(*_VIRTUAL)
+)
+_COUNT_ON = (
+    update(JobRow)
+    .where(JobRow.id == _id, JobRow.status == JobStatus.WAITING)
+    .values(remaining=bindparam("members"))
+    .returning(*_VIRTUAL)
+)
+_FINISH_VIRTUAL = (
+    update(JobRow)
+    .where(JobRow.id == _id, JobRow.status == JobStatus.WAITING)
+    .values(status=JobStatus.SUCCEEDED, finished_at=now())
+)
+_FAIL_VIRTUAL = (
+    update(JobRow)
+    .where(JobRow.id == _id, JobRow.status == JobStatus.WAITING)
+    .values(status=JobStatus.FAILED, finished_at=now(), **_FAILURE)
+)
+
+_END_WORKFLOW = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("workflow"), WorkflowRow.status == WorkflowStatus.RUNNING)
+    .values(
+        status=cast(bindparam("new_status"), String(16)),
+        finished_at=now(),
+        failed_job_id=bindparam("failed_job", type_=Uuid()),
+        reason=bindparam("why"),
+    )
+)
+_CANCEL_JOBS = (
+    update(JobRow)
+    .where(JobRow.workflow_id == bindparam("workflow"), JobRow.status.in_(sorted(JOB_OPEN)))
+    .values(status=JobStatus.CANCELLED, finished_at=now())
+)
+
+_due = (
+    select(JobRow.id)
+    .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
+    .order_by(JobRow.due_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, key_share=True)
+    .cte("due")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_QUEUE_DUE = (
+    update(JobRow)
+    .where(JobRow.id.in_(select(_due.c.id)), JobRow.status == JobStatus.SCHEDULED)
+    .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
+    .returning(*BELL)
+)
+_RING_AGAIN = (
+    update(JobRow)
+    .where(
+        JobRow.id == _id,
+        JobRow.status == JobStatus.QUEUED,
+        JobRow.dispatches == bindparam("seen_dispatches", type_=Integer()),
+    )
+    .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
+    .returning(*BELL)
+)
+_leased = (
+    select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
+)
+LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
+"""A running job whose worker has no lease any more."""
+
+
+def claim(
+    connection: Connection, job_id: uuid.UUID, worker_id: uuid.UUID, token: int
+) -> Row[tuple[Any, ...]] | None:
+    """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run."""
+    values = {"job_id": job_id, "worker": worker_id, "token": token}
+    return connection.execute(_CLAIM, values).one_or_none()
+
+
+def new_claim_token() -> int:
+    """Return a number that tells this claim from any other, also after a lost reply."""
+    return random.getrandbits(62)
+
+
+def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str) -> bool:
+    """Running to succeeded; False where this attempt no longer holds the job."""
+    values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
+    return connection.execute(_SUCCEED, values).rowcount == 1
+
+
+def retry(
+    connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure, delay: float
+) -> Row[tuple[Any, ...]] | None:
+    """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
+    values = {"job_id": job_id, "held_attempt": attempt, "seconds": delay, **_failure_values(failure)}
+    return connection.execute(_RETRY, values).one_or_none()
+
+
+def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> bool:
+    """Running to failed; False where this attempt no longer holds the job."""
+    values = {"job_id": job_id, "held_attempt": attempt, **_failure_values(failure)}
+    return connection.execute(_FAIL, values).rowcount == 1
+
+
+def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> Row[tuple[Any, ...]] | None:
+    """Running back to queued at once, without cost; for a worker that is being stopped."""
+    return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
+
+
+def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[Row[tuple[Any, ...]]]:
+    """Waiting to queued or scheduled for the jobs after *job_id*; an ``each`` stays, to be grown."""
+    return list(connection.execute(_READY, {"job_id": job_id}))
+
+
+def count_down(connection: Connection, join_id: uuid.UUID) -> Row[tuple[Any, ...]] | None:
+    """Count one member of a join as done; the one that sees ``remaining == 0`` finishes the join.
+
+    Counting by a decrement is right when two members finish at the same moment; counting the unfinished
+    rows is not, at any isolation level.
+    """
+    return connection.execute(_COUNT_DOWN, {"job_id": join_id}).one_or_none()
+
+
+def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> Row[tuple[Any, ...]] | None:
+    """Make an ``each`` wait for its *members* branches."""
+    return connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
+
+
+def finish_virtual(connection: Connection, job_id: uuid.UUID) -> bool:
+    """Waiting to succeeded for a join or an ``each`` whose members are all done."""
+    return connection.execute(_FINISH_VIRTUAL, {"job_id": job_id}).rowcount == 1
+
+
+def fail_virtual(connection: Connection, job_id: uuid.UUID, failure: Failure) -> bool:
+    """Waiting to failed for an ``each`` that got no list."""
+    values = {"job_id": job_id, **_failure_values(failure)}
+    return connection.execute(_FAIL_VIRTUAL, values).rowcount == 1
+
+
+def end_workflow(
+    connection: Connection,
+    workflow_id: uuid.UUID,
+    status: WorkflowStatus,
+    *,
+    failed_job_id: uuid.UUID | None = None,
+    reason: str | None = None,
+) -> bool:
+    """Running to a final status; False where it had ended already."""
+    values = {"workflow": workflow_id, "new_status": status, "failed_job": failed_job_id, "why": reason}
+    return connection.execute(_END_WORKFLOW, values).rowcount == 1
+
+
+def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> None:
+    """Every job of the workflow that is not final to cancelled."""
+    connection.execute(_CANCEL_JOBS, {"workflow": workflow_id})
+
+
+def queue_due(connection: Connection, most: int) -> list[Row[tuple[Any, ...]]]:
+    """Scheduled to queued for up to *most* jobs whose time has come."""
+    return list(connection.execute(_QUEUE_DUE, {"most": most}))
+
+
+def ring_again(
+    connection: Connection, job_id: uuid.UUID, seen_dispatches: int
+) -> Row[tuple[Any, ...]] | None:
+    """Note another dispatch of a queued job; None where it was claimed or rung by somebody else."""
+    values = {"job_id": job_id, "seen_dispatches": seen_dispatches}
+    return connection.execute(_RING_AGAIN, values).one_or_none()
+
+
+def _failure_values(failure: Failure) -> dict[str, str]:
+    return {
+        "category": failure.category,
+        "class_name": failure.error_class,
+        "message": failure.message,
+    }

@@ -1,0 +1,140 @@
+"""Workflows in the ledger: start, read, cancel."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, and_, insert, literal, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agentq.exceptions import KeyConflict
+from agentq.ids import new_id
+from agentq.ledger import transition
+from agentq.ledger.growth import Place, Planting
+from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.records import Bell
+from agentq.ledger.types import now
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.workflows.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start led to: the workflow, and the bells to ring after the commit."""
+
+    workflow_id: uuid.UUID
+    is_new: bool
+    bells: tuple[Bell, ...] = ()
+
+
+def start(
+    connection: Connection,
+    graph: Graph,
+    *,
+    tenant: str,
+    key: str | None,
+    workflow_id: uuid.UUID | None = None,
+    job_id: uuid.UUID | None = None,
+) -> Started:
+    """Write a workflow with all its jobs, or find the one that the same (tenant, key) started before.
+
+    *workflow_id* and *job_id* (of the first node) are given where a caller already named them; a workflow
+    that is there under its id or key already is returned as it is.
+
+    Raises KeyConflict where the key was used for a different canvas.
+    """
+    workflow_id = workflow_id or new_id()
+    fingerprint = graph.fingerprint()
+    ids = [new_id() for _ in graph.nodes]
+    if job_id is not None:
+        ids[0] = job_id
+    values = {
+        "id": workflow_id,
+        "tenant": tenant,
+        "name": graph.describe(),
+        "status": WorkflowStatus.RUNNING,
+        "key": key,
+        "fingerprint": fingerprint,
+        "result_job_id": ids[graph.result],
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    written = dialect.insert(WorkflowRow).values(values).on_conflict_do_nothing()
+    created_at = connection.scalar(written.returning(WorkflowRow.created_at))
+    if created_at is None:
+        return _started_before(connection, workflow_id, tenant, key, fingerprint, graph)
+    planting = Planting(created_at)
+    planting.plant(graph, Place(workflow_id, tenant, is_last=True), ids=ids)
+    planting.write(connection)
+    return Started(workflow_id, True, tuple(planting.bells))
+
+
+def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason: str) -> bool:
+    """Cancel a workflow and all its jobs that are not final; False where it had ended before.
+
+    A worker that runs one of the jobs loses it: what it brings is discarded.
+    """
+    if not transition.end_workflow(connection, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
+        return False
+    transition.cancel_jobs(connection, workflow_id)
+    _note_interrupted(connection, workflow_id)
+    connection.execute(
+        insert(ActionRow).values(
+            id=new_id(), workflow_id=workflow_id, action="cancel", actor=actor, reason=reason
+        )
+    )
+    return True
+
+
+def get(connection: Connection, workflow_id: uuid.UUID) -> Row[tuple[WorkflowRow]] | None:
+    """Return the workflow's row, or None."""
+    return connection.execute(
+        select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)
+    ).one_or_none()
+
+
+def _note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:
+    """Write the history of attempts under way: a finished one has its row, so these are those without."""
+    finished = select(AttemptRow.job_id).where(
+        AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt
+    )
+    interrupted = select(
+        JobRow.id,
+        JobRow.attempt,
+        literal(AttemptOutcome.CANCELLED),
+        JobRow.worker_id,
+        JobRow.started_at,
+        now(),
+    ).where(
+        JobRow.workflow_id == workflow_id,
+        JobRow.status == JobStatus.CANCELLED,
+        JobRow.attempt > 0,
+        ~finished.exists(),
+    )
+    columns = ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"]
+    connection.execute(insert(AttemptRow).from_select(columns, interrupted))
+
+
+def _started_before(
+    connection: Connection,
+    workflow_id: uuid.UUID,
+    tenant: str,
+    key: str | None,
+    fingerprint: str,
+    graph: Graph,
+) -> Started:
+    wanted = WorkflowRow.id == workflow_id
+    if key is not None:
+        wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
+    found = connection.execute(
+        select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint).where(wanted)
+    ).one()
+    if found.fingerprint != fingerprint:
+        raise KeyConflict(
+            tenant=tenant,
+            key=key or str(workflow_id),
+            workflow_id=str(found.id),
+            stored=f"{found.name!r} ({found.fingerprint[:12]})",
+            given=f"{graph.describe()!r} ({fingerprint[:12]})",
+        )
+    return Started(found.id, False)

@@ -1,0 +1,99 @@
+"""The states of workflows and jobs, and the moves between them. Imports nothing of agentq.
+
+The ledger's CHECK constraints, the command line's choices and the documentation derive from this file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class WorkflowStatus(StrEnum):
+    """Where a workflow stands."""
+
+    RUNNING = "running"
+    """Started and not ended. Left by its last job, its first failure, or a cancel."""
+    SUCCEEDED = "succeeded"
+    """Its last job succeeded; the result can be read."""
+    FAILED = "failed"
+    """One of its jobs failed for good. Branches that do not depend on that job still run."""
+    CANCELLED = "cancelled"
+    """Somebody cancelled it, or it expired before it ran."""
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    """Waits for the jobs before it. Left in the hand-over of the last of them."""
+    SCHEDULED = "scheduled"
+    """Waits for its due time (a retry, a delay). Left when the caretaker dispatches it."""
+    QUEUED = "queued"
+    """Ready; a message rings, or is about to ring, the bell for it. Left by a claim."""
+    RUNNING = "running"
+    """Claimed by a worker that holds a lease. Left by the attempt's outcome or by a rescue."""
+    SUCCEEDED = "succeeded"
+    """Done; its result is kept and was handed over."""
+    FAILED = "failed"
+    """Failed for good; its last error is kept."""
+    CANCELLED = "cancelled"
+    """Cancelled or expired before it was done."""
+
+
+class JobKind(StrEnum):
+    """What a row of the job table is."""
+
+    STEP = "step"
+    """A step to be run by a worker."""
+    JOIN = "join"
+    """A fan-in: done when all its members are; its result is the ordered list of theirs."""
+    EACH = "each"
+    """Becomes one branch per item of the list before it, then a fan-in of those branches."""
+
+
+WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
+JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+JOB_OPEN = frozenset(JobStatus) - JOB_FINAL
+
+JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.WAITING: frozenset(
+        {
+            JobStatus.QUEUED,
+            JobStatus.SCHEDULED,
+            JobStatus.SUCCEEDED,
+            JobStatus.FAILED,
+            JobStatus.CANCELLED,
+        }
+    ),
+    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED}),
+    JobStatus.RUNNING: frozenset(
+        {
+            JobStatus.SUCCEEDED,
+            JobStatus.FAILED,
+            JobStatus.CANCELLED,
+            JobStatus.SCHEDULED,
+            JobStatus.QUEUED,
+        }
+    ),
+    JobStatus.SUCCEEDED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+"""Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs."""
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt at a job ended."""
+
+    SUCCEEDED = "succeeded"
+    RETRIED = "retried"
+    """Failed, and the job will be tried again."""
+    FAILED = "failed"
+    """Failed, and the job will not be tried again."""
+    LOST = "lost"
+    """The worker died, was killed or lost its lease; somebody else recorded it."""
+    RELEASED = "released"
+    """The worker was stopped and gave the job back; does not count against the limit."""
+    CANCELLED = "cancelled"
+    """The job was cancelled while it ran."""

@@ -1,0 +1,1 @@
+"""What authors write: steps, canvases, the context of a running step."""

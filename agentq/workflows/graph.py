@@ -1,0 +1,115 @@
+"""A compiled canvas as plain data: nodes that wait for each other, ready to become rows of the ledger.
+
+Nodes refer to each other by index. A node waits for the one node in ``after``; a join waits for its members,
+the nodes whose ``join`` names it. Every graph has one last node: when it is done, so is the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agentq.states import JobKind
+
+
+@dataclass(slots=True)
+class Node:
+    """One job to be: what to run, and what it waits for."""
+
+    kind: JobKind
+    step: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    immutable: bool = False
+    after: int | None = None
+    join: int | None = None
+    position: int | None = None
+    queue: str = ""
+    priority: int | None = None
+    timeout: float | None = None
+    max_attempts: int = 1
+    delay: float | None = None
+    due_at: str | None = None
+    expires_at: str | None = None
+    template: Graph | None = None
+
+    @property
+    def arguments(self) -> str | None:
+        """The text that the ledger keeps: arguments of a step, or the branch of an ``each``."""
+        if self.kind is JobKind.JOIN:
+            return None
+        if self.template is not None:
+            return json.dumps(self.template.to_data(), separators=(",", ":"), ensure_ascii=False)
+        return json.dumps([self.args, self.kwargs], separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(slots=True)
+class Graph:
+    """All nodes of a canvas, members before their join, and the index of the last node."""
+
+    nodes: list[Node] = field(default_factory=list)
+    last: int = -1
+    result: int = -1
+
+    def add(self, node: Node) -> int:
+        """Append *node* and return its index."""
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def members(self, join: int) -> int:
+        """Return how many nodes count into the join at index *join*."""
+        return sum(1 for node in self.nodes if node.join == join)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the graph as JSON-able data, without the fields that hold their default."""
+        return {
+            "nodes": [
+                {name: value for name, value in _fields(node).items() if value != _DEFAULTS.get(name)}
+                for node in self.nodes
+            ],
+            "last": self.last,
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Graph:
+        """Rebuild what ``to_data`` gave."""
+        nodes = []
+        for fields in data["nodes"]:
+            template = fields.get("template")
+            kind = JobKind(fields["kind"])
+            extra = {"kind": kind, "template": cls.from_data(template) if template else None}
+            nodes.append(Node(**(fields | extra)))
+        return cls(nodes, data["last"], data["last"])
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that makes two starts the same start."""
+        text = json.dumps(self.to_data(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def describe(self) -> str:
+        """Return a short name such as ``find | each(read | summarise) | combine``."""
+        steps = [node.step for node in self.nodes if node.kind is JobKind.STEP]
+        each = [node.template.describe() for node in self.nodes if node.template is not None]
+        names = list(dict.fromkeys(name.rpartition(".")[2] for name in steps))
+        names += [f"each({name})" for name in each]
+        text = ", ".join(names)
+        return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return the moment that a node keeps as ISO text."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _fields(node: Node) -> dict[str, Any]:
+    fields = {name: getattr(node, name) for name in _NAMES}
+    if node.template is not None:
+        fields["template"] = node.template.to_data()
+    return fields
+
+
+_DEFAULTS = asdict(Node(JobKind.STEP, "")) | {"kind": None, "step": None}
+_NAMES = tuple(_DEFAULTS)
