@@ -88,6 +88,8 @@ class Planting:
         self.bells: list[Bell] = []
         self.fed: list[Fed] = []
         """``each`` nodes that have their list already; to be grown after the rows are written."""
+        self.empty: list[uuid.UUID] = []
+        """Fan-ins of nothing, done as soon as they are written."""
         self._rung_at = rung_at
 
     def plant(
@@ -105,6 +107,8 @@ class Planting:
             if node.kind is JobKind.EACH and node.after is None:
                 assert node.template is not None
                 self.fed.append(Fed(ids[index], node.template, item[0]))
+            elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
+                self.empty.append(ids[index])
             elif row["status"] == JobStatus.QUEUED:
                 self.bells.append(self._bell(row))
 
@@ -116,11 +120,7 @@ class Planting:
     def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
         is_first = node.after is None and node.kind is JobKind.STEP
         if is_first and item and not node.immutable:
-            arguments = json.dumps(
-                [[*item, *node.args], node.kwargs], separators=(",", ":"), ensure_ascii=False
-            )
-        else:
-            arguments = node.arguments
+            node = replace(node, args=[*item, *node.args])
         return {
             "workflow_id": place.workflow_id,
             "tenant": place.tenant,

@@ -30,15 +30,17 @@ class Done:
     result: str | None = None
 
 
-def hand_over(connection: Connection, done: Done) -> list[Bell]:
+def hand_over(connection: Connection, *done: Done) -> list[Bell]:
     """Make ready what waited for *done*, and on through joins; returns the bells to ring after the commit."""
     bells: list[Bell] = []
-    finished = [done]
+    finished = list(done)
     while finished:
         job = finished.pop()
         for row in transition.ready_successors(connection, job.job_id):
             if row.kind == JobKind.EACH:
                 finished += _grow_after(connection, row, job, bells)
+            elif row.kind == JobKind.JOIN:
+                finished += _finish_if_complete(connection, row)
             elif row.status == JobStatus.QUEUED:
                 bells.append(bell(row))
         if job.join_id is not None:
@@ -46,6 +48,15 @@ def hand_over(connection: Connection, done: Done) -> list[Bell]:
         if job.is_last:
             transition.end_workflow(connection, job.workflow_id, WorkflowStatus.SUCCEEDED)
     return bells
+
+
+def finish_empty(connection: Connection, planting: Planting, where: Place) -> list[Done]:
+    """Finish the fan-ins of nothing that were just planted."""
+    finished = []
+    for row in planting.rows:
+        if row["id"] in planting.empty and transition.finish_virtual(connection, row["id"]):
+            finished.append(Done(row["id"], where.workflow_id, row["join_id"], row["is_last"]))
+    return finished
 
 
 def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
@@ -63,16 +74,12 @@ def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str
     if kind == JobKind.STEP:
         return result or "null"
     members = connection.execute(
-        select(JobRow.id, JobRow.kind, JobRow.result)
-        .where(JobRow.join_id == job_id)
-        .order_by(JobRow.position)
+        select(JobRow.id, JobRow.kind, JobRow.result).where(JobRow.join_id == job_id).order_by(JobRow.position)
     ).all()
     return f"[{','.join(_result_of(connection, *member) for member in members)}]"
 
 
-def _grow_after(
-    connection: Connection, each: Row[tuple[Any, ...]], before: Done, bells: list[Bell]
-) -> list[Done]:
+def _grow_after(connection: Connection, each: Row[tuple[Any, ...]], before: Done, bells: list[Bell]) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
     fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items))
     return _grow(connection, fed, Place(each.workflow_id, each.tenant), each.dispatched_at, bells)
@@ -88,7 +95,7 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     planting.write(connection)
     bells += planting.bells
     row = transition.count_on(connection, fed.each_id, len(fed.items))
-    finished = _finish_if_complete(connection, row)
+    finished = _finish_if_complete(connection, row) + finish_empty(connection, planting, where)
     for inner in planting.fed:
         finished += _grow(connection, inner, where, rung_at, bells)
     return finished

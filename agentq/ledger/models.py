@@ -174,9 +174,7 @@ class AttemptRow(Base):
     __tablename__ = "agentq_attempts"
     __table_args__ = (_one_of("outcome", AttemptOutcome),)
 
-    job_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey("agentq_jobs.id", ondelete="CASCADE"), primary_key=True
-    )
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     outcome: Mapped[str] = mapped_column(String(16))
     worker_id: Mapped[uuid.UUID | None]

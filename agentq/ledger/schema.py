@@ -41,9 +41,7 @@ def require_current(connection: Connection) -> None:
     if found is None:
         message = "the ledger has no schema yet; create it with: agentq db upgrade"
     elif found in _known_revisions():
-        message = (
-            f"the ledger's schema is older ({found}) than this code ({expected}); run: agentq db upgrade"
-        )
+        message = f"the ledger's schema is older ({found}) than this code ({expected}); run: agentq db upgrade"
     else:
         message = (
             f"the ledger's schema ({found}) is newer than this code ({expected}); "

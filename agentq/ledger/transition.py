@@ -148,7 +148,7 @@ _READY = (
     .values(
         remaining=0,
         status=case(
-            (JobRow.kind == JobKind.EACH, JobStatus.WAITING),
+            (JobRow.kind != JobKind.STEP, JobStatus.WAITING),
             (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
             else_=JobStatus.QUEUED,
         ),
@@ -159,6 +159,7 @@ _READY = (
         *BELL,
         JobRow.join_id,
         JobRow.is_last,
+        JobRow.remaining,
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
 )
@@ -227,9 +228,7 @@ _RING_AGAIN = (
     .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
     .returning(*BELL)
 )
-_leased = (
-    select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
-)
+_leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
 LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
 """A running job whose worker has no lease any more."""
 
@@ -273,7 +272,7 @@ def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> Row[tupl
 
 
 def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[Row[tuple[Any, ...]]]:
-    """Waiting to queued or scheduled for the jobs after *job_id*; an ``each`` stays, to be grown."""
+    """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
     return list(connection.execute(_READY, {"job_id": job_id}))
 
 
@@ -325,9 +324,7 @@ def queue_due(connection: Connection, most: int) -> list[Row[tuple[Any, ...]]]:
     return list(connection.execute(_QUEUE_DUE, {"most": most}))
 
 
-def ring_again(
-    connection: Connection, job_id: uuid.UUID, seen_dispatches: int
-) -> Row[tuple[Any, ...]] | None:
+def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> Row[tuple[Any, ...]] | None:
     """Note another dispatch of a queued job; None where it was claimed or rung by somebody else."""
     values = {"job_id": job_id, "seen_dispatches": seen_dispatches}
     return connection.execute(_RING_AGAIN, values).one_or_none()

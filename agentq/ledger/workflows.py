@@ -12,6 +12,7 @@ from agentq.exceptions import KeyConflict
 from agentq.ids import new_id
 from agentq.ledger import transition
 from agentq.ledger.growth import Place, Planting
+from agentq.ledger.handover import finish_empty, hand_over
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell
 from agentq.ledger.types import now
@@ -64,9 +65,13 @@ def start(
     if created_at is None:
         return _started_before(connection, workflow_id, tenant, key, fingerprint, graph)
     planting = Planting(created_at)
-    planting.plant(graph, Place(workflow_id, tenant, is_last=True), ids=ids)
+    place = Place(workflow_id, tenant, is_last=True)
+    planting.plant(graph, place, ids=ids)
     planting.write(connection)
-    return Started(workflow_id, True, tuple(planting.bells))
+    bells = planting.bells
+    if planting.empty:
+        bells += hand_over(connection, *finish_empty(connection, planting, place))
+    return Started(workflow_id, True, tuple(bells))
 
 
 def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason: str) -> bool:
@@ -79,25 +84,19 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
     transition.cancel_jobs(connection, workflow_id)
     _note_interrupted(connection, workflow_id)
     connection.execute(
-        insert(ActionRow).values(
-            id=new_id(), workflow_id=workflow_id, action="cancel", actor=actor, reason=reason
-        )
+        insert(ActionRow).values(id=new_id(), workflow_id=workflow_id, action="cancel", actor=actor, reason=reason)
     )
     return True
 
 
 def get(connection: Connection, workflow_id: uuid.UUID) -> Row[tuple[WorkflowRow]] | None:
     """Return the workflow's row, or None."""
-    return connection.execute(
-        select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)
-    ).one_or_none()
+    return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
 
 def _note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:
     """Write the history of attempts under way: a finished one has its row, so these are those without."""
-    finished = select(AttemptRow.job_id).where(
-        AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt
-    )
+    finished = select(AttemptRow.job_id).where(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
     interrupted = select(
         JobRow.id,
         JobRow.attempt,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
 from sqlalchemy import make_url
 
 from agentq.ledger.models import Base
 from agentq.ledger.schema import VERSION_TABLE
 
-options = {"target_metadata": Base.metadata, "version_table": VERSION_TABLE}
+options: dict[str, Any] = {"target_metadata": Base.metadata, "version_table": VERSION_TABLE}
 
 if context.is_offline_mode():
     url = make_url(context.config.get_main_option("sqlalchemy.url") or "")

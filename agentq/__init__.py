@@ -1,0 +1,1 @@
+"""agentq: durable agent workflows on the Celery you already run."""

@@ -1,0 +1,1 @@
+"""Pure decisions: which error, how often, how long. No database, no Celery."""

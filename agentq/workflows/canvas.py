@@ -1,0 +1,355 @@
+"""Celery's canvas to agentq's graph. What cannot be started is refused here, naming the part.
+
+The rules are Celery's own as they were seen to work in 5.7 (``celery/canvas.py``, ``_chain.prepare_steps`` and
+``group._prepared``): nested chains are flattened; in a chain, a group of one stands for its member and an
+empty group for nothing; groups directly in a group or a header are flattened in the written order; a group
+before anything fans in. ``tests/canvas`` runs one table of canvases on both and compares the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from celery import Signature
+from celery.canvas import maybe_signature
+
+from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
+from agentq.redaction import show
+from agentq.states import JobKind
+from agentq.workflows import each as each_module
+from agentq.workflows.graph import Graph, Node
+from agentq.workflows.step import DEFAULT_RETRIES, Step
+from agentq.workflows.values import plain
+
+_NO_MEANING = frozenset({"ignore_result", "add_to_parent"})
+_TASK_OPTIONS = frozenset(
+    {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link"}
+)
+_UNSUPPORTED = {
+    "celery.map": "each(task.s()), or a step with a loop",
+    "celery.starmap": "each(task.s()), or a step with a loop",
+    "celery.chunks": "a step that makes a list of lists, then each(task.s())",
+}
+
+
+class Catalogue(Protocol):
+    """What the compiler asks about names."""
+
+    def step(self, name: str) -> Step[..., Any] | None:
+        """Return the step of this name, or None for a plain Celery task; CanvasError where there is none."""
+
+    def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
+        """Return the queue that the app's routes give to a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What ``start()`` says for all jobs of a workflow."""
+
+    priority: int | None = None
+    max_value_bytes: int = 262_144
+
+
+def compile_canvas(
+    canvas: Any,
+    catalogue: Catalogue,
+    defaults: Defaults,
+    *,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+) -> Graph:
+    """Return the graph of a canvas.
+
+    *args* and *kwargs* go to the first steps, as Celery's ``canvas.apply_async(args, kwargs)`` gives them.
+
+    Raises CanvasError for a part that cannot be started, InvalidArguments and ValueTooLarge for arguments.
+    """
+    compiler = _Compiler(catalogue, defaults, item=False)
+    graph = compiler.compile(canvas, _Given(args, kwargs or {}))
+    if not any(node.kind is JobKind.STEP for node in graph.nodes):
+        raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Arguments for the first steps of what is compiled."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+
+
+_NOTHING = _Given()
+
+
+class _Compiler:
+    """Turns one canvas into one graph; ``item`` says that its first steps are given an item of an ``each``."""
+
+    def __init__(self, catalogue: Catalogue, defaults: Defaults, *, item: bool) -> None:
+        self._catalogue = catalogue
+        self._defaults = defaults
+        self._item = item
+        self._graph = Graph()
+        self._linked: list[int] = []
+
+    def compile(self, canvas: Any, given: _Given) -> Graph:
+        last = self._emit(_signature(canvas, "the canvas"), None, given)
+        self._graph.result = self._graph.last = last
+        if self._linked:
+            self._graph.last = self._join(last, *self._linked)
+        return self._graph
+
+    def _emit(self, part: Signature, after: int | None, given: _Given) -> int:
+        """Add *part*, to begin when *after* is done; return the node that is done when the part is."""
+        _refuse_unsupported(part)
+        steps = _steps_of(part)
+        if steps is None:
+            return self._emit_one(part, after, given)
+        if not steps:
+            return self._empty(after)
+        last = after
+        for number, member in enumerate(steps):
+            last = self._emit_one(member, last, given if number == 0 else _NOTHING)
+        assert last is not None
+        self._link(part, last)
+        return last
+
+    def _emit_one(self, part: Signature, after: int | None, given: _Given) -> int:
+        kind = _kind(part)
+        if kind == "group":
+            return self._group(_members(part.tasks), after, given)
+        if kind == "chord":
+            return self._chord(part, after, given)
+        if kind == "chain":
+            return self._emit(part, after, given)
+        if part.task == each_module.NAME:
+            return self._each(part, after)
+        return self._task(part, after, given)
+
+    def _group(self, members: list[Signature], after: int | None, given: _Given) -> int:
+        if not members:
+            return self._empty(after)
+        return self._join(*[self._emit(member, after, given) for member in members])
+
+    def _chord(self, part: Signature, after: int | None, given: _Given) -> int:
+        if part.get("kwargs", {}).get("kwargs"):
+            raise CanvasError("a chord with kwargs of its own cannot be started; give them to its header steps")
+        if part.body is None:
+            raise CanvasError("a chord without a body cannot be started; use a group, or give it a body")
+        header = self._group(_members(_header(part)), after, given)
+        body = self._emit(_signature(part.body, "a chord's body"), header, _NOTHING)
+        self._link(part, body)
+        return body
+
+    def _each(self, part: Signature, after: int | None) -> int:
+        if after is None and not self._item:
+            raise CanvasError("each() stands first in the canvas; put a step that returns a list before it")
+        inner = _Compiler(self._catalogue, self._defaults, item=True)
+        template = inner.compile(part.kwargs["canvas"], _NOTHING)
+        if inner._linked:
+            raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
+        if not template.nodes:
+            raise CanvasError("each() has an empty canvas; give it at least one step")
+        node = Node(JobKind.EACH, each_module.NAME, after=after, template=template)
+        return self._graph.add(node)
+
+    def _task(self, part: Signature, after: int | None, given: _Given) -> int:
+        options = _checked_options(part)
+        step = self._catalogue.step(part.task)
+        takes_input = (after is not None or self._item) and not part.immutable
+        args, kwargs = tuple(part.args or ()), dict(part.kwargs or {})
+        if after is None and not part.immutable:
+            args, kwargs = (*given.args, *args), {**kwargs, **(given.kwargs or {})}
+        args, kwargs = self._arguments(part.task, step, args, kwargs, takes_input)
+        priority = options.get("priority", self._defaults.priority)
+        node = Node(
+            JobKind.STEP,
+            part.task,
+            args=list(args),
+            kwargs=kwargs,
+            immutable=bool(part.immutable),
+            after=after,
+            queue=_queue_name(options.get("queue"))
+            or (step and step.queue)
+            or self._catalogue.queue(part.task, list(args), kwargs),
+            priority=priority if priority is not None else (step.priority if step else None),
+            timeout=options.get("soft_time_limit")
+            or options.get("time_limit")
+            or (step.timeout if step else None),
+            max_attempts=1 + (step.retries if step else DEFAULT_RETRIES),
+            **_times(options, part.task),
+        )
+        index = self._graph.add(node)
+        self._link(part, index)
+        return index
+
+    def _arguments(
+        self,
+        name: str,
+        step: Step[..., Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        takes_input: bool,
+    ) -> tuple[list[Any], dict[str, Any]]:
+        checked: Any = [args, kwargs]
+        if step is not None:
+            checked = step.parameters.dump(args, kwargs, given=takes_input)
+        try:
+            positional, named = plain(list(checked), self._defaults.max_value_bytes)
+        except ValueTooLarge as error:
+            raise ValueTooLarge(f"the arguments of step {name!r}: {error}") from None
+        except InvalidValue as error:
+            raise InvalidArguments(f"the arguments of step {name!r}: {error}") from None
+        return positional, named
+
+    def _join(self, *members: int) -> int:
+        join = self._graph.add(Node(JobKind.JOIN, "agentq.join"))
+        for position, member in enumerate(members):
+            self._graph.nodes[member].join = join
+            self._graph.nodes[member].position = position
+        return join
+
+    def _empty(self, after: int | None) -> int:
+        """A fan-in of nothing: its result is the empty list."""
+        return self._graph.add(Node(JobKind.JOIN, "agentq.join", after=after))
+
+    def _link(self, part: Signature, index: int) -> None:
+        for linked in _as_list((part.options or {}).get("link")):
+            self._linked.append(self._emit(_signature(linked, "link="), index, _NOTHING))
+
+
+def _signature(value: Any, where: str) -> Signature:
+    if isinstance(value, Step):
+        raise CanvasError(f"{where} is the step {value.name!r} itself; write {value.__name__}.s(…)")
+    if not isinstance(value, dict) or "task" not in value:
+        raise CanvasError(f"{where} is {show(value)}, which is no canvas; write step.s(…) or combine those")
+    try:
+        return maybe_signature(value)
+    except Exception as error:
+        raise CanvasError(f"{where} cannot be read as a canvas: {error}") from None
+
+
+def _kind(part: Signature) -> str | None:
+    kind = part.subtask_type or {
+        "celery.chain": "chain",
+        "celery.group": "group",
+        "celery.chord": "chord",
+    }.get(part.task)
+    return kind if kind in ("chain", "group", "chord") else None
+
+
+def _steps_of(part: Signature) -> list[Signature] | None:
+    """Return the steps of a chain, flattened and without groups that say nothing; None for anything else."""
+    if _kind(part) != "chain":
+        return None
+    steps = list(_flattened(part))
+    steps = [_sole_member(step) for step in steps]
+    meaningful = [step for step in steps if not (_kind(step) == "group" and not _members(step.tasks))]
+    return meaningful or steps[:1]
+
+
+def _flattened(chain: Signature) -> Iterable[Signature]:
+    _refuse_unsupported(chain)
+    for item in chain.tasks:
+        step = _signature(item, "a part of a chain")
+        if _kind(step) == "chain" and not (step.options or {}).get("link"):
+            yield from _flattened(step)
+        else:
+            yield step
+
+
+def _sole_member(step: Signature) -> Signature:
+    if _kind(step) != "group":
+        return step
+    _refuse_unsupported(step)
+    members = list(step.tasks)
+    return _signature(members[0], "a member of a group") if len(members) == 1 else step
+
+
+def _members(tasks: Iterable[Any]) -> list[Signature]:
+    """Return the members of a group or a header, with groups directly in it flattened."""
+    members: list[Signature] = []
+    for item in tasks:
+        member = _signature(item, "a member of a group")
+        if _kind(member) == "group":
+            _refuse_unsupported(member)
+            members += _members(member.tasks)
+        elif _kind(member) != "chain" or list(member.tasks):
+            members.append(member)
+    return members
+
+
+def _header(chord: Signature) -> Iterable[Any]:
+    header = chord.kwargs["header"]
+    if isinstance(header, dict):
+        header = _signature(header, "a chord's header")
+        return header.tasks if _kind(header) in ("group", "chain") else [header]
+    return header
+
+
+def _refuse_unsupported(part: Signature) -> None:
+    if part.task in _UNSUPPORTED:
+        raise CanvasError(f"{part.task} cannot be started; use {_UNSUPPORTED[part.task]}")
+    kind = _kind(part)
+    if kind is None:
+        return
+    if part.args:
+        raise CanvasError(f"a {kind} with arguments of its own cannot be started; give them to its first steps")
+    allowed = _NO_MEANING if kind == "group" else _NO_MEANING | {"link"}
+    unknown = sorted(set(part.options or {}) - allowed)
+    if unknown:
+        raise CanvasError(f"the option {unknown[0]!r} on a {kind} is not supported; set it on the steps inside it")
+
+
+def _checked_options(part: Signature) -> dict[str, Any]:
+    options = {name: value for name, value in (part.options or {}).items() if value is not None}
+    unknown = sorted(set(options) - _TASK_OPTIONS - _NO_MEANING)
+    if unknown:
+        raise CanvasError(
+            f"step {part.task!r}: the option {unknown[0]!r} is not supported in a canvas; "
+            f"supported are {', '.join(sorted(_TASK_OPTIONS))}"
+        )
+    priority = options.get("priority")
+    if priority is not None and priority not in range(10):
+        raise CanvasError(f"step {part.task!r}: priority is {priority!r}, must be 0 to 9, 9 first")
+    return options
+
+
+def _times(options: dict[str, Any], name: str) -> dict[str, Any]:
+    countdown, eta, expires = options.get("countdown"), options.get("eta"), options.get("expires")
+    if countdown is not None and not (isinstance(countdown, (int, float)) and 0 <= countdown < 1e9):
+        raise CanvasError(f"step {name!r}: countdown is {countdown!r}, must be seconds from 0 up")
+    if isinstance(expires, (int, float)):
+        expires = datetime.now(UTC) + timedelta(seconds=expires)
+    return {
+        "delay": float(countdown) if countdown else None,
+        "due_at": moment(eta, f"step {name!r}: eta"),
+        "expires_at": moment(expires, f"step {name!r}: expires"),
+    }
+
+
+def moment(value: Any, what: str) -> str | None:
+    """Return an aware moment as ISO text; raises CanvasError for anything that has no clear time."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise CanvasError(f"{what} is {value!r}, which is no ISO 8601 time") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise CanvasError(f"{what} is {show(value)}; give a datetime with a time zone, such as datetime.now(UTC)")
+    return value.astimezone(UTC).isoformat()
+
+
+def _queue_name(queue: Any) -> str | None:
+    return None if queue is None else str(getattr(queue, "name", queue))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,54 @@
+"""What a running step is given where a parameter is annotated ``Context``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
+    """Puts the job's ids in front of each message and into the record's ``agentq`` attribute."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        ids = dict(self.extra or {})
+        kwargs["extra"] = {**kwargs.get("extra", {}), "agentq": ids}
+        return f"[{ids['step']} job={ids['job_id']} attempt={ids['attempt']}] {msg}", kwargs
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The attempt that a step runs in.
+
+    Annotate any parameter of a step with it; it is filled in by the worker and is not part of the arguments.
+    """
+
+    workflow_id: str
+    job_id: str
+    step: str
+    tenant: str
+    attempt: int
+    """The number of this attempt, the first is 1. It only grows: a fencing token for external systems."""
+    max_attempts: int
+    deadline: datetime | None
+    """When this attempt runs out of time (UTC), or None where the step has no timeout."""
+    logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
+    """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
+
+    def __post_init__(self) -> None:
+        ids = {
+            "workflow_id": self.workflow_id,
+            "job_id": self.job_id,
+            "step": self.step,
+            "tenant": self.tenant,
+            "attempt": self.attempt,
+        }
+        bound = _BoundLogger(logging.getLogger(f"agentq.step.{self.step}"), ids)
+        object.__setattr__(self, "logger", bound)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text on every attempt of this job: give it to providers that drop repeated requests."""
+        return f"agentq-{self.job_id}"

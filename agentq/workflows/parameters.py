@@ -1,0 +1,173 @@
+"""What a function's annotations promise: checked at the start, rebuilt at execution."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, get_type_hints
+
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+from agentq.exceptions import InvalidArguments, InvalidResult, StepDefinitionError
+from agentq.redaction import clean, show
+from agentq.workflows.context import Context
+
+Adapter = TypeAdapter[Any] | None
+"""None where a value has no annotation: it passes as it is."""
+
+_AS_THEY_ARE = (Any, inspect.Parameter.empty, inspect.Signature.empty, object)
+_GIVEN = object()  # stands for the value that the step before will give
+
+
+class Parameters:
+    """How to check, keep and rebuild the arguments and the result of one step.
+
+    Raises StepDefinitionError where an annotation cannot be understood or has no JSON form.
+    """
+
+    def __init__(self, step: str, function: Callable[..., Any]) -> None:
+        self._step = step
+        self._function = function
+        hints = _hints(step, function)
+        full = inspect.signature(function)
+        self._context = next((name for name in full.parameters if hints.get(name) is Context), None)
+        self._context_place = _place(full, self._context)
+        parameters = [item for name, item in full.parameters.items() if name != self._context]
+        self._signature = full.replace(parameters=parameters)
+        self._adapters = {item.name: _adapter(step, item.name, hints.get(item.name, Any)) for item in parameters}
+        self._result = _adapter(step, "the result", hints.get("return", Any))
+
+    def dump(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, given: bool
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Check arguments against the annotations and return them ready for JSON.
+
+        *given* says that the step before will put one more argument in front.
+        Raises InvalidArguments naming the parameter, the path and, where it is no secret, the value.
+        """
+        before: tuple[Any, ...] = (_GIVEN,) if given else ()
+        self._bind((*before, *args), kwargs)
+        names = self._positional_names()
+        positional = [self._dump_one(next(names), value) for value in (*before, *args)]
+        return positional[len(before) :], {name: self._dump_one(name, value) for name, value in kwargs.items()}
+
+    def call(self, args: list[Any], kwargs: dict[str, Any], context: Context | None) -> Any:
+        """Rebuild JSON arguments as the annotations say and call the function; returns what it returns.
+
+        Raises InvalidArguments before the function is entered.
+        """
+        self._bind(tuple(args), kwargs)
+        names = self._positional_names()
+        values = [self._load_one(next(names), value) for value in args]
+        named = {name: self._load_one(name, value) for name, value in kwargs.items()}
+        values, named = self._with_context(values, named, context)
+        return self._function(*values, **named)
+
+    def dump_result(self, value: Any) -> Any:
+        """Check what the function returned and return it ready for JSON; raises InvalidResult."""
+        if self._result is None:
+            return value
+        try:
+            return self._result.dump_python(self._result.validate_python(value), mode="json")
+        except (ValidationError, ValueError) as error:
+            raise InvalidResult(
+                f"step {self._step!r} returned {show(value)}, which does not fit its annotation: "
+                f"{_faults(error, 'the result')}"
+            ) from None
+
+    def load_result(self, value: Any) -> Any:
+        """Rebuild a JSON result as the annotation says."""
+        return value if self._result is None else self._result.validate_json(json.dumps(value))
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(
+                f"step {self._step!r} cannot be called like this: {error}; its parameters are "
+                f"{self._signature.replace(return_annotation=inspect.Signature.empty)}"
+            ) from None
+
+    def _positional_names(self) -> Iterator[str]:
+        for parameter in self._signature.parameters.values():
+            yield parameter.name
+            while parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                yield parameter.name
+
+    def _adapter_of(self, name: str) -> Adapter:
+        if name not in self._adapters:  # one of **kwargs
+            name = next(reversed(self._signature.parameters))
+        return self._adapters[name]
+
+    def _dump_one(self, name: str, value: Any) -> Any:
+        adapter = self._adapter_of(name)
+        if adapter is None or value is _GIVEN:
+            return value
+        try:
+            return adapter.dump_python(adapter.validate_python(value), mode="json")
+        except (ValidationError, ValueError) as error:
+            raise self._misfit(name, value, error) from None
+
+    def _load_one(self, name: str, value: Any) -> Any:
+        adapter = self._adapter_of(name)
+        if adapter is None:
+            return value
+        try:
+            return adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            raise self._misfit(name, value, error) from None
+
+    def _misfit(self, name: str, value: Any, error: ValueError) -> InvalidArguments:
+        return InvalidArguments(
+            f"step {self._step!r}: argument {name!r} does not fit its annotation: {_faults(error, name)} "
+            f"(got {show(value, name=name)})"
+        )
+
+    def _with_context(
+        self, values: list[Any], named: dict[str, Any], context: Context | None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        if self._context is None:
+            return values, named
+        if self._context_place is not None and len(values) >= self._context_place:
+            return [*values[: self._context_place], context, *values[self._context_place :]], named
+        return values, {**named, self._context: context}
+
+
+def _place(signature: inspect.Signature, name: str | None) -> int | None:
+    """Return the position of a parameter that can be given by position."""
+    if name is None or signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
+        return None
+    return list(signature.parameters).index(name)
+
+
+def _hints(step: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise StepDefinitionError(
+            f"step {step!r}: an annotation cannot be evaluated: {error}; import the name at run time, not only "
+            "for type checking"
+        ) from error
+
+
+def _adapter(step: str, name: str, annotation: Any) -> Adapter:
+    if annotation in _AS_THEY_ARE:
+        return None
+    try:
+        adapter = TypeAdapter(annotation)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise StepDefinitionError(
+            f"step {step!r}: {name!r} is annotated {show(annotation)}, which has no JSON form "
+            f"({str(error).splitlines()[0]}); use a Pydantic model, a dataclass or a plain type, or drop it"
+        ) from None
+    return adapter
+
+
+def _faults(error: ValueError, name: str) -> str:
+    if not isinstance(error, ValidationError):
+        return clean(str(error), 200)
+    faults = error.errors(include_url=False, include_context=False)
+    told = [f"{'.'.join([name, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return clean("; ".join(told) + more, 400)

@@ -1,0 +1,46 @@
+"""Name to step, for this process; duplicates are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agentq.exceptions import StepDefinitionError
+
+if TYPE_CHECKING:
+    from agentq.workflows.step import Step
+
+_steps: dict[str, Step[..., Any]] = {}
+_listeners: list[Callable[[Step[..., Any]], None]] = []
+
+
+def register(step: Step[..., Any]) -> None:
+    """Enter a step; entering the same function again (a reloaded module) replaces it.
+
+    Raises StepDefinitionError where another function has the name already.
+    """
+    known = _steps.get(step.name)
+    if known is not None and _origin(known) != _origin(step):
+        raise StepDefinitionError(
+            f"two steps are named {step.name!r}: {_origin(known)} and {_origin(step)}; "
+            "give one of them another name: @step(name=…)"
+        )
+    _steps[step.name] = step
+    for listener in _listeners:
+        listener(step)
+
+
+def find(name: str) -> Step[..., Any] | None:
+    """Return the step of this name, or None."""
+    return _steps.get(name)
+
+
+def subscribe(listener: Callable[[Step[..., Any]], None]) -> None:
+    """Call *listener* for each step that is registered, and for those that are already."""
+    _listeners.append(listener)
+    for step in list(_steps.values()):
+        listener(step)
+
+
+def _origin(step: Step[..., Any]) -> str:
+    return f"{step.function.__module__}.{step.function.__qualname__}"

@@ -1,0 +1,179 @@
+"""``@step``: a named function with a policy, registered as a Celery task."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from celery import Signature, current_app
+
+from agentq.exceptions import StepDefinitionError, nearest
+from agentq.workflows import registry
+from agentq.workflows.context import Context
+from agentq.workflows.parameters import Parameters
+
+if TYPE_CHECKING:
+    from agentq.runtime.workflow import Workflow
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+MAX_NAME = 100
+DEFAULT_RETRIES = 3
+
+
+class Step(Generic[P, R]):
+    """A step: call it and it is the plain function; ``.s()`` it and it is part of a canvas.
+
+    Attributes of Celery's task (``request``, ``apply``, …) are found on it too.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int = DEFAULT_RETRIES,
+        description: str | None = None,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or _default_name(function)
+        self.queue = queue
+        self.priority = priority
+        self.timeout = timeout
+        self.retries = retries
+        self.description = description or (function.__doc__ or "").strip().partition("\n")[0]
+        self._check()
+        registry.register(self)
+
+    @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The function's typed parameters; built on first use, when all of its module is there."""
+        return Parameters(self.name, self.function)
+
+    @property
+    def task(self) -> Any:
+        """The Celery task of this step in the current app."""
+        return current_app.tasks[self.name]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, self.function(*args, **kwargs))
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a Celery signature; a result from the step before is put in front of *args*."""
+        return Signature(self.name, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """Return an immutable signature: it takes nothing from the step before."""
+        return Signature(self.name, args, kwargs, immutable=True)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a signature as Celery's ``task.signature`` does."""
+        return Signature(self.name, *args, **kwargs)
+
+    subtask = signature
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Workflow[R]:
+        """Start a workflow of this one step and return its handle."""
+        return cast("Workflow[R]", self.task.apply_async(args, kwargs))
+
+    def apply_async(self, *args: Any, **options: Any) -> Workflow[R]:
+        """Start a workflow of this one step, with Celery's options (``countdown``, ``eta``, ``queue``, …)."""
+        return cast("Workflow[R]", self.task.apply_async(*args, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "function":
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    def _check(self) -> None:
+        if not callable(self.function):
+            raise StepDefinitionError(f"@step must decorate a function, not {self.function!r}")
+        if not 0 < len(self.name) <= MAX_NAME or not self.name.isprintable() or "'" in self.name:
+            raise StepDefinitionError(
+                f"step name {self.name!r}: must be 1 to {MAX_NAME} printable characters without quotes"
+            )
+        if self.priority is not None and self.priority not in range(10):
+            raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")
+        if self.timeout is not None and not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
+            raise StepDefinitionError(
+                f"step {self.name!r}: timeout is {self.timeout!r}, must be over 0 seconds, or None for none"
+            )
+        if not isinstance(self.retries, int) or not 0 <= self.retries <= 1000:
+            raise StepDefinitionError(f"step {self.name!r}: retries is {self.retries!r}, must be 0 to 1000")
+
+
+if TYPE_CHECKING:
+
+    class ContextStep(Step[P, R]):
+        """A step whose first parameter is the ``Context``: given in a plain call, injected otherwise."""
+
+        def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R: ...  # type: ignore[override]
+
+    class StepDecorator(Protocol):
+        """What ``@step(…)`` with options is."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextStep[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+@overload
+def step(function: Callable[Concatenate[Context, P], R], /) -> ContextStep[P, R]: ...
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    timeout: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+    description: str | None = None,
+) -> StepDecorator: ...
+def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a step.
+
+    Args:
+        name: its name everywhere: Celery, ledger, Flower. Default: module and function name.
+        queue: the Celery queue it runs on. Default: what the app's routes say.
+        priority: 0 to 9, 9 first, where the broker has priorities. Default: the broker's.
+        timeout: seconds that one attempt may take; then ``SoftTimeLimitExceeded`` is raised in it.
+        retries: how often it is tried again after a failure; 0 for never.
+        description: a line for people. Default: the first line of the docstring.
+
+    Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for
+    a name that another step has.
+    """
+    unknown = set(options) - _OPTIONS
+    if unknown:
+        name = min(unknown)
+        raise StepDefinitionError(
+            f"@step has no option {name!r}.{nearest(name, _OPTIONS)} It knows: {', '.join(sorted(_OPTIONS))}."
+        )
+    if function is None:
+        return lambda function: Step(function, **options)
+    return Step(function)
+
+
+_OPTIONS = frozenset({"name", "queue", "priority", "timeout", "retries", "description"})
+
+
+def _default_name(function: Callable[..., Any]) -> str:
+    module = function.__module__
+    if module == "__main__":  # the worker imports this file by its name
+        main = sys.modules["__main__"]
+        module = main.__spec__.name if main.__spec__ else Path(getattr(main, "__file__", None) or "main").stem
+    return f"{module}.{function.__qualname__}".replace(".<locals>", "")
