@@ -45,11 +45,16 @@ class JobKind(StrEnum):
 
     STEP = "step"
     """A step to be run by a worker."""
+    TASK = "task"
+    """A plain Celery task to be run by a worker under the default policy."""
     JOIN = "join"
     """A fan-in: done when all its members are; its result is the ordered list of theirs."""
     EACH = "each"
     """Becomes one branch per item of the list before it, then a fan-in of those branches."""
 
+
+VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
+"""Kinds that no worker runs: the hand-over of their members finishes them."""
 
 WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})

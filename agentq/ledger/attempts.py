@@ -22,12 +22,15 @@ _SUCCESSORS = select(*transition.BELL).where(
 )
 
 
-def claim(connection: Connection, job_id: uuid.UUID, worker_id: uuid.UUID, token: int) -> Claim | None:
+def claim(
+    connection: Connection, job_id: uuid.UUID, step: str | None, worker_id: uuid.UUID, token: int
+) -> Claim | None:
     """Take a job for execution, with its arguments and the result it starts from.
 
-    Returns None where the job is not to be run now: done, running, cancelled, not due, or unknown.
+    *step* is the name that the message has; None for the carrier of plain tasks. Returns None where the job
+    is not to be run now: done, running, cancelled, not due, unknown, or of another name.
     """
-    row = transition.claim(connection, job_id, worker_id, token)
+    row = transition.claim(connection, job_id, step, worker_id, token)
     if row is None:
         return None
     inputs = row.inputs
@@ -37,6 +40,7 @@ def claim(connection: Connection, job_id: uuid.UUID, worker_id: uuid.UUID, token
         job_id=job_id,
         workflow_id=row.workflow_id,
         tenant=row.tenant,
+        kind=row.kind,
         step=row.step,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
@@ -89,7 +93,7 @@ def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
 
 def write_history(
     connection: Connection,
-    row: Row[tuple[Any, ...]],
+    row: Row[Any],
     outcome: AttemptOutcome,
     failure: Failure = _NO_FAILURE,
 ) -> None:

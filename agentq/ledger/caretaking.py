@@ -25,7 +25,7 @@ WORKER_LOST = Failure(
     "agentq.WorkerLost",
     "the worker process died, was killed or lost its lease while it ran this attempt",
 )
-_HELD = (
+_HELD: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
     JobRow.attempt,
@@ -131,7 +131,7 @@ def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
 def unclaimed(connection: Connection, grace: float, most: int) -> list[Unclaimed]:
     """Return queued jobs whose last bell was rung over *grace* seconds ago (longer after each ringing)."""
     rows = connection.execute(_unclaimed, {"grace": grace, "most": most})
-    return [Unclaimed(*row) for row in rows]
+    return [Unclaimed(*row) for row in rows.tuples()]
 
 
 def ring_again(connection: Connection, jobs: Iterable[Unclaimed]) -> list[Bell]:
@@ -149,9 +149,7 @@ def expire(connection: Connection, most: int) -> int:
     )
 
 
-def _rescue(
-    connection: Connection, rows: Sequence[Row[tuple[Any, ...]]], backoff: Callable[[int], float]
-) -> Rescued:
+def _rescue(connection: Connection, rows: Sequence[Row[Any]], backoff: Callable[[int], float]) -> Rescued:
     bells: list[Bell] = []
     jobs: list[Held] = []
     for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from agentq.ids import new_id
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell
 from agentq.ledger.types import UtcDateTime, now, seconds_from_now
-from agentq.states import JobKind, JobStatus
+from agentq.states import VIRTUAL, JobKind, JobStatus
 from agentq.workflows.graph import Graph, Node, parse_time
 
 _COPIED = (
@@ -118,7 +118,7 @@ class Planting:
             connection.execute(_INSERT, self.rows)
 
     def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
-        is_first = node.after is None and node.kind is JobKind.STEP
+        is_first = node.after is None and node.kind not in VIRTUAL
         if is_first and item and not node.immutable:
             node = replace(node, args=[*item, *node.args])
         return {
@@ -148,7 +148,7 @@ class Planting:
             rung_at=self._rung_at,
             **{
                 name: row[name]
-                for name in ("workflow_id", "after_id", "tenant", "step", "queue", "priority", "timeout")
+                for name in ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout")
             },
         )
 

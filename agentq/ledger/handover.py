@@ -15,7 +15,7 @@ from agentq.ledger.growth import Fed, Place, Planting
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
 from agentq.outcomes import Failure
-from agentq.states import JobKind, JobStatus, WorkflowStatus
+from agentq.states import VIRTUAL, JobKind, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
 
@@ -71,7 +71,7 @@ def gather(connection: Connection, job_id: uuid.UUID) -> str:
 
 
 def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str | None) -> str:
-    if kind == JobKind.STEP:
+    if kind not in VIRTUAL:
         return result or "null"
     members = connection.execute(
         select(JobRow.id, JobRow.kind, JobRow.result).where(JobRow.join_id == job_id).order_by(JobRow.position)
@@ -79,7 +79,7 @@ def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str
     return f"[{','.join(_result_of(connection, *member) for member in members)}]"
 
 
-def _grow_after(connection: Connection, each: Row[tuple[Any, ...]], before: Done, bells: list[Bell]) -> list[Done]:
+def _grow_after(connection: Connection, each: Row[Any], before: Done, bells: list[Bell]) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
     fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items))
     return _grow(connection, fed, Place(each.workflow_id, each.tenant), each.dispatched_at, bells)
@@ -114,7 +114,7 @@ def _count_into(connection: Connection, join_id: uuid.UUID) -> list[Done]:
     return _finish_if_complete(connection, row)
 
 
-def _finish_if_complete(connection: Connection, row: Row[tuple[Any, ...]] | None) -> list[Done]:
+def _finish_if_complete(connection: Connection, row: Row[Any] | None) -> list[Done]:
     if row is None or row.remaining > 0 or not transition.finish_virtual(connection, row.id):
         return []
     return [Done(row.id, row.workflow_id, row.join_id, row.is_last)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row
 
@@ -17,6 +18,7 @@ class Bell:
     workflow_id: uuid.UUID
     after_id: uuid.UUID | None
     tenant: str
+    kind: str
     step: str
     queue: str
     priority: int | None
@@ -31,6 +33,7 @@ class Claim:
     job_id: uuid.UUID
     workflow_id: uuid.UUID
     tenant: str
+    kind: str
     step: str
     attempt: int
     max_attempts: int
@@ -54,13 +57,14 @@ class Handed:
     """Jobs that became ready and are to be dispatched."""
 
 
-def bell(row: Row[tuple[object, ...]]) -> Bell:
+def bell(row: Row[Any]) -> Bell:
     """Return the bell for a row that has the columns of ``transition.BELL``."""
     return Bell(
         row.id,
         row.workflow_id,
         row.after_id,
         row.tenant,
+        row.kind,
         row.step,
         row.queue,
         row.priority,

@@ -28,14 +28,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import aliased
-from sqlalchemy.sql.elements import KeyedColumnElement
 
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.types import now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import JOB_OPEN, JobKind, JobStatus, WorkflowStatus
+from agentq.states import JOB_OPEN, VIRTUAL, JobKind, JobStatus, WorkflowStatus
 
-BELL: tuple[KeyedColumnElement[Any], ...] = (
+BELL: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
     JobRow.after_id,
@@ -62,6 +61,11 @@ _CLAIM = (
     update(JobRow)
     .where(
         JobRow.id == _id,
+        # The message has no authority: its name must be the job's, or the carrier's for a plain task.
+        case(
+            (JobRow.kind == JobKind.TASK, bindparam("step", type_=String()).is_(None)),
+            else_=JobRow.step == bindparam("step", type_=String()),
+        ),
         # The second arm recognises a claim of mine whose commit got no answer.
         or_(
             and_(
@@ -82,6 +86,7 @@ _CLAIM = (
     .returning(
         JobRow.workflow_id,
         JobRow.tenant,
+        JobRow.kind,
         JobRow.step,
         JobRow.attempt,
         JobRow.max_attempts,
@@ -110,7 +115,7 @@ _SUCCEED = (
     .values(status=JobStatus.SUCCEEDED, result=bindparam("new_result"), finished_at=now())
 )
 
-_FAILURE = {
+_FAILURE: dict[str, Any] = {
     "error_category": bindparam("category"),
     "error_class": bindparam("class_name"),
     "error_message": bindparam("message"),
@@ -148,7 +153,7 @@ _READY = (
     .values(
         remaining=0,
         status=case(
-            (JobRow.kind != JobKind.STEP, JobStatus.WAITING),
+            (JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING),
             (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
             else_=JobStatus.QUEUED,
         ),
@@ -234,10 +239,10 @@ LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
 
 
 def claim(
-    connection: Connection, job_id: uuid.UUID, worker_id: uuid.UUID, token: int
-) -> Row[tuple[Any, ...]] | None:
+    connection: Connection, job_id: uuid.UUID, step: str | None, worker_id: uuid.UUID, token: int
+) -> Row[Any] | None:
     """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run."""
-    values = {"job_id": job_id, "worker": worker_id, "token": token}
+    values = {"job_id": job_id, "step": step, "worker": worker_id, "token": token}
     return connection.execute(_CLAIM, values).one_or_none()
 
 
@@ -254,7 +259,7 @@ def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str
 
 def retry(
     connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure, delay: float
-) -> Row[tuple[Any, ...]] | None:
+) -> Row[Any] | None:
     """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": delay, **_failure_values(failure)}
     return connection.execute(_RETRY, values).one_or_none()
@@ -266,17 +271,17 @@ def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failu
     return connection.execute(_FAIL, values).rowcount == 1
 
 
-def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> Row[tuple[Any, ...]] | None:
+def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> Row[Any] | None:
     """Running back to queued at once, without cost; for a worker that is being stopped."""
     return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
 
 
-def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[Row[tuple[Any, ...]]]:
+def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[Row[Any]]:
     """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
     return list(connection.execute(_READY, {"job_id": job_id}))
 
 
-def count_down(connection: Connection, join_id: uuid.UUID) -> Row[tuple[Any, ...]] | None:
+def count_down(connection: Connection, join_id: uuid.UUID) -> Row[Any] | None:
     """Count one member of a join as done; the one that sees ``remaining == 0`` finishes the join.
 
     Counting by a decrement is right when two members finish at the same moment; counting the unfinished
@@ -285,7 +290,7 @@ def count_down(connection: Connection, join_id: uuid.UUID) -> Row[tuple[Any, ...
     return connection.execute(_COUNT_DOWN, {"job_id": join_id}).one_or_none()
 
 
-def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> Row[tuple[Any, ...]] | None:
+def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> Row[Any] | None:
     """Make an ``each`` wait for its *members* branches."""
     return connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
 
@@ -319,12 +324,12 @@ def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> None:
     connection.execute(_CANCEL_JOBS, {"workflow": workflow_id})
 
 
-def queue_due(connection: Connection, most: int) -> list[Row[tuple[Any, ...]]]:
+def queue_due(connection: Connection, most: int) -> list[Row[Any]]:
     """Scheduled to queued for up to *most* jobs whose time has come."""
     return list(connection.execute(_QUEUE_DUE, {"most": most}))
 
 
-def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> Row[tuple[Any, ...]] | None:
+def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> Row[Any] | None:
     """Note another dispatch of a queued job; None where it was claimed or rung by somebody else."""
     values = {"job_id": job_id, "seen_dispatches": seen_dispatches}
     return connection.execute(_RING_AGAIN, values).one_or_none()

@@ -89,7 +89,7 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
     return True
 
 
-def get(connection: Connection, workflow_id: uuid.UUID) -> Row[tuple[WorkflowRow]] | None:
+def get(connection: Connection, workflow_id: uuid.UUID) -> Row[Any] | None:
     """Return the workflow's row, or None."""
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 

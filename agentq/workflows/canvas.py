@@ -18,7 +18,7 @@ from celery.canvas import maybe_signature
 
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.redaction import show
-from agentq.states import JobKind
+from agentq.states import VIRTUAL, JobKind
 from agentq.workflows import each as each_module
 from agentq.workflows.graph import Graph, Node
 from agentq.workflows.step import DEFAULT_RETRIES, Step
@@ -69,7 +69,7 @@ def compile_canvas(
     """
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
-    if not any(node.kind is JobKind.STEP for node in graph.nodes):
+    if all(node.kind in VIRTUAL for node in graph.nodes):
         raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
     return graph
 
@@ -163,18 +163,18 @@ class _Compiler:
         args, kwargs = tuple(part.args or ()), dict(part.kwargs or {})
         if after is None and not part.immutable:
             args, kwargs = (*given.args, *args), {**kwargs, **(given.kwargs or {})}
-        args, kwargs = self._arguments(part.task, step, args, kwargs, takes_input)
+        positional, named = self._arguments(part.task, step, args, kwargs, takes_input)
         priority = options.get("priority", self._defaults.priority)
         node = Node(
-            JobKind.STEP,
+            JobKind.STEP if step else JobKind.TASK,
             part.task,
-            args=list(args),
-            kwargs=kwargs,
+            args=positional,
+            kwargs=named,
             immutable=bool(part.immutable),
             after=after,
             queue=_queue_name(options.get("queue"))
             or (step and step.queue)
-            or self._catalogue.queue(part.task, list(args), kwargs),
+            or self._catalogue.queue(part.task, positional, named),
             priority=priority if priority is not None else (step.priority if step else None),
             timeout=options.get("soft_time_limit")
             or options.get("time_limit")
@@ -283,11 +283,11 @@ def _members(tasks: Iterable[Any]) -> list[Signature]:
 
 
 def _header(chord: Signature) -> Iterable[Any]:
-    header = chord.kwargs["header"]
+    header: Any = chord.kwargs["header"]
     if isinstance(header, dict):
         header = _signature(header, "a chord's header")
-        return header.tasks if _kind(header) in ("group", "chain") else [header]
-    return header
+        return list(header.tasks) if _kind(header) in ("group", "chain") else [header]
+    return list(header)
 
 
 def _refuse_unsupported(part: Signature) -> None:

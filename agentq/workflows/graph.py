@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agentq.states import JobKind
+from agentq.states import VIRTUAL, JobKind
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class Graph:
 
     def describe(self) -> str:
         """Return a short name such as ``find | each(read | summarise) | combine``."""
-        steps = [node.step for node in self.nodes if node.kind is JobKind.STEP]
+        steps = [node.step for node in self.nodes if node.kind not in VIRTUAL]
         each = [node.template.describe() for node in self.nodes if node.template is not None]
         names = list(dict.fromkeys(name.rpartition(".")[2] for name in steps))
         names += [f"each({name})" for name in each]

@@ -116,7 +116,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(status = 'running') <= (worker_id IS NOT NULL)", name=op.f("ck_agentq_jobs_running_has_worker")
         ),
-        sa.CheckConstraint("kind IN ('each', 'join', 'step')", name=op.f("ck_agentq_jobs_kind_known")),
+        sa.CheckConstraint("kind IN ('each', 'join', 'step', 'task')", name=op.f("ck_agentq_jobs_kind_known")),
         sa.CheckConstraint(
             "status IN ('cancelled', 'failed', 'queued', 'running', 'scheduled', 'succeeded', 'waiting')",
             name=op.f("ck_agentq_jobs_status_known"),
@@ -126,10 +126,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("remaining >= 0", name=op.f("ck_agentq_jobs_remaining_counted")),
         sa.ForeignKeyConstraint(
-            ["workflow_id"],
-            ["agentq_workflows.id"],
-            name=op.f("fk_agentq_jobs_workflow_id"),
-            ondelete="CASCADE",
+            ["workflow_id"], ["agentq_workflows.id"], name=op.f("fk_agentq_jobs_workflow_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_agentq_jobs")),
     )

@@ -1,0 +1,56 @@
+"""Settings, from most to least binding: ``AgentQ(app, …)``, ``app.conf.agentq_*``, ``AGENTQ_*``, defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agentq.exceptions import ConfigurationError, nearest
+from agentq.redaction import clean
+
+
+class Settings(BaseSettings):
+    """What can be set. Each field is ``agentq_<name>`` in Celery's configuration, ``AGENTQ_<NAME>`` outside."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENTQ_", frozen=True, extra="forbid")
+
+    ledger: str | None = None
+    """URL of the ledger; None for a SQLite file in *folder*."""
+    folder: Path = Path(".agentq")
+    """Where the embedded ledger and broker live."""
+    tenant: str = Field("default", min_length=1, max_length=255)
+    """The tenant of workflows that are started without one."""
+    lease: float = Field(20.0, ge=1, le=600)
+    """Seconds for which a worker owns its jobs without renewing; it renews every third of that."""
+    due_interval: float = Field(0.5, gt=0, le=60)
+    """Seconds between two looks for jobs whose time has come."""
+    redispatch_after: float = Field(5.0, ge=0.1, le=3600)
+    """Seconds after which a queued job that nobody claimed is looked into: is its message lost?"""
+    ledger_timeout: float = Field(10.0, gt=0, le=600)
+    """Seconds that a ledger statement, a lock or a connection may take."""
+    max_value_bytes: int = Field(262_144, ge=1_024)
+    """Size limit of one step's arguments, and of one result, in bytes of JSON."""
+
+
+def load(explicit: Mapping[str, Any], configured: Mapping[str, Any]) -> Settings:
+    """Return the settings; *configured* are the ``agentq_*`` keys of Celery's configuration, without prefix.
+
+    Raises ConfigurationError naming the setting that is unknown or does not fit.
+    """
+    given = {**configured, **{name: value for name, value in explicit.items() if value is not None}}
+    unknown = sorted(set(given) - set(Settings.model_fields))
+    if unknown:
+        hint = nearest(unknown[0], Settings.model_fields)
+        raise ConfigurationError(f"there is no setting agentq_{unknown[0]}.{hint}")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = ".".join(map(str, fault["loc"]))
+        raise ConfigurationError(
+            f"the setting agentq_{name} (or AGENTQ_{name.upper()}) is wrong: {clean(fault['msg'], 200)}"
+        ) from None
