@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from agentq.ledger import transition
 from agentq.ledger.handover import Done, fail_workflow, gather, hand_over
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim, Handed, bell
-from agentq.ledger.types import now
+from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobStatus
 
@@ -93,7 +92,7 @@ def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
 
 def write_history(
     connection: Connection,
-    row: Row[Any],
+    row: AnyRow,
     outcome: AttemptOutcome,
     failure: Failure = _NO_FAILURE,
 ) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, Row, bindparam, case, literal, select
+from sqlalchemy import Connection, Float, bindparam, case, literal, select
 
 from agentq.ledger import transition
 from agentq.ledger.attempts import write_history
 from agentq.ledger.handover import fail_workflow
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import now, seconds_from_now
+from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.ledger.workflows import cancel
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
@@ -131,7 +131,7 @@ def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
 def unclaimed(connection: Connection, grace: float, most: int) -> list[Unclaimed]:
     """Return queued jobs whose last bell was rung over *grace* seconds ago (longer after each ringing)."""
     rows = connection.execute(_unclaimed, {"grace": grace, "most": most})
-    return [Unclaimed(*row) for row in rows.tuples()]
+    return [Unclaimed(row.id, row.queue, row.priority, row.dispatched_at, row.dispatches) for row in rows]
 
 
 def ring_again(connection: Connection, jobs: Iterable[Unclaimed]) -> list[Bell]:
@@ -149,7 +149,7 @@ def expire(connection: Connection, most: int) -> int:
     )
 
 
-def _rescue(connection: Connection, rows: Sequence[Row[Any]], backoff: Callable[[int], float]) -> Rescued:
+def _rescue(connection: Connection, rows: Sequence[AnyRow], backoff: Callable[[int], float]) -> Rescued:
     bells: list[Bell] = []
     jobs: list[Held] = []
     for row in rows:

@@ -6,14 +6,14 @@ import json
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from agentq.ledger import transition
 from agentq.ledger.growth import Fed, Place, Planting
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
+from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
 from agentq.states import VIRTUAL, JobKind, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
@@ -79,7 +79,7 @@ def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str
     return f"[{','.join(_result_of(connection, *member) for member in members)}]"
 
 
-def _grow_after(connection: Connection, each: Row[Any], before: Done, bells: list[Bell]) -> list[Done]:
+def _grow_after(connection: Connection, each: AnyRow, before: Done, bells: list[Bell]) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
     fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items))
     return _grow(connection, fed, Place(each.workflow_id, each.tenant), each.dispatched_at, bells)
@@ -114,7 +114,7 @@ def _count_into(connection: Connection, join_id: uuid.UUID) -> list[Done]:
     return _finish_if_complete(connection, row)
 
 
-def _finish_if_complete(connection: Connection, row: Row[Any] | None) -> list[Done]:
+def _finish_if_complete(connection: Connection, row: AnyRow | None) -> list[Done]:
     if row is None or row.remaining > 0 or not transition.finish_virtual(connection, row.id):
         return []
     return [Done(row.id, row.workflow_id, row.join_id, row.is_last)]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
+from agentq.ledger.types import AnyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Handed:
     """Jobs that became ready and are to be dispatched."""
 
 
-def bell(row: Row[Any]) -> Bell:
+def bell(row: AnyRow) -> Bell:
     """Return the bell for a row that has the columns of ``transition.BELL``."""
     return Bell(
         row.id,

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
-    Row,
     String,
     Uuid,
     and_,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.types import now, seconds_from_now
+from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
 from agentq.states import JOB_OPEN, VIRTUAL, JobKind, JobStatus, WorkflowStatus
 
@@ -63,8 +62,8 @@ _CLAIM = (
         JobRow.id == _id,
         # The message has no authority: its name must be the job's, or the carrier's for a plain task.
         case(
-            (JobRow.kind == JobKind.TASK, bindparam("step", type_=String()).is_(None)),
-            else_=JobRow.step == bindparam("step", type_=String()),
+            (JobRow.kind == JobKind.TASK, bindparam("named", type_=String()).is_(None)),
+            else_=JobRow.step == bindparam("named", type_=String()),
         ),
         # The second arm recognises a claim of mine whose commit got no answer.
         or_(
@@ -240,9 +239,9 @@ LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
 
 def claim(
     connection: Connection, job_id: uuid.UUID, step: str | None, worker_id: uuid.UUID, token: int
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run."""
-    values = {"job_id": job_id, "step": step, "worker": worker_id, "token": token}
+    values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token}
     return connection.execute(_CLAIM, values).one_or_none()
 
 
@@ -259,7 +258,7 @@ def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str
 
 def retry(
     connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure, delay: float
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": delay, **_failure_values(failure)}
     return connection.execute(_RETRY, values).one_or_none()
@@ -271,17 +270,17 @@ def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failu
     return connection.execute(_FAIL, values).rowcount == 1
 
 
-def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> Row[Any] | None:
+def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
     """Running back to queued at once, without cost; for a worker that is being stopped."""
     return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
 
 
-def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[Row[Any]]:
+def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
     """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
     return list(connection.execute(_READY, {"job_id": job_id}))
 
 
-def count_down(connection: Connection, join_id: uuid.UUID) -> Row[Any] | None:
+def count_down(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:
     """Count one member of a join as done; the one that sees ``remaining == 0`` finishes the join.
 
     Counting by a decrement is right when two members finish at the same moment; counting the unfinished
@@ -290,7 +289,7 @@ def count_down(connection: Connection, join_id: uuid.UUID) -> Row[Any] | None:
     return connection.execute(_COUNT_DOWN, {"job_id": join_id}).one_or_none()
 
 
-def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> Row[Any] | None:
+def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> AnyRow | None:
     """Make an ``each`` wait for its *members* branches."""
     return connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
 
@@ -324,12 +323,12 @@ def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> None:
     connection.execute(_CANCEL_JOBS, {"workflow": workflow_id})
 
 
-def queue_due(connection: Connection, most: int) -> list[Row[Any]]:
+def queue_due(connection: Connection, most: int) -> list[AnyRow]:
     """Scheduled to queued for up to *most* jobs whose time has come."""
     return list(connection.execute(_QUEUE_DUE, {"most": most}))
 
 
-def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> Row[Any] | None:
+def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> AnyRow | None:
     """Note another dispatch of a queued job; None where it was claimed or rung by somebody else."""
     values = {"job_id": job_id, "seen_dispatches": seen_dispatches}
     return connection.execute(_RING_AGAIN, values).one_or_none()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, insert, literal, or_, select
+from sqlalchemy import Connection, and_, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.exceptions import KeyConflict
@@ -15,7 +15,7 @@ from agentq.ledger.growth import Place, Planting
 from agentq.ledger.handover import finish_empty, hand_over
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell
-from agentq.ledger.types import now
+from agentq.ledger.types import AnyRow, now
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
@@ -89,7 +89,7 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
     return True
 
 
-def get(connection: Connection, workflow_id: uuid.UUID) -> Row[Any] | None:
+def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     """Return the workflow's row, or None."""
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
