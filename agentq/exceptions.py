@@ -19,6 +19,7 @@
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
     │   └── WorkflowCancelled        somebody cancelled it, or it expired
+    ├── AttemptFailed                raised towards Celery, so that its events tell of the failure
     └── ResultTimeout                result() did not get its answer in time (also a TimeoutError)
 
 Each message says what is wrong, with which value, and what to do next.
@@ -161,6 +162,10 @@ class WorkflowCancelled(WorkflowFailed):
     def __init__(self, *, workflow_id: str, reason: str) -> None:
         super().__init__(f"workflow {workflow_id} was cancelled: {reason}", workflow_id=workflow_id)
         self.reason = reason
+
+
+class AttemptFailed(AgentqError):
+    """Raised in a worker towards Celery when a step failed for good; the ledger has recorded it by then."""
 
 
 class ResultTimeout(AgentqError, TimeoutError):

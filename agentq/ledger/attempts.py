@@ -80,6 +80,12 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
             return Handed(True)
 
 
+def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
+    """Return kind, step and status of a job, or None where there is no such job."""
+    found = select(JobRow.kind, JobRow.step, JobRow.status).where(JobRow.id == job_id)
+    return connection.execute(found).one_or_none()
+
+
 def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
     """Return the bells of jobs that became ready when *job_id* was done and have not been claimed.
 

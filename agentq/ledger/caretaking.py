@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, case, literal, select
+from sqlalchemy import Connection, bindparam, select
 
 from agentq.ledger import transition
 from agentq.ledger.attempts import write_history
 from agentq.ledger.handover import fail_workflow
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
@@ -42,13 +42,9 @@ _lost = (
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
 _held_by = select(*_HELD).where(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker"))
-# Rung again with a growing pause, so that a job that nobody can run does not flood the broker.
-_pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
-    case((JobRow.dispatches > 6, 6), else_=JobRow.dispatches)
-)
 _unclaimed = (
-    select(JobRow.id, JobRow.queue, JobRow.priority, JobRow.dispatched_at, JobRow.dispatches)
-    .where(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at < seconds_from_now(-_pause))
+    select(JobRow.id, JobRow.queue, JobRow.priority, JobRow.dispatched_at)
+    .where(transition.UNCLAIMED)
     .order_by(JobRow.dispatched_at)
     .limit(bindparam("most"))
 )
@@ -71,7 +67,6 @@ class Unclaimed:
     queue: str
     priority: int | None
     dispatched_at: datetime
-    dispatches: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +126,12 @@ def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
 def unclaimed(connection: Connection, grace: float, most: int) -> list[Unclaimed]:
     """Return queued jobs whose last bell was rung over *grace* seconds ago (longer after each ringing)."""
     rows = connection.execute(_unclaimed, {"grace": grace, "most": most})
-    return [Unclaimed(row.id, row.queue, row.priority, row.dispatched_at, row.dispatches) for row in rows]
+    return [Unclaimed(row.id, row.queue, row.priority, row.dispatched_at) for row in rows]
 
 
-def ring_again(connection: Connection, jobs: Iterable[Unclaimed]) -> list[Bell]:
-    """Note one more dispatch of each job and return the bells of those that nobody claimed meanwhile."""
-    rows = (transition.ring_again(connection, job.job_id, job.dispatches) for job in jobs)
-    return [bell(row) for row in rows if row is not None]
+def ring_again(connection: Connection, job_ids: Sequence[uuid.UUID], grace: float) -> list[Bell]:
+    """Note one more dispatch of each job that is unclaimed still, and return their bells."""
+    return [bell(row) for row in transition.ring_again(connection, job_ids, grace)]
 
 
 def expire(connection: Connection, most: int) -> int:

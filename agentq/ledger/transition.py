@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    literal,
     literal_column,
     null,
     or_,
@@ -222,13 +224,15 @@ _QUEUE_DUE = (
     .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
     .returning(*BELL)
 )
+# Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
+_pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
+    case((JobRow.dispatches > 6, 6), else_=JobRow.dispatches)
+)
+UNCLAIMED = and_(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at < seconds_from_now(-_pause))
+"""A job whose bell was rung over ``grace`` seconds ago, more after each ringing, and that nobody claimed."""
 _RING_AGAIN = (
     update(JobRow)
-    .where(
-        JobRow.id == _id,
-        JobRow.status == JobStatus.QUEUED,
-        JobRow.dispatches == bindparam("seen_dispatches", type_=Integer()),
-    )
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), UNCLAIMED)
     .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
     .returning(*BELL)
 )
@@ -328,10 +332,9 @@ def queue_due(connection: Connection, most: int) -> list[AnyRow]:
     return list(connection.execute(_QUEUE_DUE, {"most": most}))
 
 
-def ring_again(connection: Connection, job_id: uuid.UUID, seen_dispatches: int) -> AnyRow | None:
-    """Note another dispatch of a queued job; None where it was claimed or rung by somebody else."""
-    values = {"job_id": job_id, "seen_dispatches": seen_dispatches}
-    return connection.execute(_RING_AGAIN, values).one_or_none()
+def ring_again(connection: Connection, job_ids: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
+    """Note another dispatch of those jobs that are UNCLAIMED still; the columns of BELL for each."""
+    return list(connection.execute(_RING_AGAIN, {"job_ids": job_ids, "grace": grace}))
 
 
 def _failure_values(failure: Failure) -> dict[str, str]:

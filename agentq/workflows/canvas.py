@@ -331,8 +331,11 @@ def _times(options: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def moment(value: Any, what: str) -> str | None:
-    """Return an aware moment as ISO text; raises CanvasError for anything that has no clear time."""
+def moment(value: Any, what: str, *, past_allowed: bool = True) -> str | None:
+    """Return an aware moment as ISO text; raises CanvasError for anything that has no clear time.
+
+    A moment that passed over a day ago is refused unless *past_allowed*: it is a mistake, not a delay.
+    """
     if value is None:
         return None
     if isinstance(value, str):
@@ -342,6 +345,8 @@ def moment(value: Any, what: str) -> str | None:
             raise CanvasError(f"{what} is {value!r}, which is no ISO 8601 time") from None
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise CanvasError(f"{what} is {show(value)}; give a datetime with a time zone, such as datetime.now(UTC)")
+    if not past_allowed and value < datetime.now(UTC) - timedelta(days=1):
+        raise CanvasError(f"{what} is {value.isoformat()}, which is long past; leave it out to start now")
     return value.astimezone(UTC).isoformat()
 
 

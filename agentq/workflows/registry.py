@@ -44,3 +44,8 @@ def subscribe(listener: Callable[[Step[..., Any]], None]) -> None:
 
 def _origin(step: Step[..., Any]) -> str:
     return f"{step.function.__module__}.{step.function.__qualname__}"
+
+
+def all_steps() -> list[Step[..., Any]]:
+    """Return every step of this process."""
+    return list(_steps.values())

@@ -1,0 +1,39 @@
+"""What the demo's steps hand to each other."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class Document(BaseModel):
+    """One document as prose: paragraphs without markup, with a blank line between them."""
+
+    reference: str
+    title: str
+    text: str
+    truncated: bool = False
+
+
+class Summary(BaseModel):
+    """What a model made of one document."""
+
+    reference: str
+    title: str
+    summary: str
+    keywords: list[str]
+    truncated: bool = False
+
+
+class Classified(Summary):
+    """A summary with the topic it belongs to."""
+
+    topic: str
+
+
+class Report(BaseModel):
+    """The finished report; ``path`` is set once it is written to a file."""
+
+    markdown: str
+    documents: int
+    topics: dict[str, int]
+    path: str | None = None

@@ -1,0 +1,58 @@
+"""What the ledger knows of a workflow or a job, read in one go."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
+from agentq.ledger.handover import gather
+from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.types import AnyRow
+from agentq.states import WorkflowStatus
+
+_STATUS = (
+    WorkflowRow.id,
+    WorkflowRow.status,
+    WorkflowRow.reason,
+    WorkflowRow.failed_job_id,
+    WorkflowRow.result_job_id,
+)
+
+
+def workflow_status(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
+    """Return id, status, reason, failed_job_id and result_job_id; raises NotFound."""
+    row = connection.execute(select(*_STATUS).where(WorkflowRow.id == workflow_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+    return row
+
+
+def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
+    """Return the step whose result it is, and the result as JSON data; raises what made the workflow fail."""
+    if status.status == WorkflowStatus.CANCELLED:
+        raise WorkflowCancelled(workflow_id=str(status.id), reason=status.reason or "")
+    if status.status == WorkflowStatus.FAILED:
+        raise _failure(connection, status)
+    step = connection.scalar(select(JobRow.step).where(JobRow.id == status.result_job_id))
+    return step or "", json.loads(gather(connection, status.result_job_id))
+
+
+def _failure(connection: Connection, status: AnyRow) -> StepFailed:
+    job = connection.execute(
+        select(JobRow.step, JobRow.attempt, JobRow.error_category, JobRow.error_class, JobRow.error_message).where(
+            JobRow.id == status.failed_job_id
+        )
+    ).one()
+    return StepFailed(
+        workflow_id=str(status.id),
+        job_id=str(status.failed_job_id),
+        step=job.step,
+        attempts=job.attempt,
+        error_class=job.error_class or "",
+        error_message=job.error_message or "",
+        category=job.error_category or "",
+    )

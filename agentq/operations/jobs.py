@@ -1,0 +1,102 @@
+"""Jobs: list, get, and what each one waits for."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from agentq.exceptions import NotFound
+from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.operations.identity import parse_id
+from agentq.operations.schemas import Attempt, Job, JobSummary, shown
+from agentq.states import VIRTUAL, JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs; None means any. Joins are left out."""
+
+    status: JobStatus | None = None
+    step: str | None = None
+    tenant: str | None = None
+    workflow: str | None = None
+
+
+def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSummary]:
+    """Return up to *limit* jobs, newest first."""
+    query = select(JobRow.__table__).where(JobRow.kind.not_in(sorted(VIRTUAL)))
+    for column, value in (
+        (JobRow.status, wanted.status),
+        (JobRow.step, wanted.step),
+        (JobRow.tenant, wanted.tenant),
+        (JobRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    query = query.order_by(JobRow.id.desc()).limit(limit)
+    return ledger.read(lambda connection: [JobSummary(**_summary(row)) for row in connection.execute(query)])
+
+
+def get(ledger: Ledger, job_id: str) -> Job:
+    """Return everything about one job; raises NotFound."""
+    wanted = parse_id(job_id, "job")
+    jobs = ledger.read(lambda connection: _read(connection, JobRow.id == wanted))
+    if not jobs:
+        raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
+    return jobs[0]
+
+
+def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
+    """Return all jobs of a workflow, oldest first."""
+    wanted = parse_id(workflow_id, "workflow")
+    return ledger.read(lambda connection: read_all(connection, wanted))
+
+
+def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
+    """Return all jobs of a workflow, oldest first, on a connection that is open already."""
+    return _read(connection, JobRow.workflow_id == workflow_id)
+
+
+def _read(connection: Connection, wanted: Any) -> list[Job]:
+    attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
+    history = (
+        select(AttemptRow.__table__)
+        .join(JobRow, JobRow.id == AttemptRow.job_id)
+        .where(wanted)
+        .order_by(AttemptRow.job_id, AttemptRow.number)
+    )
+    for row in connection.execute(history):
+        attempts[row.job_id].append(Attempt.model_validate(row))
+    rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id))
+    return [_job(row, attempts[row.id]) for row in rows]
+
+
+def _job(row: AnyRow, attempts: list[Attempt]) -> Job:
+    args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
+    return Job(
+        **_summary(row)
+        | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
+        attempts=attempts,
+    )
+
+
+def _summary(row: AnyRow) -> dict[str, Any]:
+    return {**row._mapping, "waiting_for": _waiting_for(row)}
+
+
+def _waiting_for(row: AnyRow) -> str | None:
+    match row.status:
+        case JobStatus.WAITING:
+            return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
+        case JobStatus.SCHEDULED:
+            return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC"
+        case JobStatus.QUEUED:
+            return f"a free worker on queue {row.queue!r}"
+    return None

@@ -1,0 +1,103 @@
+"""Read models: what every surface shows. Secrets are masked here, so that no surface can forget."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from agentq.redaction import masked
+from agentq.states import AttemptOutcome, JobKind, JobStatus, WorkflowStatus
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class WorkflowSummary(_Record):
+    """One line of a list of workflows."""
+
+    id: uuid.UUID
+    name: str
+    tenant: str
+    key: str | None
+    status: WorkflowStatus
+    reason: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class JobSummary(_Record):
+    """One line of a list of jobs."""
+
+    id: uuid.UUID
+    workflow_id: uuid.UUID
+    tenant: str
+    kind: JobKind
+    step: str
+    status: JobStatus
+    attempt: int
+    max_attempts: int
+    queue: str
+    priority: int | None
+    waiting_for: str | None
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker_id: uuid.UUID | None
+    error_category: str | None
+    error_class: str | None
+    error_message: str | None
+
+
+class Attempt(_Record):
+    """One finished attempt."""
+
+    number: int
+    outcome: AttemptOutcome
+    worker_id: uuid.UUID | None
+    started_at: datetime | None
+    finished_at: datetime
+    error_category: str | None
+    error_class: str | None
+    error_message: str | None
+    error_traceback: str | None
+
+
+class Action(_Record):
+    """One thing that an operator did."""
+
+    action: str
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+class Job(JobSummary):
+    """Everything about a job. Arguments and result have secrets masked."""
+
+    after_id: uuid.UUID | None
+    join_id: uuid.UUID | None
+    position: int | None
+    timeout: float | None
+    expires_at: datetime | None
+    args: list[Any]
+    kwargs: dict[str, Any]
+    result: Any
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Workflow(WorkflowSummary):
+    """Everything about a workflow."""
+
+    jobs: list[Job]
+    actions: list[Action]
+
+
+def shown(text: str | None) -> Any:
+    """Return stored JSON as data with secrets masked."""
+    return None if text is None else masked(json.loads(text))

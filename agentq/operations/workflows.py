@@ -1,0 +1,90 @@
+"""Workflows: list, get, count, cancel."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, func, select
+
+from agentq.exceptions import NotFound
+from agentq.ledger import reading
+from agentq.ledger import workflows as ledger_workflows
+from agentq.ledger.models import ActionRow, WorkflowRow
+from agentq.ledger.session import Ledger
+from agentq.operations import jobs
+from agentq.operations.identity import parse_id
+from agentq.operations.schemas import Action, Workflow, WorkflowSummary
+from agentq.states import WorkflowStatus
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFilter:
+    """Which workflows; None means any."""
+
+    status: WorkflowStatus | None = None
+    tenant: str | None = None
+    key: str | None = None
+
+
+def list_(ledger: Ledger, wanted: WorkflowFilter, *, limit: int = 50) -> list[WorkflowSummary]:
+    """Return up to *limit* workflows, newest first."""
+    query = _filtered(select(WorkflowRow.__table__), wanted).order_by(WorkflowRow.id.desc()).limit(limit)
+    return ledger.read(
+        lambda connection: [WorkflowSummary.model_validate(row) for row in connection.execute(query)]
+    )
+
+
+def count(ledger: Ledger, wanted: WorkflowFilter) -> int:
+    """Return how many workflows there are."""
+    query = _filtered(select(func.count()).select_from(WorkflowRow), wanted)
+    return ledger.read(lambda connection: connection.scalar(query) or 0)
+
+
+def get(ledger: Ledger, workflow_id: str) -> Workflow:
+    """Return everything about one workflow; raises NotFound."""
+    wanted = parse_id(workflow_id, "workflow")
+
+    def read(connection: Connection) -> Workflow:
+        row = ledger_workflows.get(connection, wanted)
+        if row is None:
+            raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+        actions = connection.execute(
+            select(ActionRow.__table__).where(ActionRow.workflow_id == wanted).order_by(ActionRow.id)
+        )
+        return Workflow(
+            **WorkflowSummary.model_validate(row).model_dump(),
+            jobs=jobs.read_all(connection, wanted),
+            actions=[Action.model_validate(action) for action in actions],
+        )
+
+    return ledger.read(read)
+
+
+def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "") -> bool:
+    """Cancel a workflow and its jobs that are not done; False where it had ended before.
+
+    Raises NotFound where there is no such workflow.
+    """
+    wanted = parse_id(workflow_id, "workflow")
+
+    def write(connection: Connection) -> bool:
+        reading.workflow_status(connection, wanted)
+        return ledger_workflows.cancel(
+            connection, wanted, actor=actor or getpass.getuser(), reason=reason or "no reason given"
+        )
+
+    return ledger.write(write)
+
+
+def _filtered(query: Query, wanted: WorkflowFilter) -> Query:
+    if wanted.status is not None:
+        query = query.where(WorkflowRow.status == wanted.status)
+    if wanted.tenant is not None:
+        query = query.where(WorkflowRow.tenant == wanted.tenant)
+    if wanted.key is not None:
+        query = query.where(WorkflowRow.key == wanted.key)
+    return query

@@ -1,0 +1,70 @@
+"""Calls that reach a worker with plain arguments: from ``send_task``, beat, Flower, or code without the steps.
+
+The worker writes the job first, under Celery's task id, so that a redelivery is the same job; then it runs it
+as any other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celery import Signature, chain, signature
+
+from agentq.exceptions import CanvasError
+from agentq.ledger import workflows
+from agentq.workflows.canvas import compile_canvas
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+_NAMESPACE = uuid.UUID("6f8d8f0e-3f0b-5c55-9d2c-1a5f1f2b7c11")
+
+
+def adopt(agentq: AgentQ, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
+    """Write the workflow of a plain call, unless it is there already, and return the id of its first job.
+
+    What the call brings to run after it (the rest of a chain, callbacks) becomes part of the workflow and is
+    taken from the request, so that Celery does not run it as well.
+
+    Raises CanvasError where the call is part of a native chord, whose counting the ledger cannot do.
+    """
+    request = task.request
+    if request.chord or request.errbacks:
+        part = "chord" if request.chord else "chain or task with link_error"
+        raise CanvasError(f"step {task.name!r} was sent as part of a native {part}; start it with agentq.start()")
+    graph = compile_canvas(_canvas(task, args, kwargs), agentq.catalogue, agentq.defaults())
+    request.chain = request.callbacks = None
+    workflow_id, job_id = ids_of(request.id)
+    # The first bell is this very message, so nothing is dispatched.
+    agentq.ledger.write(
+        lambda connection: workflows.start(
+            connection,
+            graph,
+            tenant=agentq.settings.tenant,
+            key=None,
+            workflow_id=workflow_id,
+            job_id=job_id,
+        )
+    )
+    return job_id
+
+
+def ids_of(task_id: str) -> tuple[uuid.UUID, uuid.UUID]:
+    """Return the workflow id and the job id of a call with this Celery task id."""
+    try:
+        job_id = uuid.UUID(task_id)
+    except ValueError:
+        job_id = uuid.uuid5(_NAMESPACE, task_id)
+    return uuid.uuid5(_NAMESPACE, f"workflow of {job_id}"), job_id
+
+
+def _canvas(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
+    request = task.request
+    first = Signature(task.name, args, kwargs)
+    for callback in request.callbacks or ():
+        first.link(signature(callback, app=task.app))
+    if request.expires:
+        first.set(expires=request.expires)
+    rest = [signature(part, app=task.app) for part in reversed(request.chain or ())]
+    return chain(first, *rest) if rest else first

@@ -1,0 +1,173 @@
+"""``AgentQ(app)``: agentq on one Celery app."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from agentq import settings as settings_module
+from agentq.embedded import Embedded
+from agentq.exceptions import CanvasError, nearest
+from agentq.ledger import schema
+from agentq.ledger.session import Ledger
+from agentq.operations.identity import parse_id
+from agentq.runtime import configuration, starting, task
+from agentq.runtime.caretaker import CaretakerStep
+from agentq.runtime.dispatcher import Dispatcher
+from agentq.runtime.workflow import Workflow
+from agentq.workflows import registry
+from agentq.workflows.canvas import Defaults
+from agentq.workflows.step import Step
+
+_PREFIX = "agentq_"
+
+
+class AgentQ:
+    """Set agentq up on a Celery app.
+
+    Args:
+        app: the Celery app whose workers run the steps.
+        ledger: URL of the ledger. Default: ``app.conf.agentq_ledger``, else ``AGENTQ_LEDGER``, else a SQLite
+            file in ``.agentq``.
+        settings: any other setting of ``agentq.settings.Settings``, by name.
+
+    Raises ConfigurationError, when the configuration is first used, for a setting that does not fit.
+    """
+
+    def __init__(self, app: Celery, *, ledger: str | None = None, **settings: Any) -> None:
+        self.app = app
+        self._explicit = {"ledger": ledger, **settings}
+        self._lock = threading.Lock()
+        self._ready_in: int | None = None
+        app.agentq = self
+        self.dispatcher = Dispatcher(app)
+        self.catalogue = _Catalogue(app)
+        configuration.apply(app)
+        app.steps["worker"].add(CaretakerStep)
+        starting.adopt_native_canvases()
+        self._embed_broker()
+
+    @cached_property
+    def settings(self) -> settings_module.Settings:
+        """The settings in force."""
+        keys = [key for key in dir(self.app.conf) if key.startswith(_PREFIX)]
+        configured = {key.removeprefix(_PREFIX): self.app.conf[key] for key in keys}
+        return settings_module.load(self._explicit, configured)
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """The private broker and ledger of the folder, used for what is not configured."""
+        return Embedded(Path(self.settings.folder))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger; connects on first use."""
+        url = self.settings.ledger or self.embedded.ledger_url
+        return Ledger(url, timeout=self.settings.ledger_timeout)
+
+    def start(
+        self,
+        canvas: Any,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
+        not_before: datetime | None = None,
+        session: Session | Connection | None = None,
+    ) -> Workflow[Any]:
+        """Start a workflow: once this returned, it runs to its end, whatever dies.
+
+        Args:
+            canvas: what to run, in Celery's canvas language: ``a.s(1) | each(b.s()) | c.s()``.
+            tenant: whose it is. Default: the setting ``tenant``.
+            key: an idempotency key, unique per tenant: the same start again returns the same workflow.
+            priority: 0 to 9, 9 first, for all its jobs that say nothing else.
+            not_before: an aware datetime; the first steps run no earlier.
+            session: a SQLAlchemy session or connection to the ledger's database: the workflow is written in
+                its transaction and dispatched after its commit.
+
+        Returns:
+            The handle. ``is_new`` is False where the key had been started before.
+
+        Raises:
+            CanvasError: a part of the canvas cannot be started; the message names it.
+            InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
+            KeyConflict: the key was used for another canvas or other arguments.
+            LedgerUnavailable: nothing was started.
+        """
+        return starting.start(
+            self, canvas, tenant=tenant, key=key, priority=priority, not_before=not_before, session=session
+        )
+
+    def workflow(self, workflow_id: str) -> Workflow[Any]:
+        """Return the handle of a workflow that was started before; asking it raises NotFound if there is none."""
+        self.ensure_ledger()
+        return Workflow(self.ledger, parse_id(workflow_id, "workflow"))
+
+    def ensure_ledger(self) -> None:
+        """Check, once per process, that the ledger has this code's schema; make the embedded one.
+
+        Raises SchemaMismatch or LedgerUnavailable.
+        """
+        if self._ready_in == os.getpid():
+            return
+        with self._lock:
+            if self.settings.ledger is None:
+                self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
+                schema.upgrade(self.ledger)
+            self.ledger.check_schema()
+            self._ready_in = os.getpid()
+
+    def defaults(self, priority: int | None = None) -> Defaults:
+        """Return what holds for all jobs of a workflow that say nothing else."""
+        return Defaults(priority=priority, max_value_bytes=self.settings.max_value_bytes)
+
+    def _embed_broker(self) -> None:
+        """Use the private broker where no broker is configured, started by the first connection."""
+
+        def configured(sender: Any = None, **_: Any) -> None:
+            if not (self.app.conf.broker_url or os.environ.get("CELERY_BROKER_URL")):
+                self.app.conf.broker_url = self.embedded.broker_url
+                for name in ("connection_for_read", "connection_for_write"):
+                    setattr(self.app, name, self._started_first(getattr(self.app, name)))
+
+        self.app.on_after_configure.connect(configured, weak=False)
+
+    def _started_first(self, connect: Callable[..., Any]) -> Callable[..., Any]:
+        def connect_to_running(*args: Any, **kwargs: Any) -> Any:
+            self.embedded.start()
+            return connect(*args, **kwargs)
+
+        return connect_to_running
+
+
+class _Catalogue:
+    """What the canvas compiler asks about names, answered by the app."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def step(self, name: str) -> Step[..., Any] | None:
+        found = registry.find(name)
+        if found is None and name not in self._app.tasks:
+            hint = nearest(name, self._app.tasks)
+            raise CanvasError(f"no step or task is named {name!r}; import the module that defines it.{hint}")
+        return found
+
+    def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
+        own = getattr(self._app.tasks[name], "queue", None)
+        route = self._app.amqp.router.route({"queue": own} if own else {}, name, args, kwargs)
+        queue = route.get("queue")
+        return str(getattr(queue, "name", queue) or self._app.conf.task_default_queue)
+
+
+task.install()

@@ -1,0 +1,98 @@
+"""Celery's configuration as agentq needs it: what is set, what is refused, what is warned about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+
+from agentq.exceptions import ConfigurationError
+from agentq.workflows import registry
+
+DEFAULTS: dict[str, Any] = {
+    "worker_prefetch_multiplier": 1,  # a message held by a busy worker waits while others are idle
+    "task_send_sent_event": True,
+    "worker_send_task_events": True,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,  # Celery's 100 end the worker after a long outage of the broker
+    "worker_soft_shutdown_timeout": 10.0,  # SIGQUIT, or SIGTERM remapped to it, lets steps end for so long
+}
+"""Set under the user's own configuration, so each of them can be chosen otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about the configuration: ``is_error`` stops a worker, else it is a warning."""
+
+    is_error: bool
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.mend}"
+
+
+def apply(app: Celery) -> None:
+    """Put agentq's defaults under the app's own configuration."""
+    app.add_defaults(DEFAULTS)
+
+
+def require_usable(app: Celery) -> None:
+    """Raise ConfigurationError for a setting under which steps would not be durable."""
+    for problem in problems(app):
+        if problem.is_error:
+            raise ConfigurationError(str(problem))
+
+
+def problems(app: Celery) -> list[Problem]:
+    """Return what contradicts agentq in the app's configuration, worst first."""
+    conf = app.conf
+    found = []
+    if conf.task_always_eager:
+        found.append(
+            Problem(True, "task_always_eager is on, so steps would run without the ledger", "turn it off")
+        )
+    if "json" not in conf.accept_content:
+        found.append(Problem(True, "accept_content does not have 'json', which is what agentq sends", "add it"))
+    found += _warnings(conf)
+    return found
+
+
+def _warnings(conf: Any) -> list[Problem]:
+    found = []
+    unsafe = sorted({"pickle", "yaml", "application/x-python-serialize"} & set(conf.accept_content))
+    if unsafe:
+        found.append(
+            Problem(
+                False,
+                f"accept_content has {unsafe[0]!r}: whoever can write to the broker can run code",
+                "accept only 'json' once the last plain task is moved",
+            )
+        )
+    if conf.worker_prefetch_multiplier != 1:
+        found.append(
+            Problem(
+                False,
+                f"worker_prefetch_multiplier is {conf.worker_prefetch_multiplier}: jobs wait behind busy workers",
+                "set it to 1",
+            )
+        )
+    timeout = _visibility_timeout(conf)
+    longest = max((step.timeout or 0 for step in registry.all_steps()), default=0)
+    if timeout is not None and longest > timeout:
+        found.append(
+            Problem(
+                False,
+                f"a step may run {longest:g} s, longer than the broker's visibility_timeout of {timeout:g} s: "
+                "its message is delivered again meanwhile (the copy is dropped)",
+                "raise broker_transport_options['visibility_timeout'] to save that",
+            )
+        )
+    return found
+
+
+def _visibility_timeout(conf: Any) -> float | None:
+    if not str(conf.broker_url or "").startswith(("redis", "valkey", "sentinel")):
+        return None
+    return float((conf.broker_transport_options or {}).get("visibility_timeout", 3600))

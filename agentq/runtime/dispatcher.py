@@ -1,0 +1,90 @@
+"""Dispatch: publish the messages that ring the bells of jobs. A message carries a job's id and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+
+from agentq.ledger.records import Bell
+from agentq.states import JobKind
+
+logger = logging.getLogger(__name__)
+
+CARRIER = "agentq.run"
+"""The task whose messages carry plain Celery tasks; those do not know of jobs."""
+BELL_HEADER = "agentq"
+"""The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
+_HARD_LIMIT_GRACE = 10.0
+_ONE_RECONNECT = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+
+
+class Dispatcher:
+    """Publishes bells through Celery's own message path, so tracing and ``task-sent`` events keep working."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def ring(self, bells: Iterable[Bell]) -> int:
+        """Publish a message for each bell; returns how many were published.
+
+        A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
+        them when it is back. So this raises nothing, and tries only once to reconnect.
+        """
+        published = 0
+        bells = list(bells)
+        try:
+            if bells:
+                with self._app.producer_or_acquire() as producer:
+                    for bell in bells:
+                        self._publish(producer, bell)
+                        published += 1
+        except Exception as error:
+            logger.warning(
+                "the broker took %d of %d messages (%s: %s); a caretaker sends the others when it is back",
+                *(published, len(bells), type(error).__name__, error),
+            )
+        return published
+
+    def _publish(self, producer: Any, bell: Bell) -> None:
+        amqp, conf = self._app.amqp, self._app.conf
+        is_task = bell.kind == JobKind.TASK
+        message = amqp.as_task_v2(
+            str(bell.job_id),
+            CARRIER if is_task else bell.step,
+            args=(str(bell.job_id),),
+            root_id=str(bell.workflow_id),
+            parent_id=str(bell.after_id) if bell.after_id else None,
+            shadow=bell.step if is_task else None,
+            soft_time_limit=bell.timeout,
+            time_limit=bell.timeout + _HARD_LIMIT_GRACE if bell.timeout else None,
+            ignore_result=True,
+            argsrepr=f"('{bell.job_id}',)",
+            kwargsrepr=_summary(bell),
+            create_sent_event=conf.task_send_sent_event,
+        )
+        options = {}
+        if bell.priority is not None:
+            options["priority"] = _broker_priority(producer, bell.priority)
+        amqp.send_task_message(
+            producer,
+            bell.step,
+            message,
+            queue=bell.queue,
+            headers={BELL_HEADER: int(bell.rung_at.timestamp() * 1000)},
+            retry=True,
+            retry_policy=_ONE_RECONNECT,
+            **options,
+        )
+
+
+def _summary(bell: Bell) -> str:
+    """A short dict literal: Flower shows it as the arguments and can search it."""
+    return repr({"workflow": str(bell.workflow_id), "tenant": bell.tenant[:64]})
+
+
+def _broker_priority(producer: Any, priority: int) -> int:
+    """One scale, 9 first, for all brokers: Redis counts the other way round."""
+    return 9 - priority if producer.connection.transport.driver_type == "redis" else priority

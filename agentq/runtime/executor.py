@@ -1,0 +1,199 @@
+"""One attempt at a job, told in named steps: claim, run, record and hand over, dispatch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Retry as CeleryRetry
+
+from agentq.exceptions import AttemptFailed, DefinitionError, InvalidArguments, InvalidResult, InvalidValue
+from agentq.ledger import attempts, transition, workers
+from agentq.ledger.records import Claim, Handed
+from agentq.outcomes import Failure, Outcome, RetryLater, Succeed
+from agentq.policies.retry import Backoff, judge
+from agentq.redaction import clean
+from agentq.runtime import loop
+from agentq.runtime.lease import hold
+from agentq.states import JobKind, JobStatus
+from agentq.workflows import registry
+from agentq.workflows.context import Context
+from agentq.workflows.values import encode
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+logger = logging.getLogger(__name__)
+
+_MAX_MESSAGE, _MAX_TRACEBACK = 4_000, 16_000
+_BACKOFF = Backoff()
+
+
+class Attempt:
+    """The attempt that one message asks for, in the process that runs it."""
+
+    def __init__(self, agentq: AgentQ, job_id: uuid.UUID, step: str | None) -> None:
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._job_id = job_id
+        self._step = step
+
+    def run(self) -> dict[str, Any]:
+        """Do it all; returns a line for Celery's log and Flower.
+
+        Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
+        that Celery's events tell the same as the ledger.
+        """
+        claim = self._claim()
+        if claim is None:
+            return self._drop()
+        outcome = self._execute(claim)
+        handed = self._record(claim, outcome)
+        self._agentq.dispatcher.ring(handed.bells)
+        return self._tell(claim, outcome, handed)
+
+    def _claim(self) -> Claim | None:
+        worker_id = hold().await_trust()
+        token = transition.new_claim_token()
+        return self._ledger.write(
+            lambda connection: attempts.claim(connection, self._job_id, self._step, worker_id, token)
+        )
+
+    def _execute(self, claim: Claim) -> Outcome:
+        try:
+            return Succeed(self._run_function(claim))
+        except CeleryRetry as asked:
+            failure = _failure(asked.exc or asked)
+            return judge(failure, claim.attempt, claim.max_attempts, _BACKOFF, after=_seconds(asked))
+        except (Exception, SystemExit) as error:
+            # SystemExit and MemoryError of a step must not end the worker.
+            return judge(_failure(error), claim.attempt, claim.max_attempts, _BACKOFF)
+
+    def _run_function(self, claim: Claim) -> str:
+        args, kwargs = json.loads(claim.arguments)
+        if claim.inputs is not None:
+            args = [json.loads(claim.inputs), *args]
+        limit = self._agentq.settings.max_value_bytes
+        if claim.kind == JobKind.TASK:
+            return _encode_result(claim, self._run_plain_task(claim.step, args, kwargs), limit)
+        step = registry.find(claim.step)
+        assert step is not None, "a step's task is bound to a registered step"
+        value = step.parameters.call(args, kwargs, _context(claim))
+        return _encode_result(claim, step.parameters.dump_result(loop.resolve(value, claim.timeout)), limit)
+
+    def _run_plain_task(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        task = self._agentq.app.tasks.get(name)
+        if task is None:
+            raise DefinitionError(f"no task named {name!r} is registered in this worker; import its module there")
+        task.push_request(args=args, kwargs=kwargs, id=str(self._job_id), called_directly=False)
+        try:
+            return loop.resolve(task(*args, **kwargs), None)
+        finally:
+            task.pop_request()
+
+    def _record(self, claim: Claim, outcome: Outcome) -> Handed:
+        try:
+            return self._record_once(claim, outcome)
+        except SoftTimeLimitExceeded:  # it came after the step, in the middle of recording
+            return self._record_once(claim, outcome)
+
+    def _record_once(self, claim: Claim, outcome: Outcome) -> Handed:
+        patience = self._agentq.settings.lease
+        return self._ledger.write(
+            lambda connection: attempts.record(connection, claim, outcome), patience=patience
+        )
+
+    def _drop(self) -> dict[str, Any]:
+        """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
+        found = self._ledger.read(lambda connection: attempts.status_of(connection, self._job_id))
+        if found is None or (found.kind != JobKind.TASK and found.step != self._step):
+            what = "does not exist" if found is None else f"is of step {found.step!r}"
+            return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
+        if found.status == JobStatus.SUCCEEDED:
+            bells = self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id))
+            self._agentq.dispatcher.ring(bells)
+        logger.info("job %s is %s already: message dropped", self._job_id, found.status)
+        return {"dropped": found.status}
+
+    def _refuse(self, why: str) -> dict[str, Any]:
+        logger.error("message refused: %s", why)
+        self._ledger.write(lambda connection: workers.count_refused(connection, hold().worker_id))
+        return {"refused": why}
+
+    def _tell(self, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
+        if not handed.accepted:
+            logger.warning(
+                "job %s attempt %d: this worker no longer held the job, so its outcome was discarded",
+                *(claim.job_id, claim.attempt),
+            )
+            return {"discarded": claim.attempt}
+        match outcome:
+            case Succeed():
+                return {"attempt": claim.attempt}
+            case RetryLater(failure, delay):
+                logger.warning("%s, next attempt in %.1f s: %s", _label(claim), delay, failure.message)
+                raise CeleryRetry(f"{failure.error_class}: {failure.message}", when=delay)
+        logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
+        raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
+
+
+def _encode_result(claim: Claim, value: Any, limit: int) -> str:
+    try:
+        return encode(value, limit)
+    except InvalidValue as error:
+        raise InvalidResult(f"the result of step {claim.step!r}: {error}") from None
+
+
+def _context(claim: Claim) -> Context:
+    deadline = claim.started_at + timedelta(seconds=claim.timeout) if claim.timeout else None
+    return Context(
+        workflow_id=str(claim.workflow_id),
+        job_id=str(claim.job_id),
+        step=claim.step,
+        tenant=claim.tenant,
+        attempt=claim.attempt,
+        max_attempts=claim.max_attempts,
+        deadline=deadline,
+    )
+
+
+def _failure(error: BaseException) -> Failure:
+    """Turn an exception into data here, where it was raised: providers' own do not survive pickling."""
+    kind = type(error)
+    try:
+        message = str(error)
+    except Exception as broken:
+        message = f"<its text cannot be shown: __str__ raises {type(broken).__name__}>"
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return Failure(
+        category=_category(error),
+        error_class=f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
+        message=clean(message or kind.__name__, _MAX_MESSAGE),
+        traceback=clean(stack[-_MAX_TRACEBACK:], _MAX_TRACEBACK),
+    )
+
+
+def _category(error: BaseException) -> str:
+    match error:
+        case InvalidArguments():
+            return "invalid_arguments"
+        case InvalidResult():
+            return "invalid_result"
+        case DefinitionError():
+            return "definition"
+        case SoftTimeLimitExceeded() | TimeoutError():
+            return "timeout"
+    return "error"
+
+
+def _seconds(asked: CeleryRetry) -> float | None:
+    return float(asked.when) if isinstance(asked.when, (int, float)) else None
+
+
+def _label(claim: Claim) -> str:
+    return f"step {claim.step} failed (job {claim.job_id}, attempt {claim.attempt} of {claim.max_attempts})"

@@ -1,0 +1,85 @@
+"""The worker's lease, shared between its main process, which renews it, and the processes that run steps.
+
+Trust is kept by the machine's monotonic clock: after a renewal that was sent at *t*, the worker may claim until
+*t* plus the lease, less a margin. A worker that was frozen, or cannot reach the ledger, finds its trust over
+by itself, before anybody else may take its jobs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+
+from agentq.exceptions import ConfigurationError, LedgerUnavailable
+
+_VARIABLE = "AGENTQ_WORKER"
+_MARGIN = 0.1
+"""Share of the lease that is not used: for clocks and for the way to the ledger."""
+
+
+class Lease:
+    """Who this worker is and until when it may claim, in memory that forked and spawned children share."""
+
+    def __init__(self, path: str, worker_id: uuid.UUID, seconds: float) -> None:
+        self.path = path
+        self.worker_id = worker_id
+        self.seconds = seconds
+        with open(path, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 8)
+
+    @classmethod
+    def open(cls, seconds: float) -> Lease:
+        """Make the lease of a new worker and let this process's children find it."""
+        descriptor, path = tempfile.mkstemp(prefix="agentq-lease-")
+        os.write(descriptor, bytes(8))
+        os.close(descriptor)
+        worker_id = uuid.uuid4()
+        os.environ[_VARIABLE] = f"{worker_id}:{seconds}:{path}"
+        return cls(path, worker_id, seconds)
+
+    def renewed(self, sent_at: float) -> None:
+        """Note a renewal that was sent at *sent_at*, by the monotonic clock."""
+        trusted_until = sent_at + self.seconds * (1 - _MARGIN)
+        self._memory[:8] = struct.pack("d", trusted_until)
+
+    def trusted_for(self) -> float:
+        """Return for how many seconds the worker may go on; negative where its trust is over."""
+        return float(struct.unpack("d", self._memory[:8])[0]) - time.monotonic()
+
+    def await_trust(self) -> uuid.UUID:
+        """Return the worker's id as soon as it may claim; raises LedgerUnavailable after a whole lease."""
+        deadline = time.monotonic() + self.seconds
+        while self.trusted_for() <= 0:
+            if time.monotonic() > deadline:
+                raise LedgerUnavailable(
+                    f"this worker could not renew its lease of {self.seconds:g} s, so it claims no jobs"
+                )
+            time.sleep(0.05)
+        return self.worker_id
+
+    def close(self) -> None:
+        """Forget the lease: no child may claim any more."""
+        self._memory[:8] = bytes(8)
+        os.environ.pop(_VARIABLE, None)
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+_held: dict[str, Lease] = {}
+
+
+def hold() -> Lease:
+    """Return the lease of the worker that this process belongs to; ConfigurationError outside a worker."""
+    text = os.environ.get(_VARIABLE)
+    if text is None:
+        raise ConfigurationError(
+            "this process runs steps but has no caretaker; is AgentQ(app) set up where the worker starts?"
+        )
+    if text not in _held:
+        worker_id, seconds, path = text.split(":", 2)
+        _held[text] = Lease(path, uuid.UUID(worker_id), float(seconds))
+    return _held[text]

@@ -1,0 +1,41 @@
+"""One event loop per process for ``async def`` steps, so that their clients and pools can be kept."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+from typing import Any
+
+_lock = threading.Lock()
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+
+
+def resolve(value: Any, timeout: float | None) -> Any:
+    """Return *value*, or what it returns where it is a coroutine, within *timeout* seconds.
+
+    Raises TimeoutError where it took longer; the coroutine is cancelled then, and also when the waiting
+    thread is interrupted.
+    """
+    if not inspect.isawaitable(value):
+        return value
+    future = asyncio.run_coroutine_threadsafe(_bounded(value, timeout), _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def _bounded(awaitable: Any, timeout: float | None) -> Any:
+    return await asyncio.wait_for(awaitable, timeout)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    pid = os.getpid()  # a loop of the parent's does not run in a forked child
+    with _lock:
+        if pid not in _loops:
+            _loops[pid] = asyncio.new_event_loop()
+            threading.Thread(target=_loops[pid].run_forever, name="agentq-loop", daemon=True).start()
+        return _loops[pid]

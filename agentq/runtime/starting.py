@@ -1,0 +1,185 @@
+"""Starts: a canvas, a single call, or Celery's own ``apply_async`` of a canvas that holds steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from celery import Signature, current_app
+from celery.canvas import _chain, _chord, group
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session
+
+from agentq.exceptions import CanvasError, InvalidArguments
+from agentq.ledger import workflows
+from agentq.ledger.records import Bell
+from agentq.redaction import show
+from agentq.runtime.adoption import ids_of
+from agentq.runtime.find import agentq_of
+from agentq.runtime.workflow import Workflow
+from agentq.workflows import registry
+from agentq.workflows.canvas import compile_canvas, moment
+from agentq.workflows.graph import Graph
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+_CALL_OPTIONS = frozenset(
+    {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "task_id"}
+)
+_WITHOUT_MEANING = frozenset(
+    {"ignore_result", "add_to_parent", "retry", "retry_policy", "root_id", "parent_id", "shadow", "producer"}
+    | {"argsrepr", "kwargsrepr", "connection", "serializer", "compression", "headers", "route_name"}
+)
+"""Options of a publish; a start is no publish."""
+
+
+def start(
+    agentq: AgentQ,
+    canvas: Any,
+    *,
+    tenant: str | None = None,
+    key: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    session: Session | Connection | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    task_id: str | None = None,
+) -> Workflow[Any]:
+    """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
+    tenant = _checked_text("tenant", tenant or agentq.settings.tenant)
+    key = None if key is None else _checked_text("key", key)
+    defaults = agentq.defaults(_checked_priority(priority))
+    graph = compile_canvas(canvas, agentq.catalogue, defaults, args=args, kwargs=kwargs)
+    _delay_first(graph, not_before)
+    workflow_id, job_id = ids_of(task_id) if task_id else (None, None)
+
+    def write(connection: Connection) -> workflows.Started:
+        return workflows.start(connection, graph, tenant=tenant, key=key, workflow_id=workflow_id, job_id=job_id)
+
+    if session is None:
+        agentq.ensure_ledger()
+        started = agentq.ledger.write(write)
+        agentq.dispatcher.ring(started.bells)
+    else:
+        started = write(_connection(session))
+        _after_commit(session, agentq, started.bells)
+    return Workflow(agentq.ledger, started.workflow_id, is_new=started.is_new)
+
+
+def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:
+    """Start a workflow of one step from the arguments of Celery's ``apply_async``."""
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = sorted(set(given) - _CALL_OPTIONS - _WITHOUT_MEANING)
+    if unknown:
+        hint = "use agentq.start() for the whole canvas" if unknown[0] in ("chain", "chord") else "leave it out"
+        raise CanvasError(f"step {name!r}: apply_async does not support {unknown[0]!r}; {hint}")
+    task_id = given.pop("task_id", None)
+    canvas = Signature(name, tuple(args or ()), dict(kwargs or {}))
+    canvas.set(**{option: value for option, value in given.items() if option in _CALL_OPTIONS})
+    return start(agentq, canvas, task_id=task_id)
+
+
+def adopt_native_canvases() -> None:
+    """Let ``chain``, ``group`` and ``chord`` that hold steps start workflows from their own ``apply_async``.
+
+    Without it they would be half durable: Celery's messages would carry the rest of the canvas. Canvases of
+    plain tasks only stay Celery's.
+    """
+    for kind in (_chain, group, _chord):
+        if not hasattr(kind.apply_async, "agentq"):
+            kind.apply_async = _starting(kind.apply_async)
+
+
+def _starting(native: Any) -> Any:
+    def apply_async(self: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
+        if not _holds_steps(self):
+            return native(self, args, {} if kwargs is None else kwargs, **options)
+        given = sorted(name for name, value in options.items() if value is not None and name != "app")
+        if given:
+            raise CanvasError(
+                f"apply_async({given[0]}=…) of a canvas that holds steps is not supported; set it on its steps, "
+                "or use agentq.start(canvas, …)"
+            )
+        app = options.get("app") or self._app or current_app._get_current_object()
+        return start(agentq_of(app), self, args=tuple(args or ()), kwargs=kwargs)
+
+    apply_async.agentq = True  # type: ignore[attr-defined]
+    return apply_async
+
+
+def _holds_steps(part: Any) -> bool:
+    if not isinstance(part, dict):
+        return False
+    if registry.find(str(part.get("task"))) is not None or part.get("task") == "agentq.each":
+        return True
+    kwargs = part.get("kwargs") or {}
+    inner: list[Any] = [kwargs.get("body")]
+    for name in ("tasks", "header"):
+        members = kwargs.get(name) or ()
+        inner += [members] if isinstance(members, dict) else list(members)
+    return any(_holds_steps(item) for item in inner)
+
+
+def _connection(session: Session | Connection) -> Connection:
+    return session if isinstance(session, Connection) else session.connection()
+
+
+def _after_commit(session: Session | Connection, agentq: AgentQ, bells: Iterable[Bell]) -> None:
+    """Dispatch when the caller's transaction, the outermost one, is committed; never before."""
+    waiting = list(bells)
+
+    def committed(*_: Any) -> None:
+        agentq.dispatcher.ring(waiting)
+        waiting.clear()
+
+    if isinstance(session, Session):
+        event.listen(session, "after_transaction_end", _when_outermost(session, committed))
+    else:
+        _after_connection_commit(session, committed)
+
+
+def _when_outermost(session: Session, committed: Any) -> Any:
+    is_committed = []
+    event.listen(session, "after_commit", lambda _: is_committed.append(True))
+
+    def ended(_: Session, transaction: Any) -> None:
+        if transaction.parent is None:
+            if is_committed:
+                committed()
+            is_committed.clear()
+
+    return ended
+
+
+def _after_connection_commit(connection: Connection, committed: Any) -> None:
+    transaction = connection.get_transaction()
+    assert transaction is not None
+    commit = transaction.commit
+
+    def commit_and_dispatch() -> None:
+        commit()
+        committed()
+
+    transaction.commit = commit_and_dispatch  # type: ignore[method-assign]
+
+
+def _delay_first(graph: Graph, not_before: datetime | None) -> None:
+    due_at = moment(not_before, "not_before", past_allowed=False)
+    for node in graph.nodes:
+        if due_at is not None and node.after is None:
+            node.due_at = due_at
+
+
+def _checked_text(name: str, text: Any) -> str:
+    if not isinstance(text, str) or not 0 < len(text) <= 255 or not text.isprintable():
+        raise InvalidArguments(f"{name} is {show(text)}; it must be 1 to 255 printable characters")
+    return text
+
+
+def _checked_priority(priority: Any) -> int | None:
+    if priority is not None and priority not in range(10):
+        raise InvalidArguments(f"priority is {show(priority)}; it must be 0 to 9, 9 first")
+    return None if priority is None else int(priority)

@@ -1,0 +1,112 @@
+"""Steps as Celery tasks: the class behind every step, bound to whichever app is finalised."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, _state
+from celery.exceptions import Retry as CeleryRetry
+
+from agentq.exceptions import AttemptFailed
+from agentq.runtime import adoption, starting
+from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
+from agentq.runtime.executor import Attempt
+from agentq.runtime.find import agentq_of
+from agentq.workflows import registry
+from agentq.workflows.step import Step
+
+if TYPE_CHECKING:
+    from agentq.runtime.workflow import Workflow
+
+
+class StepMixin:
+    """What a step's task does other than a plain one; mixed into the app's own task class.
+
+    So Django's and Flask's task bases stay in force.
+    """
+
+    acks_late = True
+    acks_on_failure_or_timeout = True
+    reject_on_worker_lost = False  # a poison step would loop; the ledger counts and the caretaker rescues
+    ignore_result = True
+    track_started = False
+    typing = False  # arguments are checked by their annotations
+    throws = (AttemptFailed,)
+    resultrepr_maxsize = 200
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = self.request
+        if request.called_directly or request.is_eager or getattr(request, "agentq_entered", False):
+            return self.run(*args, **kwargs)
+        request.agentq_entered = True  # a step that calls itself calls the function
+        agentq = agentq_of(self.app)
+        job_id = _job_id(args) if is_bell(request) else adoption.adopt(agentq, self, args, kwargs)
+        return Attempt(agentq, job_id, self.name).run()
+
+    def apply_async(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Workflow[Any]:
+        """Start a workflow of this one step; ``countdown``, ``eta``, ``expires`` and ``link`` are honoured."""
+        return starting.start_call(agentq_of(self.app), self.name, args, kwargs, options)
+
+    def retry(
+        self: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: Any = None,
+        countdown: Any = None,
+        throw: bool = True,
+        **options: Any,
+    ) -> CeleryRetry:
+        """Ask for another attempt, as Celery's ``self.retry`` does; the delay is kept in the ledger."""
+        asked = CeleryRetry(str(exc or "retry asked for"), exc=exc, when=countdown)
+        if throw:
+            raise asked from exc
+        return asked
+
+
+def is_bell(request: Any) -> bool:
+    """Say whether a message is a bell of agentq's, or a plain call of the task."""
+    return isinstance(getattr(request, BELL_HEADER, None), int)
+
+
+def install() -> None:
+    """Bind every step, registered or to come, to every Celery app, as ``shared_task`` does."""
+    _state.connect_on_app_finalize(_bind_carrier)
+    registry.subscribe(_bind_everywhere)
+
+
+def _bind_everywhere(step: Step[..., Any]) -> None:
+    _state.connect_on_app_finalize(lambda app: _bind(app, step))
+    for app in _state._get_active_apps():
+        if app.finalized:
+            with app._finalize_mutex:
+                _bind(app, step)
+
+
+def _bind(app: Celery, step: Step[..., Any]) -> None:
+    if registry.find(step.name) is not step:
+        return  # its module was loaded again
+    app._tasks.pop(step.name, None)
+    base = type("StepTask", (StepMixin, app.Task), {"abstract": True})
+    app._task_from_fun(step.function, name=step.name, base=base)
+
+
+def _bind_carrier(app: Celery) -> None:
+    def run(job_id: str) -> Any:
+        """Run the plain Celery task of a job."""
+        return Attempt(agentq_of(app), _job_id((job_id,)), None).run()
+
+    app._task_from_fun(run, name=CARRIER, **_options())
+
+
+def _options() -> dict[str, Any]:
+    names = ("acks_late", "acks_on_failure_or_timeout", "reject_on_worker_lost", "ignore_result", "throws")
+    return {name: getattr(StepMixin, name) for name in names}
+
+
+def _job_id(args: tuple[Any, ...]) -> uuid.UUID:
+    try:
+        (text,) = args
+        return uuid.UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        return uuid.UUID(int=0)  # no job has it: refused and counted as any other foreign message

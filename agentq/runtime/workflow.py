@@ -1,0 +1,130 @@
+"""``Workflow``: the handle of one started canvas."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from agentq.exceptions import ResultTimeout
+from agentq.ledger import reading
+from agentq.operations import jobs as job_operations
+from agentq.operations import workflows as operations
+from agentq.operations.schemas import Job
+from agentq.states import WORKFLOW_FINAL, WorkflowStatus
+from agentq.workflows import registry
+
+if TYPE_CHECKING:
+    from agentq.ledger.session import Ledger
+
+R = TypeVar("R", covariant=True)
+
+_CELERY_STATES = {
+    WorkflowStatus.RUNNING: "STARTED",
+    WorkflowStatus.SUCCEEDED: "SUCCESS",
+    WorkflowStatus.FAILED: "FAILURE",
+    WorkflowStatus.CANCELLED: "REVOKED",
+}
+
+
+class Workflow(Generic[R]):
+    """Follow a workflow: each property asks the ledger, so a handle can be made anywhere from its id.
+
+    It also answers to what Celery's ``AsyncResult`` is asked most: ``get``, ``ready``, ``successful``,
+    ``failed``, ``state``.
+    """
+
+    def __init__(self, ledger: Ledger, workflow_id: uuid.UUID, *, is_new: bool = False) -> None:
+        self._ledger = ledger
+        self._id = workflow_id
+        self.is_new = is_new
+        """True where this start wrote the workflow, False where its key had been started before."""
+
+    @property
+    def id(self) -> str:
+        """The workflow's id."""
+        return str(self._id)
+
+    @property
+    def status(self) -> WorkflowStatus:
+        """Where it stands now; raises NotFound where there is no such workflow."""
+        return WorkflowStatus(self._status().status)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the end and return the result, rebuilt as the last step's annotation says.
+
+        Args:
+            timeout: seconds to wait; None waits for ever, 0 only looks.
+
+        Raises:
+            StepFailed: a step failed for good; carries its error.
+            WorkflowCancelled: it was cancelled or expired.
+            ResultTimeout: it did not end in time; it goes on.
+        """
+        status = self._await_end(timeout)
+        step_name, value = self._ledger.read(lambda connection: reading.workflow_result(connection, status))
+        step = registry.find(step_name)
+        rebuilt: R = value if step is None else step.parameters.load_result(value)
+        return rebuilt
+
+    def cancel(self, reason: str = "", *, actor: str = "") -> bool:
+        """Cancel it and all its jobs that are not done; False where it had ended before.
+
+        Args:
+            reason: why, for the history.
+            actor: who, for the history. Default: the name of the process's user.
+        """
+        return operations.cancel(self._ledger, self.id, reason=reason, actor=actor)
+
+    def jobs(self) -> list[Job]:
+        """Return its jobs, oldest first, joins included."""
+        return job_operations.of_workflow(self._ledger, self.id)
+
+    def get(self, timeout: float | None = None, **ignored: Any) -> R:
+        """Celery's name for ``result``; further arguments of Celery's are accepted and have no meaning."""
+        return self.result(timeout)
+
+    def ready(self) -> bool:
+        """Say whether it has ended."""
+        return self.status in WORKFLOW_FINAL
+
+    def successful(self) -> bool:
+        """Say whether it ended with a result."""
+        return self.status is WorkflowStatus.SUCCEEDED
+
+    def failed(self) -> bool:
+        """Say whether a step failed for good."""
+        return self.status is WorkflowStatus.FAILED
+
+    @property
+    def state(self) -> str:
+        """Celery's word for the status: STARTED, SUCCESS, FAILURE or REVOKED."""
+        return _CELERY_STATES[self.status]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workflow) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.id}>"
+
+    def _status(self) -> Any:
+        return self._ledger.read(lambda connection: reading.workflow_status(connection, self._id))
+
+    def _await_end(self, timeout: float | None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.005
+        while True:
+            status = self._status()
+            if status.status in WORKFLOW_FINAL:
+                return status
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise ResultTimeout(
+                    f"workflow {self.id} is {status.status} after {timeout:g} s and goes on; look with: "
+                    f"agentq workflows show {self.id}"
+                )
+            time.sleep(pause if left is None else min(pause, left))
+            pause = min(pause * 1.5, 0.5)
