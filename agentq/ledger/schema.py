@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, inspect, select, table
 
 from agentq.exceptions import SchemaMismatch
 
@@ -17,37 +15,34 @@ if TYPE_CHECKING:
     from agentq.ledger.session import Ledger
 
 VERSION_TABLE = "agentq_alembic_version"
+REVISION = "0001"
+"""The revision that this code is written for: the newest migration. Revisions sort by age."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-def expected_revision() -> str:
-    """Return the revision that this code is written for."""
-    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    assert head is not None
-    return head
 
 
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the schema in the database, or None where there is none."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    return revision
 
 
 def require_current(connection: Connection) -> None:
     """Raise SchemaMismatch unless the database has the schema of this code."""
-    found, expected = current_revision(connection), expected_revision()
-    if found == expected:
+    found = current_revision(connection)
+    if found == REVISION:
         return
     if found is None:
         message = "the ledger has no schema yet; create it with: agentq db upgrade"
-    elif found in _known_revisions():
-        message = f"the ledger's schema is older ({found}) than this code ({expected}); run: agentq db upgrade"
+    elif found < REVISION:
+        message = f"the ledger's schema ({found}) is older than this code ({REVISION}); run: agentq db upgrade"
     else:
         message = (
-            f"the ledger's schema ({found}) is newer than this code ({expected}); "
+            f"the ledger's schema ({found}) is newer than this code ({REVISION}); "
             "upgrade celery-agentq in this environment"
         )
-    raise SchemaMismatch(message, found=found, expected=expected)
+    raise SchemaMismatch(message, found=found, expected=REVISION)
 
 
 def upgrade(ledger: Ledger) -> None:
@@ -63,6 +58,8 @@ def upgrade_sql(ledger: Ledger) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    if current_revision(connection) == REVISION:
+        return
     if connection.dialect.name == "postgresql":
         # Two upgrades at once would both create the tables; the second one waits here instead.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
@@ -75,7 +72,3 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
-
-
-def _known_revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}

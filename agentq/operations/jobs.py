@@ -83,7 +83,7 @@ def _job(row: AnyRow, attempts: list[Attempt]) -> Job:
     return Job(
         **_summary(row)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
-        attempts=attempts,
+        attempts=tuple(attempts),
     )
 
 
