@@ -40,8 +40,10 @@ def sign_off(connection: Connection, worker_id: uuid.UUID) -> None:
     )
 
 
-def count_refused(connection: Connection, worker_id: uuid.UUID) -> None:
-    """Count a message that was refused: garbage, a foreign name, a job that does not exist."""
+def count_refused(connection: Connection, worker_id: uuid.UUID, refused: int = 1) -> None:
+    """Count messages that were refused: garbage, a foreign name, a job that does not exist."""
     connection.execute(
-        update(WorkerRow).where(WorkerRow.id == worker_id).values(refused_messages=WorkerRow.refused_messages + 1)
+        update(WorkerRow)
+        .where(WorkerRow.id == worker_id)
+        .values(refused_messages=WorkerRow.refused_messages + refused)
     )

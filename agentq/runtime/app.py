@@ -21,8 +21,9 @@ from agentq.ledger import schema
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.runtime import configuration, starting, task
-from agentq.runtime.caretaker import CaretakerStep
+from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.dispatcher import Dispatcher
+from agentq.runtime.intake import IntakeStep
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
@@ -49,10 +50,13 @@ class AgentQ:
         self._lock = threading.Lock()
         self._ready_in: int | None = None
         app.agentq = self
+        self.caretaker: Caretaker | None = None
+        """The caretaker, in a worker's main process."""
         self.dispatcher = Dispatcher(app)
         self.catalogue = _Catalogue(app)
         configuration.apply(app)
         app.steps["worker"].add(CaretakerStep)
+        app.steps["consumer"].add(IntakeStep)
         starting.adopt_native_canvases()
         self._embed_broker()
 

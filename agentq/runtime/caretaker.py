@@ -44,7 +44,7 @@ class CaretakerStep(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         agentq = agentq_of(worker.app)
         configuration.require_usable(worker.app)
-        self._caretaker = Caretaker(agentq, worker)
+        self._caretaker = agentq.caretaker = Caretaker(agentq, worker)
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
 
     def start(self, worker: Any) -> None:
@@ -68,6 +68,7 @@ class Caretaker:
         self._backoff = AfterLoss().after
         self._unaccounted: frozenset[caretaking.Held] = frozenset()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
+        self._refused = self._refused_written = 0
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
@@ -90,6 +91,10 @@ class Caretaker:
         signals.task_received.connect(self._note_received, weak=False)
         for thread in self._threads:
             thread.start()
+
+    def count_refused(self) -> None:
+        """Count a message that was refused; written with the next sweep, not by the thread that consumes."""
+        self._refused += 1
 
     def end(self) -> None:
         """Give back at once what the pool did not finish, and sign off."""
@@ -142,6 +147,7 @@ class Caretaker:
             (settings.redispatch_after / 2.5, self._ring_lost),
             (min(settings.lease / 3, 5.0), self._rescue_lost),
             (min(settings.lease / 3, 5.0), self._expire),
+            (1.0, self._write_refused),
         ]
         due = [0.0] * len(duties)
         while not self._ending.wait(max(0.01, min(due) - time.monotonic())):
@@ -201,6 +207,12 @@ class Caretaker:
             bells = self._ledger.write(lambda connection: caretaking.ring_again(connection, some, grace))  # noqa: B023
             logger.warning("%d message(s) were lost by the broker and are sent again", len(bells))
             self._agentq.dispatcher.ring(bells)
+
+    def _write_refused(self) -> None:
+        refused = self._refused - self._refused_written
+        if refused:
+            self._ledger.write(lambda connection: workers.count_refused(connection, self.worker_id, refused))
+            self._refused_written += refused
 
     def _expire(self) -> None:
         self._ledger.write(lambda connection: caretaking.expire(connection, _BATCH))

@@ -1,0 +1,31 @@
+"""The user's Celery app, for the commands that need it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from celery import Celery
+from celery.app.utils import find_app
+
+from agentq.exceptions import ConfigurationError
+from agentq.runtime.app import AgentQ
+from agentq.workflows import registry
+
+
+def load(name: str) -> Celery:
+    """Import a Celery app by its name, as ``celery -A`` does; raises ConfigurationError where that fails."""
+    try:
+        return cast("Celery", find_app(name))
+    except Exception as error:  # importing the user's modules may raise anything
+        raise ConfigurationError(
+            f"the Celery app {name!r} cannot be loaded: {type(error).__name__}: {error}; is it importable from "
+            "this folder, and does the module define a Celery app?"
+        ) from error
+
+
+def queues(agentq: AgentQ) -> list[str]:
+    """Return the app's default queue and every queue that one of its steps is routed to."""
+    agentq.app.loader.import_default_modules()
+    agentq.app.finalize()
+    routed = {agentq.catalogue.queue(step.name, [], {}) for step in registry.all_steps()}
+    return sorted(routed | {agentq.app.conf.task_default_queue})

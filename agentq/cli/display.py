@@ -1,0 +1,106 @@
+"""Text for people: aligned columns, ages, durations; and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from agentq.states import JobStatus
+
+COLOURS = {
+    JobStatus.SUCCEEDED: "green", "ok": "green",
+    JobStatus.RUNNING: "cyan",
+    JobStatus.FAILED: "red", JobStatus.CANCELLED: "red", "error": "red",
+    "warning": "yellow",
+}
+"""Colours of the words that tell how something stands. ``click.echo`` drops them where they cannot be shown."""
+
+GAP = "  "
+
+
+def echo_json(data: BaseModel | Sequence[BaseModel]) -> None:
+    """Print read models as indented JSON: an object for one, an array for several."""
+    dumped = (
+        data.model_dump(mode="json")
+        if isinstance(data, BaseModel)
+        else [item.model_dump(mode="json") for item in data]
+    )
+    click.echo(json.dumps(dumped, indent=2, ensure_ascii=False))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as aligned columns under a header; cells that name a status are coloured."""
+    lines = [header, *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        GAP.join(coloured(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return names and values as two columns, without those that have no value."""
+    filled = [(name, value) for name, value in pairs if value]
+    width = max(len(name) for name, _ in filled)
+    return "\n".join(f"{name:<{width}}{GAP}{coloured(value)}" for name, value in filled)
+
+
+def coloured(text: str, width: int = 0) -> str:
+    """Return *text* padded to *width*, in its colour where it names a status."""
+    colour = COLOURS.get(text)
+    return click.style(text.ljust(width), fg=colour) if colour else text.ljust(width)
+
+
+def one_line(text: str, limit: int = 80) -> str:
+    """Return *text* as one line of at most *limit* characters, without anything a terminal would obey."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return *text* without control characters other than line ends: it may come from anywhere."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def age(moment: datetime | None, now: datetime | None = None) -> str:
+    """Return how long ago a moment was, such as ``3 min ago``; empty where there is none."""
+    if moment is None:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    return f"{rounded(seconds)} ago" if seconds >= 0 else f"in {rounded(-seconds)}"
+
+
+def rounded(seconds: float) -> str:
+    """Return a duration in its largest unit: ``12 s``, ``3 min``, ``5 h``, ``4 days``."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= size * 2 or (seconds >= size and unit != "days"):
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def took(started: datetime | None, finished: datetime | None) -> str:
+    """Return how long something took, or takes so far; empty where it did not start."""
+    seconds = seconds_between(started, finished)
+    if seconds is None:
+        return ""
+    return f"{seconds:.2f} s" if seconds < 10 else rounded(seconds)
+
+
+def seconds_between(started: datetime | None, finished: datetime | None) -> float | None:
+    """Return the seconds from *started* to *finished*, or to now where it is not finished."""
+    return None if started is None else ((finished or datetime.now(UTC)) - started).total_seconds()
+
+
+def when(moment: datetime | None) -> str:
+    """Return a moment in UTC together with its age."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC, {age(moment)}"
+
+
+def data(value: Any) -> str:
+    """Return JSON-able data for people: on one line where it is short, else indented."""
+    line = json.dumps(value, ensure_ascii=False)
+    return printable(line if len(line) <= 80 else json.dumps(value, indent=2, ensure_ascii=False))

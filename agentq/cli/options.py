@@ -1,0 +1,19 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import click
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+limit = click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many."
+)
+tenant = click.option("--tenant", help="Only those of this tenant.")
+
+
+def status(values: type[StrEnum]) -> Any:
+    """Return the option ``--status`` with the statuses that there are as its choices."""
+    return click.option("--status", type=click.Choice(values, case_sensitive=False), help="Only those that stand so.")

@@ -1,0 +1,147 @@
+"""``agentq workflows``: list, show, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from agentq.cli import options
+from agentq.cli.display import age, data, echo_json, fields, one_line, table, took, when
+from agentq.cli.records import tree_of
+from agentq.cli.target import Target, pass_target
+from agentq.exceptions import StateConflict
+from agentq.operations import health
+from agentq.operations import workflows as operations
+from agentq.operations.schemas import Action, Job, Workflow, WorkflowSummary
+from agentq.states import VIRTUAL, WorkflowStatus
+
+
+@click.group()
+def workflows() -> None:
+    """List, show and cancel workflows.
+
+    \b
+    Example:
+      agentq workflows list --status running
+    """
+
+
+@workflows.command("list")
+@options.status(WorkflowStatus)
+@options.tenant
+@click.option("--key", help="Only the one started with this idempotency key.")
+@options.limit
+@options.as_json
+@pass_target
+def list_(
+    target: Target, status: WorkflowStatus | None, tenant: str | None, key: str | None, limit: int, as_json: bool
+) -> None:
+    """List workflows, newest first.
+
+    \b
+    Example:
+      agentq workflows list --status failed --tenant acme --limit 20
+    """
+    wanted = operations.WorkflowFilter(status=status, tenant=tenant, key=key)
+    found = operations.list_(target.current_ledger(), wanted, limit=limit)
+    if as_json:
+        echo_json(found)
+    elif found:
+        header = ("ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME")
+        click.echo(table(header, map(_row, found)))
+    else:
+        click.echo("no workflows")
+
+
+@workflows.command()
+@click.argument("workflow_id", metavar="ID")
+@options.as_json
+@pass_target
+def show(target: Target, workflow_id: str, as_json: bool) -> None:
+    """Show a workflow, the tree of its jobs, and what operators did.
+
+    \b
+    Example:
+      agentq workflows show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10
+    """
+    ledger = target.current_ledger()
+    workflow = operations.get(ledger, workflow_id)
+    if as_json:
+        echo_json(workflow)
+        return
+    workers = health.worker_names(ledger, {job.worker_id for job in workflow.jobs if job.worker_id})
+    click.echo("\n".join([_head(workflow), "", tree_of(workflow, workers), *_errors(workflow.jobs)]))
+    if workflow.actions:
+        click.echo("\nactions")
+        click.echo(table(("WHEN", "WHO", "WHAT", "WHY"), map(_action, workflow.actions)))
+
+
+@workflows.command()
+@click.argument("workflow_id", metavar="ID")
+@click.option("--reason", default="", help="Why, for the history.")
+@options.as_json
+@pass_target
+def cancel(target: Target, workflow_id: str, reason: str, as_json: bool) -> None:
+    """Cancel a workflow and all its jobs that are not done.
+
+    What a worker brings for a job that it is running is discarded.
+
+    \b
+    Example:
+      agentq workflows cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10 --reason "wrong folder"
+    """
+    ledger = target.current_ledger()
+    cancelled = operations.cancel(ledger, workflow_id, reason=reason)
+    workflow = operations.get(ledger, workflow_id)
+    if not cancelled:
+        raise StateConflict(
+            f"workflow {workflow_id}",
+            expected=[WorkflowStatus.RUNNING],
+            found=workflow.status,
+            next_step="Nothing was changed.",
+        )
+    if as_json:
+        echo_json(workflow)
+    else:
+        click.echo(f"cancelled workflow {workflow.id}: {workflow.name}")
+
+
+def _row(workflow: WorkflowSummary) -> tuple[str, ...]:
+    return (
+        str(workflow.id),
+        workflow.status,
+        age(workflow.created_at),
+        took(workflow.created_at, workflow.finished_at),
+        workflow.tenant,
+        workflow.key or "",
+        workflow.name,
+    )
+
+
+def _head(workflow: Workflow) -> str:
+    return fields(
+        [
+            ("workflow", str(workflow.id)),
+            ("name", workflow.name),
+            ("status", workflow.status),
+            ("reason", workflow.reason or ""),
+            ("tenant", workflow.tenant),
+            ("key", workflow.key or ""),
+            ("started", when(workflow.created_at)),
+            ("took", took(workflow.created_at, workflow.finished_at)),
+            ("jobs", str(sum(job.kind not in VIRTUAL for job in workflow.jobs))),
+        ]
+    )
+
+
+def _errors(jobs: list[Job]) -> Iterator[str]:
+    """The jobs whose last attempt failed, with the ids to ask for more."""
+    failed = [job for job in jobs if job.error_class]
+    if failed:
+        yield "\nerrors (all about one: agentq jobs show JOB)"
+        yield table(("JOB", "STEP", "ERROR"), ((str(job.id), job.step, error_of(job)) for job in failed))
+
+
+def _action(action: Action) -> tuple[str, ...]:
+    return age(action.created_at), action.actor, action.action, action.reason

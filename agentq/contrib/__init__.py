@@ -1,0 +1,1 @@
+"""agentq beside other programs and frameworks."""
