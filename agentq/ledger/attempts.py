@@ -50,7 +50,13 @@ def claim(
         inputs=inputs,
         join_id=row.join_id,
         is_last=row.is_last,
+        is_plain=row.is_plain,
     )
+
+
+def is_one_statement(held: Claim, outcome: Outcome) -> bool:
+    """Say whether ``record`` writes with one statement where the database can."""
+    return held.is_plain and isinstance(outcome, Succeed)
 
 
 def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
@@ -61,6 +67,11 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
     """
     match outcome:
         case Succeed(result):
+            if is_one_statement(held, outcome) and connection.dialect.name == "postgresql":
+                rows = transition.succeed_plainly(connection, held, result)
+                if rows is None:
+                    return _recorded_before(connection, held)
+                return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
             if not transition.succeed(connection, held.job_id, held.attempt, result):
                 return _recorded_before(connection, held)
             _write_history(connection, held, AttemptOutcome.SUCCEEDED)

@@ -16,36 +16,20 @@ from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import VIRTUAL, JobKind, JobStatus
 from agentq.workflows.graph import Graph, Node, parse_time
 
-_COPIED = (
-    *(
-        "id",
-        "workflow_id",
-        "tenant",
-        "kind",
-        "step",
-        "status",
-        "after_id",
-        "join_id",
-        "position",
-        "remaining",
-    ),
-    *(
-        "is_last",
-        "arguments",
-        "immutable",
-        "queue",
-        "priority",
-        "timeout",
-        "max_attempts",
-        "delay",
-        "expires_at",
-    ),
+_BY_DATABASE = ("due_at", "dispatched_at", "delay")
+_SET_LATER = (
+    *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
+    *("error_category", "error_class", "error_message", "created_at"),
 )
 _columns = JobRow.__table__.columns
 _status = bindparam("status", type_=String())
 _start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
 _INSERT = insert(JobRow).values(
-    {name: bindparam(name, type_=_columns[name].type) for name in _COPIED}
+    {
+        column.key: bindparam(column.key, type_=column.type)
+        for column in _columns
+        if column.key not in (*_BY_DATABASE, *_SET_LATER)
+    }
     | {
         "delay": _start_delay,
         "due_at": case(
@@ -66,6 +50,8 @@ class Place:
     join_id: uuid.UUID | None = None
     position: int | None = None
     is_last: bool = False
+    is_plain: bool = True
+    """Whether what the last node counts into has a plain hand-over itself and counts into nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +84,13 @@ class Planting:
         """Add the rows of *graph*; its first nodes take *item* as their first argument."""
         ids = ids or [new_id() for _ in graph.nodes]
         members = _count_members(graph)
+        plain = _find_plain(graph, counts_on=place.join_id is not None)
         for index, node in enumerate(graph.nodes):
             row = self._row(node, ids, place, item) | {"id": ids[index]}
             row["remaining"] = 1 if node.after is not None else members.get(index, 0)
+            row["is_plain"] = plain[index]
             if index == graph.last:
+                row["is_plain"] = plain[index] and place.is_plain
                 row |= {"join_id": place.join_id, "position": place.position, "is_last": place.is_last}
             self.rows.append(row)
             if node.kind is JobKind.EACH and node.after is None:
@@ -155,6 +144,21 @@ class Planting:
 
 def _first_status(node: Node) -> JobStatus:
     return JobStatus.QUEUED if node.delay is None and node.due_at is None else JobStatus.SCHEDULED
+
+
+def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:
+    """Say of each node whether its hand-over reaches only steps, and at most one join that reaches only steps.
+
+    *counts_on* says that the last node counts into something outside the graph.
+    """
+    reaches_virtual = {node.after for node in graph.nodes if node.kind in VIRTUAL}
+    plain = []
+    for index, node in enumerate(graph.nodes):
+        join = None if node.join is None else graph.nodes[node.join]
+        joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
+        reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
+        plain.append(not joins_on and not reaches_more)
+    return plain
 
 
 def _count_members(graph: Graph) -> dict[int, int]:

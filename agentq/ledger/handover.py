@@ -82,7 +82,8 @@ def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str
 def _grow_after(connection: Connection, each: AnyRow, before: Done, bells: list[Bell]) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
     fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items))
-    return _grow(connection, fed, Place(each.workflow_id, each.tenant), each.dispatched_at, bells)
+    place = Place(each.workflow_id, each.tenant, is_plain=each.is_plain and each.join_id is None)
+    return _grow(connection, fed, place, each.dispatched_at, bells)
 
 
 def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bells: list[Bell]) -> list[Done]:
@@ -97,7 +98,7 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     row = transition.count_on(connection, fed.each_id, len(fed.items))
     finished = _finish_if_complete(connection, row) + finish_empty(connection, planting, where)
     for inner in planting.fed:
-        finished += _grow(connection, inner, where, rung_at, bells)
+        finished += _grow(connection, inner, replace(where, is_plain=False), rung_at, bells)
     return finished
 
 

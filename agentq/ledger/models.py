@@ -141,6 +141,8 @@ class JobRow(Base):
     position: Mapped[int | None]
     remaining: Mapped[int]
     is_last: Mapped[bool]
+    # Whether its hand-over reaches only steps, and at most one join: then one statement does it all.
+    is_plain: Mapped[bool]
     # What to run.
     arguments: Mapped[str | None] = mapped_column(Text)
     immutable: Mapped[bool]

@@ -44,6 +44,7 @@ class Claim:
     """The result of the job before it as JSON text; None for a job that takes none."""
     join_id: uuid.UUID | None
     is_last: bool
+    is_plain: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,15 @@ class Ledger:
         """
         return self._retried(lambda: self._transaction(work), patience)
 
+    def write_statement(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+        """Run *work*, which writes with one statement only, without a transaction around it if that saves one.
+
+        PostgreSQL commits a statement by itself: one round trip instead of three. Retried as ``write`` is.
+        """
+        if not self.is_postgresql:
+            return self.write(work, patience=patience)
+        return self._retried(lambda: self._autocommit(work), patience)
+
     def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
         return self._retried(lambda: self._transaction(work, read_only=True), patience)
@@ -110,6 +119,10 @@ class Ledger:
             connection = connection.execution_options(agentq_read_only=read_only)
             with connection.begin():
                 return work(connection)
+
+    def _autocommit(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
 
     def _retried(self, run: Callable[[], T], patience: float | None) -> T:
         deadline = time.monotonic() + (self.timeout if patience is None else patience)

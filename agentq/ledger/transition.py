@@ -21,19 +21,23 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    insert,
     literal,
     literal_column,
     null,
     or_,
     select,
+    true,
+    union_all,
     update,
 )
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.ledger.models import AttemptRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.records import Claim
+from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import JOB_OPEN, VIRTUAL, JobKind, JobStatus, WorkflowStatus
+from agentq.states import JOB_OPEN, VIRTUAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
 
 BELL: tuple[Any, ...] = (
     JobRow.id,
@@ -98,6 +102,7 @@ _CLAIM = (
         JobRow.after_id,
         JobRow.join_id,
         JobRow.is_last,
+        JobRow.is_plain,
         case(
             (
                 JobRow.immutable.is_(False),
@@ -148,23 +153,25 @@ _RELEASE = (
     .returning(*BELL)
 )
 
+_WHEN_READY: dict[str, Any] = {
+    "remaining": 0,
+    "status": case(
+        (JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING),
+        (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
+        else_=JobStatus.QUEUED,
+    ),
+    "due_at": case((JobRow.delay.is_not(None), seconds_from_now(JobRow.delay)), else_=JobRow.due_at),
+    "dispatched_at": now(),
+}
 _READY = (
     update(JobRow)
     .where(JobRow.after_id == _id, JobRow.status == JobStatus.WAITING)
-    .values(
-        remaining=0,
-        status=case(
-            (JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING),
-            (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
-            else_=JobStatus.QUEUED,
-        ),
-        due_at=case((JobRow.delay.is_not(None), seconds_from_now(JobRow.delay)), else_=JobRow.due_at),
-        dispatched_at=now(),
-    )
+    .values(_WHEN_READY)
     .returning(
         *BELL,
         JobRow.join_id,
         JobRow.is_last,
+        JobRow.is_plain,
         JobRow.remaining,
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
@@ -203,6 +210,59 @@ _END_WORKFLOW = (
         reason=bindparam("why"),
     )
 )
+# PostgreSQL runs the whole common hand-over as one statement: one round trip, and no lock outlives it.
+_done = _SUCCEED.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
+_history = (
+    insert(AttemptRow)
+    .from_select(
+        ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"],
+        select(
+            _done.c.id,
+            bindparam("held_attempt", type_=Integer()),
+            cast(AttemptOutcome.SUCCEEDED, String(16)),
+            bindparam("by_worker", type_=Uuid()),
+            bindparam("began_at", type_=UtcDateTime()),
+            now(),
+        ),
+    )
+    .cte("history")
+)
+_counted = (
+    update(JobRow)
+    .where(JobRow.id == _done.c.join_id, JobRow.status == JobStatus.WAITING)
+    .values(
+        remaining=JobRow.remaining - 1,
+        status=case((JobRow.remaining == 1, JobStatus.SUCCEEDED), else_=JobRow.status),
+        finished_at=case((JobRow.remaining == 1, now())),
+    )
+    .returning(JobRow.id, JobRow.workflow_id, JobRow.is_last, JobRow.status)
+    .cte("counted")
+)
+_over = union_all(
+    select(_done.c.id, _done.c.workflow_id, _done.c.is_last),
+    select(_counted.c.id, _counted.c.workflow_id, _counted.c.is_last).where(
+        _counted.c.status == JobStatus.SUCCEEDED
+    ),
+).cte("over")
+_readied = (
+    update(JobRow)
+    .where(JobRow.after_id == _over.c.id, JobRow.status == JobStatus.WAITING)
+    .values(_WHEN_READY)
+    .returning(*BELL)
+    .cte("readied")
+)
+_ended = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == _over.c.workflow_id, _over.c.is_last, WorkflowRow.status == WorkflowStatus.RUNNING)
+    .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
+    .cte("ended")
+)
+_SUCCEED_PLAINLY = (
+    select(_done.c.id.label("done_id"), *_readied.c)
+    .select_from(_done.outerjoin(_readied, true()))
+    .add_cte(_history, _ended)
+)
+
 _CANCEL_JOBS = (
     update(JobRow)
     .where(JobRow.workflow_id == bindparam("workflow"), JobRow.status.in_(sorted(JOB_OPEN)))
@@ -258,6 +318,18 @@ def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str
     """Running to succeeded; False where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
     return connection.execute(_SUCCEED, values).rowcount == 1
+
+
+def succeed_plainly(connection: Connection, held: Claim, result: str) -> list[AnyRow] | None:
+    """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
+
+    For jobs with ``is_plain``, on PostgreSQL. Returns the columns of BELL for each job that became ready, or
+    None where this attempt no longer holds the job.
+    """
+    values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
+    values |= {"by_worker": held.worker_id, "began_at": held.started_at}
+    rows = connection.execute(_SUCCEED_PLAINLY, values).all()
+    return [row for row in rows if row.id is not None] if rows else None
 
 
 def retry(

@@ -19,6 +19,11 @@ from agentq.ledger.types import AnyRow, now
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
+_INSERT = {
+    dialect.dialect.name: dialect.insert(WorkflowRow).on_conflict_do_nothing().returning(WorkflowRow.created_at)
+    for dialect in (postgresql, sqlite)
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -59,9 +64,7 @@ def start(
         "fingerprint": fingerprint,
         "result_job_id": ids[graph.result],
     }
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    written = dialect.insert(WorkflowRow).values(values).on_conflict_do_nothing()
-    created_at = connection.scalar(written.returning(WorkflowRow.created_at))
+    created_at = connection.scalar(_INSERT[connection.dialect.name], values)
     if created_at is None:
         return _started_before(connection, workflow_id, tenant, key, fingerprint, graph)
     planting = Planting(created_at)

@@ -12,7 +12,6 @@ from agentq.workflows import registry
 
 DEFAULTS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,  # a message held by a busy worker waits while others are idle
-    "task_send_sent_event": True,
     "worker_send_task_events": True,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Celery's 100 end the worker after a long outage of the broker

@@ -60,7 +60,7 @@ class Attempt:
     def _claim(self) -> Claim | None:
         worker_id = hold().await_trust()
         token = transition.new_claim_token()
-        return self._ledger.write(
+        return self._ledger.write_statement(
             lambda connection: attempts.claim(connection, self._job_id, self._step, worker_id, token)
         )
 
@@ -104,9 +104,9 @@ class Attempt:
 
     def _record_once(self, claim: Claim, outcome: Outcome) -> Handed:
         patience = self._agentq.settings.lease
-        return self._ledger.write(
-            lambda connection: attempts.record(connection, claim, outcome), patience=patience
-        )
+        one_statement = attempts.is_one_statement(claim, outcome)
+        write = self._ledger.write_statement if one_statement else self._ledger.write
+        return write(lambda connection: attempts.record(connection, claim, outcome), patience=patience)
 
     def _drop(self) -> dict[str, Any]:
         """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""

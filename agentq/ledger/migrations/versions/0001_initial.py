@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=True),
         sa.Column("remaining", sa.Integer(), nullable=False),
         sa.Column("is_last", sa.Boolean(), nullable=False),
+        sa.Column("is_plain", sa.Boolean(), nullable=False),
         sa.Column("arguments", sa.Text(), nullable=True),
         sa.Column("immutable", sa.Boolean(), nullable=False),
         sa.Column("queue", sa.String(length=255), nullable=False),
