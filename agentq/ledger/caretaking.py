@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from agentq.ledger import transition
 from agentq.ledger.attempts import write_history
@@ -42,11 +42,22 @@ _lost = (
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
 _held_by = select(*_HELD).where(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker"))
-_unclaimed = (
-    select(JobRow.id, JobRow.queue, JobRow.priority, JobRow.dispatched_at)
-    .where(transition.UNCLAIMED)
-    .order_by(JobRow.dispatched_at)
-    .limit(bindparam("most"))
+_first_queue = (
+    select(func.min(JobRow.queue).label("queue"))
+    .where(JobRow.status == JobStatus.QUEUED)
+    .cte("queues", recursive=True)
+)
+# One look into the index per queue, however many jobs wait there.
+_queues = _first_queue.union_all(
+    select(
+        select(func.min(JobRow.queue))
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.queue > _first_queue.c.queue)
+        .scalar_subquery()
+    ).where(_first_queue.c.queue.is_not(None))
+)
+_UNCLAIMED_QUEUES = select(_queues.c.queue).where(
+    _queues.c.queue.is_not(None),
+    select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists(),
 )
 _expired = (
     select(JobRow.workflow_id, JobRow.step)
@@ -57,16 +68,6 @@ _expired = (
     )
     .limit(bindparam("most"))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Unclaimed:
-    """A queued job whose bell was rung a while ago: its message may be lost, or just waits its turn."""
-
-    job_id: uuid.UUID
-    queue: str
-    priority: int | None
-    dispatched_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +124,22 @@ def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
     return bells
 
 
-def unclaimed(connection: Connection, grace: float, most: int) -> list[Unclaimed]:
-    """Return queued jobs whose last bell was rung over *grace* seconds ago (longer after each ringing)."""
-    rows = connection.execute(_unclaimed, {"grace": grace, "most": most})
-    return [Unclaimed(row.id, row.queue, row.priority, row.dispatched_at) for row in rows]
+def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
+    """Return the queues in which a job's last bell was rung over *grace* seconds ago, and nobody came.
+
+    Its message may be lost, or just wait its turn. The grace grows after each ringing.
+    """
+    return [str(queue) for queue in connection.scalars(_UNCLAIMED_QUEUES, {"grace": grace})]
 
 
-def ring_again(connection: Connection, job_ids: Sequence[uuid.UUID], grace: float) -> list[Bell]:
-    """Note one more dispatch of each job that is unclaimed still, and return their bells."""
-    return [bell(row) for row in transition.ring_again(connection, job_ids, grace)]
+def ring_again(
+    connection: Connection, queue: str, grace: float, most: int, *, before: datetime | None = None
+) -> list[Bell]:
+    """Note one more dispatch of up to *most* unclaimed jobs of a queue and return their bells.
+
+    *before* leaves out those that were dispatched later.
+    """
+    return [bell(row) for row in transition.ring_again(connection, queue, grace, before, most)]
 
 
 def expire(connection: Connection, most: int) -> int:

@@ -111,6 +111,7 @@ class JobRow(Base):
         ),
         Index(
             "ix_agentq_jobs_queued",
+            "queue",
             "dispatched_at",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),

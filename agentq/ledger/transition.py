@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     Connection,
     Float,
     Integer,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    func,
     insert,
     literal,
     literal_column,
@@ -227,9 +229,14 @@ _history = (
     )
     .cte("history")
 )
+# Rows are named by scalar subqueries, never by a join: so each is found by its index, also by a plan that was
+# made when the tables were empty.
 _counted = (
     update(JobRow)
-    .where(JobRow.id == _done.c.join_id, JobRow.status == JobStatus.WAITING)
+    .where(
+        JobRow.id == select(_done.c.join_id).scalar_subquery(),
+        JobRow.status == JobStatus.WAITING,
+    )
     .values(
         remaining=JobRow.remaining - 1,
         status=case((JobRow.remaining == 1, JobStatus.SUCCEEDED), else_=JobRow.status),
@@ -238,29 +245,37 @@ _counted = (
     .returning(JobRow.id, JobRow.workflow_id, JobRow.is_last, JobRow.status)
     .cte("counted")
 )
-_over = union_all(
-    select(_done.c.id, _done.c.workflow_id, _done.c.is_last),
-    select(_counted.c.id, _counted.c.workflow_id, _counted.c.is_last).where(
-        _counted.c.status == JobStatus.SUCCEEDED
-    ),
-).cte("over")
-_readied = (
-    update(JobRow)
-    .where(JobRow.after_id == _over.c.id, JobRow.status == JobStatus.WAITING)
-    .values(_WHEN_READY)
-    .returning(*BELL)
-    .cte("readied")
-)
-_ended = (
-    update(WorkflowRow)
-    .where(WorkflowRow.id == _over.c.workflow_id, _over.c.is_last, WorkflowRow.status == WorkflowStatus.RUNNING)
-    .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
-    .cte("ended")
-)
+_joined = select(_counted).where(_counted.c.status == JobStatus.SUCCEEDED).cte("joined")
+
+
+def _readied_by(done: CTE, name: str) -> CTE:
+    waits_for = select(done.c.id).scalar_subquery()
+    return (
+        update(JobRow)
+        .where(JobRow.after_id == waits_for, JobRow.status == JobStatus.WAITING)
+        .values(_WHEN_READY)
+        .returning(*BELL)
+        .cte(name)
+    )
+
+
+def _ended_by(done: CTE, name: str) -> CTE:
+    ended = select(done.c.workflow_id).where(done.c.is_last).scalar_subquery()
+    return (
+        update(WorkflowRow)
+        .where(WorkflowRow.id == ended, WorkflowRow.status == WorkflowStatus.RUNNING)
+        .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
+        .cte(name)
+    )
+
+
+_readied = union_all(
+    select(_readied_by(_done, "readied_by_job")), select(_readied_by(_joined, "readied_by_join"))
+).cte("readied")
 _SUCCEED_PLAINLY = (
     select(_done.c.id.label("done_id"), *_readied.c)
     .select_from(_done.outerjoin(_readied, true()))
-    .add_cte(_history, _ended)
+    .add_cte(_history, _ended_by(_done, "ended_by_job"), _ended_by(_joined, "ended_by_join"))
 )
 
 _CANCEL_JOBS = (
@@ -269,18 +284,16 @@ _CANCEL_JOBS = (
     .values(status=JobStatus.CANCELLED, finished_at=now())
 )
 
-_due = (
+_DUE = (
     select(JobRow.id)
     .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
     .order_by(JobRow.due_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
-    .cte("due")
-    .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _QUEUE_DUE = (
     update(JobRow)
-    .where(JobRow.id.in_(select(_due.c.id)), JobRow.status == JobStatus.SCHEDULED)
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.SCHEDULED)
     .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
     .returning(*BELL)
 )
@@ -290,6 +303,16 @@ _pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
 )
 UNCLAIMED = and_(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at < seconds_from_now(-_pause))
 """A job whose bell was rung over ``grace`` seconds ago, more after each ringing, and that nobody claimed."""
+_TO_RING = (
+    select(JobRow.id)
+    .where(
+        UNCLAIMED,
+        JobRow.queue == bindparam("on_queue"),
+        JobRow.dispatched_at < func.coalesce(bindparam("before", type_=UtcDateTime()), now()),
+    )
+    .order_by(JobRow.dispatched_at)
+    .limit(bindparam("most"))
+)
 _RING_AGAIN = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), UNCLAIMED)
@@ -401,12 +424,17 @@ def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> None:
 
 def queue_due(connection: Connection, most: int) -> list[AnyRow]:
     """Scheduled to queued for up to *most* jobs whose time has come."""
-    return list(connection.execute(_QUEUE_DUE, {"most": most}))
+    due = connection.scalars(_DUE, {"most": most}).all()
+    return list(connection.execute(_QUEUE_DUE, {"job_ids": due})) if due else []
 
 
-def ring_again(connection: Connection, job_ids: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
-    """Note another dispatch of those jobs that are UNCLAIMED still; the columns of BELL for each."""
-    return list(connection.execute(_RING_AGAIN, {"job_ids": job_ids, "grace": grace}))
+def ring_again(
+    connection: Connection, queue: str, grace: float, before: datetime | None, most: int
+) -> list[AnyRow]:
+    """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first."""
+    values = {"on_queue": queue, "grace": grace, "before": before, "most": most}
+    found = connection.scalars(_TO_RING, values).all()
+    return list(connection.execute(_RING_AGAIN, {"job_ids": found, "grace": grace})) if found else []
 
 
 def _failure_values(failure: Failure) -> dict[str, str]:

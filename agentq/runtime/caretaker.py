@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
@@ -197,16 +198,28 @@ class Caretaker:
         self._agentq.dispatcher.ring(rescued.bells)
 
     def _ring_lost(self) -> None:
+        """Send messages again where there is evidence that the broker lost them."""
         grace = self._agentq.settings.redispatch_after
-        unclaimed = self._ledger.read(
-            lambda connection: caretaking.unclaimed(connection, grace, _BATCH * _MOST_BATCHES)
-        )
-        lost = [job.job_id for job in self._evidence.lost(unclaimed)]
-        for first in range(0, len(lost), _BATCH):
-            some = lost[first : first + _BATCH]
-            bells = self._ledger.write(lambda connection: caretaking.ring_again(connection, some, grace))  # noqa: B023
-            logger.warning("%d message(s) were lost by the broker and are sent again", len(bells))
+        queues = self._ledger.read(lambda connection: caretaking.queues_with_unclaimed(connection, grace))
+        empty = self._evidence.empty(queues) if queues else set()
+        for queue in queues:
+            overtaken_before = self._evidence.overtaken_before(queue)
+            if queue in empty:
+                self._ring_queue(queue, None)
+            elif overtaken_before is not None:
+                self._ring_queue(queue, overtaken_before)
+
+    def _ring_queue(self, queue: str, before: datetime | None) -> None:
+        grace = self._agentq.settings.redispatch_after
+        for _ in range(_MOST_BATCHES):
+            bells = self._ledger.write(
+                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, before=before)
+            )
+            if bells:
+                logger.warning("%d message(s) of queue %r were lost and are sent again", len(bells), queue)
             self._agentq.dispatcher.ring(bells)
+            if len(bells) < _BATCH:
+                return
 
     def _write_refused(self) -> None:
         refused = self._refused - self._refused_written

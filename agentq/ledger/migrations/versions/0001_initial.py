@@ -158,7 +158,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_agentq_jobs_queued",
         "agentq_jobs",
-        ["dispatched_at"],
+        ["queue", "dispatched_at"],
         unique=False,
         postgresql_where=sa.text("status = 'queued'"),
         sqlite_where=sa.text("status = 'queued'"),
