@@ -1,0 +1,29 @@
+"""Celery's configuration for agentq in production: ``app.config_from_object("celeryconfig")``.
+
+Only what differs between places is here. What agentq needs of Celery (prefetch one, task events, endless
+reconnection to the broker) is set by ``AgentQ(app)``; what is written here goes before it.
+"""
+
+broker_url = "redis://localhost:6379/0"
+
+# The source of truth. Bring its schema up first: agentq db upgrade
+agentq_ledger = "postgresql://agentq@localhost/agentq"
+# agentq_tenant = "acme"  # the tenant of workflows that are started without one
+# agentq_lease = 20  # seconds after which a dead worker's jobs are rescued
+
+# Steps choose their queue with @step(queue=…). Steps and tasks that choose none:
+task_default_queue = "default"
+
+# agentq needs no result backend. Set one only for plain tasks whose results somebody reads.
+# result_backend = "redis://localhost:6379/1"
+
+# On Redis, a message is delivered again when it was not acknowledged for so many seconds. The copy of a running
+# step is dropped, so this saves only that trouble; make it longer than the longest step.
+broker_transport_options = {"visibility_timeout": 6 * 3600}
+
+# On SIGQUIT, and on SIGTERM under REMAP_SIGTERM=SIGQUIT, a worker gives its steps so many seconds, then gives them
+# back to the ledger. On a plain SIGTERM it waits until they end.
+worker_soft_shutdown_timeout = 10.0
+
+# Renew the pool's processes now and then, where model clients or parsers leak memory.
+# worker_max_tasks_per_child = 1_000

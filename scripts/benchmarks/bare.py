@@ -1,0 +1,40 @@
+"""Bare Celery, set up as carefully as it allows: late acknowledgement, no prefetching, results in Redis."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, Signature, chord
+
+from benchmarks import functions
+
+app = Celery("bare", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_BROKER"], set_as_current=False)
+app.conf.update(
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    broker_connection_retry_on_startup=True,
+)
+
+echo = app.task(functions.echo)
+increase = app.task(functions.increase)
+total = app.task(functions.total)
+
+
+@app.task(bind=True)
+def spread(self: Any, count: int) -> Any:
+    """What Celery has where agentq has ``each``: a task that is replaced by a chord."""
+    raise self.replace(chord([echo.s(number) for number in range(count)], total.s()))
+
+
+def start(canvas: Signature) -> Any:
+    return canvas.apply_async()
+
+
+def collect(started: Any) -> Any:
+    return started.get(timeout=functions.PATIENCE)
+
+
+def each_of(count: int) -> Signature:
+    """A step that returns *count* items, one job for each, and their sum."""
+    return spread.s(count)

@@ -1,0 +1,22 @@
+"""What the steps and the tasks do: next to nothing, so that what is measured is what surrounds them."""
+
+from __future__ import annotations
+
+PATIENCE = 300.0
+"""Seconds to wait for one result."""
+
+
+def echo(number: int) -> int:
+    return number
+
+
+def increase(number: int) -> int:
+    return number + 1
+
+
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+def numbers(count: int) -> list[int]:
+    return list(range(count))
