@@ -142,7 +142,7 @@ class Ledger:
 
     def _unavailable(self, error: DBAPIError) -> str:
         where = self.url.render_as_string(hide_password=True)
-        return f"the ledger at {where} does not answer: {str(error.orig).strip()}. Is it up, and the URL right?"
+        return f"the ledger at {where} does not answer: {_first_line(error)}. Is it up, and is the URL right?"
 
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}

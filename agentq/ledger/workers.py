@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from agentq.ledger.models import WorkerRow
 from agentq.ledger.types import now, seconds_from_now
@@ -38,6 +38,11 @@ def sign_off(connection: Connection, worker_id: uuid.UUID) -> None:
         .where(WorkerRow.id == worker_id)
         .values(lease_until=seconds_from_now(-1.0), stopped_at=now())
     )
+
+
+def forget_gone(connection: Connection, after: float) -> None:
+    """Delete workers whose lease ended over *after* seconds ago; their jobs have been rescued long since."""
+    connection.execute(delete(WorkerRow).where(WorkerRow.lease_until < seconds_from_now(-after)))
 
 
 def count_refused(connection: Connection, worker_id: uuid.UUID, refused: int = 1) -> None:

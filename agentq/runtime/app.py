@@ -63,9 +63,7 @@ class AgentQ:
     @cached_property
     def settings(self) -> settings_module.Settings:
         """The settings in force."""
-        keys = [key for key in dir(self.app.conf) if key.startswith(_PREFIX)]
-        configured = {key.removeprefix(_PREFIX): self.app.conf[key] for key in keys}
-        return settings_module.load(self._explicit, configured)
+        return settings_module.load(self._explicit, _configured(self.app))
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -152,6 +150,13 @@ class AgentQ:
             return connect(*args, **kwargs)
 
         return connect_to_running
+
+
+def _configured(app: Celery) -> dict[str, Any]:
+    """Return the ``agentq_…`` keys of Celery's configuration, also with a namespace (``CELERY_AGENTQ_…``)."""
+    namespace = f"{app.namespace}_".lower() if app.namespace else ""
+    names = {str(key).lower().removeprefix(namespace) for key in app.conf}
+    return {name.removeprefix(_PREFIX): app.conf[name] for name in names if name.startswith(_PREFIX)}
 
 
 class _Catalogue:

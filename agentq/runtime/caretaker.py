@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
+_REMEMBERED = 7 * 86_400.0
+"""Seconds for which the row of a worker that is gone is kept, for people who look."""
 _MOST_BATCHES = 40
 _SETTLING = 5.0
 """Seconds after an outage of the ledger in which nobody is rescued: all leases look old then."""
@@ -149,6 +151,7 @@ class Caretaker:
             (min(settings.lease / 3, 5.0), self._rescue_lost),
             (min(settings.lease / 3, 5.0), self._expire),
             (1.0, self._write_refused),
+            (3600.0, self._forget_gone),
         ]
         due = [0.0] * len(duties)
         while not self._ending.wait(max(0.01, min(due) - time.monotonic())):
@@ -226,6 +229,9 @@ class Caretaker:
         if refused:
             self._ledger.write(lambda connection: workers.count_refused(connection, self.worker_id, refused))
             self._refused_written += refused
+
+    def _forget_gone(self) -> None:
+        self._ledger.write(lambda connection: workers.forget_gone(connection, _REMEMBERED))
 
     def _expire(self) -> None:
         self._ledger.write(lambda connection: caretaking.expire(connection, _BATCH))

@@ -49,7 +49,7 @@ def start(
     task_id: str | None = None,
 ) -> Workflow[Any]:
     """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
-    tenant = _checked_text("tenant", tenant or agentq.settings.tenant)
+    tenant = _checked_text("tenant", agentq.settings.tenant if tenant is None else tenant)
     key = None if key is None else _checked_text("key", key)
     defaults = agentq.defaults(_checked_priority(priority))
     graph = compile_canvas(canvas, agentq.catalogue, defaults, args=args, kwargs=kwargs)
