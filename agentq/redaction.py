@@ -8,7 +8,7 @@ from typing import Any
 MASK = "***"
 
 _SECRET_NAME = re.compile(
-    r"passw(or)?d|passphrase|secret|token|api_?key|private_?key|authorization|credential|cookie|session_?id",
+    r"passw(or)?d|passphrase|secret|token|api[-_]?key|private[-_]?key|authorization|credential|cookie|session[-_]?id",
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
@@ -27,7 +27,7 @@ _SECRET_TEXT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ASSIGNED = re.compile(
-    r"""(?P<name>["']?[\w-]*(?:passw(?:or)?d|secret|token|api_?key)["']?\s*[=:]\s*)(?P<value>"[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
+    r"""(?P<name>(?:passw(?:or)?d|secret|token|api[-_]?key)["']?\s{0,3}[=:]\s{0,3})(?P<value>"[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )
 

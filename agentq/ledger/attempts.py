@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy.orm import aliased
 
 from agentq.ledger import transition
 from agentq.ledger.handover import Done, fail_workflow, gather, hand_over
@@ -12,12 +13,26 @@ from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim, Handed, bell
 from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
-from agentq.states import AttemptOutcome, JobStatus
+from agentq.states import AttemptOutcome, JobKind, JobStatus
 
 _HISTORY = insert(AttemptRow).values(finished_at=now())
 _NO_FAILURE = Failure("", "", "")
 _SUCCESSORS = select(*transition.BELL).where(
     JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
+)
+
+_each = aliased(JobRow)
+# The first jobs of an each's branches wait for nothing and were dispatched when it grew.
+_BRANCHES = (
+    select(*transition.BELL)
+    .join(_each, _each.workflow_id == JobRow.workflow_id)
+    .where(
+        _each.after_id == bindparam("job_id"),
+        _each.kind == JobKind.EACH,
+        JobRow.after_id.is_(None),
+        JobRow.status == JobStatus.QUEUED,
+        JobRow.dispatched_at >= _each.dispatched_at,
+    )
 )
 
 
@@ -103,6 +118,7 @@ def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
     For the moment when a worker died between its commit and its dispatch.
     """
     bells = [bell(row) for row in connection.execute(_SUCCESSORS, {"job_id": job_id})]
+    bells += [bell(row) for row in connection.execute(_BRANCHES, {"job_id": job_id})]
     join_id = connection.scalar(select(JobRow.join_id).where(JobRow.id == job_id))
     return bells + (queued_successors(connection, join_id) if join_id else [])
 

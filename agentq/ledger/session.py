@@ -18,8 +18,8 @@ from agentq.ledger import schema
 
 T = TypeVar("T")
 
-_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08", "53")
-"""Serialization failure, deadlock, lock not available, server going down, connection, resources."""
+_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53")
+"""Serialization failure, deadlock, lock or statement timeout, server going down, connection, resources."""
 _RETRYABLE_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -131,12 +131,13 @@ class Ledger:
             try:
                 return run()
             except PoolTimeout as error:
-                raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from error
+                raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from None
             except DBAPIError as error:
+                # Nothing is chained: the driver's own text may quote a row, and with it somebody's arguments.
                 if not _may_pass(error):
-                    raise LedgerError(f"the ledger refused a statement: {_first_line(error)}") from error
+                    raise LedgerError(f"the ledger refused a statement: {_first_line(error)}") from None
                 if time.monotonic() + pause > deadline:
-                    raise LedgerUnavailable(self._unavailable(error)) from error
+                    raise LedgerUnavailable(self._unavailable(error)) from None
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, 1.0)
 
@@ -149,7 +150,7 @@ class Ledger:
         if self.is_postgresql:
             options |= _postgresql_options(self.timeout)
         else:
-            options["connect_args"] = {"timeout": max(self.timeout, 30.0), "check_same_thread": False}
+            options["connect_args"] = {"timeout": self.timeout, "check_same_thread": False}
         try:
             engine = create_engine(self.url, **options)
         except (NoSuchModuleError, ImportError) as error:
@@ -165,12 +166,14 @@ class Ledger:
 def _postgresql_options(timeout: float) -> dict[str, Any]:
     milliseconds = int(timeout * 1000)
     settings = {
+        # Also for statements outside a transaction: fan-in counts with guarded decrements, which are right
+        # only at this level, whatever the database's own default is.
+        "default_transaction_isolation": r"read\ committed",
         "statement_timeout": milliseconds,
         "lock_timeout": milliseconds,
         "idle_in_transaction_session_timeout": milliseconds * 3,
     }
     return {
-        # Fan-in counts with guarded decrements, which are right only at this level.
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": False,  # a broken connection is met by the retry, without a round trip per use
         "connect_args": {
@@ -194,7 +197,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _first_line(error: DBAPIError) -> str:
-    # What follows the first line may quote the row, and with it somebody's arguments.
+    # What follows the first line may quote the row.
     return str(error.orig).strip().partition("\n")[0]
 
 
@@ -206,5 +209,5 @@ def _may_pass(error: DBAPIError) -> bool:
         return (getattr(original, "sqlite_errorcode", 0) & 0xFF) in _RETRYABLE_SQLITE
     sqlstate = getattr(original, "sqlstate", None)
     if sqlstate is None:  # psycopg: no answer from a server at all
-        return type(original).__name__ == "OperationalError"
+        return "OperationalError" in {kind.__name__ for kind in type(original).__mro__}
     return bool(sqlstate.startswith(_RETRYABLE_SQLSTATES))

@@ -417,9 +417,9 @@ def end_workflow(
     return connection.execute(_END_WORKFLOW, values).rowcount == 1
 
 
-def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> None:
-    """Every job of the workflow that is not final to cancelled."""
-    connection.execute(_CANCEL_JOBS, {"workflow": workflow_id})
+def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> int:
+    """Every job of the workflow that is not final to cancelled; returns how many."""
+    return connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount
 
 
 def queue_due(connection: Connection, most: int) -> list[AnyRow]:

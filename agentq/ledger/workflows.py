@@ -34,6 +34,10 @@ class Started:
     bells: tuple[Bell, ...] = ()
 
 
+class _EndedBefore(Exception):
+    """Undoes a cancel that came too late."""
+
+
 def start(
     connection: Connection,
     graph: Graph,
@@ -82,9 +86,16 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
 
     A worker that runs one of the jobs loses it: what it brings is discarded.
     """
-    if not transition.end_workflow(connection, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
+    try:
+        with connection.begin_nested():
+            # In the order of every hand-over: jobs, then the workflow. So neither waits for the other in a circle.
+            transition.cancel_jobs(connection, workflow_id)
+            if not transition.end_workflow(connection, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
+                raise _EndedBefore
+    except _EndedBefore:
         return False
-    transition.cancel_jobs(connection, workflow_id)
+    while transition.cancel_jobs(connection, workflow_id):
+        pass  # branches that an each was growing when the first statement looked
     _note_interrupted(connection, workflow_id)
     connection.execute(
         insert(ActionRow).values(id=new_id(), workflow_id=workflow_id, action="cancel", actor=actor, reason=reason)
