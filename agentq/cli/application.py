@@ -12,13 +12,15 @@ from agentq.runtime.app import AgentQ
 from agentq.workflows import registry
 
 
-def load(name: str) -> Celery:
-    """Import a Celery app by its name, as ``celery -A`` does; raises ConfigurationError where that fails."""
+def load(app: str | Celery) -> Celery:
+    """Return an app, imported by its name as ``celery -A`` does; raises ConfigurationError where that fails."""
+    if isinstance(app, Celery):
+        return app
     try:
-        return cast("Celery", find_app(name))
+        return cast("Celery", find_app(app))
     except Exception as error:  # importing the user's modules may raise anything
         raise ConfigurationError(
-            f"the Celery app {name!r} cannot be loaded: {type(error).__name__}: {error}; is it importable from "
+            f"the Celery app {app!r} cannot be loaded: {type(error).__name__}: {error}; is it importable from "
             "this folder, and does the module define a Celery app?"
         ) from error
 
@@ -27,5 +29,5 @@ def queues(agentq: AgentQ) -> list[str]:
     """Return the app's default queue and every queue that one of its steps is routed to."""
     agentq.app.loader.import_default_modules()
     agentq.app.finalize()
-    routed = {agentq.catalogue.queue(step.name, [], {}) for step in registry.all_steps()}
+    routed = {step.queue or agentq.catalogue.queue(step.name, [], {}) for step in registry.all_steps()}
     return sorted(routed | {agentq.app.conf.task_default_queue})

@@ -13,9 +13,12 @@ from pydantic import BaseModel
 from agentq.states import JobStatus
 
 COLOURS = {
-    JobStatus.SUCCEEDED: "green", "ok": "green",
+    JobStatus.SUCCEEDED: "green",
+    "ok": "green",
     JobStatus.RUNNING: "cyan",
-    JobStatus.FAILED: "red", JobStatus.CANCELLED: "red", "error": "red",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "red",
+    "error": "red",
     "warning": "yellow",
 }
 """Colours of the words that tell how something stands. ``click.echo`` drops them where they cannot be shown."""
@@ -38,7 +41,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        GAP.join(coloured(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        GAP.join(coloured(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 

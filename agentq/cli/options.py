@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 limit = click.option(
@@ -14,6 +17,8 @@ limit = click.option(
 tenant = click.option("--tenant", help="Only those of this tenant.")
 
 
-def status(values: type[StrEnum]) -> Any:
+def status(values: type[StrEnum]) -> Callable[[F], F]:
     """Return the option ``--status`` with the statuses that there are as its choices."""
-    return click.option("--status", type=click.Choice(values, case_sensitive=False), help="Only those that stand so.")
+    return click.option(
+        "--status", type=click.Choice(values, case_sensitive=False), help="Only those that stand so."
+    )

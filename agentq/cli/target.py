@@ -30,10 +30,9 @@ class Target:
     does without Celery.
     """
 
-    def __init__(self, celery_app: Celery | None = None) -> None:
-        self.app_name: str | None = None
+    def __init__(self, app: str | Celery | None) -> None:
+        self.app = app
         self.ledger_url: str | None = None
-        self._celery_app = celery_app
 
     @cached_property
     def agentq(self) -> AgentQ | None:
@@ -41,13 +40,12 @@ class Target:
 
         Raises ConfigurationError for an app that cannot be loaded or has no ``AgentQ``.
         """
-        name = self.app_name or (None if self._celery_app else os.environ.get("CELERY_APP"))
-        if name is None and self._celery_app is None:
+        if self.app is None:
             return None
         from agentq.cli import application
         from agentq.runtime.find import agentq_of
 
-        return agentq_of(application.load(name) if name else self._celery_app)
+        return agentq_of(application.load(self.app))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -56,10 +54,12 @@ class Target:
         from agentq.ledger.session import Ledger
 
         if self.ledger_url is None and self.agentq is not None:
-            return self.agentq.ledger
-        settings = settings_module.load({"ledger": self.ledger_url}, {})
-        url = settings.ledger or _embedded_url(settings.folder)
-        return Ledger(url, timeout=settings.ledger_timeout)
+            ledger = self.agentq.ledger
+        else:
+            settings = settings_module.load({"ledger": self.ledger_url}, {})
+            ledger = Ledger(settings.ledger or _embedded_url(settings.folder), timeout=settings.ledger_timeout)
+        click.get_current_context().call_on_close(ledger.close)
+        return ledger
 
     def existing_ledger(self) -> Ledger:
         """Return the ledger; raises LedgerUnavailable for a SQLite file that is not there (nor makes it)."""
@@ -80,29 +80,35 @@ def sqlite_file(ledger: Ledger) -> Path | None:
     return None if ledger.is_postgresql else Path(ledger.url.database or "")
 
 
-def pass_target(function: F) -> F:
+def pass_target(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``-A`` and ``--ledger`` to a command and give it its `Target` as first argument."""
-    return target_options(click.decorators.pass_meta_key(_KEY)(function))  # type: ignore[type-var]
+    return target_options(click.decorators.pass_meta_key(_KEY, doc_description="the target")(function))
 
 
 def target_options(function: F) -> F:
     """Add ``-A`` and ``--ledger``; they may stand before a command's name as well as after it."""
-    app = click.option("-A", "--app", "app_name", metavar="MODULE", expose_value=False, callback=_note,
-                       help="The Celery app, as for celery -A; also CELERY_APP.")
-    ledger = click.option("--ledger", "ledger_url", metavar="URL", expose_value=False, callback=_note,
-                          help="The ledger's URL; default: the app's, else AGENTQ_LEDGER, else ./.agentq.")
+    app = _option("-A", "--app", "app", "MODULE", "The Celery app, as for celery -A; also CELERY_APP.")
+    ledger = _option(
+        "--ledger", "ledger_url", "URL", "The ledger; default: the app's, else AGENTQ_LEDGER, else ./.agentq."
+    )
     return app(ledger(function))
+
+
+def _option(*names: str) -> Callable[[F], F]:
+    *declared, metavar, help_text = names
+    return click.option(*declared, metavar=metavar, help=help_text, expose_value=False, callback=_note)
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if _KEY not in ctx.meta:
-        ctx.meta[_KEY] = Target(getattr(ctx.obj, "app", None))  # as a command of Celery's, ctx.obj has its app
+        given_to_celery = ctx.find_root().params.get("app")  # as celery -A proj agentq …
+        ctx.meta[_KEY] = Target(given_to_celery or os.environ.get("CELERY_APP"))
     if value is not None:
         setattr(ctx.meta[_KEY], str(param.name), value)
 
 
 def _embedded_url(folder: Path) -> str:
-    path = folder / "ledger.db"
+    path = folder.resolve() / "ledger.db"
     if not path.exists():
         raise ConfigurationError(
             f"no ledger is named, and there is none at {path}; give --ledger URL, or -A MODULE for the ledger of "

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from agentq.cli import options
-from agentq.cli.display import age, data, echo_json, fields, one_line, table, took, when
-from agentq.cli.records import tree_of
+from agentq.cli.describe import error_of, tree_of
+from agentq.cli.display import age, echo_json, fields, table, took, when
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
 from agentq.operations import health

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from charset_normalizer import from_bytes
 
-from agentq.demo.errors import DocumentError
+from agentq.demo.errors import DocumentError, FolderError
 from agentq.demo.prose import extract
 from agentq.demo.schemas import Document
 
@@ -36,19 +36,19 @@ def find(folder: Path | None = None) -> list[str]:
         Sorted references for `read`: ``file:///path/name.md`` or ``package:name``.
 
     Raises:
-        DocumentError: the folder is missing, holds no document or more than ``MAX_DOCUMENTS``.
+        FolderError: the folder is missing, holds no document or more than ``MAX_DOCUMENTS``.
     """
     if folder is None:
         return sorted(_PACKAGE + name for name in _described_packages())
     if not folder.is_dir():
-        raise DocumentError(f"{folder} is not a folder; name a folder that holds .md, .rst or .txt files.")
+        raise FolderError(f"{folder} is not a folder; name a folder that holds .md, .rst or .txt files.")
     references = []
     for path in _files(folder.resolve()):
         references.append(path.as_uri())
         if len(references) > MAX_DOCUMENTS:
-            raise DocumentError(f"{folder} holds more than {MAX_DOCUMENTS} documents; name a smaller folder.")
+            raise FolderError(f"{folder} holds more than {MAX_DOCUMENTS} documents; name a smaller folder.")
     if not references:
-        raise DocumentError(f"{folder} holds no .md, .rst or .txt file; name a folder that does.")
+        raise FolderError(f"{folder} holds no .md, .rst or .txt file; name a folder that does.")
     return sorted(references)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentq.exceptions import AgentqError
+from agentq.exceptions import AgentqError, InvalidArguments
 
 
 class DemoError(AgentqError):
@@ -11,6 +11,10 @@ class DemoError(AgentqError):
 
 class DocumentError(DemoError):
     """A folder or a document cannot be used."""
+
+
+class FolderError(DocumentError, InvalidArguments):
+    """The folder holds nothing to work on: trying again does not mend that."""
 
 
 class ModelAnswerError(DemoError):

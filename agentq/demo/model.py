@@ -16,6 +16,8 @@ class Model(Protocol):
     """What the demo's steps ask of a model. Texts are prose; answers are plain text without line breaks."""
 
     name: str
+    is_repeatable: bool
+    """Whether it gives the same answer to the same question."""
 
     def summarise(self, text: str, sentences: int = 3) -> str:
         """Say in at most so many sentences what the text is about."""

@@ -29,6 +29,7 @@ class OfflineModel:
     """LexRank (sumy) for the summary, YAKE for the keywords, counted words for the topic."""
 
     name = "offline extraction (LexRank, YAKE)"
+    is_repeatable = True
 
     def summarise(self, text: str, sentences: int = 3) -> str:
         """Take the opening sentence and those most like the rest of the text, in their order."""

@@ -9,6 +9,7 @@ from openai import OpenAI
 
 from agentq.demo.errors import ModelAnswerError
 from agentq.demo.model import OTHER, Topics
+from agentq.redaction import clean
 
 DEFAULT_MODEL = "gpt-5-mini"
 TIMEOUT = 60.0  # seconds for one call
@@ -23,8 +24,10 @@ class OpenAIModel:
     The provider's own errors are let through, so that the step's retry policy can tell them apart.
     """
 
+    is_repeatable = False
+
     def __init__(self, base_url: str, api_key: str, model: str) -> None:
-        self.name = f"{model} at {base_url}"
+        self.name = f"{model} at {clean(base_url, 200)}"  # a URL may hold a password
         self._base_url, self._api_key, self._model = base_url, api_key, model
 
     def summarise(self, text: str, sentences: int = 3) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agentq.demo.errors import DemoError
 from agentq.demo.schemas import Classified, Report
+from agentq.demo.wording import counted
 
 TOP_KEYWORDS = 15
 
@@ -59,7 +60,7 @@ def write(report: Report, path: Path) -> Report:
 
 
 def _heading(documents: Sequence[Classified], topics: dict[str, int]) -> str:
-    return f"# Digest of {_count(len(documents), 'document')}\n\nSorted into {_count(len(topics), 'topic')}.\n"
+    return f"# Digest of {counted(len(documents), 'document')}\n\nSorted into {counted(len(topics), 'topic')}.\n"
 
 
 def _contents(documents: Sequence[Classified], topics: dict[str, int]) -> str:
@@ -98,7 +99,3 @@ def _text(text: str) -> str:
     """Make text from a document or a model plain Markdown text: one line, no markup of its own."""
     line = _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
     return _BLOCK_START.sub(lambda start: "\\" + start[0] if not start[0].isdigit() else start[0] + "\\", line)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -36,4 +36,5 @@ class Report(BaseModel):
     markdown: str
     documents: int
     topics: dict[str, int]
+    model: str | None = None
     path: str | None = None

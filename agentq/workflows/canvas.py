@@ -96,15 +96,16 @@ class _Compiler:
         self._linked: list[int] = []
 
     def compile(self, canvas: Any, given: _Given) -> Graph:
-        last = self._emit(_signature(canvas, "the canvas"), None, given)
-        self._graph.result = self._graph.last = last
+        root = _signature(canvas, "the canvas")
+        last = self._emit(root, None, given)
+        self._graph.last = last
+        self._graph.result = self._sole_list(last) if _kind(root) == "group" else last
         if self._linked:
             self._graph.last = self._join(last, *self._linked)
         return self._graph
 
     def _emit(self, part: Signature, after: int | None, given: _Given) -> int:
         """Add *part*, to begin when *after* is done; return the node that is done when the part is."""
-        _refuse_unsupported(part)
         steps = _steps_of(part)
         if steps is None:
             return self._emit_one(part, after, given)
@@ -118,6 +119,7 @@ class _Compiler:
         return last
 
     def _emit_one(self, part: Signature, after: int | None, given: _Given) -> int:
+        _refuse_unsupported(part)
         kind = _kind(part)
         if kind == "group":
             return self._group(_members(part.tasks), after, given)
@@ -151,7 +153,7 @@ class _Compiler:
         template = inner.compile(part.kwargs["canvas"], _NOTHING)
         if inner._linked:
             raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
-        if not template.nodes:
+        if all(node.kind is JobKind.JOIN for node in template.nodes):
             raise CanvasError("each() has an empty canvas; give it at least one step")
         node = Node(JobKind.EACH, each_module.NAME, after=after, template=template)
         return self._graph.add(node)
@@ -212,6 +214,12 @@ class _Compiler:
             self._graph.nodes[member].position = position
         return join
 
+    def _sole_list(self, group: int) -> int:
+        """A group alone, whose only member ends in a group, gives that group's list: Celery's special case."""
+        members = [index for index, node in enumerate(self._graph.nodes) if node.join == group]
+        is_sole = len(members) == 1 and self._graph.nodes[members[0]].kind is JobKind.JOIN
+        return members[0] if is_sole else group
+
     def _empty(self, after: int | None) -> int:
         """A fan-in of nothing: its result is the empty list."""
         return self._graph.add(Node(JobKind.JOIN, "agentq.join", after=after))
@@ -247,7 +255,7 @@ def _steps_of(part: Signature) -> list[Signature] | None:
         return None
     steps = list(_flattened(part))
     steps = [_sole_member(step) for step in steps]
-    meaningful = [step for step in steps if not (_kind(step) == "group" and not _members(step.tasks))]
+    meaningful = [step for step in steps if not (_kind(step) == "group" and not list(step.tasks))]
     return meaningful or steps[:1]
 
 
@@ -293,15 +301,15 @@ def _header(chord: Signature) -> Iterable[Any]:
 def _refuse_unsupported(part: Signature) -> None:
     if part.task in _UNSUPPORTED:
         raise CanvasError(f"{part.task} cannot be started; use {_UNSUPPORTED[part.task]}")
-    kind = _kind(part)
+    kind = "each" if part.task == each_module.NAME else _kind(part)
     if kind is None:
         return
     if part.args:
-        raise CanvasError(f"a {kind} with arguments of its own cannot be started; give them to its first steps")
-    allowed = _NO_MEANING if kind == "group" else _NO_MEANING | {"link"}
+        raise CanvasError(f"{kind}() with arguments of its own cannot be started; give them to its first steps")
+    allowed = _NO_MEANING | {"link"} if kind in ("chain", "chord") else _NO_MEANING
     unknown = sorted(set(part.options or {}) - allowed)
     if unknown:
-        raise CanvasError(f"the option {unknown[0]!r} on a {kind} is not supported; set it on the steps inside it")
+        raise CanvasError(f"the option {unknown[0]!r} on {kind}() is not supported; set it on the steps inside it")
 
 
 def _checked_options(part: Signature) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """Any endpoint that speaks chat completions will do; what it says is taken with care."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import openai
@@ -14,56 +11,7 @@ from agentq.demo.errors import ModelAnswerError
 from agentq.demo.model import OTHER, model_from_environment
 from agentq.demo.openai_model import DEFAULT_MODEL, MAX_CHARACTERS, OpenAIModel
 from agentq.demo.schemas import Document
-
-
-class Endpoint(ThreadingHTTPServer):
-    """A small server that answers with what a test laid out, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answerer)
-        self.answers: list[str | tuple[int, dict[str, Any]] | None] = []
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Answerer(BaseHTTPRequestHandler):
-    server: Endpoint
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append({"path": self.path} | asked)
-        self.server.keys.append(self.headers["Authorization"])
-        answer = self.server.answers.pop(0)
-        status, body = answer if isinstance(answer, tuple) else (200, completion(answer))
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep the test output clean."""
-
-
-def completion(content: str | None) -> dict[str, Any]:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": "small", "choices": [choice]}
-
-
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Endpoint() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+from tests.demo.endpoint import Endpoint, completion
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from agentq.demo.tree import JobRecord, job_tree
+from agentq.cli.tree import JobRecord, job_tree
 
 
 def job(id: str, status: str = "succeeded", **fields: object) -> JobRecord:  # noqa: A002
@@ -98,3 +98,9 @@ def test_no_job_and_one_job() -> None:
 def test_a_long_chain_is_no_trouble() -> None:
     jobs = [job(f"a{n}", after=f"a{n - 1}" if n else None) for n in range(2000)]
     assert len(job_tree("chain", jobs).splitlines()) == 2001
+
+
+def test_a_note_stands_last_below_the_others() -> None:
+    jobs = [job("a", "failed", worker="w@1", note="ValueError: x"), job("b", after="a", note="waits for a")]
+    first, second = job_tree("notes", jobs).splitlines()[1:]
+    assert first.index("ValueError") == second.index("waits for a")

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 import click
 
-from agentq.states import JobKind, JobStatus
+from agentq.states import VIRTUAL, JobKind, JobStatus
 
 SHOWN_BRANCHES = 3
 _COLOURS: dict[str, str] = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "red"}
@@ -34,6 +34,8 @@ class JobRecord:
     worker: str = ""
     label: str = ""
     """What tells it from other jobs of the same step, such as its argument."""
+    note: str = ""
+    """What keeps it: what it waits for, or its error."""
 
 
 Branch = Sequence[JobRecord]
@@ -49,12 +51,13 @@ def job_tree(title: str, jobs: Sequence[JobRecord], *, color: bool = False) -> s
         color: whether statuses are coloured with terminal escapes.
 
     Returns:
-        Lines with name, status, attempts, duration and worker. Of many branches with the same steps the
+        Lines with name, status, attempts, duration, worker and note. Of many branches with the same steps the
         first few are shown, those first that did not just succeed, and the rest is summed up.
     """
     lines = list(_Tree(jobs).lines())
     width = max((len(text) for text, job in lines if job), default=0)
-    return "\n".join([title, *(_columns(text, job, width, color) for text, job in lines)])
+    worker_width = max((len(job.worker) for job in jobs), default=0)
+    return "\n".join([title, *(_columns(text, job, width, worker_width, color) for text, job in lines)])
 
 
 class _Tree:
@@ -143,13 +146,13 @@ def _sum_up(branches: list[Branch]) -> str:
     return "; ".join(parts)
 
 
-def _columns(text: str, job: JobRecord | None, width: int, color: bool) -> str:
+def _columns(text: str, job: JobRecord | None, width: int, worker_width: int, color: bool) -> str:
     if job is None:
         return text
     status = f"{job.status:<9}"
     cells = [click.style(status, fg=_COLOURS.get(job.status, "yellow")) if color else status]
-    if job.kind == JobKind.STEP:
+    if job.kind not in VIRTUAL:
         attempts = "1 attempt" if job.attempts == 1 else f"{job.attempts} attempts"
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
-        cells += [f"{attempts:<10}", f"{duration:>8}", job.worker]
-    return f"{text:<{width}}  {'  '.join(cells)}".rstrip()
+        cells += [f"{attempts:<10}", f"{duration:>8}", f"{job.worker:<{worker_width}}", job.note]
+    return f"{text:<{width}}  {'  '.join(cell for cell in cells if cell)}".rstrip()

@@ -1,0 +1,137 @@
+"""``agentq jobs``: list, show."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from textwrap import indent
+
+import click
+
+from agentq.cli import options
+from agentq.cli.describe import error_of, note_of
+from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
+from agentq.cli.target import Target, pass_target
+from agentq.operations import health
+from agentq.operations import jobs as operations
+from agentq.operations.schemas import Attempt, Job, JobSummary
+from agentq.states import JobStatus
+
+
+@click.group()
+def jobs() -> None:
+    """List and show jobs.
+
+    \b
+    Example:
+      agentq jobs list --status queued
+    """
+
+
+@jobs.command("list")
+@options.status(JobStatus)
+@click.option("--step", help="Only those of this step, by its full name.")
+@options.tenant
+@click.option("--workflow", metavar="ID", help="Only those of this workflow.")
+@options.limit
+@options.as_json
+@pass_target
+def list_(
+    target: Target,
+    status: JobStatus | None,
+    step: str | None,
+    tenant: str | None,
+    workflow: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first.
+
+    \b
+    Example:
+      agentq jobs list --status failed --step reports.summarize
+    """
+    wanted = operations.JobFilter(status=status, step=step, tenant=tenant, workflow=workflow)
+    found = operations.list_(target.current_ledger(), wanted, limit=limit)
+    if as_json:
+        echo_json(found)
+    elif found:
+        header = ("ID", "STATUS", "MADE", "TOOK", "ATTEMPTS", "QUEUE", "STEP", "NOTE")
+        click.echo(table(header, map(_row, found)))
+    else:
+        click.echo("no jobs")
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@options.as_json
+@pass_target
+def show(target: Target, job_id: str, as_json: bool) -> None:
+    """Show a job: its arguments and result (secrets masked), and every attempt with its error.
+
+    \b
+    Example:
+      agentq jobs show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11
+    """
+    ledger = target.current_ledger()
+    job = operations.get(ledger, job_id)
+    if as_json:
+        echo_json(job)
+        return
+    ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
+    workers = health.worker_names(ledger, ids)
+    click.echo("\n".join([_head(job, workers), *_history(job, workers)]))
+
+
+def _row(job: JobSummary) -> tuple[str, ...]:
+    return (
+        str(job.id),
+        job.status,
+        age(job.created_at),
+        took(job.started_at, job.finished_at),
+        f"{job.attempt}/{job.max_attempts}",
+        job.queue,
+        job.step,
+        note_of(job),
+    )
+
+
+def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
+    return fields(
+        [
+            ("job", str(job.id)),
+            ("step", job.step),
+            ("workflow", str(job.workflow_id)),
+            ("tenant", job.tenant),
+            ("status", job.status),
+            ("waits for", job.waiting_for or ""),
+            ("error", printable(error_of(job))),
+            ("category", job.error_category or ""),
+            ("attempts", f"{job.attempt} of at most {job.max_attempts}"),
+            ("worker", workers.get(job.worker_id, "") if job.worker_id else ""),
+            ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),
+            ("timeout", "" if job.timeout is None else f"{job.timeout:g} s"),
+            ("expires", when(job.expires_at)),
+            ("made", when(job.created_at)),
+            ("started", when(job.started_at)),
+            ("took", took(job.started_at, job.finished_at)),
+            ("arguments", data(job.args) if job.args else ""),
+            ("keywords", data(job.kwargs) if job.kwargs else ""),
+            ("result", data(job.result) if job.status == JobStatus.SUCCEEDED else ""),
+        ]
+    )
+
+
+def _history(job: Job, workers: Mapping[uuid.UUID, str]) -> Iterator[str]:
+    for attempt in job.attempts:
+        yield f"\nattempt {attempt.number}: {coloured(attempt.outcome)}{_circumstances(attempt, workers)}"
+        for text in (error_of(attempt), attempt.error_traceback):
+            if text:
+                yield indent(printable(text.rstrip()), "  ")
+
+
+def _circumstances(attempt: Attempt, workers: Mapping[uuid.UUID, str]) -> str:
+    worker = workers.get(attempt.worker_id) if attempt.worker_id else None
+    duration = took(attempt.started_at, attempt.finished_at)
+    parts = [f"after {duration}" if duration else "", f"on {worker}" if worker else "", age(attempt.finished_at)]
+    return "".join(f", {part}" for part in parts if part)

@@ -1,0 +1,216 @@
+"""Health: what is missing, misconfigured or stuck, as far as the ledger can tell."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, func, select
+
+from agentq.exceptions import AgentqError
+from agentq.ledger import schema
+from agentq.ledger.models import JobRow, WorkerRow
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import now, seconds_from_now
+from agentq.states import JobStatus
+
+OLDEST_POSTGRESQL = 14
+OLDEST_SQLITE = (3, 35)
+"""The first with RETURNING, which every claim uses."""
+LONG_WAIT = 300.0
+"""Seconds after which a job that nobody claims is worth a word."""
+LATE = 60.0
+"""Seconds after which a job that was due should have been dispatched."""
+
+Check = Callable[[Connection], Iterator["Finding"]]
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Finding(BaseModel):
+    """One thing that was looked at: what was found, and how to mend it where it is not ok."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: Level
+    subject: str
+    what: str
+    mend: str = ""
+
+
+class Backlog(BaseModel):
+    """The jobs that wait on one queue for a worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    queue: str
+    jobs: int
+    oldest_seconds: float
+
+
+def ok(subject: str, what: str) -> Finding:
+    """Return a finding that is as it should be."""
+    return Finding(level=Level.OK, subject=subject, what=what)
+
+
+def warning(subject: str, what: str, mend: str) -> Finding:
+    """Return a finding to think about."""
+    return Finding(level=Level.WARNING, subject=subject, what=what, mend=mend)
+
+
+def error(subject: str, what: str, mend: str = "") -> Finding:
+    """Return a finding with which agentq does not work, or loses its promises."""
+    return Finding(level=Level.ERROR, subject=subject, what=what, mend=mend)
+
+
+def examine(ledger: Ledger) -> Iterator[Finding]:
+    """Look at the ledger, its schema, its workers and its jobs; stops where the rest cannot be known."""
+    try:
+        ledger.write(lambda connection: None, patience=0)
+    except AgentqError as failure:
+        yield error("ledger", str(failure))
+        return
+    yield ok("ledger", f"{ledger.url.render_as_string(hide_password=True)} answers and takes transactions")
+    yield from _run(ledger, _postgresql if ledger.is_postgresql else _sqlite)
+    try:
+        ledger.read(schema.require_current)
+    except AgentqError as failure:
+        yield error("schema", str(failure))
+        return
+    yield ok("schema", f"revision {schema.REVISION}, as this code expects")
+    for check in (_workers, _waiting, _late, _orphaned):
+        yield from _run(ledger, check)
+
+
+def backlog(connection: Connection) -> list[Backlog]:
+    """Return each queue that has queued jobs, with the age of the oldest."""
+    since = func.min(func.coalesce(JobRow.dispatched_at, JobRow.created_at))
+    query = (
+        select(JobRow.queue, func.count(), since, now())
+        .where(JobRow.status == JobStatus.QUEUED)
+        .group_by(JobRow.queue)
+        .order_by(JobRow.queue)
+    )
+    return [
+        Backlog(queue=queue, jobs=jobs, oldest_seconds=(moment - oldest).total_seconds())
+        for queue, jobs, oldest, moment in connection.execute(query)
+    ]
+
+
+def worker_names(ledger: Ledger, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the host names of workers by their ids."""
+    query = select(WorkerRow.id, WorkerRow.hostname).where(WorkerRow.id.in_(ids))
+    return ledger.read(lambda connection: {row.id: row.hostname for row in connection.execute(query)})
+
+
+def _run(ledger: Ledger, check: Check) -> list[Finding]:
+    return ledger.read(lambda connection: list(check(connection)))
+
+
+def _sqlite(connection: Connection) -> Iterator[Finding]:
+    version = str(connection.scalar(select(func.sqlite_version())))
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_SQLITE:
+        yield error("database", f"SQLite {version} has no RETURNING", "use a Python with SQLite 3.35 or later")
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    if mode == "wal":
+        yield ok("database", f"SQLite {version}, journal mode wal, one writer at a time")
+    else:
+        yield warning(
+            "database",
+            f"SQLite {version} is in journal mode {mode}, so readers and writers wait for each other",
+            "keep the ledger on a local disk, where write-ahead logging works",
+        )
+
+
+def _postgresql(connection: Connection) -> Iterator[Finding]:
+    text = _setting(connection, "server_version")
+    if int(_setting(connection, "server_version_num")) < OLDEST_POSTGRESQL * 10_000:
+        yield warning(
+            "database",
+            f"PostgreSQL {text} is older than agentq is tested with",
+            f"upgrade to {OLDEST_POSTGRESQL} or later",
+        )
+    isolation = _setting(connection, "transaction_isolation")
+    if isolation == "read committed":
+        yield ok("database", f"PostgreSQL {text}, isolation level read committed")
+    else:
+        yield error(
+            "database",
+            f"transactions run at {isolation}, where joins can be counted wrong",
+            "let agentq connect to PostgreSQL itself, or to a pooler that passes SET on",
+        )
+    for name, loss in (
+        ("synchronous_commit", "a crash of the server can lose the last workflows that start() returned"),
+        ("fsync", "a crash of its machine can corrupt the ledger"),
+    ):
+        if _setting(connection, name) == "off":
+            yield warning("database", f"{name} is off: {loss}", f"turn {name} on for this database")
+
+
+def _setting(connection: Connection, name: str) -> str:
+    return str(connection.scalar(select(func.current_setting(name))))
+
+
+def _workers(connection: Connection) -> Iterator[Finding]:
+    alive = connection.execute(
+        select(WorkerRow.hostname, WorkerRow.refused_messages, WorkerRow.started_at)
+        .where(WorkerRow.lease_until > now(), WorkerRow.stopped_at.is_(None))
+        .order_by(WorkerRow.hostname)
+    ).all()
+    if not alive:
+        yield warning("workers", "no worker is alive, so nothing runs", "start one: agentq up -A MODULE")
+        return
+    yield ok("workers", f"{len(alive)} alive: {', '.join(sorted({row.hostname for row in alive}))}")
+    for row in alive:
+        if row.refused_messages:
+            yield warning(
+                "workers",
+                f"{row.hostname} refused {row.refused_messages} message(s) that are no bells of this ledger",
+                "look into its log for what they were; does another project use the same broker and queues?",
+            )
+
+
+def _waiting(connection: Connection) -> Iterator[Finding]:
+    waiting = backlog(connection)
+    long = [item for item in waiting if item.oldest_seconds > LONG_WAIT]
+    for item in long:
+        yield warning(
+            "queues",
+            f"{item.jobs} job(s) wait on queue {item.queue!r}, the oldest for {item.oldest_seconds / 60:.0f} min",
+            f"more workers, or one that consumes it: celery -A MODULE worker -Q {item.queue}",
+        )
+    if not long:
+        yield ok("queues", f"{sum(item.jobs for item in waiting)} job(s) queued, none for long")
+
+
+def _late(connection: Connection) -> Iterator[Finding]:
+    late = _count(connection, JobRow.status == JobStatus.SCHEDULED, JobRow.due_at < seconds_from_now(-LATE))
+    if late:
+        yield warning(
+            "schedule",
+            f"{late} job(s) were due more than {LATE:.0f} s ago and were not dispatched",
+            "every worker's caretaker does this: is one alive?",
+        )
+
+
+def _orphaned(connection: Connection) -> Iterator[Finding]:
+    over = select(WorkerRow.id).where(WorkerRow.lease_until < now())
+    orphaned = _count(connection, JobRow.status == JobStatus.RUNNING, JobRow.worker_id.in_(over))
+    if orphaned:
+        yield warning(
+            "attempts",
+            f"{orphaned} job(s) are held by workers whose lease is over",
+            "the caretaker of any live worker takes them back within seconds: is one alive?",
+        )
+
+
+def _count(connection: Connection, *where: object) -> int:
+    return connection.scalar(select(func.count()).select_from(JobRow).where(*where)) or 0  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""``agentq jobs``: what is listed and shown, for people and for programs."""
+
+from agentq.operations import jobs
+from agentq.operations.schemas import JobSummary
+from agentq.states import JobStatus
+from tests.cli.conftest import Story
+
+
+def test_the_list_as_json_is_the_read_model(story: Story) -> None:
+    listed = story.program.json("jobs", "list", "--limit", "1000")
+    known = jobs.list_(story.ledger, jobs.JobFilter(), limit=1000)
+    assert [JobSummary.model_validate(item) for item in listed] == known
+
+
+def test_filters(story: Story) -> None:
+    of_workflow = story.program.json("jobs", "list", "--workflow", story.succeeded.id)
+    assert sorted(job["step"].rpartition(".")[2] for job in of_workflow) == [
+        "add",
+        "add",
+        "add",
+        "numbers",
+        "total",
+    ]
+    adds = story.program.json("jobs", "list", "--step", "tests.support.steps.add", "--status", "queued")
+    assert [job["workflow_id"] for job in adds] == [story.queued.id]
+    assert {job["tenant"] for job in story.program.json("jobs", "list", "--tenant", "acme")} == {"acme"}
+    assert len(story.program.json("jobs", "list", "--limit", "1")) == 1
+
+
+def test_the_list_for_people_says_what_keeps_each_job(story: Story) -> None:
+    header, *lines = story.program.text("jobs", "list").splitlines()
+    assert header.split() == ["ID", "STATUS", "MADE", "TOOK", "ATTEMPTS", "QUEUE", "STEP", "NOTE"]
+    notes = {line[:36]: line[header.index("NOTE") :] for line in lines}
+    assert notes[str(story.queued.jobs()[0].id)] == "waits for a free worker on queue 'nobody'"
+    assert notes[str(story.failed.jobs()[0].id)].startswith("ValueError: no")
+    assert story.program.text("jobs", "list", "--step", "none") == "no jobs\n"
+
+
+def test_the_statuses_to_choose_from_are_those_of_jobs(story: Story) -> None:
+    ended = story.program.run("jobs", "list", "--status", "done")
+    assert ended.returncode == 2
+    assert all(f"'{status}'" in ended.stderr for status in JobStatus)
+
+
+def test_show_masks_secrets(story: Story) -> None:
+    (job,) = story.secret.jobs()
+    shown = story.program.text("jobs", "show", str(job.id))
+    assert 'arguments  ["plain"]\n' in shown
+    assert 'keywords   {"api_key": "***"}\n' in shown
+    assert "sk-0123" not in shown
+    assert "sk-0123" not in str(story.program.json("jobs", "show", str(job.id)))
+
+
+def test_show_tells_every_attempt_with_its_error(story: Story) -> None:
+    (job,) = story.retried.jobs()
+    first, second = story.program.text("jobs", "show", str(job.id)).split("\nattempt ")[1:]
+    assert first.startswith("1: retried, after ")
+    assert "ConnectionError: failure 1 of 1" in first
+    assert 'raise ConnectionError(f"failure {ctx.attempt} of {failures}")' in first, "the traceback"
+    assert second.startswith("2: succeeded, after ")
+    assert "@test" in second, "the worker's name"
+
+
+def test_show_as_json_is_the_read_model(story: Story) -> None:
+    (job,) = story.retried.jobs()
+    assert story.program.json("jobs", "show", str(job.id)) == job.model_dump(mode="json")
+
+
+def test_an_id_that_is_unknown_or_cut_short_is_refused(story: Story) -> None:
+    unknown = "019a0000-0000-7000-8000-000000000000"
+    assert f"no job has the id {unknown}" in story.program.error("jobs", "show", unknown)
+    assert "is no job id" in story.program.error("jobs", "show", str(story.retried.jobs()[0].id)[:8])

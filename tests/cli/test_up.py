@@ -1,0 +1,77 @@
+"""``agentq up``: one command from nothing to a worker, which ends without losing what it runs."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agentq.embedded import Embedded
+from agentq.ledger.session import Ledger
+from agentq.operations import jobs
+from agentq.states import JobStatus
+from tests.cli.program import BIN, Program
+from tests.support import eventually
+
+PROJECT = """
+import time
+from celery import Celery
+from agentq import AgentQ, step
+
+app = Celery("proj")
+app.conf.worker_soft_shutdown_timeout = 1
+AgentQ(app)
+
+@step(queue="slow lane")
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+"""
+
+
+@pytest.fixture
+def project(program: Program) -> Program:
+    """A project that configures neither broker nor ledger."""
+    Path(program.folder, "proj.py").write_text(PROJECT)
+    return program
+
+
+def test_it_names_what_is_missing(program: Program) -> None:
+    assert "agentq up -A MODULE" in program.error("up")
+
+
+def test_it_serves_every_queue_and_gives_back_what_it_runs_when_it_is_stopped(project: Program) -> None:
+    log = Path(project.folder, "up.log")
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [BIN / "agentq", "up", "-A", "proj", "--concurrency", "1"],
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        eventually(lambda: b" ready." in log.read_bytes() or worker.poll() is not None, 60, what="a ready worker")
+        ledger = Ledger(Embedded(project.folder / ".agentq").ledger_url)
+        _start(project, "nap.delay(0.0).result(20), nap.delay(600.0)")
+        eventually(lambda: _statuses(ledger) == [JobStatus.RUNNING, JobStatus.SUCCEEDED], 20)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+        assert _statuses(ledger)[0] in (JobStatus.QUEUED, JobStatus.SCHEDULED)
+        ledger.close()
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def _start(project: Program, code: str) -> None:
+    subprocess.run(
+        [BIN / "python", "-c", f"from proj import *; app.set_current(); {code}"],
+        cwd=project.folder,
+        env=project.environment(),
+        check=True,
+    )
+
+
+def _statuses(ledger: Ledger) -> list[JobStatus]:
+    return [job.status for job in jobs.list_(ledger, jobs.JobFilter())]

@@ -1,0 +1,86 @@
+"""``agentq workflows``: what is listed, shown and cancelled, for people and for programs."""
+
+from agentq.operations import workflows
+from agentq.operations.schemas import WorkflowSummary
+from agentq.states import WorkflowStatus
+from tests.cli.conftest import Story
+from tests.support import steps
+
+
+def ids(found: list[dict[str, str]]) -> list[str]:
+    return [item["id"] for item in found]
+
+
+def test_the_list_as_json_is_the_read_model(story: Story) -> None:
+    listed = story.program.json("workflows", "list", "--limit", "1000")
+    known = workflows.list_(story.ledger, workflows.WorkflowFilter(), limit=1000)
+    assert [WorkflowSummary.model_validate(item) for item in listed] == known
+
+
+def test_filters(story: Story) -> None:
+    assert ids(story.program.json("workflows", "list", "--status", "succeeded", "--tenant", "acme")) == [
+        story.succeeded.id
+    ]
+    assert ids(story.program.json("workflows", "list", "--key", "fan-1")) == [story.succeeded.id]
+    assert ids(story.program.json("workflows", "list", "--status", "failed")) == [story.failed.id]
+    assert len(story.program.json("workflows", "list", "--limit", "2")) == 2
+    assert story.program.json("workflows", "list", "--tenant", "nobody") == []
+
+
+def test_the_list_for_people_has_aligned_columns_and_ages(story: Story) -> None:
+    header, *lines = story.program.text("workflows", "list").splitlines()
+    assert header.split() == ["ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME"]
+    (line,) = [line for line in lines if story.succeeded.id in line]
+    assert line[header.index("STATUS") :].startswith("succeeded ")
+    assert " ago" in line[header.index("STARTED") : header.index("TOOK")]
+    assert line[header.index("KEY") :].startswith("fan-1")
+    assert story.program.text("workflows", "list", "--key", "none") == "no workflows\n"
+
+
+def test_the_statuses_to_choose_from_are_those_of_workflows(story: Story) -> None:
+    ended = story.program.run("workflows", "list", "--status", "queued")
+    assert ended.returncode == 2
+    assert all(f"'{status}'" in ended.stderr for status in WorkflowStatus)
+
+
+def test_show_draws_the_tree_of_jobs(story: Story) -> None:
+    shown = story.program.text("workflows", "show", story.succeeded.id)
+    assert f"workflow  {story.succeeded.id}\n" in shown
+    assert "status    succeeded\n" in shown
+    assert "each (3 branches)" in shown
+    tree = shown.split("\njobs\n")[1].splitlines()
+    (first,) = [line for line in tree if "steps.numbers 3" in line]
+    assert "succeeded  1 attempt " in first
+    assert "@test" in first, "the worker's name"
+
+
+def test_show_tells_errors_and_what_jobs_wait_for(story: Story) -> None:
+    failed = story.program.text("workflows", "show", story.failed.id)
+    (job, _) = story.failed.jobs()
+    assert f"{job.id}  tests.support.steps.fail  ValueError: no" in failed
+    assert "\x1b" not in failed, "what steps raise must not reach the terminal as commands"
+    assert "waits for a free worker on queue 'nobody'" in story.program.text("workflows", "show", story.queued.id)
+
+
+def test_show_as_json_is_the_read_model(story: Story) -> None:
+    shown = story.program.json("workflows", "show", story.retried.id)
+    assert shown == workflows.get(story.ledger, story.retried.id).model_dump(mode="json")
+    assert [attempt["outcome"] for attempt in shown["jobs"][0]["attempts"]] == ["retried", "succeeded"]
+
+
+def test_cancel_is_noted_with_its_reason_and_works_once(story: Story) -> None:
+    doomed = story.agentq.start(steps.add.s(1, 2).set(queue="nobody"), key="doomed")
+    said = story.program.text("workflows", "cancel", doomed.id, "--reason", "wrong folder")
+    assert said == f"cancelled workflow {doomed.id}: add\n"
+    shown = story.program.text("workflows", "show", doomed.id)
+    assert "status    cancelled\n" in shown
+    assert "wrong folder" in shown.split("\nactions\n")[1]
+    again = story.program.error("workflows", "cancel", doomed.id)
+    assert again == f"workflow {doomed.id} is cancelled, but must be running for this. Nothing was changed."
+
+
+def test_an_id_that_is_unknown_or_cut_short_is_refused(story: Story) -> None:
+    unknown = "019a0000-0000-7000-8000-000000000000"
+    for command in ("show", "cancel"):
+        assert f"no workflow has the id {unknown}" in story.program.error("workflows", command, unknown)
+        assert "is no workflow id" in story.program.error("workflows", command, story.succeeded.id[:8])

@@ -1,0 +1,80 @@
+"""Fixtures of the whole suite: a ledger on each database, and brokers of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from agentq.ledger import schema
+from agentq.ledger.session import Ledger
+from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server
+
+hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("agentq")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of database that a ledger lives in."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def ledger_template(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty ledger with its schema, to be copied."""
+    with new_database(database, tmp_path_factory.mktemp("template")) as url:
+        ledger = Ledger(url)
+        schema.upgrade(ledger)
+        ledger.close()
+        yield url
+
+
+@pytest.fixture
+def empty_database(database: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without a schema, on SQLite and on PostgreSQL."""
+    with new_database(database, tmp_path / "empty") as url:
+        yield url
+
+
+@pytest.fixture
+def ledger_url(ledger_template: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty ledger with its schema, on SQLite and on PostgreSQL."""
+    if ledger_template.startswith("sqlite"):
+        with copied_ledger(ledger_template, tmp_path) as url:
+            yield url
+    else:  # a new database takes a second where the disk is slow
+        yield ledger_template
+        empty(ledger_template)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger with its schema, on SQLite and on PostgreSQL."""
+    ledger = Ledger(ledger_url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def redis_broker() -> Iterator[Broker]:
+    """A Redis of the test's own, which it may kill."""
+    with redis_server() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq_broker() -> Iterator[Broker]:
+    """A queue of the test's own on RabbitMQ."""
+    with rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Gates:
+    """Gates at which steps can be held."""
+    folder = tmp_path / "gates"
+    folder.mkdir()
+    return Gates(folder)

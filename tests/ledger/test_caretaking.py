@@ -1,0 +1,243 @@
+"""Cancel, rescue, release, expiry and lost messages on every ledger."""
+
+from __future__ import annotations
+
+import pytest
+from celery import Signature, group
+from sqlalchemy import select
+
+from agentq.exceptions import StepFailed, WorkflowCancelled
+from agentq.ledger import attempts, caretaking, workers, workflows
+from agentq.ledger.caretaking import Held, Rescued
+from agentq.ledger.models import ActionRow
+from agentq.states import JobStatus, WorkflowStatus
+from tests.support.player import Player
+from tests.support.steps import add, echo, fail, total
+
+
+def cancel(player: Player, held_or_started: object) -> bool:
+    workflow_id = held_or_started.workflow_id  # type: ignore[attr-defined]
+    return player.ledger.write(lambda c: workflows.cancel(c, workflow_id, actor="ann", reason="too dear"))
+
+
+def rescue(player: Player, pause: float = 0, most: int = 100) -> Rescued:
+    return player.ledger.write(lambda c: caretaking.rescue_lost(c, lambda attempt: pause, most))
+
+
+def unclaimed(player: Player, grace: float) -> list[caretaking.Unclaimed]:
+    return player.ledger.read(lambda c: caretaking.unclaimed(c, grace, 100))
+
+
+class TestCancel:
+    def test_ends_the_workflow_and_all_jobs_that_are_not_done(self, player: Player) -> None:
+        started = player.start(group(add.s(1, 2), echo.s().set(countdown=60), add.s(3, 4)) | total.s())
+        done, running = started.bells
+        player.succeed(player.take(done), 3)
+        player.take(running)
+        assert cancel(player, started)
+        workflow = player.workflow(started.workflow_id)
+        assert (workflow.status, workflow.reason) == (WorkflowStatus.CANCELLED, "too dear")
+        statuses = sorted(job.status for job in player.jobs(started.workflow_id))
+        assert statuses == [JobStatus.CANCELLED] * 4 + [JobStatus.SUCCEEDED]
+        assert player.history(done.job_id) == [(1, "succeeded")]
+        assert player.history(running.job_id) == [(1, "cancelled")]
+        with pytest.raises(WorkflowCancelled, match="too dear"):
+            player.result(started.workflow_id)
+
+    def test_takes_the_job_from_the_worker_that_runs_it(self, player: Player) -> None:
+        held = player.begin(add.s(1, 2) | echo.s())
+        cancel(player, held)
+        for write in (player.succeed, player.retry, player.fail):
+            assert write(held) == attempts.Handed(False)
+        job = player.job(held.job_id)
+        assert (job.status, job.result) == (JobStatus.CANCELLED, None)
+        assert player.history(held.job_id) == [(1, "cancelled")]
+
+    def test_leaves_nothing_to_claim(self, player: Player) -> None:
+        started = player.start(add.s(1, 2))
+        cancel(player, started)
+        assert player.claim(started.bells[0]) is None
+        assert player.history(started.bells[0].job_id) == []
+
+    def test_is_noted_once_with_who_and_why(self, player: Player) -> None:
+        started = player.start(add.s(1, 2))
+        assert (cancel(player, started), cancel(player, started)) == (True, False)
+        query = select(ActionRow.action, ActionRow.actor, ActionRow.reason)
+        actions = player.ledger.read(lambda c: c.execute(query).all())
+        assert [tuple(action) for action in actions] == [("cancel", "ann", "too dear")]
+
+    def test_comes_too_late_for_what_has_ended(self, player: Player) -> None:
+        held = player.begin(add.s(1, 2))
+        player.succeed(held, 3)
+        assert not cancel(player, held)
+        assert player.result(held.workflow_id) == 3
+
+    def test_between_attempts_keeps_the_history(self, player: Player) -> None:
+        held = player.begin(add.s(1, 2))
+        player.retry(held, 60)
+        cancel(player, held)
+        assert player.history(held.job_id) == [(1, "retried")]
+
+
+class TestRescue:
+    def test_takes_jobs_from_a_worker_whose_lease_is_over(self, player: Player) -> None:
+        dead = Player(player.ledger)
+        lost, safe = dead.begin(add.s(1, 2)), player.begin(add.s(3, 4))
+        assert rescue(player) == Rescued()
+        dead.renew(-0.01)
+        rescued = rescue(player)
+        assert rescued.jobs == (Held(lost.job_id, 1),)
+        assert player.history(lost.job_id) == [(1, "lost")]
+        assert dead.succeed(lost, 3) == attempts.Handed(False)
+        assert player.take(rescued.bells[0]).attempt == 2
+        assert player.job(safe.job_id).attempt == 1
+        assert rescue(player) == Rescued()
+
+    def test_takes_jobs_from_a_worker_that_signed_off_or_was_never_there(self, player: Player) -> None:
+        gone, unknown = Player(player.ledger), Player(player.ledger)
+        player.ledger.write(lambda c: workers.sign_off(c, gone.worker_id))
+        unknown.worker_id = type(unknown.worker_id)(int=1)
+        held = {gone.begin(add.s(1, 2)).job_id, unknown.begin(add.s(3, 4)).job_id}
+        assert {job.job_id for job in rescue(player).jobs} == held
+
+    def test_waits_between_attempts_as_long_as_it_is_told(self, player: Player) -> None:
+        dead = Player(player.ledger, lease=-1)
+        held = dead.begin(add.s(1, 2))
+        assert rescue(player, pause=60).bells == ()
+        job = player.job(held.job_id)
+        assert job.status == JobStatus.SCHEDULED
+        assert 55 < (job.due_at - job.dispatched_at).total_seconds() < 65
+
+    def test_buries_a_job_that_has_no_attempt_left(self, player: Player) -> None:
+        dead = Player(player.ledger, lease=-1)
+        held = dead.begin(fail.s("x") | echo.si())
+        rescued = rescue(player)
+        assert (rescued.jobs, rescued.bells) == ((Held(held.job_id, 1),), ())
+        assert player.history(held.job_id) == [(1, "lost")]
+        with pytest.raises(StepFailed) as failed:
+            player.result(held.workflow_id)
+        assert (failed.value.category, failed.value.attempts) == ("worker_lost", 1)
+
+    def test_a_step_that_kills_its_worker_each_time_is_buried_after_its_attempts(self, player: Player) -> None:
+        dead = Player(player.ledger, lease=-1)
+        (bell,) = player.start(add.s(1, 2)).bells
+        most = player.job(bell.job_id).max_attempts
+        for _ in range(most):
+            dead.take(bell)
+            rescue(player)
+        assert player.claim(bell) is None
+        assert player.history(bell.job_id) == [(number, "lost") for number in range(1, most + 1)]
+        assert player.job(bell.job_id).status == JobStatus.FAILED
+
+    def test_takes_no_more_at_once_than_asked(self, player: Player) -> None:
+        dead = Player(player.ledger, lease=-1)
+        for _ in range(5):
+            dead.begin(add.s(1, 2))
+        assert [len(rescue(player, most=2).jobs) for _ in range(4)] == [2, 2, 1, 0]
+
+    def test_of_a_living_workers_jobs_takes_only_those_it_does_not_run(self, player: Player) -> None:
+        lost, running = player.begin(add.s(1, 2)), player.begin(add.s(3, 4))
+        abandoned = frozenset({Held(lost.job_id, 1), Held(running.job_id, 7)})
+        held = player.ledger.read(lambda c: caretaking.held_by(c, player.worker_id))
+        assert held == {Held(lost.job_id, 1), Held(running.job_id, 1)}
+        rescued = player.ledger.write(
+            lambda c: caretaking.rescue_abandoned(c, player.worker_id, abandoned, lambda attempt: 0)
+        )
+        assert rescued.jobs == (Held(lost.job_id, 1),)
+        assert player.succeed(running, 7).accepted
+
+
+class TestRelease:
+    def test_gives_all_back_at_once_and_costs_no_attempt(self, player: Player) -> None:
+        stopping = Player(player.ledger)
+        held = [stopping.begin(fail.s("x")), stopping.begin(add.s(1, 2))]
+        bells = player.ledger.write(lambda c: caretaking.release_all(c, stopping.worker_id))
+        assert {bell.job_id for bell in bells} == {claim.job_id for claim in held}
+        assert stopping.succeed(held[0]) == attempts.Handed(False)
+        for bell, claim in zip(sorted(bells, key=_job), sorted(held, key=_job), strict=True):
+            again = player.take(bell)
+            left_before = claim.max_attempts - claim.attempt
+            assert (again.attempt, again.max_attempts - again.attempt) == (2, left_before)
+            assert player.history(bell.job_id) == [(1, "released")]
+
+    def test_of_nothing_is_nothing(self, player: Player) -> None:
+        assert player.ledger.write(lambda c: caretaking.release_all(c, player.worker_id)) == []
+
+
+def _job(item: object) -> str:
+    return str(item.job_id)  # type: ignore[attr-defined]
+
+
+class TestExpiry:
+    @pytest.mark.parametrize("canvas", [add.s(1, 2), add.s(1, 2).set(countdown=60)], ids=["queued", "scheduled"])
+    def test_cancels_what_did_not_run_in_time(self, player: Player, canvas: Signature) -> None:
+        started = player.start(canvas.clone().set(expires=60) | echo.s())
+        job = player.jobs(started.workflow_id)[0]
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+        player.age(job.id, expires_at=0.01)
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 1
+        with pytest.raises(WorkflowCancelled, match=f"{add.name}' expired"):
+            player.result(started.workflow_id)
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+
+    def test_leaves_alone_what_runs_or_is_done(self, player: Player) -> None:
+        running, done = (player.begin(add.s(1, 2).set(expires=60)) for _ in range(2))
+        player.succeed(done, 3)
+        for held in (running, done):
+            player.age(held.job_id, expires_at=1)
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+        assert player.succeed(running, 3).accepted
+
+
+class TestLostMessages:
+    def test_only_a_bell_that_rang_long_ago_is_suspect(self, player: Player) -> None:
+        (bell,) = player.start(add.s(1, 2)).bells
+        assert unclaimed(player, grace=5) == []
+        player.age(bell.job_id, dispatched_at=6)
+        (suspect,) = unclaimed(player, grace=5)
+        assert (suspect.job_id, suspect.queue, suspect.priority) == (bell.job_id, "celery", None)
+
+    def test_the_pause_doubles_with_each_ringing_up_to_a_bound(self, player: Player) -> None:
+        (bell,) = player.start(add.s(1, 2)).bells
+        pauses = []
+        for _ in range(9):
+            pauses.append(
+                next(age for age in (1, 2, 4, 8, 16, 32, 64, 128) if self._suspect(player, bell, age + 0.5))
+            )
+            (again,) = player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0))
+            assert again.job_id == bell.job_id
+            assert unclaimed(player, grace=1) == []
+        assert pauses == [1, 2, 4, 8, 16, 32, 64, 64, 64]
+
+    @staticmethod
+    def _suspect(player: Player, bell: object, age: float) -> bool:
+        player.age(bell.job_id, dispatched_at=age)  # type: ignore[attr-defined]
+        return bool(unclaimed(player, grace=1))
+
+    def test_a_job_that_was_claimed_meanwhile_is_not_rung_again(self, player: Player) -> None:
+        (bell,) = player.start(add.s(1, 2)).bells
+        player.age(bell.job_id, dispatched_at=60)
+        player.take(bell)
+        assert player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0)) == []
+
+    def test_of_two_caretakers_one_rings(self, player: Player) -> None:
+        (bell,) = player.start(add.s(1, 2)).bells
+        player.age(bell.job_id, dispatched_at=60)
+        rung = [player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0)) for _ in range(2)]
+        assert [len(bells) for bells in rung] == [1, 0]
+
+
+class TestDue:
+    def test_what_is_due_is_queued_oldest_first_and_once(self, player: Player) -> None:
+        ids = [player.jobs(player.start(add.s(1, n).set(countdown=60)).workflow_id)[0].id for n in range(3)]
+        for job_id, seconds in zip(ids, (1, 3, 2), strict=True):
+            player.age(job_id, due_at=seconds)
+        due = [player.ledger.write(lambda c: caretaking.dispatch_due(c, 2)) for _ in range(3)]
+        assert [{bell.job_id for bell in bells} for bells in due] == [{ids[1], ids[2]}, {ids[0]}, set()]
+
+    def test_a_later_step_waits_its_delay_from_when_it_is_its_turn(self, player: Player) -> None:
+        held = player.begin(add.s(1, 2) | echo.s().set(countdown=60))
+        assert player.succeed(held, 3).bells == ()
+        later = player.jobs(held.workflow_id)[1]
+        assert later.status == JobStatus.SCHEDULED
+        assert 55 < (later.due_at - later.dispatched_at).total_seconds() < 65

@@ -1,0 +1,83 @@
+"""The databases themselves refuse rows that make no sense, whoever writes them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, insert, select, update
+
+from agentq.exceptions import LedgerError
+from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.types import now
+from agentq.states import AttemptOutcome, JobKind, JobStatus, WorkflowStatus
+from tests.support.player import Player
+from tests.support.steps import add
+
+NONSENSE: list[tuple[Any, dict[str, Any]]] = [
+    (JobRow, {"status": "pending"}),
+    (JobRow, {"kind": "thing"}),
+    (JobRow, {"status": "running", "worker_id": None}),
+    (JobRow, {"status": "succeeded"}),
+    (JobRow, {"finished_at": now()}),
+    (JobRow, {"attempt": -1}),
+    (JobRow, {"attempt": 5}),
+    (JobRow, {"remaining": -1}),
+    (JobRow, {"workflow_id": uuid.uuid4()}),
+    (JobRow, {"status": None}),
+    (WorkflowRow, {"status": "pending"}),
+    (WorkflowRow, {"status": "succeeded"}),
+    (WorkflowRow, {"finished_at": now()}),
+]
+
+
+@pytest.mark.parametrize(("table", "values"), NONSENSE, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_nonsense_is_refused(player: Player, table: Any, values: dict[str, Any]) -> None:
+    player.start(add.s(1, 2))
+    with pytest.raises(LedgerError, match="refused a statement"):
+        player.ledger.write(lambda c: c.execute(update(table).values(values)))
+
+
+def test_every_known_state_is_accepted(player: Player) -> None:
+    held = player.begin(add.s(1, 2))
+    final = {"succeeded", "failed", "cancelled"}
+    for status in JobStatus:
+        values = {"status": status, "finished_at": now() if status in final else None}
+        player.ledger.write(lambda c, v=values: c.execute(update(JobRow).values(v)))
+    for status in WorkflowStatus:
+        values = {"status": status, "finished_at": now() if status in final else None}
+        player.ledger.write(lambda c, v=values: c.execute(update(WorkflowRow).values(v)))
+    for kind in JobKind:
+        player.ledger.write(lambda c, k=kind: c.execute(update(JobRow).values(kind=k)))
+    for number, outcome in enumerate(AttemptOutcome):
+        values = {"job_id": held.job_id, "number": number, "outcome": outcome}
+        player.ledger.write(lambda c, v=values: c.execute(insert(AttemptRow).values(v)))
+
+
+def test_an_attempt_ends_once(player: Player) -> None:
+    held = player.begin(add.s(1, 2))
+    player.succeed(held, 3)
+    again = insert(AttemptRow).values(job_id=held.job_id, number=1, outcome="lost")
+    with pytest.raises(LedgerError):
+        player.ledger.write(lambda c: c.execute(again))
+
+
+def test_a_place_in_a_join_is_taken_once(player: Player) -> None:
+    first, second = (player.begin(add.s(1, 2)) for _ in range(2))
+
+    def place(job_id: uuid.UUID) -> None:
+        values = {"join_id": uuid.UUID(int=7), "position": 0}
+        player.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(values)))
+
+    place(first.job_id)
+    with pytest.raises(LedgerError):
+        place(second.job_id)
+
+
+def test_what_is_deleted_takes_its_parts_along(player: Player) -> None:
+    held = player.begin(add.s(1, 2))
+    player.succeed(held, 3)
+    player.ledger.write(lambda c: c.execute(delete(WorkflowRow)))
+    for table in (JobRow, AttemptRow):
+        assert player.ledger.read(lambda c, t=table: c.scalar(select(func.count()).select_from(t))) == 0

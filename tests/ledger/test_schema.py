@@ -1,0 +1,129 @@
+"""The schema on every ledger: migrations equal models, upgrades are safe, mismatches are told."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, make_url, text
+
+from agentq.exceptions import SchemaMismatch
+from agentq.ledger import schema
+from agentq.ledger.models import Base
+from agentq.ledger.session import Ledger
+from tests.support import new_database
+from tests.support.processes import at_once
+
+
+def test_the_migrations_make_what_the_models_say(ledger: Ledger) -> None:
+    options = {"compare_type": True, "compare_server_default": True, "version_table": schema.VERSION_TABLE}
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+
+    assert ledger.read(differences) == []
+
+
+def test_the_migrations_make_it_to_the_last_constraint(ledger: Ledger, database: str, tmp_path: Path) -> None:
+    with new_database(database, tmp_path / "models") as url:
+        models = Ledger(url)
+        models.write(Base.metadata.create_all)
+        assert models.read(described) == ledger.read(described)
+        models.close()
+
+
+def described(connection: Connection) -> dict[str, Any]:
+    """All that the database says about agentq's tables; alembic's comparison leaves CHECKs out."""
+    found = inspect(connection)
+    told = {}
+    for table in Base.metadata.tables:
+        columns = [
+            (column["name"], str(column["type"]), column["nullable"], column["default"])
+            for column in found.get_columns(table)
+        ]
+        constraints = [
+            *found.get_check_constraints(table),
+            *found.get_indexes(table),
+            *found.get_foreign_keys(table),
+            *found.get_unique_constraints(table),
+            found.get_pk_constraint(table),
+        ]
+        told[table] = (
+            sorted(columns),
+            sorted(json.dumps(each, default=str, sort_keys=True) for each in constraints),
+        )
+    return told
+
+
+def test_the_revision_of_the_code_is_the_newest_migration() -> None:
+    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert scripts.get_current_head() == schema.REVISION
+    assert sorted(revisions, reverse=True) == revisions
+
+
+def test_an_upgrade_can_be_repeated(ledger: Ledger) -> None:
+    before = ledger.read(described)
+    schema.upgrade(ledger)
+    assert ledger.read(described) == before
+    ledger.check_schema()
+
+
+def test_upgrades_at_once_make_one_schema(empty_database: str) -> None:
+    at_once(4, upgrade, empty_database)
+    ledger = Ledger(empty_database)
+    ledger.check_schema()
+    ledger.close()
+
+
+def upgrade(url: str) -> None:
+    schema.upgrade(Ledger(url))
+
+
+def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
+    ledger = Ledger(empty_database)
+    with pytest.raises(SchemaMismatch, match=r"no schema yet.*agentq db upgrade") as mismatch:
+        ledger.check_schema()
+    assert (mismatch.value.found, mismatch.value.expected) == (None, schema.REVISION)
+    schema.upgrade(ledger)
+    ledger.check_schema()
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "told"), [("0000", "older.*agentq db upgrade"), ("9999", "newer.*upgrade celery-agentq")]
+)
+def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, told: str) -> None:
+    ledger = Ledger(empty_database)
+    schema.upgrade(ledger)
+    change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
+    ledger.write(lambda c: c.execute(change))
+    with pytest.raises(SchemaMismatch, match=told) as mismatch:
+        ledger.check_schema()
+    assert (mismatch.value.found, mismatch.value.expected) == (revision, schema.REVISION)
+    ledger.close()
+
+
+def test_the_printed_sql_makes_the_same_schema(
+    ledger: Ledger, empty_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = Ledger(empty_database)
+    schema.upgrade_sql(target)
+    printed = capsys.readouterr().out
+    if target.is_postgresql:
+        with psycopg.connect(empty_database) as connection:
+            connection.execute(printed.encode())
+    else:
+        file = sqlite3.connect(str(make_url(empty_database).database))
+        file.executescript(printed)
+        file.close()
+    target.check_schema()
+    assert target.read(described) == ledger.read(described)
+    target.close()

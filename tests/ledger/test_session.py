@@ -1,0 +1,235 @@
+"""Connections on every ledger: isolation, locks, timeouts, retries, processes."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from celery import Signature
+from sqlalchemy import Connection, make_url, select, text, update
+
+from agentq.exceptions import AgentqError, ConfigurationError, LedgerError, LedgerUnavailable
+from agentq.ledger.models import JobRow, WorkerRow
+from agentq.ledger.session import Ledger, parse_url
+from tests.support import postgresql_database
+from tests.support.player import Player
+from tests.support.processes import at_once
+from tests.support.steps import add
+
+
+@pytest.fixture
+def postgresql(database: str, ledger: Ledger) -> Ledger:
+    if database != "postgresql":
+        pytest.skip("only PostgreSQL has this")
+    return ledger
+
+
+@pytest.fixture
+def sqlite(database: str, ledger: Ledger) -> Ledger:
+    if database != "sqlite":
+        pytest.skip("only SQLite has this")
+    return ledger
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_read_committed_is_in_force_whatever_the_database_says(level: str) -> None:
+    isolation = text("SHOW transaction_isolation")
+    with postgresql_database(options=f"default_transaction_isolation = '{level}'") as url:
+        ledger = Ledger(url)
+        seen = [
+            run(lambda connection: connection.scalar(isolation))
+            for run in (ledger.write, ledger.read, ledger.write_statement, ledger.write)
+        ]
+        ledger.close()
+    assert seen == ["read committed"] * 4
+
+
+def test_sqlite_modes(sqlite: Ledger) -> None:
+    def pragma(connection: Connection, name: str) -> object:
+        return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+    modes = sqlite.read(
+        lambda c: [pragma(c, name) for name in ("journal_mode", "foreign_keys", "synchronous")],
+    )
+    assert modes == ["wal", 1, 1]
+
+
+def test_sqlite_writers_wait_for_each_other_and_readers_for_nobody(sqlite: Ledger) -> None:
+    Player(sqlite)
+    with closing(other_connection(sqlite)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert sqlite.read(lambda c: c.scalar(select(WorkerRow.pid))) == 1
+        release = threading.Timer(0.3, other.execute, ["COMMIT"])
+        release.start()
+        began = time.monotonic()
+        sqlite.write(lambda c: c.execute(update(WorkerRow).values(pid=2)))
+        assert time.monotonic() - began > 0.25
+        release.join()
+
+
+def other_connection(ledger: Ledger) -> sqlite3.Connection:
+    return sqlite3.connect(str(ledger.url.database), isolation_level=None, check_same_thread=False)
+
+
+def test_processes_that_read_then_write_lose_nothing(ledger: Ledger, ledger_url: str) -> None:
+    Player(ledger)
+    at_once(4, count_150_times, ledger_url)
+    assert ledger.read(lambda c: c.scalar(select(WorkerRow.refused_messages))) == 600
+
+
+def count_150_times(url: str) -> None:
+    def count(connection: Connection) -> None:
+        seen = connection.scalar(select(WorkerRow.refused_messages).with_for_update())
+        connection.execute(update(WorkerRow).values(refused_messages=(seen or 0) + 1))
+
+    ledger = Ledger(url)
+    for _ in range(150):
+        ledger.write(count)
+
+
+def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
+    first, second = (Player(postgresql).worker_id for _ in range(2))
+    both_hold_one, runs = threading.Barrier(2), []
+
+    def in_order(mine: object, other: object) -> None:
+        def write(connection: Connection) -> None:
+            runs.append(mine)
+            count = update(WorkerRow).values(refused_messages=WorkerRow.refused_messages + 1)
+            connection.execute(count.where(WorkerRow.id == mine))
+            if len(runs) <= 2:
+                both_hold_one.wait(10)
+            connection.execute(count.where(WorkerRow.id == other))
+
+        postgresql.write(write)
+
+    threads = [threading.Thread(target=in_order, args=pair) for pair in ((first, second), (second, first))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs) == 3
+    assert postgresql.read(lambda c: c.scalars(select(WorkerRow.refused_messages)).all()) == [2, 2]
+
+
+def test_a_connection_that_the_server_closed_is_replaced(postgresql: Ledger, ledger_url: str) -> None:
+    player = Player(postgresql)
+    with psycopg.connect(ledger_url, autocommit=True) as admin:
+        ended = admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    assert ended
+    player.run(*player.start(add.s(1, 2)).bells)
+
+
+def test_a_statement_that_takes_too_long_is_ended(ledger_url: str, postgresql: Ledger) -> None:
+    ledger = Ledger(ledger_url, timeout=0.5)
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailable):
+        ledger.read(lambda c: c.execute(text("SELECT pg_sleep(20)")))
+    assert time.monotonic() - began < 10
+    ledger.close()
+
+
+def test_a_lock_that_is_never_free_ends_in_time(ledger: Ledger, ledger_url: str) -> None:
+    Player(ledger)
+    impatient = Ledger(ledger_url, timeout=0.5)
+    change = update(WorkerRow).values(pid=2)
+    held, release = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        connection.execute(change)
+        held.set()
+        release.wait(60)
+
+    holder = threading.Thread(target=ledger.write, args=[hold])
+    holder.start()
+    held.wait()
+    began = time.monotonic()
+    try:
+        with pytest.raises(LedgerUnavailable):
+            impatient.write(lambda c: c.execute(change))
+        assert time.monotonic() - began < 10
+    finally:
+        release.set()
+        holder.join()
+        impatient.close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_server_that_is_not_there_or_silent_is_told_in_time(silent_port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed_port = server.getsockname()[1]
+    for port in (closed_port, silent_port):
+        ledger = Ledger(f"postgresql://someone:hunter2@127.0.0.1:{port}/nothing", timeout=1)
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match=f"127.0.0.1:{port}/nothing does not answer") as error:
+            ledger.read(lambda c: c.scalar(text("SELECT 1")))
+        assert time.monotonic() - began < 8
+        assert "hunter2" not in told(error.value)
+
+
+def told(error: BaseException) -> str:
+    """All that a log would show of an error."""
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "nonsense"}, {"remaining": -1}, {"max_attempts": 0, "attempt": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_error_tells_nothing_of_the_row(ledger: Ledger, change: dict[str, object]) -> None:
+    Player(ledger).start(add.s(123454321, 2))
+    values = {**change, "arguments": '[["my-secret-document"], {}]'}
+    with pytest.raises(LedgerError, match="refused a statement") as error:
+        ledger.write(lambda c: c.execute(update(JobRow).values(values)))
+    for secret in ("my-secret-document", "123454321"):
+        assert secret not in told(error.value)
+
+
+def test_a_forked_child_has_connections_of_its_own(ledger: Ledger) -> None:
+    player = Player(ledger)
+    started = player.start(add.s(1, 2))
+    at_once(3, in_child, ledger)
+    assert player.run(*started.bells) == 1
+
+
+def in_child(ledger: Ledger) -> None:
+    player = Player(ledger)
+    player.run(*player.start(Signature(add.name, (3, 4))).bells)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite://", "in-memory"),
+        ("sqlite:///:memory:", "in-memory"),
+        ("mysql://u:hunter2@host/db", "'mysql'"),
+        ("hunter2", "cannot be parsed"),
+        ("", "cannot be parsed"),
+    ],
+)
+def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told) as error:
+        parse_url(url)
+    assert "hunter2" not in str(error.value)
+    assert isinstance(error.value, AgentqError)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_any_word_for_postgresql_means_the_driver_of_agentq(scheme: str) -> None:
+    assert parse_url(f"{scheme}://u@h/d") == make_url("postgresql+psycopg://u@h/d")

@@ -1,0 +1,93 @@
+"""Two who want the same: one key, one job, one due moment."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from sqlalchemy import Connection
+
+from agentq.exceptions import KeyConflict
+from agentq.ledger import caretaking, workflows
+from agentq.ledger.workflows import Started
+from tests.races.overlap import at_one_moment, players, while_open
+from tests.support.player import Player, graph_of
+from tests.support.steps import add, echo
+
+ROUNDS = 40
+
+
+def test_starts_with_one_key_at_one_moment_are_one_workflow(ledger_url: str) -> None:
+    with players(ledger_url, 3) as three:
+        for number in range(ROUNDS):
+            canvas = add.s(1, 2) | echo.s()
+            started = at_one_moment([partial(player.start, canvas, key=f"k{number}") for player in three])
+            assert sorted(each.is_new for each in started) == [False, False, True]
+            (workflow_id,) = {each.workflow_id for each in started}
+            assert len(three[0].jobs(workflow_id)) == 2
+            assert sum(len(each.bells) for each in started) == 1
+
+
+def start(player: Player, x: int) -> Started:
+    return player.start(add.s(x, 0), key="k")
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
+def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bool) -> None:
+    with players(ledger_url, 2) as (one, two):
+        graph = graph_of(add.s(1, 0))
+        first, second = while_open(
+            one.ledger,
+            lambda connection: workflows.start(connection, graph, tenant="acme", key="k"),
+            partial(start, two, 1),
+            commit=commit,
+        )
+        assert (first.is_new, second.is_new) == (True, not commit)
+        assert (first.workflow_id == second.workflow_id) is commit
+        assert len(two.jobs(second.workflow_id)) == 1
+
+
+def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: str) -> None:
+    graph = graph_of(add.s(1, 0))
+    with players(ledger_url, 2) as (one, two):
+
+        def write(connection: Connection) -> Started:
+            return workflows.start(connection, graph, tenant="acme", key="k")
+
+        with pytest.raises(KeyConflict):
+            while_open(one.ledger, write, partial(start, two, 2))
+
+
+def test_a_job_is_claimed_by_one_of_many(ledger_url: str) -> None:
+    with players(ledger_url, 4) as four:
+        for _ in range(ROUNDS):
+            (bell,) = four[0].start(add.s(1, 2)).bells
+            held = at_one_moment([partial(player.claim, bell) for player in four])
+            assert sorted(claim is None for claim in held) == [False, True, True, True]
+            assert four[0].job(bell.job_id).attempt == 1
+
+
+def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
+    with players(ledger_url, 4) as four:
+        for _ in range(5):
+            ids = [four[0].jobs(four[0].start(add.s(1, 2).set(countdown=60)).workflow_id)[0].id for _ in range(20)]
+            for job_id in ids:
+                four[0].age(job_id, due_at=1)
+            calls = [
+                partial(p.ledger.write, lambda c: caretaking.dispatch_due(c, 7)) for p in four for _ in range(3)
+            ]
+            bells = [bell.job_id for bells in at_one_moment(calls) for bell in bells]
+            assert len(bells) == len(set(bells))
+            while more := four[0].ledger.write(lambda c: caretaking.dispatch_due(c, 100)):
+                bells += [bell.job_id for bell in more]
+            assert sorted(bells) == sorted(ids)
+
+
+def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
+    with players(ledger_url, 4) as four:
+        dead = Player(four[0].ledger, lease=-1)
+        held = [dead.begin(add.s(1, 2)) for _ in range(20)]
+        rescue = [partial(p.ledger.write, lambda c: caretaking.rescue_lost(c, lambda _: 0, 100)) for p in four]
+        rescued = [job.job_id for each in at_one_moment(rescue) for job in each.jobs]
+        assert sorted(rescued) == sorted(claim.job_id for claim in held)
+        assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

@@ -1,0 +1,57 @@
+"""The package's source as the tests of its shape read it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "agentq"
+
+
+def modules() -> dict[str, Path]:
+    """Return the package's modules by dotted name."""
+    return {_dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(module: str, known: dict[str, Path], *, late: bool = True) -> set[str]:
+    """Return the dotted names that *module* imports when it runs, with those inside functions if *late*.
+
+    Of agentq's own, the module is named, not what is taken from it.
+    """
+    tree = ast.parse(known[module].read_text())
+    return {_nearest(name, known) for name in _imported(tree, late)} - {module}
+
+
+def _imported(node: ast.AST, late: bool) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef() if not late:
+            return
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            children: list[ast.AST] = list(node.orelse)
+        case ast.Import(names=names):
+            yield from (alias.name for alias in names)
+            return
+        case ast.ImportFrom(module=str(source), names=names, level=0):
+            yield from (f"{source}.{alias.name}" for alias in names)
+            return
+        case ast.ImportFrom():
+            raise AssertionError(f"line {node.lineno}: a relative import; agentq writes absolute ones")
+        case _:
+            children = list(ast.iter_child_nodes(node))
+    for child in children:
+        yield from _imported(child, late)
+
+
+def _nearest(name: str, known: dict[str, Path]) -> str:
+    if not name.startswith("agentq"):
+        return name
+    while name not in known:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

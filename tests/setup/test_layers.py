@@ -1,0 +1,85 @@
+"""Imports flow one way: each layer knows only those below it."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.setup.source import imports, modules
+
+GROUND = ("exceptions", "ids", "outcomes", "redaction", "settings", "states")
+PROGRAMS = ("cli", "demo", "__main__")
+LAYERS = (
+    GROUND,
+    ("policies", "embedded"),
+    ("workflows",),
+    ("ledger",),
+    ("operations",),
+    ("runtime",),
+    ("contrib", "testing"),
+    PROGRAMS,
+)
+RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+FACADE = RANKS["runtime"]
+"""``import agentq`` gives what authors need, so it stands where the runtime does."""
+
+LIBRARIES = {
+    "celery": ("workflows", "runtime", "contrib", "cli", "demo", "testing", ""),
+    "kombu": ("runtime", "contrib", "cli", "demo", "testing"),
+    "sqlalchemy": ("ledger", "operations", "runtime", "contrib", "cli", "testing", "exceptions", "embedded", ""),
+    "alembic": ("ledger",),
+    "flower": ("contrib",),
+    "django": ("contrib",),
+    "flask": ("contrib",),
+    "click": ("cli", "demo"),
+    "rich": ("demo",),
+}
+"""Which parts may import a library; the empty name is the package itself."""
+
+MODULES = modules()
+IMPORTS = {module: imports(module, MODULES) for module in MODULES}
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def rank(module: str) -> int:
+    return RANKS[part_of(module)] if part_of(module) else FACADE
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    assert {part_of(module) for module in MODULES} - {""} <= RANKS.keys()
+
+
+def test_a_module_imports_only_its_own_part_and_lower_layers() -> None:
+    own = [(module, name) for module in MODULES for name in IMPORTS[module] if name in MODULES]
+    assert [(module, name) for module, name in own if not may_import(module, name)] == []
+
+
+def may_import(module: str, name: str) -> bool:
+    both = {part_of(module), part_of(name)}
+    if len(both) == 1 or both <= {*GROUND} or both <= {*PROGRAMS}:
+        return True
+    return rank(name) <= FACADE if module == "agentq" else rank(name) < rank(module)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_used_only_where_it_belongs(library: str) -> None:
+    users = {module for module, names in IMPORTS.items() if any(n.partition(".")[0] == library for n in names)}
+    assert not {module for module in users if part_of(module) not in LIBRARIES[library]}
+
+
+def test_the_embedded_server_needs_nothing_but_the_exceptions() -> None:
+    needed = {name for module in MODULES if part_of(module) == "embedded" for name in IMPORTS[module]}
+    own = {part_of(name) for name in needed if name.startswith("agentq.")}
+    assert own <= {"embedded", "exceptions"}
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = {module: imports(module, MODULES, late=False) & MODULES.keys() for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))

@@ -1,0 +1,144 @@
+"""A worker without processes: moves jobs on a ledger by its public functions, one move at a time."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from agentq.ledger import attempts, reading, transition, workers, workflows
+from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.records import Bell, Claim, Handed
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
+from agentq.states import JobKind
+from agentq.workflows import registry
+from agentq.workflows.canvas import Defaults, compile_canvas
+from agentq.workflows.graph import Graph
+from agentq.workflows.step import Step
+
+FAILURE = Failure("error", "ValueError", "no such thing", "in line 1")
+
+
+class _Catalogue:
+    def step(self, name: str) -> Step[..., Any] | None:
+        return registry.find(name)
+
+    def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
+        return "celery"
+
+
+def graph_of(canvas: Any) -> Graph:
+    """Compile a canvas of steps and of plain tasks, which may have any name."""
+    return compile_canvas(canvas, _Catalogue(), Defaults())
+
+
+class Player:
+    """A worker with a lease, on one ledger."""
+
+    def __init__(self, ledger: Ledger, lease: float = 600) -> None:
+        self.ledger = ledger
+        self.worker_id = uuid.uuid4()
+        self.renew(lease)
+
+    def renew(self, lease: float) -> None:
+        """Make the lease end *lease* seconds from now, also in the past."""
+        self.ledger.write(lambda c: workers.register(c, self.worker_id, hostname="player", pid=1, lease=lease))
+
+    def start(self, canvas: Any, *, tenant: str = "acme", key: str | None = None, **ids: Any) -> workflows.Started:
+        """Start a canvas."""
+        graph = graph_of(canvas)
+        return self.ledger.write(lambda c: workflows.start(c, graph, tenant=tenant, key=key, **ids))
+
+    def begin(self, canvas: Any) -> Claim:
+        """Start a canvas with one first job and claim that."""
+        return self.take(*self.start(canvas).bells)
+
+    def claim(self, bell: Bell, token: int | None = None) -> Claim | None:
+        """Claim a job as the message that *bell* makes would."""
+        named = None if bell.kind == JobKind.TASK else bell.step
+        token = token or transition.new_claim_token()
+        return self.ledger.write(lambda c: attempts.claim(c, bell.job_id, named, self.worker_id, token))
+
+    def take(self, bell: Bell) -> Claim:
+        """Claim a job that can be claimed."""
+        held = self.claim(bell)
+        assert held is not None, f"{bell} cannot be claimed: {self.job(bell.job_id)}"
+        return held
+
+    def record(self, held: Claim, outcome: Outcome) -> Handed:
+        """Record an outcome of an attempt."""
+        return self.ledger.write(lambda c: attempts.record(c, held, outcome))
+
+    def succeed(self, held: Claim, result: Any = None) -> Handed:
+        """Record that an attempt succeeded."""
+        return self.record(held, Succeed(json.dumps(result)))
+
+    def fail(self, held: Claim) -> Handed:
+        """Record that an attempt failed and that no other follows."""
+        return self.record(held, Fail(FAILURE))
+
+    def retry(self, held: Claim, delay: float = 0) -> Handed:
+        """Record that an attempt failed and that another follows."""
+        return self.record(held, RetryLater(FAILURE, delay))
+
+    def run(self, *bells: Bell, newest_first: bool = False) -> int:
+        """Run the steps' functions until nothing is ready any more; returns how many jobs ran."""
+        ready, count = list(bells), 0
+        while ready:
+            held = self.take(ready.pop(-1 if newest_first else 0))
+            ready += self.succeed(held, _call(held)).bells
+            count += 1
+        return count
+
+    def run_to_last(self, *bells: Bell) -> Claim:
+        """Run the steps' functions up to the workflow's last job and return the claim of that."""
+        ready = list(bells)
+        while not (held := self.take(ready.pop(0))).is_last:
+            ready += self.succeed(held, _call(held)).bells
+        return held
+
+    def age(self, job_id: uuid.UUID, **columns: float) -> None:
+        """Set times of a job to so many seconds ago."""
+        values = {name: seconds_from_now(-seconds) for name, seconds in columns.items()}
+        self.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(values)))
+
+    def workflow(self, workflow_id: uuid.UUID) -> AnyRow:
+        """Return the workflow's row."""
+        return self._rows(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id))[0]
+
+    def job(self, job_id: uuid.UUID) -> AnyRow:
+        """Return the job's row."""
+        return self._rows(select(JobRow.__table__).where(JobRow.id == job_id))[0]
+
+    def jobs(self, workflow_id: uuid.UUID) -> list[AnyRow]:
+        """Return the rows of all its jobs, oldest first."""
+        return self._rows(select(JobRow.__table__).where(JobRow.workflow_id == workflow_id).order_by(JobRow.id))
+
+    def history(self, job_id: uuid.UUID) -> list[tuple[int, str]]:
+        """Return number and outcome of each finished attempt."""
+        query = select(AttemptRow.number, AttemptRow.outcome).where(AttemptRow.job_id == job_id)
+        return [(row.number, row.outcome) for row in self._rows(query.order_by(AttemptRow.number))]
+
+    def result(self, workflow_id: uuid.UUID) -> Any:
+        """Return the workflow's result; raises what made it fail."""
+
+        def read(connection: Connection) -> Any:
+            status = reading.workflow_status(connection, workflow_id)
+            return reading.workflow_result(connection, status)[1]
+
+        return self.ledger.read(read)
+
+    def _rows(self, query: Any) -> list[AnyRow]:
+        return self.ledger.read(lambda connection: list(connection.execute(query)))
+
+
+def _call(held: Claim) -> Any:
+    args, kwargs = json.loads(held.arguments)
+    if held.inputs is not None:
+        args = [json.loads(held.inputs), *args]
+    step = registry.find(held.step)
+    return args[0] if step is None else step.parameters.dump_result(step.parameters.call(args, kwargs, None))

@@ -1,0 +1,28 @@
+"""The same work in several processes that begin at the same moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("fork")
+
+
+def at_once(count: int, work: Callable[..., object], *args: Any, seconds: float = 120) -> None:
+    """Run ``work(*args)`` in *count* forked processes; raises AssertionError unless each ends well in time."""
+    barrier = _CONTEXT.Barrier(count)
+    processes = [_CONTEXT.Process(target=_begin_together, args=(barrier, work, args)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(seconds)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0] * count, f"exit codes {codes}"
+
+
+def _begin_together(barrier: Any, work: Callable[..., object], args: tuple[Any, ...]) -> None:
+    barrier.wait(30)
+    work(*args)

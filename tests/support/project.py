@@ -1,0 +1,14 @@
+"""A user's project: the app that ``celery -A tests.support.project worker`` runs, set up by its environment."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+from agentq import AgentQ
+from tests.support import steps  # noqa: F401
+
+app = Celery("project")
+app.conf.task_default_queue = os.environ["AGENTQ_TEST_QUEUE"]
+agentq = AgentQ(app)

@@ -1,0 +1,124 @@
+"""A Celery worker as a real process, with its children in a group of its own: to be killed, frozen, watched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from tests.support.services import Broker, kill_group
+from tests.support.waiting import eventually
+
+_ROOT = Path(__file__).parents[2]
+_LOG_TAIL = 6_000
+
+
+class Worker:
+    """``celery -A module worker``; use it in a ``with``: it is ready inside and gone, with all children, after.
+
+    Args:
+        broker: where its messages come from.
+        ledger_url: where its ledger is.
+        module: the app's module.
+        pool: prefork, threads or solo.
+        concurrency: how many steps it runs at once.
+        queues: what it listens to. Default: the broker's queue.
+        settings: settings of agentq, such as ``lease=2``.
+        env: further environment variables.
+        arguments: further arguments of ``celery worker``.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        ledger_url: str,
+        *,
+        module: str = "tests.support.project",
+        pool: str = "prefork",
+        concurrency: int = 2,
+        queues: str | None = None,
+        settings: dict[str, object] | None = None,
+        env: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
+        self.name = f"w{uuid.uuid4().hex[:8]}@test"
+        self._folder = TemporaryDirectory(prefix="worker-")
+        self._log = Path(self._folder.name, "log")
+        self._log_text = ""
+        self._command = [
+            *(sys.executable, "-m", "celery", "-A", module, "worker", "--loglevel=INFO", "-n", self.name),
+            *(f"--pool={pool}", f"--concurrency={concurrency}", "-Q", queues or broker.queue),
+            *("--without-gossip", "--without-mingle", *arguments),
+        ]
+        own = {f"AGENTQ_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+        own |= {"AGENTQ_LEDGER": ledger_url, "AGENTQ_TEST_QUEUE": broker.queue, "CELERY_BROKER_URL": broker.url}
+        own["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
+        self._environment = {**os.environ, **own, **(env or {})}
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                cwd=self._folder.name,
+                start_new_session=True,
+            )
+        try:
+            eventually(lambda: " ready." in self.log() or not self.is_alive, 30, what="a ready worker")
+            assert self.is_alive, "the worker ended while it started"
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(error)
+
+    @property
+    def pid(self) -> int:
+        """The main process, which leads the group."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the main process runs."""
+        return self._process.poll() is None
+
+    def log(self) -> str:
+        """All that the worker has written so far; also after its end."""
+        return self._log.read_text(errors="replace") if self._log.exists() else self._log_text
+
+    def kill(self) -> None:
+        """Kill the worker and its children at once, as a lost machine would."""
+        kill_group(self._process)
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop the worker and its children where they are."""
+        kill_group(self._process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen worker go on."""
+        kill_group(self._process, signal.SIGCONT)
+
+    def terminate(self, seconds: float = 20, number: int = signal.SIGTERM) -> int:
+        """Ask the main process to end and wait for it; returns its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(seconds)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.kill()
+        self._log_text = self.log()
+        self._folder.cleanup()
+        if error is not None:
+            error.add_note(f"The end of the log of {self.name}:\n{self._log_text[-_LOG_TAIL:]}")
