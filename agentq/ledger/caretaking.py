@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -15,6 +14,7 @@ from agentq.ledger.attempts import write_history
 from agentq.ledger.handover import fail_workflow
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
+from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel
 from agentq.outcomes import Failure
@@ -133,13 +133,13 @@ def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
 
 
 def ring_again(
-    connection: Connection, queue: str, grace: float, most: int, *, before: datetime | None = None
+    connection: Connection, queue: str, grace: float, most: int, overtaken: Overtaken | None = None
 ) -> list[Bell]:
     """Note one more dispatch of up to *most* unclaimed jobs of a queue and return their bells.
 
-    *before* leaves out those that were dispatched later.
+    *overtaken* narrows it to jobs that later messages have overtaken.
     """
-    return [bell(row) for row in transition.ring_again(connection, queue, grace, before, most)]
+    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, most)]
 
 
 def expire(connection: Connection, most: int) -> int:

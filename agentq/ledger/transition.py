@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    func,
     insert,
     literal,
     literal_column,
@@ -120,7 +120,15 @@ _CLAIM = (
 _SUCCEED = (
     update(JobRow)
     .where(_mine)
-    .values(status=JobStatus.SUCCEEDED, result=bindparam("new_result"), finished_at=now())
+    .values(
+        status=JobStatus.SUCCEEDED,
+        result=bindparam("new_result"),
+        finished_at=now(),
+        # The errors of earlier attempts stay in the history.
+        error_category=None,
+        error_class=None,
+        error_message=None,
+    )
 )
 
 _FAILURE: dict[str, Any] = {
@@ -308,7 +316,13 @@ _TO_RING = (
     .where(
         UNCLAIMED,
         JobRow.queue == bindparam("on_queue"),
-        JobRow.dispatched_at < func.coalesce(bindparam("before", type_=UtcDateTime()), now()),
+        or_(
+            bindparam("before", type_=UtcDateTime()).is_(None),
+            and_(
+                JobRow.dispatched_at < bindparam("before", type_=UtcDateTime()),
+                JobRow.priority.is_not_distinct_from(bindparam("of_priority", type_=Integer())),
+            ),
+        ),
     )
     .order_by(JobRow.dispatched_at)
     .limit(bindparam("most"))
@@ -322,6 +336,14 @@ _RING_AGAIN = (
 _leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
 LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
 """A running job whose worker has no lease any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Jobs of one priority whose messages should have come by now, since later ones have."""
+
+    priority: int | None
+    before: datetime
 
 
 def claim(
@@ -429,10 +451,12 @@ def queue_due(connection: Connection, most: int) -> list[AnyRow]:
 
 
 def ring_again(
-    connection: Connection, queue: str, grace: float, before: datetime | None, most: int
+    connection: Connection, queue: str, grace: float, overtaken: Overtaken | None, most: int
 ) -> list[AnyRow]:
     """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first."""
-    values = {"on_queue": queue, "grace": grace, "before": before, "most": most}
+    values = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
+    if overtaken is not None:
+        values |= {"before": overtaken.before, "of_priority": overtaken.priority}
     found = connection.scalars(_TO_RING, values).all()
     return list(connection.execute(_RING_AGAIN, {"job_ids": found, "grace": grace})) if found else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, func, select
@@ -23,8 +24,6 @@ LONG_WAIT = 300.0
 """Seconds after which a job that nobody claims is worth a word."""
 LATE = 60.0
 """Seconds after which a job that was due should have been dispatched."""
-
-Check = Callable[[Connection], Iterator["Finding"]]
 
 
 class Level(StrEnum):
@@ -46,10 +45,8 @@ class Finding(BaseModel):
     mend: str = ""
 
 
-class Backlog(BaseModel):
+class Backlog(NamedTuple):
     """The jobs that wait on one queue for a worker."""
-
-    model_config = ConfigDict(frozen=True)
 
     queue: str
     jobs: int
@@ -86,7 +83,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
         yield error("schema", str(failure))
         return
     yield ok("schema", f"revision {schema.REVISION}, as this code expects")
-    for check in (_workers, _waiting, _late, _orphaned):
+    for check in (_workers, _waiting, _stuck):
         yield from _run(ledger, check)
 
 
@@ -100,7 +97,7 @@ def backlog(connection: Connection) -> list[Backlog]:
         .order_by(JobRow.queue)
     )
     return [
-        Backlog(queue=queue, jobs=jobs, oldest_seconds=(moment - oldest).total_seconds())
+        Backlog(queue, jobs, (moment - oldest).total_seconds())
         for queue, jobs, oldest, moment in connection.execute(query)
     ]
 
@@ -111,7 +108,7 @@ def worker_names(ledger: Ledger, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, 
     return ledger.read(lambda connection: {row.id: row.hostname for row in connection.execute(query)})
 
 
-def _run(ledger: Ledger, check: Check) -> list[Finding]:
+def _run(ledger: Ledger, check: Callable[[Connection], Iterator[Finding]]) -> list[Finding]:
     return ledger.read(lambda connection: list(check(connection)))
 
 
@@ -191,26 +188,18 @@ def _waiting(connection: Connection) -> Iterator[Finding]:
         yield ok("queues", f"{sum(item.jobs for item in waiting)} job(s) queued, none for long")
 
 
-def _late(connection: Connection) -> Iterator[Finding]:
-    late = _count(connection, JobRow.status == JobStatus.SCHEDULED, JobRow.due_at < seconds_from_now(-LATE))
-    if late:
-        yield warning(
-            "schedule",
-            f"{late} job(s) were due more than {LATE:.0f} s ago and were not dispatched",
-            "every worker's caretaker does this: is one alive?",
-        )
-
-
-def _orphaned(connection: Connection) -> Iterator[Finding]:
+def _stuck(connection: Connection) -> Iterator[Finding]:
     over = select(WorkerRow.id).where(WorkerRow.lease_until < now())
-    orphaned = _count(connection, JobRow.status == JobStatus.RUNNING, JobRow.worker_id.in_(over))
-    if orphaned:
-        yield warning(
-            "attempts",
-            f"{orphaned} job(s) are held by workers whose lease is over",
-            "the caretaker of any live worker takes them back within seconds: is one alive?",
-        )
-
-
-def _count(connection: Connection, *where: object) -> int:
-    return connection.scalar(select(func.count()).select_from(JobRow).where(*where)) or 0  # type: ignore[arg-type]
+    late = (JobRow.status == JobStatus.SCHEDULED) & (JobRow.due_at < seconds_from_now(-LATE))
+    orphaned = (JobRow.status == JobStatus.RUNNING) & JobRow.worker_id.in_(over)
+    for subject, where, what in (
+        ("schedule", late, f"were due more than {LATE:.0f} s ago and were not dispatched"),
+        ("attempts", orphaned, "are held by workers whose lease is over"),
+    ):
+        jobs = connection.scalar(select(func.count()).select_from(JobRow).where(where))
+        if jobs:
+            yield warning(
+                subject,
+                f"{jobs} job(s) {what}",
+                "the caretaker of any live worker mends this within seconds: is one alive?",
+            )

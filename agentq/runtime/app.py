@@ -135,18 +135,18 @@ class AgentQ:
 
     def _embed_broker(self) -> None:
         """Use the private broker where no broker is configured, started by the first connection."""
+        self.app.on_after_configure.connect(self._use_embedded_broker, weak=False)
+        for name in ("connection_for_read", "connection_for_write"):
+            setattr(self.app, name, self._started_first(getattr(self.app, name)))
 
-        def configured(sender: Any = None, **_: Any) -> None:
-            if not (self.app.conf.broker_url or os.environ.get("CELERY_BROKER_URL")):
-                self.app.conf.broker_url = self.embedded.broker_url
-                for name in ("connection_for_read", "connection_for_write"):
-                    setattr(self.app, name, self._started_first(getattr(self.app, name)))
-
-        self.app.on_after_configure.connect(configured, weak=False)
+    def _use_embedded_broker(self, **_: Any) -> None:
+        if not (self.app.conf.broker_url or os.environ.get("CELERY_BROKER_URL")):
+            self.app.conf.broker_url = self.embedded.broker_url
 
     def _started_first(self, connect: Callable[..., Any]) -> Callable[..., Any]:
         def connect_to_running(*args: Any, **kwargs: Any) -> Any:
-            self.embedded.start()
+            if self.app.conf.broker_url == self.embedded.broker_url:
+                self.embedded.start()
             return connect(*args, **kwargs)
 
         return connect_to_running

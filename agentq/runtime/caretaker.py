@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
@@ -20,6 +19,7 @@ from celery.worker import state
 
 from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import caretaking, workers
+from agentq.ledger.transition import Overtaken
 from agentq.policies.retry import AfterLoss
 from agentq.runtime import configuration
 from agentq.runtime.adoption import ids_of
@@ -206,17 +206,17 @@ class Caretaker:
         queues = self._ledger.read(lambda connection: caretaking.queues_with_unclaimed(connection, grace))
         empty = self._evidence.empty(queues) if queues else set()
         for queue in queues:
-            overtaken_before = self._evidence.overtaken_before(queue)
             if queue in empty:
                 self._ring_queue(queue, None)
-            elif overtaken_before is not None:
-                self._ring_queue(queue, overtaken_before)
+            else:
+                for priority, before in self._evidence.overtaken_before(queue).items():
+                    self._ring_queue(queue, Overtaken(priority, before))
 
-    def _ring_queue(self, queue: str, before: datetime | None) -> None:
+    def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
         grace = self._agentq.settings.redispatch_after
         for _ in range(_MOST_BATCHES):
             bells = self._ledger.write(
-                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, before=before)
+                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken)
             )
             if bells:
                 logger.warning("%d message(s) of queue %r were lost and are sent again", len(bells), queue)

@@ -18,6 +18,8 @@ CARRIER = "agentq.run"
 """The task whose messages carry plain Celery tasks; those do not know of jobs."""
 BELL_HEADER = "agentq"
 """The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
+PRIORITY_HEADER = "agentq_priority"
+"""The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 _HARD_LIMIT_GRACE = 10.0
 _ONE_RECONNECT = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
@@ -85,6 +87,8 @@ def _message(bell: Bell, with_event: bool) -> Any:
         "ignore_result": True,
         BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
     }
+    if bell.priority is not None:
+        headers[PRIORITY_HEADER] = bell.priority
     if is_task:
         headers["shadow"] = bell.step
     event = {"uuid": job_id, "name": bell.step, "args": "()", "kwargs": summary, "retries": 0}

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq.runtime.dispatcher import BELL_HEADER
+from agentq.runtime.dispatcher import BELL_HEADER, PRIORITY_HEADER
 
 
 class Evidence:
@@ -25,9 +25,8 @@ class Evidence:
         """Note when the bell of a received message was rung; cheap, called for every message."""
         rung_at = request.request_dict.get(BELL_HEADER)
         if isinstance(rung_at, int):
-            info = request.delivery_info
-            lanes = self._latest.setdefault(str(info.get("routing_key")), {})
-            priority = info.get("priority")
+            lanes = self._latest.setdefault(str(request.delivery_info.get("routing_key")), {})
+            priority = request.request_dict.get(PRIORITY_HEADER)
             lanes[priority] = max(lanes.get(priority, 0), rung_at)
 
     def empty(self, queues: list[str]) -> set[str]:
@@ -36,16 +35,13 @@ class Evidence:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
             return {name for name in queues if self._depth(connection, name) == 0}
 
-    def overtaken_before(self, queue: str) -> datetime | None:
-        """Return the moment before which every message of the queue should have been received by now.
-
-        None where that cannot be told: priorities overtake each other rightly.
-        """
+    def overtaken_before(self, queue: str) -> dict[int | None, datetime]:
+        """Return, by priority, the moment before which every message of the queue should have come by now."""
         lanes = self._latest.get(queue, {})
-        if len(lanes) != 1:
-            return None
-        (latest,) = lanes.values()
-        return datetime.fromtimestamp(latest / 1000, UTC) - self._tolerance
+        return {
+            priority: datetime.fromtimestamp(latest / 1000, UTC) - self._tolerance
+            for priority, latest in lanes.items()
+        }
 
     def _depth(self, connection: Any, name: str) -> int:
         # A channel of its own: asking for a queue that does not exist closes the channel.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from celery import Signature, group
 from sqlalchemy import select
@@ -10,6 +12,8 @@ from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.ledger import attempts, caretaking, workers, workflows
 from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import ActionRow
+from agentq.ledger.records import Bell
+from agentq.ledger.transition import Overtaken
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player
 from tests.support.steps import add, echo, fail, total
@@ -22,10 +26,6 @@ def cancel(player: Player, held_or_started: object) -> bool:
 
 def rescue(player: Player, pause: float = 0, most: int = 100) -> Rescued:
     return player.ledger.write(lambda c: caretaking.rescue_lost(c, lambda attempt: pause, most))
-
-
-def unclaimed(player: Player, grace: float) -> list[caretaking.Unclaimed]:
-    return player.ledger.read(lambda c: caretaking.unclaimed(c, grace, 100))
 
 
 class TestCancel:
@@ -192,10 +192,10 @@ class TestExpiry:
 class TestLostMessages:
     def test_only_a_bell_that_rang_long_ago_is_suspect(self, player: Player) -> None:
         (bell,) = player.start(add.s(1, 2)).bells
-        assert unclaimed(player, grace=5) == []
+        player.start(add.s(1, 2).set(queue="other"))
+        assert suspects(player, grace=5) == []
         player.age(bell.job_id, dispatched_at=6)
-        (suspect,) = unclaimed(player, grace=5)
-        assert (suspect.job_id, suspect.queue, suspect.priority) == (bell.job_id, "celery", None)
+        assert suspects(player, grace=5) == ["celery"]
 
     def test_the_pause_doubles_with_each_ringing_up_to_a_bound(self, player: Player) -> None:
         (bell,) = player.start(add.s(1, 2)).bells
@@ -204,27 +204,42 @@ class TestLostMessages:
             pauses.append(
                 next(age for age in (1, 2, 4, 8, 16, 32, 64, 128) if self._suspect(player, bell, age + 0.5))
             )
-            (again,) = player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0))
+            (again,) = ring_again(player)
             assert again.job_id == bell.job_id
-            assert unclaimed(player, grace=1) == []
+            assert suspects(player, grace=1) == []
         assert pauses == [1, 2, 4, 8, 16, 32, 64, 64, 64]
 
     @staticmethod
-    def _suspect(player: Player, bell: object, age: float) -> bool:
-        player.age(bell.job_id, dispatched_at=age)  # type: ignore[attr-defined]
-        return bool(unclaimed(player, grace=1))
+    def _suspect(player: Player, bell: Bell, age: float) -> bool:
+        player.age(bell.job_id, dispatched_at=age)
+        return bool(suspects(player, grace=1))
 
     def test_a_job_that_was_claimed_meanwhile_is_not_rung_again(self, player: Player) -> None:
         (bell,) = player.start(add.s(1, 2)).bells
         player.age(bell.job_id, dispatched_at=60)
         player.take(bell)
-        assert player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0)) == []
+        assert ring_again(player) == []
 
     def test_of_two_caretakers_one_rings(self, player: Player) -> None:
         (bell,) = player.start(add.s(1, 2)).bells
         player.age(bell.job_id, dispatched_at=60)
-        rung = [player.ledger.write(lambda c: caretaking.ring_again(c, [bell.job_id], 1.0)) for _ in range(2)]
-        assert [len(bells) for bells in rung] == [1, 0]
+        assert [len(ring_again(player)) for _ in range(2)] == [1, 0]
+
+    def test_only_overtaken_jobs_of_that_priority_are_rung(self, player: Player) -> None:
+        ages = {60: None, 20: None, 61: 3}
+        bells = {age: player.start(add.s(1, age).set(priority=p)).bells[0] for age, p in ages.items()}
+        for age, bell in bells.items():
+            player.age(bell.job_id, dispatched_at=age)
+        before = datetime.now(UTC) - timedelta(seconds=40)
+        assert [bell.job_id for bell in ring_again(player, Overtaken(None, before))] == [bells[60].job_id]
+
+
+def suspects(player: Player, grace: float) -> list[str]:
+    return player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, grace))
+
+
+def ring_again(player: Player, overtaken: Overtaken | None = None) -> list[Bell]:
+    return player.ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10, overtaken))
 
 
 class TestDue:
