@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from agentq.exceptions import ConfigurationError
+
+NEEDED = ("sumy", "yake")
 
 
 @click.command()
@@ -30,11 +33,9 @@ def demo(folder: Path | None, kill: bool, flush: bool, output: Path, concurrency
       agentq demo --kill --flush
       agentq demo ~/notes --output notes.md
     """
-    try:
-        from agentq.demo.runner import main
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the demo needs a package that is not installed ({error.name}); run: "
-            "pip install 'celery-agentq[demo]'"
-        ) from error
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f"the demo needs {' and '.join(missing)}; run: pip install 'celery-agentq[demo]'")
+    from agentq.demo.runner import main
+
     sys.exit(main(folder, kill=kill, flush=flush, output=output, concurrency=concurrency))

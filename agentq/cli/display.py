@@ -56,7 +56,7 @@ def fields(pairs: Iterable[tuple[str, str]]) -> str:
 def coloured(text: str, width: int = 0) -> str:
     """Return *text* padded to *width*, in its colour where it names a status."""
     colour = COLOURS.get(text)
-    return click.style(text.ljust(width), fg=colour) if colour else text.ljust(width)
+    return (click.style(text, fg=colour) if colour else text) + " " * (width - len(text))
 
 
 def one_line(text: str, limit: int = 80) -> str:

@@ -149,8 +149,8 @@ def _sum_up(branches: list[Branch]) -> str:
 def _columns(text: str, job: JobRecord | None, width: int, worker_width: int, color: bool) -> str:
     if job is None:
         return text
-    status = f"{job.status:<9}"
-    cells = [click.style(status, fg=_COLOURS.get(job.status, "yellow")) if color else status]
+    status = click.style(job.status, fg=_COLOURS.get(job.status, "yellow")) if color else job.status
+    cells = [status + " " * (9 - len(job.status))]
     if job.kind not in VIRTUAL:
         attempts = "1 attempt" if job.attempts == 1 else f"{job.attempts} attempts"
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"

@@ -198,8 +198,4 @@ def _stuck(connection: Connection) -> Iterator[Finding]:
     ):
         jobs = connection.scalar(select(func.count()).select_from(JobRow).where(where))
         if jobs:
-            yield warning(
-                subject,
-                f"{jobs} job(s) {what}",
-                "the caretaker of any live worker mends this within seconds: is one alive?",
-            )
+            yield warning(subject, f"{jobs} job(s) {what}", "a live worker's caretaker mends this: is one alive?")

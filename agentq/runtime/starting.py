@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import Signature, current_app
 from celery.canvas import _chain, _chord, group
 from sqlalchemy import Connection, event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import workflows
@@ -33,6 +32,9 @@ _WITHOUT_MEANING = frozenset(
     | {"argsrepr", "kwargsrepr", "connection", "serializer", "compression", "headers", "route_name"}
 )
 """Options of a publish; a start is no publish."""
+_WAITING = "agentq_bells"
+"""Where a session keeps the bells to ring after its commit."""
+_DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 
 def start(
@@ -53,7 +55,11 @@ def start(
     key = None if key is None else _checked_text("key", key)
     defaults = agentq.defaults(_checked_priority(priority))
     graph = compile_canvas(canvas, agentq.catalogue, defaults, args=args, kwargs=kwargs)
-    _delay_first(graph, not_before)
+    if not_before is not None:
+        _delay_first(graph, moment(not_before, "not_before", past_allowed=False))
+    if isinstance(session, Connection):
+        # Nobody is told when a bare connection commits: the caretaker finds the jobs as soon as they are there.
+        _delay_first(graph, _DUE_AT_ONCE)
     workflow_id, job_id = ids_of(task_id) if task_id else (None, None)
 
     def write(connection: Connection) -> workflows.Started:
@@ -63,9 +69,11 @@ def start(
         agentq.ensure_ledger()
         started = agentq.ledger.write(write)
         agentq.dispatcher.ring(started.bells)
+    elif isinstance(session, Session):
+        started = write(session.connection())
+        _ring_after_commit(session, agentq, started.bells)
     else:
-        started = write(_connection(session))
-        _after_commit(session, agentq, started.bells)
+        started = write(session)
     return Workflow(agentq.ledger, started.workflow_id, is_new=started.is_new)
 
 
@@ -123,53 +131,29 @@ def _holds_steps(part: Any) -> bool:
     return any(_holds_steps(item) for item in inner)
 
 
-def _connection(session: Session | Connection) -> Connection:
-    return session if isinstance(session, Connection) else session.connection()
+def _ring_after_commit(session: Session, agentq: AgentQ, bells: tuple[Bell, ...]) -> None:
+    """Dispatch when the session's outermost transaction is committed, and never if it is not."""
+    if _WAITING not in session.info:
+        session.info[_WAITING] = []
+        event.listen(session, "after_commit", _ring_waiting)
+        event.listen(session, "after_transaction_end", _forget_waiting)
+    session.info[_WAITING].append((agentq.dispatcher, bells))
 
 
-def _after_commit(session: Session | Connection, agentq: AgentQ, bells: Iterable[Bell]) -> None:
-    """Dispatch when the caller's transaction, the outermost one, is committed; never before."""
-    waiting = list(bells)
-
-    def committed(*_: Any) -> None:
-        agentq.dispatcher.ring(waiting)
-        waiting.clear()
-
-    if isinstance(session, Session):
-        event.listen(session, "after_transaction_end", _when_outermost(session, committed))
-    else:
-        _after_connection_commit(session, committed)
+def _ring_waiting(session: Session) -> None:
+    if not session.in_nested_transaction():
+        for dispatcher, bells in session.info[_WAITING]:
+            dispatcher.ring(bells)
 
 
-def _when_outermost(session: Session, committed: Any) -> Any:
-    is_committed = []
-    event.listen(session, "after_commit", lambda _: is_committed.append(True))
-
-    def ended(_: Session, transaction: Any) -> None:
-        if transaction.parent is None:
-            if is_committed:
-                committed()
-            is_committed.clear()
-
-    return ended
+def _forget_waiting(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info[_WAITING].clear()
 
 
-def _after_connection_commit(connection: Connection, committed: Any) -> None:
-    transaction = connection.get_transaction()
-    assert transaction is not None
-    commit = transaction.commit
-
-    def commit_and_dispatch() -> None:
-        commit()
-        committed()
-
-    transaction.commit = commit_and_dispatch  # type: ignore[method-assign]
-
-
-def _delay_first(graph: Graph, not_before: datetime | None) -> None:
-    due_at = moment(not_before, "not_before", past_allowed=False)
+def _delay_first(graph: Graph, due_at: str | None) -> None:
     for node in graph.nodes:
-        if due_at is not None and node.after is None:
+        if node.after is None and node.due_at is None:
             node.due_at = due_at
 
 

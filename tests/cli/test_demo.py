@@ -1,13 +1,12 @@
 """``agentq demo`` without what it needs says what to install; the demo itself has tests of its own."""
 
-import os
-from pathlib import Path
+import sys
 
-from tests.cli.program import ROOT, Program
+import pytest
+
+from tests.cli.program import Inside
 
 
-def test_a_missing_extra_is_named_with_its_remedy(program: Program) -> None:
-    Path(program.folder, "sumy.py").write_text("raise ModuleNotFoundError('not here', name='sumy')\n")
-    program.env["PYTHONPATH"] = os.pathsep.join([str(program.folder), str(ROOT)])
-    said = program.error("demo")
-    assert said == "the demo needs a package that is not installed (sumy); run: pip install 'celery-agentq[demo]'"
+def test_a_missing_extra_is_named_with_its_remedy(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sumy", None)
+    assert inside.error("demo") == "the demo needs sumy; run: pip install 'celery-agentq[demo]'"
