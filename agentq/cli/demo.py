@@ -26,7 +26,9 @@ NEEDED = ("sumy", "yake")
 )
 @click.option("--concurrency", type=click.IntRange(min=1), default=4, show_default=True, help="Steps at once.")
 def demo(folder: Path | None, kill: bool, flush: bool, output: Path, concurrency: int) -> None:
-    """Summarise the documents of FOLDER, or the descriptions of the installed packages, and watch it survive failures.
+    """Summarise the documents of FOLDER and watch it survive failures.
+
+    Without FOLDER, the descriptions of the installed packages are the documents.
 
     \b
     Example:

@@ -18,8 +18,7 @@ from agentq.ledger.types import now, seconds_from_now
 from agentq.states import JobStatus
 
 OLDEST_POSTGRESQL = 14
-OLDEST_SQLITE = (3, 35)
-"""The first with RETURNING, which every claim uses."""
+OLDEST_SQLITE = (3, 35)  # the first with RETURNING, which every claim uses
 LONG_WAIT = 300.0
 """Seconds after which a job that nobody claims is worth a word."""
 LATE = 60.0

@@ -127,4 +127,4 @@ class Workflow(Generic[R]):
                     f"agentq workflows show {self.id}"
                 )
             time.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 1.5, 0.5)
+            pause = min(pause * 1.5, 0.2)

@@ -11,7 +11,8 @@ from celery import Signature, group
 
 from agentq import each
 from agentq.exceptions import StepFailed
-from agentq.ledger import attempts, caretaking, transition
+from agentq.ledger import caretaking, transition
+from agentq.ledger.records import Handed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player
 from tests.support.steps import add, echo, fail, numbers, total
@@ -122,11 +123,11 @@ def test_a_stale_attempt_cannot_write(player: Player) -> None:
     player.ledger.write(lambda c: caretaking.release_all(c, player.worker_id))
     current = Player(player.ledger).take(bell)
     for write in (player.succeed, player.retry, player.fail):
-        assert write(stale) == attempts.Handed(False)
+        assert write(stale) == Handed(False)
     job = player.job(bell.job_id)
     assert (job.status, job.attempt, job.result, job.error_class) == (JobStatus.RUNNING, 2, None, None)
     assert player.succeed(current, 3).accepted
-    assert player.succeed(stale, "stale") == attempts.Handed(False)
+    assert player.succeed(stale, "stale") == Handed(False)
     assert player.job(bell.job_id).result == "3"
     assert player.history(bell.job_id) == [(1, "released"), (2, "succeeded")]
 

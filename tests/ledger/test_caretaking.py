@@ -9,10 +9,10 @@ from celery import Signature, group
 from sqlalchemy import select
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
-from agentq.ledger import attempts, caretaking, workers, workflows
+from agentq.ledger import caretaking, workers, workflows
 from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import ActionRow
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Bell, Handed
 from agentq.ledger.transition import Overtaken
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player
@@ -48,7 +48,7 @@ class TestCancel:
         held = player.begin(add.s(1, 2) | echo.s())
         cancel(player, held)
         for write in (player.succeed, player.retry, player.fail):
-            assert write(held) == attempts.Handed(False)
+            assert write(held) == Handed(False)
         job = player.job(held.job_id)
         assert (job.status, job.result) == (JobStatus.CANCELLED, None)
         assert player.history(held.job_id) == [(1, "cancelled")]
@@ -88,7 +88,7 @@ class TestRescue:
         rescued = rescue(player)
         assert rescued.jobs == (Held(lost.job_id, 1),)
         assert player.history(lost.job_id) == [(1, "lost")]
-        assert dead.succeed(lost, 3) == attempts.Handed(False)
+        assert dead.succeed(lost, 3) == Handed(False)
         assert player.take(rescued.bells[0]).attempt == 2
         assert player.job(safe.job_id).attempt == 1
         assert rescue(player) == Rescued()
@@ -153,7 +153,7 @@ class TestRelease:
         held = [stopping.begin(fail.s("x")), stopping.begin(add.s(1, 2))]
         bells = player.ledger.write(lambda c: caretaking.release_all(c, stopping.worker_id))
         assert {bell.job_id for bell in bells} == {claim.job_id for claim in held}
-        assert stopping.succeed(held[0]) == attempts.Handed(False)
+        assert stopping.succeed(held[0]) == Handed(False)
         for bell, claim in zip(sorted(bells, key=_job), sorted(held, key=_job), strict=True):
             again = player.take(bell)
             left_before = claim.max_attempts - claim.attempt

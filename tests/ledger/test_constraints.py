@@ -6,12 +6,12 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agentq.exceptions import LedgerError
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.types import now
-from agentq.states import AttemptOutcome, JobKind, JobStatus, WorkflowStatus
+from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
 from tests.support.player import Player
 from tests.support.steps import add
 
@@ -41,18 +41,18 @@ def test_nonsense_is_refused(player: Player, table: Any, values: dict[str, Any])
 
 def test_every_known_state_is_accepted(player: Player) -> None:
     held = player.begin(add.s(1, 2))
-    final = {"succeeded", "failed", "cancelled"}
-    for status in JobStatus:
-        values = {"status": status, "finished_at": now() if status in final else None}
-        player.ledger.write(lambda c, v=values: c.execute(update(JobRow).values(v)))
-    for status in WorkflowStatus:
-        values = {"status": status, "finished_at": now() if status in final else None}
-        player.ledger.write(lambda c, v=values: c.execute(update(WorkflowRow).values(v)))
-    for kind in JobKind:
-        player.ledger.write(lambda c, k=kind: c.execute(update(JobRow).values(kind=k)))
+    changes: list[Any] = [update(JobRow).values(kind=kind) for kind in JobKind]
+    for table, statuses, final in ((JobRow, JobStatus, JOB_FINAL), (WorkflowRow, WorkflowStatus, WORKFLOW_FINAL)):
+        for status in statuses:
+            changes.append(update(table).values(status=status, finished_at=now() if status in final else None))
     for number, outcome in enumerate(AttemptOutcome):
-        values = {"job_id": held.job_id, "number": number, "outcome": outcome}
-        player.ledger.write(lambda c, v=values: c.execute(insert(AttemptRow).values(v)))
+        changes.append(insert(AttemptRow).values(job_id=held.job_id, number=number, outcome=outcome))
+
+    def write(connection: Connection) -> None:
+        for change in changes:
+            connection.execute(change)
+
+    player.ledger.write(write)
 
 
 def test_an_attempt_ends_once(player: Player) -> None:
@@ -79,5 +79,8 @@ def test_what_is_deleted_takes_its_parts_along(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     player.succeed(held, 3)
     player.ledger.write(lambda c: c.execute(delete(WorkflowRow)))
-    for table in (JobRow, AttemptRow):
-        assert player.ledger.read(lambda c, t=table: c.scalar(select(func.count()).select_from(t))) == 0
+    assert [_count(player, table) for table in (JobRow, AttemptRow)] == [0, 0]
+
+
+def _count(player: Player, table: Any) -> Any:
+    return player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(table)))

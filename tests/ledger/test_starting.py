@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from celery import group
@@ -83,7 +84,7 @@ def test_a_key_is_not_reused_for_something_else(player: Player, other: object) -
 
 
 def test_a_start_under_ids_of_ones_own_is_the_same_start_when_repeated(player: Player) -> None:
-    ids = {"workflow_id": uuid.uuid4(), "job_id": uuid.uuid4()}
+    ids: dict[str, Any] = {"workflow_id": uuid.uuid4(), "job_id": uuid.uuid4()}
     first, again = (player.start(add.s(1, 2), **ids) for _ in range(2))
     assert (first.is_new, again.is_new) == (True, False)
     assert [job.id for job in player.jobs(ids["workflow_id"])] == [ids["job_id"]]

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from amqp.exceptions import NotFound
-from kombu import Connection
+from amqp.exceptions import NotFound  # type: ignore[import-untyped]
+from kombu.connection import Connection
 from psycopg import sql
 from redis import Redis
 from redis.backoff import NoBackoff

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -43,7 +44,7 @@ class Worker:
         pool: str = "prefork",
         concurrency: int = 2,
         queues: str | None = None,
-        settings: dict[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
         env: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
     ) -> None:

@@ -254,7 +254,8 @@ def test_stored_arguments_that_no_longer_fit_are_told_before_the_function_runs()
 
 
 def test_a_result_that_does_not_fit_is_told() -> None:
-    def function() -> Note: ...
+    def function() -> Note:
+        return Note(text="")
 
     with pytest.raises(InvalidResult, match=r"returned \{'txt': 1\}.*text: Field required"):
         Parameters("unit", function).dump_result({"txt": 1})

@@ -41,7 +41,7 @@ def greet(name: str, *, loud: bool = False) -> str:
 def test_a_step_called_is_the_plain_function() -> None:
     assert greet("Ann", loud=True) == "Hello Ann!"
     assert greet.__name__ == "greet"
-    assert greet.__wrapped__("Bob") == "Hello Bob"  # type: ignore[attr-defined]
+    assert greet.__wrapped__("Bob") == "Hello Bob"
 
 
 def test_a_step_without_options() -> None:
