@@ -5,37 +5,36 @@ Celery runs the work; the ledger remembers it.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from celery import current_app
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
-
-from agentq.runtime.app import AgentQ
-from agentq.runtime.find import agentq_of
-from agentq.runtime.workflow import Workflow
-from agentq.workflows.context import Context
-from agentq.workflows.each import each
-from agentq.workflows.step import Step, step
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+    from agentq.runtime.current import start, workflow
+    from agentq.runtime.workflow import Workflow
+    from agentq.workflows.context import Context
+    from agentq.workflows.each import each
+    from agentq.workflows.step import Step, step
 
 __all__ = ["AgentQ", "Context", "Step", "Workflow", "each", "start", "step", "workflow"]
 
+_HOMES = {
+    "AgentQ": "agentq.runtime.app",
+    "Context": "agentq.workflows.context",
+    "Step": "agentq.workflows.step",
+    "Workflow": "agentq.runtime.workflow",
+    "each": "agentq.workflows.each",
+    "start": "agentq.runtime.current",
+    "step": "agentq.workflows.step",
+    "workflow": "agentq.runtime.current",
+}
 
-def start(
-    canvas: Any,
-    *,
-    tenant: str | None = None,
-    key: str | None = None,
-    priority: int | None = None,
-    not_before: datetime | None = None,
-    session: Session | Connection | None = None,
-) -> Workflow[Any]:
-    """Start a workflow on the current Celery app; see ``AgentQ.start``."""
-    agentq = agentq_of(current_app._get_current_object())
-    return agentq.start(canvas, tenant=tenant, key=key, priority=priority, not_before=not_before, session=session)
+if not TYPE_CHECKING:  # so that mypy still refuses names that are not there
 
-
-def workflow(workflow_id: str) -> Workflow[Any]:
-    """Return the handle of a workflow by its id, on the current Celery app; see ``AgentQ.workflow``."""
-    return agentq_of(current_app._get_current_object()).workflow(workflow_id)
+    def __getattr__(name: str) -> Any:
+        """Import what is used: the command line, which reads only the ledger, does without Celery."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import_module("agentq.runtime.app")  # binds steps to Celery apps, whichever name is used first
+        globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return globals()[name]

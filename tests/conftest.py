@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from agentq.ledger import schema
+from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server
 
@@ -27,7 +27,7 @@ def ledger_template(database: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """The URL of an empty ledger with its schema, to be copied."""
     with new_database(database, tmp_path_factory.mktemp("template")) as url:
         ledger = Ledger(url)
-        schema.upgrade(ledger)
+        migrating.upgrade(ledger)
         ledger.close()
         yield url
 

@@ -74,10 +74,17 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     def write(connection: Connection) -> bool:
         reading.workflow_status(connection, wanted)
         return ledger_workflows.cancel(
-            connection, wanted, actor=actor or getpass.getuser(), reason=reason or "no reason given"
+            connection, wanted, actor=actor or _user(), reason=reason or "no reason given"
         )
 
     return ledger.write(write)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return "unknown"
 
 
 def _filtered(query: Query, wanted: WorkflowFilter) -> Query:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
 from agentq.exceptions import CanvasError, nearest
-from agentq.ledger import schema
+from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.runtime import configuration, starting, task
@@ -125,7 +125,7 @@ class AgentQ:
         with self._lock:
             if self.settings.ledger is None:
                 self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
-                schema.upgrade(self.ledger)
+                migrating.upgrade(self.ledger)
             self.ledger.check_schema()
             self._ready_in = os.getpid()
 

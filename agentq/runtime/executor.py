@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import traceback
 import uuid
 from datetime import timedelta
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_MESSAGE, _MAX_TRACEBACK = 4_000, 16_000
 _BACKOFF = Backoff()
+_STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 
 
 class Attempt:
@@ -71,6 +73,8 @@ class Attempt:
             failure = _failure(asked.exc or asked)
             return judge(failure, claim.attempt, claim.max_attempts, _BACKOFF, after=_seconds(asked))
         except (Exception, SystemExit) as error:
+            if _is_stop(error):
+                raise  # the worker is being stopped: its caretaker gives the job back
             # SystemExit and MemoryError of a step must not end the worker.
             return judge(_failure(error), claim.attempt, claim.max_attempts, _BACKOFF)
 
@@ -137,7 +141,8 @@ class Attempt:
                 return {"attempt": claim.attempt}
             case RetryLater(failure, delay):
                 logger.warning("%s, next attempt in %.1f s: %s", _label(claim), delay, failure.message)
-                raise CeleryRetry(f"{failure.error_class}: {failure.message}", when=delay)
+                error = AttemptFailed(f"{failure.error_class}: {failure.message}")
+                raise CeleryRetry(str(error), exc=error, when=delay)
         logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
 
@@ -176,6 +181,11 @@ def _failure(error: BaseException) -> Failure:
         message=clean(message or kind.__name__, _MAX_MESSAGE),
         traceback=clean(stack[-_MAX_TRACEBACK:], _MAX_TRACEBACK),
     )
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Say whether the pool ends this process: billiard turns its signals into exits of a code of its own."""
+    return isinstance(error, SystemExit) and error.code in _STOP_CODES
 
 
 def _category(error: BaseException) -> str:

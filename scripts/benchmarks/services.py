@@ -18,7 +18,7 @@ from redis.retry import Retry
 from sqlalchemy import create_engine, make_url
 
 from agentq.embedded.program import find_server
-from agentq.ledger import schema
+from agentq.ledger import migrating
 from agentq.ledger.session import Ledger, parse_url
 
 
@@ -108,7 +108,7 @@ def _await_answer(client: Redis) -> None:
 
 def _upgrade(url: str) -> None:
     opened = Ledger(url)
-    schema.upgrade(opened)
+    migrating.upgrade(opened)
     opened.close()
 
 

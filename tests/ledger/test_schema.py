@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, make_url, text
 
 from agentq.exceptions import SchemaMismatch
-from agentq.ledger import schema
+from agentq.ledger import migrating, schema
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
 from tests.support import new_database
@@ -71,7 +71,7 @@ def test_the_revision_of_the_code_is_the_newest_migration() -> None:
 
 def test_an_upgrade_can_be_repeated(ledger: Ledger) -> None:
     before = ledger.read(described)
-    schema.upgrade(ledger)
+    migrating.upgrade(ledger)
     assert ledger.read(described) == before
     ledger.check_schema()
 
@@ -84,7 +84,7 @@ def test_upgrades_at_once_make_one_schema(empty_database: str) -> None:
 
 
 def upgrade(url: str) -> None:
-    schema.upgrade(Ledger(url))
+    migrating.upgrade(Ledger(url))
 
 
 def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
@@ -92,7 +92,7 @@ def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
     with pytest.raises(SchemaMismatch, match=r"no schema yet.*agentq db upgrade") as mismatch:
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (None, schema.REVISION)
-    schema.upgrade(ledger)
+    migrating.upgrade(ledger)
     ledger.check_schema()
     ledger.close()
 
@@ -102,7 +102,7 @@ def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
 )
 def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, told: str) -> None:
     ledger = Ledger(empty_database)
-    schema.upgrade(ledger)
+    migrating.upgrade(ledger)
     change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
     ledger.write(lambda c: c.execute(change))
     with pytest.raises(SchemaMismatch, match=told) as mismatch:
@@ -115,7 +115,7 @@ def test_the_printed_sql_makes_the_same_schema(
     ledger: Ledger, empty_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = Ledger(empty_database)
-    schema.upgrade_sql(target)
+    migrating.upgrade_sql(target)
     printed = capsys.readouterr().out
     if target.is_postgresql:
         with psycopg.connect(empty_database) as connection:

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection that ``schema.upgrade`` gives, or prints SQL."""
+"""Alembic's environment: runs on the connection that ``migrating.upgrade`` gives, or prints SQL."""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+"""``agentq.start`` and ``agentq.workflow``: the same as ``AgentQ``'s, on the current Celery app."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from celery import current_app
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from agentq.runtime.find import agentq_of
+from agentq.runtime.workflow import Workflow
+
+
+def start(
+    canvas: Any,
+    *,
+    tenant: str | None = None,
+    key: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    session: Session | Connection | None = None,
+) -> Workflow[Any]:
+    """Start a workflow on the current Celery app; see ``AgentQ.start``."""
+    agentq = agentq_of(current_app._get_current_object())
+    return agentq.start(canvas, tenant=tenant, key=key, priority=priority, not_before=not_before, session=session)
+
+
+def workflow(workflow_id: str) -> Workflow[Any]:
+    """Return the handle of a workflow by its id, on the current Celery app; see ``AgentQ.workflow``."""
+    return agentq_of(current_app._get_current_object()).workflow(workflow_id)
