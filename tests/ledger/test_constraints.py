@@ -32,7 +32,11 @@ NONSENSE: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("table", "values"), NONSENSE, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("table", "values"),
+    NONSENSE,
+    ids=[f"{table.__name__}-{number}-{'-'.join(values)}" for number, (table, values) in enumerate(NONSENSE)],
+)
 def test_nonsense_is_refused(player: Player, table: Any, values: dict[str, Any]) -> None:
     player.start(add.s(1, 2))
     with pytest.raises(LedgerError, match="refused a statement"):
