@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,13 +133,19 @@ def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
 
 
 def ring_again(
-    connection: Connection, queue: str, grace: float, most: int, overtaken: Overtaken | None = None
+    connection: Connection,
+    queue: str,
+    grace: float,
+    most: int,
+    overtaken: Overtaken | None = None,
+    in_hand: Collection[uuid.UUID] = (),
 ) -> list[Bell]:
     """Note one more dispatch of up to *most* unclaimed jobs of a queue and return their bells.
 
-    *overtaken* narrows it to jobs that later messages have overtaken.
+    *overtaken* narrows it to jobs that later messages have overtaken; *in_hand* are jobs whose messages the
+    caller has.
     """
-    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, most)]
+    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most)]
 
 
 def expire(connection: Connection, most: int) -> int:

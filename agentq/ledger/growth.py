@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, String, bindparam, case, cast, insert
+from sqlalchemy import CTE, Connection, Float, String, bindparam, case, cast, func, insert, select
 
 from agentq.ids import new_id
 from agentq.ledger.models import JobRow
@@ -21,24 +21,33 @@ _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
     *("error_category", "error_class", "error_message", "created_at"),
 )
+_RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout")
 _columns = JobRow.__table__.columns
 _status = bindparam("status", type_=String())
 _start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
-_INSERT = insert(JobRow).values(
-    {
-        column.key: bindparam(column.key, type_=column.type)
-        for column in _columns
-        if column.key not in (*_BY_DATABASE, *_SET_LATER)
-    }
-    | {
-        "delay": _start_delay,
-        "due_at": case(
-            ((_status == JobStatus.SCHEDULED) & _start_delay.is_not(None), seconds_from_now(_start_delay)),
-            else_=bindparam("eta", type_=UtcDateTime()),
-        ),
-        "dispatched_at": case((_status == JobStatus.QUEUED, now())),
-    }
-)
+_VALUES: dict[str, Any] = {
+    column.key: bindparam(column.key, type_=column.type)
+    for column in _columns
+    if column.key not in (*_BY_DATABASE, *_SET_LATER)
+} | {
+    "delay": _start_delay,
+    "due_at": case(
+        ((_status == JobStatus.SCHEDULED) & _start_delay.is_not(None), seconds_from_now(_start_delay)),
+        else_=bindparam("eta", type_=UtcDateTime()),
+    ),
+    "dispatched_at": case((_status == JobStatus.QUEUED, now())),
+}
+_INSERT = insert(JobRow).values(_VALUES)
+
+
+def insert_after(workflow: CTE) -> Any:
+    """Return a statement that inserts one job if the CTE, which inserts its workflow, did so."""
+    values = [value.label(name) for name, value in _VALUES.items()]
+    return (
+        insert(JobRow)
+        .from_select([*_VALUES, "created_at"], select(*values, now()).select_from(workflow))
+        .returning(func.coalesce(JobRow.dispatched_at, JobRow.created_at))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +78,14 @@ class Planting:
     Jobs that can run at once are written as queued; their bells are returned for dispatch after the commit.
     """
 
-    def __init__(self, rung_at: datetime) -> None:
+    def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.bells: list[Bell] = []
+        self.ready: list[dict[str, Any]] = []
+        """Rows of jobs that can run at once."""
         self.fed: list[Fed] = []
         """``each`` nodes that have their list already; to be grown after the rows are written."""
         self.empty: list[uuid.UUID] = []
         """Fan-ins of nothing, done as soon as they are written."""
-        self._rung_at = rung_at
 
     def plant(
         self, graph: Graph, place: Place, item: tuple[Any, ...] = (), ids: list[uuid.UUID] | None = None
@@ -99,7 +108,13 @@ class Planting:
             elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
                 self.empty.append(ids[index])
             elif row["status"] == JobStatus.QUEUED:
-                self.bells.append(self._bell(row))
+                self.ready.append(row)
+
+    def bells(self, rung_at: datetime) -> list[Bell]:
+        """Return the bells of the jobs that can run at once; *rung_at* is the database's time of their writing."""
+        return [
+            Bell(job_id=row["id"], rung_at=rung_at, **{name: row[name] for name in _RUNG}) for row in self.ready
+        ]
 
     def write(self, connection: Connection) -> None:
         """Insert all collected rows."""
@@ -130,16 +145,6 @@ class Planting:
             "eta": parse_time(node.due_at),
             "expires_at": parse_time(node.expires_at),
         }
-
-    def _bell(self, row: dict[str, Any]) -> Bell:
-        return Bell(
-            job_id=row["id"],
-            rung_at=self._rung_at,
-            **{
-                name: row[name]
-                for name in ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout")
-            },
-        )
 
 
 def _first_status(node: Node) -> JobStatus:

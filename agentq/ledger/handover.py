@@ -90,11 +90,11 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     if not isinstance(fed.items, list):
         _fail_each(connection, fed, where.workflow_id)
         return []
-    planting = Planting(rung_at)
+    planting = Planting()
     for position, item in enumerate(fed.items):
         planting.plant(fed.template, replace(where, join_id=fed.each_id, position=position), (item,))
     planting.write(connection)
-    bells += planting.bells
+    bells += planting.bells(rung_at)
     row = transition.count_on(connection, fed.each_id, len(fed.items))
     finished = _finish_if_complete(connection, row) + finish_empty(connection, planting, where)
     for inner in planting.fed:

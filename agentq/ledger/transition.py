@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -316,6 +317,7 @@ _TO_RING = (
     .where(
         UNCLAIMED,
         JobRow.queue == bindparam("on_queue"),
+        JobRow.id.not_in(bindparam("in_hand", expanding=True)),
         or_(
             bindparam("before", type_=UtcDateTime()).is_(None),
             and_(
@@ -451,10 +453,16 @@ def queue_due(connection: Connection, most: int) -> list[AnyRow]:
 
 
 def ring_again(
-    connection: Connection, queue: str, grace: float, overtaken: Overtaken | None, most: int
+    connection: Connection,
+    queue: str,
+    grace: float,
+    overtaken: Overtaken | None,
+    in_hand: Collection[uuid.UUID],
+    most: int,
 ) -> list[AnyRow]:
     """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first."""
     values = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
+    values["in_hand"] = list(in_hand)
     if overtaken is not None:
         values |= {"before": overtaken.before, "of_priority": overtaken.priority}
     found = connection.scalars(_TO_RING, values).all()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, insert, literal, or_, select
+from sqlalchemy import Connection, and_, bindparam, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.exceptions import KeyConflict
 from agentq.ids import new_id
 from agentq.ledger import transition
-from agentq.ledger.growth import Place, Planting
+from agentq.ledger.growth import Place, Planting, insert_after
 from agentq.ledger.handover import finish_empty, hand_over
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell
@@ -23,6 +25,16 @@ _INSERT = {
     dialect.dialect.name: dialect.insert(WorkflowRow).on_conflict_do_nothing().returning(WorkflowRow.created_at)
     for dialect in (postgresql, sqlite)
 }
+
+_GIVEN = ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id")
+_INSERT_ONE = insert_after(
+    postgresql.insert(WorkflowRow)
+    .values({name: bindparam(f"w_{name}", type_=WorkflowRow.__table__.c[name].type) for name in _GIVEN})
+    .on_conflict_do_nothing()
+    .returning(WorkflowRow.id)
+    .cte("workflow")
+)
+"""PostgreSQL starts a workflow of one job with one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +80,12 @@ def start(
         "fingerprint": fingerprint,
         "result_job_id": ids[graph.result],
     }
-    created_at = connection.scalar(_INSERT[connection.dialect.name], values)
+    planting, place = Planting(), Place(workflow_id, tenant, is_last=True)
+    planting.plant(graph, place, ids=ids)
+    created_at = _write(connection, values, planting)
     if created_at is None:
         return _started_before(connection, workflow_id, tenant, key, fingerprint, graph)
-    planting = Planting(created_at)
-    place = Place(workflow_id, tenant, is_last=True)
-    planting.plant(graph, place, ids=ids)
-    planting.write(connection)
-    bells = planting.bells
+    bells = planting.bells(created_at)
     if planting.empty:
         bells += hand_over(connection, *finish_empty(connection, planting, place))
     return Started(workflow_id, True, tuple(bells))
@@ -106,6 +116,23 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
 def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     """Return the workflow's row, or None."""
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
+
+
+def is_one_statement(graph: Graph) -> bool:
+    """Say whether ``start`` writes with one statement where the database can."""
+    return len(graph.nodes) == 1
+
+
+def _write(connection: Connection, workflow: dict[str, Any], planting: Planting) -> datetime | None:
+    """Write a workflow and its jobs; returns the database's time, or None where its id or key is there already."""
+    if len(planting.rows) == 1 and connection.dialect.name == "postgresql":
+        prefixed = {f"w_{name}": value for name, value in workflow.items()}
+        written_at: datetime | None = connection.scalar(_INSERT_ONE, prefixed | planting.rows[0])
+        return written_at
+    created_at: datetime | None = connection.scalar(_INSERT[connection.dialect.name], workflow)
+    if created_at is not None:
+        planting.write(connection)
+    return created_at
 
 
 def _note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:

@@ -23,6 +23,7 @@ from agentq.operations.identity import parse_id
 from agentq.runtime import configuration, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.dispatcher import Dispatcher
+from agentq.runtime.events import EventBatchStep
 from agentq.runtime.intake import IntakeStep
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
@@ -56,7 +57,7 @@ class AgentQ:
         self.catalogue = _Catalogue(app)
         configuration.apply(app)
         app.steps["worker"].add(CaretakerStep)
-        app.steps["consumer"].add(IntakeStep)
+        app.steps["consumer"].update({IntakeStep, EventBatchStep})
         starting.adopt_native_canvases()
         self._embed_broker()
 

@@ -53,8 +53,14 @@ class CaretakerStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         self._caretaker.start()
 
+    def terminate(self, worker: Any) -> None:
+        # A cold shutdown. What is given back must not run here any more, so the pool goes first.
+        if worker.pool is not None:
+            worker.pool.terminate()
+        self._caretaker.end()
+
     def _end(self, **_: Any) -> None:
-        # Not in stop(): while the pool ends its last steps, the lease must be renewed.
+        # A warm shutdown. Not in stop(): while the pool ends its last steps, the lease must be renewed.
         self._caretaker.end()
 
 
@@ -70,6 +76,7 @@ class Caretaker:
         self._evidence = Evidence(agentq.app, settings.redispatch_after)
         self._backoff = AfterLoss().after
         self._unaccounted: frozenset[caretaking.Held] = frozenset()
+        self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self._refused = self._refused_written = 0
         self._ending = threading.Event()
@@ -101,6 +108,8 @@ class Caretaker:
 
     def end(self) -> None:
         """Give back at once what the pool did not finish, and sign off."""
+        if self._ending.is_set():
+            return
         self._ending.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -205,18 +214,20 @@ class Caretaker:
         grace = self._agentq.settings.redispatch_after
         queues = self._ledger.read(lambda connection: caretaking.queues_with_unclaimed(connection, grace))
         empty = self._evidence.empty(queues) if queues else set()
+        # Empty twice in a row: a message that was just taken from the queue is not lost.
+        twice_empty, self._empty = empty & self._empty, empty
         for queue in queues:
-            if queue in empty:
+            if queue in twice_empty:
                 self._ring_queue(queue, None)
             else:
                 for priority, before in self._evidence.overtaken_before(queue).items():
                     self._ring_queue(queue, Overtaken(priority, before))
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
-        grace = self._agentq.settings.redispatch_after
+        grace, in_hand = self._agentq.settings.redispatch_after, _jobs_in_hand()
         for _ in range(_MOST_BATCHES):
             bells = self._ledger.write(
-                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken)
+                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken, in_hand)
             )
             if bells:
                 logger.warning("%d message(s) of queue %r were lost and are sent again", len(bells), queue)

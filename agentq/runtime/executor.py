@@ -7,7 +7,7 @@ import logging
 import signal
 import traceback
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -202,7 +202,9 @@ def _category(error: BaseException) -> str:
 
 
 def _seconds(asked: CeleryRetry) -> float | None:
-    return float(asked.when) if isinstance(asked.when, (int, float)) else None
+    if isinstance(asked.when, datetime):
+        return (asked.when - datetime.now(asked.when.tzinfo)).total_seconds()
+    return None if asked.when is None else float(asked.when)
 
 
 def _label(claim: Claim) -> str:

@@ -67,7 +67,8 @@ def start(
 
     if session is None:
         agentq.ensure_ledger()
-        started = agentq.ledger.write(write)
+        ledger = agentq.ledger
+        started = (ledger.write_statement if workflows.is_one_statement(graph) else ledger.write)(write)
         agentq.dispatcher.ring(started.bells)
     elif isinstance(session, Session):
         started = write(session.connection())

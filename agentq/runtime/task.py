@@ -58,7 +58,9 @@ class StepMixin:
         **options: Any,
     ) -> CeleryRetry:
         """Ask for another attempt, as Celery's ``self.retry`` does; the delay is kept in the ledger."""
-        asked = CeleryRetry(str(exc or "retry asked for"), exc=exc, when=countdown)
+        asked = CeleryRetry(
+            str(exc or "retry asked for"), exc=exc, when=options.get("eta") if countdown is None else countdown
+        )
         if throw:
             raise asked from exc
         return asked
@@ -84,11 +86,15 @@ def _bind_everywhere(step: Step[..., Any]) -> None:
 
 
 def _bind(app: Celery, step: Step[..., Any]) -> None:
-    if registry.find(step.name) is not step:
-        return  # its module was loaded again
-    app._tasks.pop(step.name, None)
-    base = type("StepTask", (StepMixin, app.Task), {"abstract": True})
-    app._task_from_fun(step.function, name=step.name, base=base)
+    if registry.find(step.name) is step:  # else its module was loaded again
+        attributes = {
+            "name": step.name,
+            "run": staticmethod(step.function),
+            "__doc__": step.function.__doc__,
+            "__module__": step.function.__module__,
+            "__wrapped__": step.function,
+        }
+        app.register_task(type("StepTask", (StepMixin, app.Task), attributes)())
 
 
 def _bind_carrier(app: Celery) -> None:

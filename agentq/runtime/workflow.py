@@ -115,7 +115,7 @@ class Workflow(Generic[R]):
 
     def _await_end(self, timeout: float | None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.005
+        pause = 0.002
         while True:
             status = self._status()
             if status.status in WORKFLOW_FINAL:
@@ -127,4 +127,4 @@ class Workflow(Generic[R]):
                     f"agentq workflows show {self.id}"
                 )
             time.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 1.5, 0.2)
+            pause = min(pause * 1.25, 0.2)

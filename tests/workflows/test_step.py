@@ -128,7 +128,7 @@ def test_a_step_of_a_program_has_the_name_by_which_a_worker_imports_it(monkeypat
 
     work.__module__ = "__main__"
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/somewhere/pipeline.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/somewhere/pipeline.py", raising=False)
     made = step(work)
     assert made.name == f"pipeline.{work.__qualname__.replace('.<locals>', '')}"
     registry._steps.pop(made.name)
