@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -15,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger import schema
+from agentq.ledger.forking import ForkGate
 
 T = TypeVar("T")
 
@@ -64,6 +66,7 @@ class Ledger:
         self.timeout = timeout
         self._engines: dict[int, Engine] = {}
         self._checked: set[int] = set()
+        self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
     @property
     def is_postgresql(self) -> bool:
@@ -115,7 +118,7 @@ class Ledger:
             self._checked.add(pid)
 
     def _transaction(self, work: Callable[[Connection], T], *, read_only: bool = False) -> T:
-        with self.engine.connect() as connection:
+        with self._gate, self.engine.connect() as connection:
             connection = connection.execution_options(agentq_read_only=read_only)
             with connection.begin():
                 return work(connection)

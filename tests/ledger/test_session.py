@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import psycopg
@@ -233,3 +234,34 @@ def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, told: str) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
 def test_any_word_for_postgresql_means_the_driver_of_agentq(scheme: str) -> None:
     assert parse_url(f"{scheme}://u@h/d") == make_url("postgresql+psycopg://u@h/d")
+
+
+def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) -> None:
+    Player(ledger)
+    ended = threading.Event()
+
+    def write_always() -> None:
+        while not ended.is_set():
+            ledger.write(lambda c: c.execute(update(WorkerRow).values(pid=WorkerRow.pid + 1)))
+
+    thread = threading.Thread(target=write_always)
+    thread.start()
+    try:
+        codes = [
+            _forked(lambda: ledger.write(lambda c: c.execute(update(WorkerRow).values(pid=0)))) for _ in range(30)
+        ]
+    finally:
+        ended.set()
+        thread.join()
+    assert codes == [0] * 30
+
+
+def _forked(work: Callable[[], object]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]

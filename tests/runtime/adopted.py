@@ -1,0 +1,30 @@
+"""Code that was written for plain Celery, with steps in it; a worker imports it with ``-I``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from agentq import Context, step
+from tests.support.steps import add
+
+
+@step
+def ask_again(ctx: Context, value: Any) -> Any:
+    """Ask for another attempt in Celery's own way."""
+    if ctx.attempt == 1:
+        raise ask_again.retry(exc=ConnectionError("not yet"), countdown=0.1)
+    return [value, ctx.attempt]
+
+
+@step
+def add_twice(x: int, y: int) -> int:
+    """Call another step as the function that it is."""
+    return add(add(x, y), y)
+
+
+@shared_task(bind=True, name="tests.bound")  # type: ignore[untyped-decorator]
+def bound(self: Any, value: Any) -> list[Any]:
+    """A plain task that looks at itself."""
+    return [value, self.name, self.request.id]
