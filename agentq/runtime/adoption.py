@@ -18,6 +18,7 @@ from agentq.workflows.canvas import compile_canvas
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
+_FROZEN = frozenset({"task_id", "root_id", "parent_id", "group_id", "group_index", "reply_to", "chord"})
 _NAMESPACE = uuid.UUID("6f8d8f0e-3f0b-5c55-9d2c-1a5f1f2b7c11")
 
 
@@ -63,8 +64,18 @@ def _canvas(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signatu
     request = task.request
     first = Signature(task.name, args, kwargs)
     for callback in request.callbacks or ():
-        first.link(signature(callback, app=task.app))
+        first.link(signature(_unfrozen(callback), app=task.app))
     if request.expires:
         first.set(expires=request.expires)
-    rest = [signature(part, app=task.app) for part in reversed(request.chain or ())]
+    rest = [signature(_unfrozen(part), app=task.app) for part in reversed(request.chain or ())]
     return chain(first, *rest) if rest else first
+
+
+def _unfrozen(part: Any) -> Any:
+    """Return a part of a canvas without the ids that Celery gave it when it was sent."""
+    if isinstance(part, dict):
+        thawed = {name: _unfrozen(value) for name, value in part.items()}
+        if "task" in part and isinstance(thawed.get("options"), dict):
+            thawed["options"] = {name: value for name, value in thawed["options"].items() if name not in _FROZEN}
+        return thawed
+    return [_unfrozen(item) for item in part] if isinstance(part, (list, tuple)) else part

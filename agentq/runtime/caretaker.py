@@ -196,7 +196,8 @@ class Caretaker:
         in_hand = _jobs_in_hand()
         unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
         abandoned, self._unaccounted = unaccounted & self._unaccounted, unaccounted
-        if abandoned:
+        # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
+        if abandoned and state.should_terminate in (None, False):
             rescued = self._ledger.write(
                 lambda connection: caretaking.rescue_abandoned(
                     connection, self.worker_id, abandoned, self._backoff

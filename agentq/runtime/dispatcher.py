@@ -73,7 +73,8 @@ def _message(bell: Bell, with_event: bool) -> Any:
     """
     job_id, is_task = str(bell.job_id), bell.kind == JobKind.TASK
     # A short dict literal: Flower shows it as the arguments, and can search it. Job ids are the task ids.
-    summary = repr({"workflow": str(bell.workflow_id), "tenant": bell.tenant[:32]})
+    tenant = bell.tenant[:32].encode("ascii", "replace").decode()
+    summary = repr({"workflow": str(bell.workflow_id), "tenant": tenant})
     headers = {
         "lang": "py",
         "task": CARRIER if is_task else bell.step,

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, _state
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import AttemptFailed
+from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
+from agentq.ledger import workers
 from agentq.runtime import adoption, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
+from agentq.runtime.lease import hold
 from agentq.workflows import registry
 from agentq.workflows.step import Step
 
 if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
     from agentq.runtime.workflow import Workflow
 
 
@@ -41,8 +44,15 @@ class StepMixin:
             return self.run(*args, **kwargs)
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
-        job_id = _job_id(args) if is_bell(request) else adoption.adopt(agentq, self, args, kwargs)
+        job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
         return Attempt(agentq, job_id, self.name).run()
+
+    def _adopted(self: Any, agentq: AgentQ, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
+        try:
+            return adoption.adopt(agentq, self, args, kwargs)
+        except (DefinitionError, InvalidValue, KeyConflict):
+            agentq.ledger.write(lambda connection: workers.count_refused(connection, hold().worker_id))
+            raise
 
     def apply_async(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Workflow[Any]:
         """Start a workflow of this one step; ``countdown``, ``eta``, ``expires`` and ``link`` are honoured."""

@@ -22,6 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 MAX_NAME = 100
+"""Characters of a step's name; a message, which has it, is kept under 1 KB."""
 DEFAULT_RETRIES = 3
 
 
@@ -99,9 +100,10 @@ class Step(Generic[P, R]):
     def _check(self) -> None:
         if not callable(self.function):
             raise StepDefinitionError(f"@step must decorate a function, not {self.function!r}")
-        if not 0 < len(self.name) <= MAX_NAME or not self.name.isprintable() or "'" in self.name:
+        fits = 0 < len(self.name) <= MAX_NAME and self.name.isascii() and self.name.isprintable()
+        if not fits or "'" in self.name:
             raise StepDefinitionError(
-                f"step name {self.name!r}: must be 1 to {MAX_NAME} printable characters without quotes"
+                f"step name {self.name!r}: must be 1 to {MAX_NAME} printable ASCII characters without quotes"
             )
         if self.priority is not None and self.priority not in range(10):
             raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")

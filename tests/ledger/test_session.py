@@ -238,7 +238,7 @@ def test_any_word_for_postgresql_means_the_driver_of_agentq(scheme: str) -> None
 
 def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) -> None:
     Player(ledger)
-    ended = threading.Event()
+    ended, change = threading.Event(), update(WorkerRow).values(pid=0)
 
     def write_always() -> None:
         while not ended.is_set():
@@ -247,9 +247,7 @@ def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) 
     thread = threading.Thread(target=write_always)
     thread.start()
     try:
-        codes = [
-            _forked(lambda: ledger.write(lambda c: c.execute(update(WorkerRow).values(pid=0)))) for _ in range(30)
-        ]
+        codes = [_forked(lambda: ledger.write(lambda c: c.execute(change))) for _ in range(30)]
     finally:
         ended.set()
         thread.join()
