@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Row
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
-from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -48,7 +47,6 @@ class seconds_from_now(FunctionElement[datetime]):
     type = UtcDateTime()
     inherit_cache = True
     name = "seconds_from_now"
-    _traverse_internals = [("clause_expr", InternalTraversal.dp_clauseelement)]
 
     def __init__(self, seconds: ColumnElement[Any] | Any) -> None:
         super().__init__(seconds)
