@@ -16,7 +16,7 @@ from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import VIRTUAL, JobKind, JobStatus
 from agentq.workflows.graph import Graph, Node, parse_time
 
-_BY_DATABASE = ("due_at", "dispatched_at", "delay")
+_BY_DATABASE = ("due_at", "dispatched_at", "delay", "expires_at")
 _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
     *("error_category", "error_class", "error_message", "created_at"),
@@ -25,6 +25,7 @@ _RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority
 _columns = JobRow.__table__.columns
 _status = bindparam("status", type_=String())
 _start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
+_expires_in = cast(bindparam("expires_in"), Float())
 _VALUES: dict[str, Any] = {
     column.key: bindparam(column.key, type_=column.type)
     for column in _columns
@@ -36,6 +37,10 @@ _VALUES: dict[str, Any] = {
         else_=bindparam("eta", type_=UtcDateTime()),
     ),
     "dispatched_at": case((_status == JobStatus.QUEUED, now())),
+    "expires_at": case(
+        (_expires_in.is_not(None), seconds_from_now(_expires_in)),
+        else_=bindparam("expiry", type_=UtcDateTime()),
+    ),
 }
 _INSERT = insert(JobRow).values(_VALUES)
 
@@ -143,7 +148,8 @@ class Planting:
             "max_attempts": node.max_attempts,
             "delay": node.delay,
             "eta": parse_time(node.due_at),
-            "expires_at": parse_time(node.expires_at),
+            "expires_in": node.expires_in,
+            "expiry": parse_time(node.expires_at),
         }
 
 

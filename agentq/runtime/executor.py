@@ -94,7 +94,8 @@ class Attempt:
         task = self._agentq.app.tasks.get(name)
         if task is None:
             raise DefinitionError(f"no task named {name!r} is registered in this worker; import its module there")
-        task.push_request(args=args, kwargs=kwargs, id=str(self._job_id), called_directly=False)
+        # As if called directly: then its own self.retry raises, where else it would publish a message of its own.
+        task.push_request(args=args, kwargs=kwargs, id=str(self._job_id), called_directly=True)
         try:
             return loop.resolve(task(*args, **kwargs), None)
         finally:

@@ -330,12 +330,13 @@ def _times(options: dict[str, Any], name: str) -> dict[str, Any]:
     countdown, eta, expires = options.get("countdown"), options.get("eta"), options.get("expires")
     if countdown is not None and not (isinstance(countdown, (int, float)) and 0 <= countdown < 1e9):
         raise CanvasError(f"step {name!r}: countdown is {countdown!r}, must be seconds from 0 up")
-    if isinstance(expires, (int, float)):
-        expires = datetime.now(UTC) + timedelta(seconds=expires)
+    # Relative times stay relative: the ledger's clock makes moments of them.
+    expires_in = float(expires) if isinstance(expires, (int, float)) else None
     return {
         "delay": float(countdown) if countdown else None,
         "due_at": moment(eta, f"step {name!r}: eta"),
-        "expires_at": moment(expires, f"step {name!r}: expires"),
+        "expires_in": expires_in,
+        "expires_at": moment(expires, f"step {name!r}: expires") if expires_in is None else None,
     }
 
 

@@ -33,6 +33,7 @@ class Node:
     max_attempts: int = 1
     delay: float | None = None
     due_at: str | None = None
+    expires_in: float | None = None
     expires_at: str | None = None
     template: Graph | None = None
 

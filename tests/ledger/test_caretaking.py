@@ -180,6 +180,11 @@ class TestExpiry:
             player.result(started.workflow_id)
         assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
 
+    def test_a_relative_expiry_counts_from_the_ledgers_clock(self, player: Player) -> None:
+        for canvas in (add.s(1, 2).set(expires=60), add.s(1, 2).set(expires=60) | echo.s()):
+            job = player.jobs(player.start(canvas).workflow_id)[0]
+            assert timedelta(seconds=59) < job.expires_at - job.created_at < timedelta(seconds=61)
+
     def test_leaves_alone_what_runs_or_is_done(self, player: Player) -> None:
         running, done = (player.begin(add.s(1, 2).set(expires=60)) for _ in range(2))
         player.succeed(done, 3)

@@ -28,3 +28,15 @@ def add_twice(x: int, y: int) -> int:
 def bound(self: Any, value: Any) -> list[Any]:
     """A plain task that looks at itself."""
     return [value, self.name, self.request.id]
+
+
+@shared_task(bind=True, name="tests.asks_again")  # type: ignore[untyped-decorator]
+def plain_asks_again(self: Any, path: str) -> int:
+    """A plain task that retries once in Celery's own way; returns how often it ran."""
+    with open(path, "a+", encoding="utf-8") as runs:
+        runs.write("run\n")
+        runs.seek(0)
+        count = len(runs.readlines())
+    if count == 1:
+        raise self.retry(exc=ConnectionError("not yet"), countdown=0)
+    return count

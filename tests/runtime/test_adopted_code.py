@@ -17,7 +17,7 @@ from agentq.exceptions import AgentqError, CanvasError, StepFailed, WorkflowCanc
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import JobStatus
-from tests.runtime.adopted import add_twice, ask_again, bound
+from tests.runtime.adopted import add_twice, ask_again, bound, plain_asks_again
 from tests.runtime.place import Place, migrated_ledger, place
 from tests.runtime.producer import send
 from tests.support import Gates, eventually, redis_server
@@ -169,6 +169,12 @@ def test_self_retry_gives_another_attempt(at: Place) -> None:
         (1, "retried", "not yet"),
         (2, "succeeded", None),
     ]
+
+
+def test_a_plain_tasks_own_retry_is_another_attempt_and_no_second_message(at: Place, tmp_path: Path) -> None:
+    workflow = at.agentq.start(plain_asks_again.s(str(tmp_path / "runs")))
+    assert workflow.result(20) == 2
+    assert [job.attempt for job in workflow.jobs()] == [2]
 
 
 def test_a_step_calls_another_as_a_function(at: Place) -> None:
