@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
     from agentq.runtime.current import start, workflow
+    from agentq.runtime.dead_letters import on_dead_letter
     from agentq.runtime.workflow import Workflow
     from agentq.workflows.context import Context
     from agentq.workflows.each import each
     from agentq.workflows.step import Step, step
 
-__all__ = ["AgentQ", "Context", "Step", "Workflow", "each", "start", "step", "workflow"]
+__all__ = ["AgentQ", "Context", "Step", "Workflow", "each", "on_dead_letter", "start", "step", "workflow"]
 
 _HOMES = {
     "AgentQ": "agentq.runtime.app",
@@ -24,6 +25,7 @@ _HOMES = {
     "Step": "agentq.workflows.step",
     "Workflow": "agentq.runtime.workflow",
     "each": "agentq.workflows.each",
+    "on_dead_letter": "agentq.runtime.dead_letters",
     "start": "agentq.runtime.current",
     "step": "agentq.workflows.step",
     "workflow": "agentq.runtime.current",

@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     """Seconds between two looks for jobs whose time has come."""
     redispatch_after: float = Field(5.0, ge=0.1, le=3600)
     """Seconds after which a queued job that nobody claimed is looked into: is its message lost?"""
+    cancel_grace: float = Field(10.0, ge=0, le=3600)
+    """Seconds that a step whose job was cancelled may go on, to see ``ctx.cancelled``, before it is stopped."""
+    dead_letter_queue: str = Field("dead_letter", min_length=1, max_length=64)
+    """The queue of the task that records dead letters and calls their handlers."""
+    consume_dead_letters: bool = True
+    """Whether every worker consumes that queue, whatever its ``-Q`` says."""
     ledger_timeout: float = Field(10.0, gt=0, le=600)
     """Seconds that a ledger statement, a lock or a connection may take."""
     max_value_bytes: int = Field(262_144, ge=1_024)

@@ -16,7 +16,7 @@ class WorkflowStatus(StrEnum):
     SUCCEEDED = "succeeded"
     """Its last job succeeded; the result can be read."""
     FAILED = "failed"
-    """One of its jobs failed for good. Branches that do not depend on that job still run."""
+    """One of its jobs failed for good. Branches that do not depend on that job still run. Left by a replay."""
     CANCELLED = "cancelled"
     """Somebody cancelled it, or it expired before it ran."""
 
@@ -35,7 +35,7 @@ class JobStatus(StrEnum):
     SUCCEEDED = "succeeded"
     """Done; its result is kept and was handed over."""
     FAILED = "failed"
-    """Failed for good; its last error is kept."""
+    """Failed for good; its last error is kept. Left only when somebody replays or resolves its dead letter."""
     CANCELLED = "cancelled"
     """Cancelled or expired before it was done."""
 
@@ -70,8 +70,8 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
             JobStatus.CANCELLED,
         }
     ),
-    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
-    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED}),
+    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.RUNNING: frozenset(
         {
             JobStatus.SUCCEEDED,
@@ -82,10 +82,33 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.SUCCEEDED: frozenset(),
-    JobStatus.FAILED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED}),
     JobStatus.CANCELLED: frozenset(),
 }
-"""Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs."""
+"""Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
+queued to failed is for a deadline; out of failed is for the replay of a dead letter, or its result by hand."""
+
+
+class DeadLetterKind(StrEnum):
+    """What a dead letter is about."""
+
+    JOB = "job"
+    """A job that failed for good."""
+    MESSAGE = "message"
+    """A message that no worker could take: no Celery message, or of a task that nobody has."""
+
+
+class DeadLetterStatus(StrEnum):
+    """Where a dead letter stands."""
+
+    OPEN = "open"
+    """Waits for a person, or a program, to decide."""
+    REPLAYED = "replayed"
+    """The job was given new attempts. If it fails again, that is a new dead letter."""
+    RESOLVED = "resolved"
+    """Somebody supplied the result by hand, and the workflow went on with it."""
+    CANCELLED = "cancelled"
+    """Given up: nothing more will be done about it."""
 
 
 class AttemptOutcome(StrEnum):

@@ -10,10 +10,15 @@ import pytest
 
 from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
-from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server
+from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server, require_sound
 
 hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("agentq")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: "sweep" not in item.nodeid)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -40,14 +45,24 @@ def empty_database(database: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def ledger_url(ledger_template: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty ledger with its schema, on SQLite and on PostgreSQL."""
+def ledger_url(ledger_template: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty ledger with its schema, on SQLite and on PostgreSQL.
+
+    Whatever the test did, its ledger is sound at the end, unless the test is marked ``unsound``.
+    """
+    is_unsound = request.node.get_closest_marker("unsound") is not None
     if ledger_template.startswith("sqlite"):
         with copied_ledger(ledger_template, tmp_path) as url:
             yield url
+            if not is_unsound:
+                require_sound(url)
     else:  # a new database takes a second where the disk is slow
-        yield ledger_template
-        empty(ledger_template)
+        try:
+            yield ledger_template
+            if not is_unsound:
+                require_sound(ledger_template)
+        finally:
+            empty(ledger_template)
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ ENTRIES = {
     "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List and show jobs."),
+    "dead-letters": Entry(
+        "agentq.cli.dead_letters", "dead_letters", "List, show, replay and cancel what failed for good."
+    ),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),
     "demo": Entry("agentq.cli.demo", "demo", "Summarise a folder of documents and watch it survive failures."),
 }

@@ -82,16 +82,25 @@ def sqlite_file(ledger: Ledger) -> Path | None:
 
 def pass_target(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``-A`` and ``--ledger`` to a command and give it its `Target` as first argument."""
-    return target_options(click.decorators.pass_meta_key(_KEY, doc_description="the target")(function))
+    return target_options(given_target(function))
+
+
+def given_target(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its `Target` as first argument."""
+    return click.decorators.pass_meta_key(_KEY, doc_description="the target")(function)
 
 
 def target_options(function: F) -> F:
     """Add ``-A`` and ``--ledger``; they may stand before a command's name as well as after it."""
-    app = _option("-A", "--app", "app", "MODULE", "The Celery app, as for celery -A; also CELERY_APP.")
     ledger = _option(
         "--ledger", "ledger_url", "URL", "The ledger; default: the app's, else AGENTQ_LEDGER, else ./.agentq."
     )
-    return app(ledger(function))
+    return app_option(ledger(function))
+
+
+def app_option(function: F) -> F:
+    """Add ``-A``."""
+    return _option("-A", "--app", "app", "MODULE", "The Celery app, as for celery -A; also CELERY_APP.")(function)
 
 
 def _option(*names: str) -> Callable[[F], F]:

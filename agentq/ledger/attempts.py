@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.orm import aliased
 
 from agentq.ledger import transition
-from agentq.ledger.handover import Done, fail_workflow, gather, hand_over
+from agentq.ledger.burial import bury
+from agentq.ledger.handover import Done, gather, hand_over
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim, Handed, bell
 from agentq.ledger.types import AnyRow, now
@@ -17,6 +18,7 @@ from agentq.states import AttemptOutcome, JobKind, JobStatus
 
 _HISTORY = insert(AttemptRow).values(finished_at=now())
 _NO_FAILURE = Failure("", "", "")
+_SELF = select(*transition.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
 _SUCCESSORS = select(*transition.BELL).where(
     JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
 )
@@ -58,6 +60,8 @@ def claim(
         step=row.step,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
+        attempts_before=row.attempts_before,
+        deadline_at=row.deadline_at,
         worker_id=worker_id,
         started_at=row.started_at,
         timeout=row.timeout,
@@ -85,24 +89,24 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
             if is_one_statement(held, outcome) and connection.dialect.name == "postgresql":
                 rows = transition.succeed_plainly(connection, held, result)
                 if rows is None:
-                    return _recorded_before(connection, held)
+                    return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
                 return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
             if not transition.succeed(connection, held.job_id, held.attempt, result):
-                return _recorded_before(connection, held)
+                return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
             _write_history(connection, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             return Handed(True, tuple(hand_over(connection, done)))
         case RetryLater(failure, delay):
             row = transition.retry(connection, held.job_id, held.attempt, failure, delay)
             if row is None:
-                return _recorded_before(connection, held)
+                return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
             _write_history(connection, held, AttemptOutcome.RETRIED, failure)
             return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
         case Fail(failure):
             if not transition.fail(connection, held.job_id, held.attempt, failure):
-                return _recorded_before(connection, held)
+                return _recorded_before(connection, held, AttemptOutcome.FAILED, failure)
             _write_history(connection, held, AttemptOutcome.FAILED, failure)
-            fail_workflow(connection, held.workflow_id, held.job_id)
+            bury(connection, held.workflow_id, held.job_id)
             return Handed(True)
 
 
@@ -110,6 +114,12 @@ def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
     """Return kind, step and status of a job, or None where there is no such job."""
     found = select(JobRow.kind, JobRow.step, JobRow.status).where(JobRow.id == job_id)
     return connection.execute(found).one_or_none()
+
+
+def holds(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
+    """Say whether the attempt of this number still holds the job."""
+    mine = (JobRow.id == job_id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == attempt)
+    return connection.scalar(select(JobRow.id).where(*mine)) is not None
 
 
 def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
@@ -121,6 +131,15 @@ def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
     bells += [bell(row) for row in connection.execute(_BRANCHES, {"job_id": job_id})]
     join_id = connection.scalar(select(JobRow.join_id).where(JobRow.id == job_id))
     return bells + (queued_successors(connection, join_id) if join_id else [])
+
+
+def ring_successors(connection: Connection, job_id: uuid.UUID, grace: float) -> list[Bell]:
+    """Note another dispatch of what became ready when *job_id* was done and was not rung for in *grace* seconds.
+
+    However often the message of a job comes again, it does not multiply the messages of those after it.
+    """
+    waiting = [bell.job_id for bell in queued_successors(connection, job_id)]
+    return [bell(row) for row in transition.ring_these(connection, waiting, grace)]
 
 
 def write_history(
@@ -162,14 +181,19 @@ def _insert_history(
     connection.execute(_HISTORY, values)
 
 
-def _recorded_before(connection: Connection, held: Claim) -> Handed:
-    """Tell a lost reply (my outcome is there) from a lost job (somebody else's is)."""
+def _recorded_before(
+    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = _NO_FAILURE
+) -> Handed:
+    """Tell a lost reply (my outcome is there) from a lost job (somebody else's is, with another error)."""
     found = select(AttemptRow.outcome).where(
         AttemptRow.job_id == held.job_id,
         AttemptRow.number == held.attempt,
         AttemptRow.worker_id == held.worker_id,
-        AttemptRow.outcome.in_([AttemptOutcome.SUCCEEDED, AttemptOutcome.RETRIED, AttemptOutcome.FAILED]),
+        AttemptRow.outcome == outcome,
+        func.coalesce(AttemptRow.error_category, "") == failure.category,
+        func.coalesce(AttemptRow.error_class, "") == failure.error_class,
     )
     if connection.execute(found).one_or_none() is None:
         return Handed(False)
-    return Handed(True, tuple(queued_successors(connection, held.job_id)))
+    again = connection.execute(_SELF, {"job_id": held.job_id}).all()
+    return Handed(True, (*map(bell, again), *queued_successors(connection, held.job_id)))

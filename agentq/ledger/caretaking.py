@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from agentq.ledger import transition
 from agentq.ledger.attempts import write_history
-from agentq.ledger.handover import fail_workflow
-from agentq.ledger.models import JobRow
+from agentq.ledger.burial import bury
+from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel
 from agentq.outcomes import Failure
-from agentq.states import AttemptOutcome, JobStatus
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
 WORKER_LOST = Failure(
     "worker_lost",
     "agentq.WorkerLost",
     "the worker process died, was killed or lost its lease while it ran this attempt",
 )
+TIMED_OUT = Failure(
+    "timed_out",
+    "agentq.TimedOut",
+    "the attempt ran into its hard time limit, and the process that ran it was killed",
+)
+DEADLINE_EXCEEDED = Failure(
+    "deadline_exceeded", "agentq.DeadlineExceeded", "the job was not done within its deadline"
+)
 _HELD: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
     JobRow.attempt,
     JobRow.max_attempts,
+    JobRow.attempts_before,
     JobRow.worker_id,
     JobRow.started_at,
 )
@@ -38,6 +47,7 @@ _HELD: tuple[Any, ...] = (
 _lost = (
     select(*_HELD)
     .where(transition.LOST)
+    .order_by(JobRow.workflow_id, JobRow.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
@@ -59,13 +69,20 @@ _UNCLAIMED_QUEUES = select(_queues.c.queue).where(
     _queues.c.queue.is_not(None),
     select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists(),
 )
+# In a failed workflow it waits for a replay: that makes the workflow run, and then it is cancelled.
 _expired = (
     select(JobRow.workflow_id, JobRow.step)
+    .join(WorkflowRow, and_(WorkflowRow.id == JobRow.workflow_id, WorkflowRow.status == WorkflowStatus.RUNNING))
     .where(
         JobRow.expires_at <= now(),
         JobRow.finished_at.is_(None),
         JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED]),
     )
+    .limit(bindparam("most"))
+)
+_overdue_workflows = (
+    select(WorkflowRow.id)
+    .where(WorkflowRow.deadline_at <= now(), WorkflowRow.finished_at.is_(None))
     .limit(bindparam("most"))
 )
 
@@ -96,7 +113,8 @@ def rescue_lost(connection: Connection, backoff: Callable[[int], float], most: i
 
     *backoff* gives the seconds to wait after the attempt of a given number.
     """
-    return _rescue(connection, connection.execute(_lost, {"most": most}).all(), backoff)
+    rows = connection.execute(_lost, {"most": most}).all()
+    return _rescue(connection, ((row, WORKER_LOST) for row in rows), backoff)
 
 
 def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
@@ -106,11 +124,31 @@ def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
 
 
 def rescue_abandoned(
-    connection: Connection, worker_id: uuid.UUID, abandoned: frozenset[Held], backoff: Callable[[int], float]
+    connection: Connection,
+    worker_id: uuid.UUID,
+    abandoned: Mapping[Held, Failure],
+    backoff: Callable[[int], float],
 ) -> Rescued:
-    """Take the given attempts from a worker that lives but does not run them: its child was killed."""
-    rows = connection.execute(_held_by, {"worker": worker_id}).all()
-    return _rescue(connection, [row for row in rows if Held(row.id, row.attempt) in abandoned], backoff)
+    """Take the given attempts from a worker that lives but does not run them, each for its reason."""
+    rows = {Held(row.id, row.attempt): row for row in connection.execute(_held_by, {"worker": worker_id}).all()}
+    found = [(rows[held], why) for held, why in abandoned.items() if held in rows]
+    return _rescue(connection, sorted(found, key=lambda pair: pair[0].workflow_id), backoff)
+
+
+def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return status by id of those *jobs* that this worker should not run any more.
+
+    Not those that it has just ended itself: Celery may hear of that later, when the broker is back.
+    """
+    gone = or_(
+        JobRow.status == JobStatus.CANCELLED,
+        and_(JobRow.status == JobStatus.FAILED, JobRow.error_category == DEADLINE_EXCEEDED.category),
+        and_(
+            or_(JobRow.status == JobStatus.RUNNING, JobRow.finished_at.is_not(None)), JobRow.worker_id != worker_id
+        ),
+    )
+    rows = connection.execute(select(JobRow.id, JobRow.status).where(JobRow.id.in_(jobs), gone))
+    return {row.id: row.status for row in rows}
 
 
 def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
@@ -157,20 +195,46 @@ def expire(connection: Connection, most: int) -> int:
     )
 
 
-def _rescue(connection: Connection, rows: Sequence[AnyRow], backoff: Callable[[int], float]) -> Rescued:
+def fail_overdue(connection: Connection, most: int) -> int:
+    """Fail up to *most* jobs that were not done by their deadline, running or not; returns how many."""
+    rows = transition.fail_overdue(connection, DEADLINE_EXCEEDED, most)
+    for row in rows:
+        if row.status == JobStatus.RUNNING:
+            write_history(connection, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
+        bury(connection, row.workflow_id, row.id)
+    return len(rows)
+
+
+def cancel_overdue(connection: Connection, most: int) -> int:
+    """Cancel up to *most* workflows that were not done by their deadline; returns how many."""
+    overdue = connection.scalars(_overdue_workflows, {"most": most}).all()
+    return sum(
+        cancel(connection, workflow_id, actor="agentq", reason="it was not done within its deadline")
+        for workflow_id in overdue
+    )
+
+
+def _rescue(
+    connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], backoff: Callable[[int], float]
+) -> Rescued:
     bells: list[Bell] = []
     jobs: list[Held] = []
-    for row in rows:
+    for row, why in lost:
+        outcome = AttemptOutcome.RETRIED
         if row.attempt < row.max_attempts:
-            moved = transition.retry(connection, row.id, row.attempt, WORKER_LOST, backoff(row.attempt))
+            pause = backoff(row.attempt - row.attempts_before)
+            moved = transition.retry(connection, row.id, row.attempt, why, pause)
             if moved is None:
                 continue
             if moved.status == JobStatus.QUEUED:
                 bells.append(bell(moved))
-        elif transition.fail(connection, row.id, row.attempt, WORKER_LOST):
-            fail_workflow(connection, row.workflow_id, row.id)
+        elif transition.fail(connection, row.id, row.attempt, why):
+            bury(connection, row.workflow_id, row.id)
+            outcome = AttemptOutcome.FAILED
         else:
             continue
-        write_history(connection, row, AttemptOutcome.LOST, WORKER_LOST)
+        if why.category == WORKER_LOST.category:
+            outcome = AttemptOutcome.LOST
+        write_history(connection, row, outcome, why)
         jobs.append(Held(row.id, row.attempt))
     return Rescued(tuple(bells), tuple(jobs))

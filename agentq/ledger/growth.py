@@ -19,9 +19,10 @@ from agentq.workflows.graph import Graph, Node, parse_time
 _BY_DATABASE = ("due_at", "dispatched_at", "delay", "expires_at")
 _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
+    *("deadline_at", "attempts_before"),
     *("error_category", "error_class", "error_message", "created_at"),
 )
-_RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout")
+_RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
 _columns = JobRow.__table__.columns
 _status = bindparam("status", type_=String())
 _start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
@@ -145,7 +146,10 @@ class Planting:
             "queue": node.queue,
             "priority": node.priority,
             "timeout": node.timeout,
+            "hard_timeout": node.hard_timeout,
             "max_attempts": node.max_attempts,
+            "allowance": node.max_attempts,
+            "deadline": node.deadline,
             "delay": node.delay,
             "eta": parse_time(node.due_at),
             "expires_in": node.expires_in,

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from agentq.ledger import transition
+from agentq.ledger.burial import bury
 from agentq.ledger.growth import Fed, Place, Planting
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
@@ -59,11 +60,6 @@ def finish_empty(connection: Connection, planting: Planting, where: Place) -> li
     return finished
 
 
-def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """End the workflow because *job_id* failed for good; what depends on that job keeps waiting."""
-    transition.end_workflow(connection, workflow_id, WorkflowStatus.FAILED, failed_job_id=job_id)
-
-
 def gather(connection: Connection, job_id: uuid.UUID) -> str:
     """Return the result of a done job as JSON text; for a join, the ordered list of its members' results."""
     job = connection.execute(select(JobRow.kind, JobRow.result).where(JobRow.id == job_id)).one()
@@ -107,7 +103,7 @@ def _fail_each(connection: Connection, fed: Fed, workflow_id: uuid.UUID) -> None
     message = f"each() needs a list from the step before it, but got {kind}; return a list there"
     failure = Failure("invalid_input", "agentq.exceptions.InvalidArguments", message)
     if transition.fail_virtual(connection, fed.each_id, failure):
-        fail_workflow(connection, workflow_id, fed.each_id)
+        bury(connection, workflow_id, fed.each_id)
 
 
 def _count_into(connection: Connection, join_id: uuid.UUID) -> list[Done]:

@@ -16,7 +16,16 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from agentq.ledger.types import UtcDateTime, now
-from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
+from agentq.states import (
+    JOB_FINAL,
+    WORKFLOW_FINAL,
+    AttemptOutcome,
+    DeadLetterKind,
+    DeadLetterStatus,
+    JobKind,
+    JobStatus,
+    WorkflowStatus,
+)
 
 
 class Base(DeclarativeBase):
@@ -45,6 +54,11 @@ def _finished_iff_final(final: Iterable[StrEnum]) -> CheckConstraint:
     )
 
 
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
 class WorkflowRow(Base):
     """One started canvas."""
 
@@ -52,16 +66,12 @@ class WorkflowRow(Base):
     __table_args__ = (
         _one_of("status", WorkflowStatus),
         _finished_iff_final(WORKFLOW_FINAL),
-        Index(
-            "uq_agentq_workflows_key",
-            "tenant",
-            "key",
-            unique=True,
-            postgresql_where=text("key IS NOT NULL"),
-            sqlite_where=text("key IS NOT NULL"),
-        ),
+        _partial_index("uq_agentq_workflows_key", "tenant", "key", where="key IS NOT NULL", unique=True),
         Index("ix_agentq_workflows_tenant", "tenant", "id"),
         Index("ix_agentq_workflows_status", "status", "id"),
+        _partial_index(
+            "ix_agentq_workflows_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -73,6 +83,9 @@ class WorkflowRow(Base):
     result_job_id: Mapped[uuid.UUID]
     failed_job_id: Mapped[uuid.UUID | None]
     reason: Mapped[str | None] = mapped_column(Text)
+    # A retry policy for all its jobs, as JSON; None for each step's own.
+    policy: Mapped[str | None] = mapped_column(Text)
+    deadline_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     finished_at: Mapped[datetime | None]
 
@@ -89,44 +102,16 @@ class JobRow(Base):
         CheckConstraint("remaining >= 0", name="remaining_counted"),
         CheckConstraint("(status = 'running') <= (worker_id IS NOT NULL)", name="running_has_worker"),
         Index("ix_agentq_jobs_workflow", "workflow_id", "id"),
-        Index(
-            "ix_agentq_jobs_after",
-            "after_id",
-            postgresql_where=text("after_id IS NOT NULL"),
-            sqlite_where=text("after_id IS NOT NULL"),
+        _partial_index("ix_agentq_jobs_after", "after_id", where="after_id IS NOT NULL"),
+        _partial_index("uq_agentq_jobs_member", "join_id", "position", where="join_id IS NOT NULL", unique=True),
+        _partial_index("ix_agentq_jobs_due", "due_at", where="status = 'scheduled'"),
+        _partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where="status = 'queued'"),
+        _partial_index("ix_agentq_jobs_running", "worker_id", where="status = 'running'"),
+        _partial_index(
+            "ix_agentq_jobs_expiring", "expires_at", where="expires_at IS NOT NULL AND finished_at IS NULL"
         ),
-        Index(
-            "uq_agentq_jobs_member",
-            "join_id",
-            "position",
-            unique=True,
-            postgresql_where=text("join_id IS NOT NULL"),
-            sqlite_where=text("join_id IS NOT NULL"),
-        ),
-        Index(
-            "ix_agentq_jobs_due",
-            "due_at",
-            postgresql_where=text("status = 'scheduled'"),
-            sqlite_where=text("status = 'scheduled'"),
-        ),
-        Index(
-            "ix_agentq_jobs_queued",
-            "queue",
-            "dispatched_at",
-            postgresql_where=text("status = 'queued'"),
-            sqlite_where=text("status = 'queued'"),
-        ),
-        Index(
-            "ix_agentq_jobs_running",
-            "worker_id",
-            postgresql_where=text("status = 'running'"),
-            sqlite_where=text("status = 'running'"),
-        ),
-        Index(
-            "ix_agentq_jobs_expiring",
-            "expires_at",
-            postgresql_where=text("expires_at IS NOT NULL AND finished_at IS NULL"),
-            sqlite_where=text("expires_at IS NOT NULL AND finished_at IS NULL"),
+        _partial_index(
+            "ix_agentq_jobs_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"
         ),
     )
 
@@ -150,11 +135,17 @@ class JobRow(Base):
     queue: Mapped[str]
     priority: Mapped[int | None]
     timeout: Mapped[float | None]
+    hard_timeout: Mapped[float | None]
+    # The number of the last attempt that it may have, and how many a replay gives it anew.
     max_attempts: Mapped[int]
+    allowance: Mapped[int] = mapped_column(server_default="1")
     # When to run.
     delay: Mapped[float | None]
     due_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    # Seconds from its first claim to its end, over all attempts; and the moment that they end.
+    deadline: Mapped[float | None]
+    deadline_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     dispatches: Mapped[int] = mapped_column(server_default="0")
     # The current attempt; its number is the fencing token.
@@ -162,6 +153,8 @@ class JobRow(Base):
     claim_token: Mapped[int | None] = mapped_column(BigInteger)
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
+    # The attempts before the last replay, which do not count against the policy any more.
+    attempts_before: Mapped[int] = mapped_column(server_default="0")
     # What came of it.
     result: Mapped[str | None] = mapped_column(Text)
     error_category: Mapped[str | None]
@@ -187,6 +180,62 @@ class AttemptRow(Base):
     error_class: Mapped[str | None]
     error_message: Mapped[str | None] = mapped_column(Text)
     error_traceback: Mapped[str | None] = mapped_column(Text)
+    # What the provider said, where a provider failed.
+    error_provider: Mapped[str | None]
+    error_status: Mapped[int | None]
+    error_code: Mapped[str | None]
+    error_request_id: Mapped[str | None]
+
+
+class DeadLetterRow(Base):
+    """The record of a job that is exhausted or must not be tried again, or of a message that nobody can take.
+
+    Written in the transaction of the job's final move; the task ``agentq.dead_letter`` then adds the snapshot and
+    calls the handlers.
+    """
+
+    __tablename__ = "agentq_dead_letters"
+    __table_args__ = (
+        _one_of("kind", DeadLetterKind),
+        _one_of("status", DeadLetterStatus),
+        CheckConstraint("(closed_at IS NULL) = (status = 'open')", name="closed_iff_not_open"),
+        CheckConstraint("(kind = 'job') = (job_id IS NOT NULL)", name="job_has_id"),
+        _partial_index(
+            "uq_agentq_dead_letters_open", "job_id", where="status = 'open' AND job_id IS NOT NULL", unique=True
+        ),
+        _partial_index("uq_agentq_dead_letters_digest", "digest", where="digest IS NOT NULL", unique=True),
+        _partial_index("ix_agentq_dead_letters_unhandled", "created_at", where="handled_at IS NULL"),
+        Index("ix_agentq_dead_letters_job", "job_id"),
+        Index("ix_agentq_dead_letters_workflow", "workflow_id"),
+        Index("ix_agentq_dead_letters_status", "status", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"))
+    workflow_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_workflows.id", ondelete="CASCADE"))
+    tenant: Mapped[str]
+    step: Mapped[str]
+    attempts: Mapped[int]
+    error_category: Mapped[str | None]
+    error_class: Mapped[str | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    # Whether the policy asks for a person, rather than for a later replay.
+    needs_person: Mapped[bool]
+    # The person that took it on, and what they say.
+    owner: Mapped[str | None]
+    note: Mapped[str | None] = mapped_column(Text)
+    # Of messages: what tells them apart, and how many were alike.
+    digest: Mapped[str | None] = mapped_column(String(64))
+    messages: Mapped[int] = mapped_column(server_default="1")
+    # Step, arguments, tenant, workflow and every attempt, as JSON, from the task that records it.
+    snapshot: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    dispatched_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime | None]
+    handled_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
 
 
 class ActionRow(Base):
@@ -201,6 +250,8 @@ class ActionRow(Base):
     action: Mapped[str]
     actor: Mapped[str]
     reason: Mapped[str] = mapped_column(Text)
+    # What it replaced, as JSON: the arguments before an edit.
+    details: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 

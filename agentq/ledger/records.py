@@ -22,6 +22,7 @@ class Bell:
     queue: str
     priority: int | None
     timeout: float | None
+    hard_timeout: float | None
     rung_at: datetime
 
 
@@ -36,6 +37,9 @@ class Claim:
     step: str
     attempt: int
     max_attempts: int
+    attempts_before: int
+    """The attempts before the last replay, which do not count any more."""
+    deadline_at: datetime | None
     worker_id: uuid.UUID
     started_at: datetime
     timeout: float | None
@@ -69,5 +73,6 @@ def bell(row: AnyRow) -> Bell:
         row.queue,
         row.priority,
         row.timeout,
+        row.hard_timeout,
         row.dispatched_at,
     )

@@ -181,6 +181,11 @@ def _postgresql_options(timeout: float) -> dict[str, Any]:
         "pool_pre_ping": False,  # a broken connection is met by the retry, without a round trip per use
         "connect_args": {
             "connect_timeout": max(2, int(timeout)),
+            # A server that is gone without a word ends a wait too: the kernel alone would take hours.
+            "keepalives_idle": max(1, int(timeout / 2)),
+            "keepalives_interval": max(1, int(timeout / 6)),
+            "keepalives_count": 3,
+            "tcp_user_timeout": milliseconds * 2,
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             "application_name": "agentq",
         },

@@ -12,11 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.exceptions import KeyConflict
 from agentq.ids import new_id
-from agentq.ledger import transition
+from agentq.ledger import actions, transition
 from agentq.ledger.growth import Place, Planting, insert_after
 from agentq.ledger.handover import finish_empty, hand_over
-from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.records import Bell
+from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow, now
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
@@ -61,8 +61,8 @@ def start(
 ) -> Started:
     """Write a workflow with all its jobs, or find the one that the same (tenant, key) started before.
 
-    *workflow_id* and *job_id* (of the first node) are given where a caller already named them; a workflow
-    that is there under its id or key already is returned as it is.
+    *workflow_id* is the same each time that one start is tried: so a start whose commit got no answer finds
+    its own workflow. *job_id*, of the first node, is given where a caller already named it.
 
     Raises KeyConflict where the key was used for a different canvas.
     """
@@ -84,17 +84,22 @@ def start(
     planting.plant(graph, place, ids=ids)
     created_at = _write(connection, values, planting)
     if created_at is None:
-        return _started_before(connection, workflow_id, tenant, key, fingerprint, graph)
+        return _started_before(
+            connection, workflow_id, tenant, key, fingerprint, graph, is_named=job_id is not None
+        )
     bells = planting.bells(created_at)
     if planting.empty:
         bells += hand_over(connection, *finish_empty(connection, planting, place))
     return Started(workflow_id, True, tuple(bells))
 
 
-def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason: str) -> bool:
+def cancel(
+    connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> bool:
     """Cancel a workflow and all its jobs that are not final; False where it had ended before.
 
-    A worker that runs one of the jobs loses it: what it brings is discarded.
+    A worker that runs one of the jobs loses it: what it brings is discarded. *action_id* is the same each time
+    that one cancel is tried: so one whose commit got no answer finds that it was done.
     """
     try:
         with connection.begin_nested():
@@ -103,13 +108,11 @@ def cancel(connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason
             if not transition.end_workflow(connection, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
                 raise _EndedBefore
     except _EndedBefore:
-        return False
+        return action_id is not None and actions.is_noted(connection, action_id)
     while transition.cancel_jobs(connection, workflow_id):
         pass  # branches that an each was growing when the first statement looked
     _note_interrupted(connection, workflow_id)
-    connection.execute(
-        insert(ActionRow).values(id=new_id(), workflow_id=workflow_id, action="cancel", actor=actor, reason=reason)
-    )
+    actions.note(connection, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
     return True
 
 
@@ -162,6 +165,8 @@ def _started_before(
     key: str | None,
     fingerprint: str,
     graph: Graph,
+    *,
+    is_named: bool,
 ) -> Started:
     wanted = WorkflowRow.id == workflow_id
     if key is not None:
@@ -177,4 +182,8 @@ def _started_before(
             stored=f"{found.name!r} ({found.fingerprint[:12]})",
             given=f"{graph.describe()!r} ({fingerprint[:12]})",
         )
-    return Started(found.id, False)
+    unclaimed = select(*transition.BELL).where(
+        JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
+    )
+    is_mine = found.id == workflow_id and not is_named
+    return Started(found.id, is_mine, tuple(bell(row) for row in connection.execute(unclaimed)))

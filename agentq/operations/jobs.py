@@ -57,7 +57,7 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSumm
 def get(ledger: Ledger, job_id: str) -> Job:
     """Return everything about one job; raises NotFound."""
     wanted = parse_id(job_id, "job")
-    jobs = ledger.read(lambda connection: _read(connection, JobRow.id == wanted))
+    jobs = ledger.read(lambda connection: read_jobs(connection, wanted))
     if not jobs:
         raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
     return jobs[0]
@@ -87,6 +87,11 @@ def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
 def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
     """Return all jobs of a workflow, oldest first, on a connection that is open already."""
     return _read(connection, JobRow.workflow_id == workflow_id)
+
+
+def read_jobs(connection: Connection, job_id: uuid.UUID) -> list[Job]:
+    """Return the job of this id, if there is one, on a connection that is open already."""
+    return _read(connection, JobRow.id == job_id)
 
 
 def _read(connection: Connection, wanted: Any) -> list[Job]:

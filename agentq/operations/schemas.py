@@ -10,7 +10,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from agentq.redaction import masked
-from agentq.states import AttemptOutcome, JobKind, JobStatus, WorkflowStatus
+from agentq.states import (
+    AttemptOutcome,
+    DeadLetterKind,
+    DeadLetterStatus,
+    JobKind,
+    JobStatus,
+    WorkflowStatus,
+)
 
 
 class _Record(BaseModel):
@@ -66,15 +73,51 @@ class Attempt(_Record):
     error_class: str | None
     error_message: str | None
     error_traceback: str | None
+    error_provider: str | None
+    error_status: int | None
+    error_code: str | None
+    error_request_id: str | None
 
 
 class Action(_Record):
     """One thing that an operator did."""
 
+    job_id: uuid.UUID | None
     action: str
     actor: str
     reason: str
     created_at: datetime
+
+
+class DeadLetterSummary(_Record):
+    """One line of a list of dead letters."""
+
+    id: uuid.UUID
+    kind: DeadLetterKind
+    status: DeadLetterStatus
+    job_id: uuid.UUID | None
+    workflow_id: uuid.UUID | None
+    tenant: str
+    step: str
+    attempts: int
+    needs_person: bool
+    owner: str | None
+    note: str | None
+    messages: int
+    error_category: str | None
+    error_class: str | None
+    error_message: str | None
+    created_at: datetime
+    recorded_at: datetime | None
+    closed_at: datetime | None
+
+
+class DeadLetter(DeadLetterSummary):
+    """Everything about a dead letter: what handlers are given."""
+
+    snapshot: Any
+    """The job when it died, with every attempt; of a message, what could be read of it. Secrets are masked."""
+    actions: list[Action] = []
 
 
 class Job(JobSummary):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.exceptions import NotFound
+from agentq.ids import new_id
 from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.operations import jobs
+from agentq.operations.actors import current_user
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Action, Workflow, WorkflowSummary
 from agentq.states import WorkflowStatus
@@ -70,21 +71,13 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     Raises NotFound where there is no such workflow.
     """
     wanted = parse_id(workflow_id, "workflow")
+    actor, reason, action_id = actor or current_user(), reason or "no reason given", new_id()
 
     def write(connection: Connection) -> bool:
         reading.workflow_status(connection, wanted)
-        return ledger_workflows.cancel(
-            connection, wanted, actor=actor or _user(), reason=reason or "no reason given"
-        )
+        return ledger_workflows.cancel(connection, wanted, actor=actor, reason=reason, action_id=action_id)
 
     return ledger.write(write)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user may have no name
-        return "unknown"
 
 
 def _filtered(query: Query, wanted: WorkflowFilter) -> Query:

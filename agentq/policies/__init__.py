@@ -1,1 +1,42 @@
 """Pure decisions: which error, how often, how long. No database, no Celery."""
+
+from agentq.policies.categories import NEVER_RETRIED, Category
+from agentq.policies.deciding import Decision, History, decide, decide_asked
+from agentq.policies.errors import ErrorFacts, describe
+from agentq.policies.failure import FailureFacts, failure_of, trimmed_traceback
+from agentq.policies.keeping import dump_policy, load_policy
+from agentq.policies.policy import Policy
+from agentq.policies.presets import DEFAULT, NONE, PATIENT, PRESETS, QUICK, policy_of, preset
+from agentq.policies.rules import Action, Rule, rule
+from agentq.policies.schedules import Exponential, Fixed, Ladder, Schedule
+
+__all__ = [
+    "DEFAULT",
+    "NEVER_RETRIED",
+    "NONE",
+    "PATIENT",
+    "PRESETS",
+    "QUICK",
+    "Action",
+    "Category",
+    "Decision",
+    "ErrorFacts",
+    "Exponential",
+    "FailureFacts",
+    "Fixed",
+    "History",
+    "Ladder",
+    "Policy",
+    "Rule",
+    "Schedule",
+    "decide",
+    "decide_asked",
+    "describe",
+    "dump_policy",
+    "failure_of",
+    "load_policy",
+    "policy_of",
+    "preset",
+    "rule",
+    "trimmed_traceback",
+]

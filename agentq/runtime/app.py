@@ -139,6 +139,7 @@ class AgentQ:
         self.app.on_after_configure.connect(self._use_embedded_broker, weak=False)
         for name in ("connection_for_read", "connection_for_write"):
             setattr(self.app, name, self._started_first(getattr(self.app, name)))
+        self.app.connection_for_write = self._answering_in_time(self.app.connection_for_write)
 
     def _use_embedded_broker(self, **_: Any) -> None:
         if not (self.app.conf.broker_url or os.environ.get("CELERY_BROKER_URL")):
@@ -151,6 +152,15 @@ class AgentQ:
             return connect(*args, **kwargs)
 
         return connect_to_running
+
+    def _answering_in_time(self, connect: Callable[..., Any]) -> Callable[..., Any]:
+        """Bound the wait for a Redis that takes connections but does not answer: its client has no limit."""
+
+        def connect_with_timeouts(*args: Any, transport_options: Any = None, **kwargs: Any) -> Any:
+            options = {**configuration.broker_timeouts(self.app.conf), **(transport_options or {})}
+            return connect(*args, transport_options=options, **kwargs)
+
+        return connect_with_timeouts
 
 
 def _configured(app: Celery) -> dict[str, Any]:

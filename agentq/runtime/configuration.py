@@ -20,6 +20,10 @@ DEFAULTS: dict[str, Any] = {
 """Set under the user's own configuration, so each of them can be chosen otherwise."""
 
 
+_ANSWER_WITHIN = 1.0
+"""Seconds that a broker may take to answer somebody who starts a workflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something about the configuration: ``is_error`` stops a worker, else it is a warning."""
@@ -91,7 +95,18 @@ def _warnings(conf: Any) -> list[Problem]:
     return found
 
 
+def broker_timeouts(conf: Any) -> dict[str, float]:
+    """Return the timeouts of connections that publish, where the user has chosen none; only Redis needs them."""
+    names = ("socket_timeout", "socket_connect_timeout")
+    chosen = conf.broker_transport_options or {}
+    return {name: _ANSWER_WITHIN for name in names if name not in chosen} if _is_redis(conf) else {}
+
+
+def _is_redis(conf: Any) -> bool:
+    return str(conf.broker_url or "").startswith(("redis", "valkey", "sentinel"))
+
+
 def _visibility_timeout(conf: Any) -> float | None:
-    if not str(conf.broker_url or "").startswith(("redis", "valkey", "sentinel")):
+    if not _is_redis(conf):
         return None
     return float((conf.broker_transport_options or {}).get("visibility_timeout", 3600))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -16,11 +18,12 @@ logger = logging.getLogger(__name__)
 
 CARRIER = "agentq.run"
 """The task whose messages carry plain Celery tasks; those do not know of jobs."""
+DEAD_LETTER = "agentq.dead_letter"
+"""The task that records a dead letter and calls its handlers."""
 BELL_HEADER = "agentq"
 """The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
-_HARD_LIMIT_GRACE = 10.0
 _ONE_RECONNECT = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
@@ -36,22 +39,33 @@ class Dispatcher:
         A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
         them when it is back. So this raises nothing, and tries only once to reconnect.
         """
+        return self._publish_all([partial(self._publish_bell, bell=bell) for bell in bells])
+
+    def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
+        """Publish a message for each dead letter that is to be recorded; otherwise as ``ring``."""
+        return self._publish_all([partial(self._publish_letter, letter=letter, queue=queue) for letter in letters])
+
+    def _publish_all(self, publishers: list[Callable[[Any], None]]) -> int:
         published = 0
-        bells = list(bells)
         try:
-            if bells:
+            if publishers:
                 with self._app.producer_or_acquire() as producer:
-                    for bell in bells:
-                        self._publish(producer, bell)
+                    for publish in publishers:
+                        publish(producer)
                         published += 1
         except Exception as error:
             logger.warning(
                 "the broker took %d of %d messages (%s: %s); a caretaker sends the others when it is back",
-                *(published, len(bells), type(error).__name__, error),
+                *(published, len(publishers), type(error).__name__, error),
             )
         return published
 
-    def _publish(self, producer: Any, bell: Bell) -> None:
+    def _publish_letter(self, producer: Any, letter: uuid.UUID, queue: str) -> None:
+        self._app.tasks[DEAD_LETTER].apply_async(
+            (str(letter),), producer=producer, queue=queue, retry=True, retry_policy=_ONE_RECONNECT
+        )
+
+    def _publish_bell(self, producer: Any, bell: Bell) -> None:
         options = {}
         if bell.priority is not None:
             options["priority"] = _broker_priority(producer, bell.priority)
@@ -81,7 +95,7 @@ def _message(bell: Bell, with_event: bool) -> Any:
         "id": job_id,
         "root_id": str(bell.workflow_id),
         "parent_id": str(bell.after_id) if bell.after_id else None,
-        "timelimit": [bell.timeout + _HARD_LIMIT_GRACE, bell.timeout] if bell.timeout else [None, None],
+        "timelimit": [bell.hard_timeout, bell.timeout],
         "retries": 0,
         "argsrepr": "()",
         "kwargsrepr": summary,

@@ -16,14 +16,14 @@ from celery.exceptions import Retry as CeleryRetry
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidArguments, InvalidResult, InvalidValue
 from agentq.ledger import attempts, transition, workers
 from agentq.ledger.records import Claim, Handed
-from agentq.outcomes import Failure, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.policies.retry import Backoff, judge
 from agentq.redaction import clean
 from agentq.runtime import loop
 from agentq.runtime.lease import hold
 from agentq.states import JobKind, JobStatus
 from agentq.workflows import registry
-from agentq.workflows.context import Context
+from agentq.workflows.context import CancelCheck, Context
 from agentq.workflows.values import encode
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_MESSAGE, _MAX_TRACEBACK = 4_000, 16_000
 _BACKOFF = Backoff()
+_UNRUNG = 1.0
+"""Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
 _STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 
 
@@ -71,12 +73,12 @@ class Attempt:
             return Succeed(self._run_function(claim))
         except CeleryRetry as asked:
             failure = _failure(asked.exc or asked)
-            return judge(failure, claim.attempt, claim.max_attempts, _BACKOFF, after=_seconds(asked))
+            return _judge(failure, claim, after=_seconds(asked))
         except (Exception, SystemExit) as error:
             if _is_stop(error):
                 raise  # the worker is being stopped: its caretaker gives the job back
             # SystemExit and MemoryError of a step must not end the worker.
-            return judge(_failure(error), claim.attempt, claim.max_attempts, _BACKOFF)
+            return _judge(_failure(error), claim)
 
     def _run_function(self, claim: Claim) -> str:
         args, kwargs = json.loads(claim.arguments)
@@ -87,8 +89,10 @@ class Attempt:
             return _encode_result(claim, self._run_plain_task(claim.step, args, kwargs), limit)
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
-        value = step.parameters.call(args, kwargs, _context(claim))
-        return _encode_result(claim, step.parameters.dump_result(loop.resolve(value, claim.timeout)), limit)
+        value = step.parameters.call(args, kwargs, self._context(claim))
+        return _encode_result(
+            claim, step.parameters.dump_result(loop.resolve(value, claim.timeout, claim.job_id)), limit
+        )
 
     def _run_plain_task(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         task = self._agentq.app.tasks.get(name)
@@ -97,9 +101,28 @@ class Attempt:
         # As if called directly: then its own self.retry raises, where else it would publish a message of its own.
         task.push_request(args=args, kwargs=kwargs, id=str(self._job_id), called_directly=True)
         try:
-            return loop.resolve(task(*args, **kwargs), None)
+            return loop.resolve(task(*args, **kwargs), None, self._job_id)
         finally:
             task.pop_request()
+
+    def _context(self, claim: Claim) -> Context:
+        ends = [claim.started_at + timedelta(seconds=claim.timeout)] if claim.timeout else []
+        ends += [claim.deadline_at] if claim.deadline_at else []
+        return Context(
+            workflow_id=str(claim.workflow_id),
+            job_id=str(claim.job_id),
+            step=claim.step,
+            tenant=claim.tenant,
+            attempt=claim.attempt,
+            max_attempts=claim.max_attempts,
+            deadline=min(ends, default=None),
+            is_cancelled=CancelCheck(lambda: self._is_cancelled(claim)),
+        )
+
+    def _is_cancelled(self, claim: Claim) -> bool:
+        if hold().trusted_for() <= 0:
+            return True
+        return not self._ledger.read(lambda connection: attempts.holds(connection, claim.job_id, claim.attempt))
 
     def _record(self, claim: Claim, outcome: Outcome) -> Handed:
         try:
@@ -120,10 +143,17 @@ class Attempt:
             what = "does not exist" if found is None else f"is of step {found.step!r}"
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
-            bells = self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id))
-            self._agentq.dispatcher.ring(bells)
+            self._ring_successors()
         logger.info("job %s is %s already: message dropped", self._job_id, found.status)
         return {"dropped": found.status}
+
+    def _ring_successors(self) -> None:
+        grace = min(_UNRUNG, self._agentq.settings.redispatch_after)
+        if self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id)):
+            bells = self._ledger.write(
+                lambda connection: attempts.ring_successors(connection, self._job_id, grace)
+            )
+            self._agentq.dispatcher.ring(bells)
 
     def _refuse(self, why: str) -> dict[str, Any]:
         logger.error("message refused: %s", why)
@@ -148,24 +178,17 @@ class Attempt:
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
 
 
+def _judge(failure: Failure, claim: Claim, *, after: float | None = None) -> RetryLater | Fail:
+    # What came before the last replay is another series.
+    attempt, allowed = claim.attempt - claim.attempts_before, claim.max_attempts - claim.attempts_before
+    return judge(failure, attempt, allowed, _BACKOFF, after=after)
+
+
 def _encode_result(claim: Claim, value: Any, limit: int) -> str:
     try:
         return encode(value, limit)
     except InvalidValue as error:
         raise InvalidResult(f"the result of step {claim.step!r}: {error}") from None
-
-
-def _context(claim: Claim) -> Context:
-    deadline = claim.started_at + timedelta(seconds=claim.timeout) if claim.timeout else None
-    return Context(
-        workflow_id=str(claim.workflow_id),
-        job_id=str(claim.job_id),
-        step=claim.step,
-        tenant=claim.tenant,
-        attempt=claim.attempt,
-        max_attempts=claim.max_attempts,
-        deadline=deadline,
-    )
 
 
 def _failure(error: BaseException) -> Failure:

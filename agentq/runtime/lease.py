@@ -46,6 +46,11 @@ class Lease:
         trusted_until = sent_at + self.seconds * (1 - _MARGIN)
         self._memory[:8] = struct.pack("d", trusted_until)
 
+    @property
+    def was_trusted(self) -> bool:
+        """Whether it was ever renewed."""
+        return self._memory[:8] != bytes(8)
+
     def trusted_for(self) -> float:
         """Return for how many seconds the worker may go on; negative where its trust is over."""
         return float(struct.unpack("d", self._memory[:8])[0]) - time.monotonic()

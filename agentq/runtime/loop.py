@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import os
 import threading
+import uuid
 from typing import Any
 
 _lock = threading.Lock()
+_futures: dict[uuid.UUID, concurrent.futures.Future[Any]] = {}
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
-def resolve(value: Any, timeout: float | None) -> Any:
+def resolve(value: Any, timeout: float | None, job_id: uuid.UUID) -> Any:
     """Return *value*, or what it returns where it is a coroutine, within *timeout* seconds.
 
-    Raises TimeoutError where it took longer; the coroutine is cancelled then, and also when the waiting
-    thread is interrupted.
+    Raises TimeoutError where it took longer, and CancelledError where the job was cancelled; the coroutine is
+    cancelled then, and also when the waiting thread is interrupted.
     """
     if not inspect.isawaitable(value):
         return value
     future = asyncio.run_coroutine_threadsafe(_bounded(value, timeout), _loop())
+    _futures[job_id] = future
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+    finally:
+        _futures.pop(job_id, None)
+
+
+def cancel(job_id: uuid.UUID) -> None:
+    """Cancel the coroutine of a job, where this process runs one."""
+    future = _futures.get(job_id)
+    if future is not None:
+        future.cancel()
 
 
 async def _bounded(awaitable: Any, timeout: float | None) -> Any:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from agentq.exceptions import CanvasError, InvalidArguments
+from agentq.ids import new_id
 from agentq.ledger import workflows
 from agentq.ledger.records import Bell
 from agentq.redaction import show
@@ -60,7 +61,8 @@ def start(
     if isinstance(session, Connection):
         # Nobody is told when a bare connection commits: the caretaker finds the jobs as soon as they are there.
         _delay_first(graph, _DUE_AT_ONCE)
-    workflow_id, job_id = ids_of(task_id) if task_id else (None, None)
+    # Named here, so that a start whose commit got no answer and is tried again is the same workflow.
+    workflow_id, job_id = ids_of(task_id) if task_id else (new_id(), None)
 
     def write(connection: Connection) -> workflows.Started:
         return workflows.start(connection, graph, tenant=tenant, key=key, workflow_id=workflow_id, job_id=job_id)

@@ -10,7 +10,7 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
 from agentq.ledger import workers
-from agentq.runtime import adoption, starting
+from agentq.runtime import adoption, dead_letters, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
@@ -37,6 +37,7 @@ class StepMixin:
     typing = False  # arguments are checked by their annotations
     throws = (AttemptFailed,)
     resultrepr_maxsize = 200
+    Request = "agentq.runtime.request:StepRequest"
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = self.request
@@ -84,6 +85,7 @@ def is_bell(request: Any) -> bool:
 def install() -> None:
     """Bind every step, registered or to come, to every Celery app, as ``shared_task`` does."""
     _state.connect_on_app_finalize(_bind_carrier)
+    _state.connect_on_app_finalize(dead_letters.bind)
     registry.subscribe(_bind_everywhere)
 
 
@@ -116,7 +118,14 @@ def _bind_carrier(app: Celery) -> None:
 
 
 def _options() -> dict[str, Any]:
-    names = ("acks_late", "acks_on_failure_or_timeout", "reject_on_worker_lost", "ignore_result", "throws")
+    names = [
+        "acks_late",
+        "acks_on_failure_or_timeout",
+        "reject_on_worker_lost",
+        "ignore_result",
+        "throws",
+        "Request",
+    ]
     return {name: getattr(StepMixin, name) for name in names}
 
 

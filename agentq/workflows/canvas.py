@@ -21,7 +21,7 @@ from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind
 from agentq.workflows import each as each_module
 from agentq.workflows.graph import Graph, Node
-from agentq.workflows.step import DEFAULT_RETRIES, Step
+from agentq.workflows.step import DEFAULT_RETRIES, HARD_LIMIT_AFTER, Step
 from agentq.workflows.values import plain
 
 _NO_MEANING = frozenset({"ignore_result", "add_to_parent"})
@@ -178,9 +178,7 @@ class _Compiler:
             or (step and step.queue)
             or self._catalogue.queue(part.task, positional, named),
             priority=priority if priority is not None else (step.priority if step else None),
-            timeout=options.get("soft_time_limit")
-            or options.get("time_limit")
-            or (step.timeout if step else None),
+            **_limits(options, step),
             max_attempts=1 + (step.retries if step else DEFAULT_RETRIES),
             **_times(options, part.task),
         )
@@ -227,6 +225,16 @@ class _Compiler:
     def _link(self, part: Signature, index: int) -> None:
         for linked in _as_list((part.options or {}).get("link")):
             self._linked.append(self._emit(_signature(linked, "link="), index, _NOTHING))
+
+
+def _limits(options: dict[str, Any], step: Step[..., Any] | None) -> dict[str, Any]:
+    """Celery's options of one call win over the step's own."""
+    soft, hard = options.get("soft_time_limit"), options.get("time_limit")
+    if step is not None and soft is None and hard is None:
+        soft, hard = step.timeout, step.hard_timeout
+    elif soft is not None and hard is None:
+        hard = soft + HARD_LIMIT_AFTER
+    return {"timeout": soft, "hard_timeout": hard, "deadline": step.deadline if step else None}
 
 
 def _signature(value: Any, where: str) -> Signature:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,20 @@ class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
         ids = dict(self.extra or {})
         kwargs["extra"] = {**kwargs.get("extra", {}), "agentq": ids}
         return f"[{ids['step']} job={ids['job_id']} attempt={ids['attempt']}] {msg}", kwargs
+
+
+class CancelCheck:
+    """Answers whether the attempt is still wanted, asking at most once a second."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._answer = False
+        self._asked_at = 0.0
+
+    def __call__(self) -> bool:
+        if not self._answer and time.monotonic() - self._asked_at >= 1.0:
+            self._answer, self._asked_at = self._ask(), time.monotonic()
+        return self._answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +48,9 @@ class Context:
     """The number of this attempt, the first is 1. It only grows: a fencing token for external systems."""
     max_attempts: int
     deadline: datetime | None
-    """When this attempt runs out of time (UTC), or None where the step has no timeout."""
+    """When this attempt or its job runs out of time (UTC), or None where the step has no limit."""
+    is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+    """What ``cancelled`` asks."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
@@ -47,6 +64,14 @@ class Context:
         }
         bound = _BoundLogger(logging.getLogger(f"agentq.step.{self.step}"), ids)
         object.__setattr__(self, "logger", bound)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the outcome: the job was cancelled, is past its deadline, or has another worker.
+
+        A step that runs long looks at it now and then and ends early; it asks the ledger at most once a second.
+        """
+        return self.is_cancelled()
 
     @property
     def idempotency_key(self) -> str:

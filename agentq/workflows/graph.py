@@ -30,6 +30,8 @@ class Node:
     queue: str = ""
     priority: int | None = None
     timeout: float | None = None
+    hard_timeout: float | None = None
+    deadline: float | None = None
     max_attempts: int = 1
     delay: float | None = None
     due_at: str | None = None

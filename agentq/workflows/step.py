@@ -24,6 +24,8 @@ R = TypeVar("R", covariant=True)
 MAX_NAME = 100
 """Characters of a step's name; a message, which has it, is kept under 1 KB."""
 DEFAULT_RETRIES = 3
+HARD_LIMIT_AFTER = 10.0
+"""Seconds between the soft limit, which a step may use to save its work, and the hard one."""
 
 
 class Step(Generic[P, R]):
@@ -40,6 +42,8 @@ class Step(Generic[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         timeout: float | None = None,
+        hard_timeout: float | None = None,
+        deadline: float | None = None,
         retries: int = DEFAULT_RETRIES,
         description: str | None = None,
     ) -> None:
@@ -49,6 +53,8 @@ class Step(Generic[P, R]):
         self.queue = queue
         self.priority = priority
         self.timeout = timeout
+        self.hard_timeout = hard_timeout
+        self.deadline = deadline
         self.retries = retries
         self.description = description or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
@@ -107,9 +113,18 @@ class Step(Generic[P, R]):
             )
         if self.priority is not None and self.priority not in range(10):
             raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")
-        if self.timeout is not None and not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
+        for option in ("timeout", "hard_timeout", "deadline"):
+            seconds = getattr(self, option)
+            if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+                raise StepDefinitionError(
+                    f"step {self.name!r}: {option} is {seconds!r}, must be over 0 seconds, or None for none"
+                )
+        if self.timeout and self.hard_timeout is None:
+            self.hard_timeout = self.timeout + HARD_LIMIT_AFTER
+        if self.timeout and self.hard_timeout and self.hard_timeout <= self.timeout:
             raise StepDefinitionError(
-                f"step {self.name!r}: timeout is {self.timeout!r}, must be over 0 seconds, or None for none"
+                f"step {self.name!r}: hard_timeout is {self.hard_timeout:g} s, but must be longer than timeout, "
+                f"which is {self.timeout:g} s, so that the step has time to save its work"
             )
         if not isinstance(self.retries, int) or not 0 <= self.retries <= 1000:
             raise StepDefinitionError(f"step {self.name!r}: retries is {self.retries!r}, must be 0 to 1000")
@@ -142,6 +157,8 @@ def step(
     queue: str | None = None,
     priority: int | None = None,
     timeout: float | None = None,
+    hard_timeout: float | None = None,
+    deadline: float | None = None,
     retries: int = DEFAULT_RETRIES,
     description: str | None = None,
 ) -> StepDecorator: ...
@@ -152,7 +169,12 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         name: its name everywhere: Celery, ledger, Flower. Default: module and function name.
         queue: the Celery queue it runs on. Default: what the app's routes say.
         priority: 0 to 9, 9 first, where the broker has priorities. Default: the broker's.
-        timeout: seconds that one attempt may take; then ``SoftTimeLimitExceeded`` is raised in it.
+        timeout: seconds that one attempt may take; then ``SoftTimeLimitExceeded`` is raised in it, with time to
+            save its work.
+        hard_timeout: seconds after which the process that runs the attempt is killed (prefork pool). Default:
+            10 s after *timeout*.
+        deadline: seconds from the start of the first attempt within which the job must be done, over all
+            attempts and the pauses between them; then it fails.
         retries: how often it is tried again after a failure; 0 for never.
         description: a line for people. Default: the first line of the docstring.
 
@@ -170,7 +192,9 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return Step(function)
 
 
-_OPTIONS = frozenset({"name", "queue", "priority", "timeout", "retries", "description"})
+_OPTIONS = frozenset(
+    {"name", "queue", "priority", "timeout", "hard_timeout", "deadline", "retries", "description"}
+)
 
 
 def _default_name(function: Callable[..., Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from agentq import AgentQ
 from agentq.exceptions import CanvasError, InvalidArguments, StepFailed
-from tests.support import Worker, client, copied_ledger, redis_server
+from tests.support import Worker, client, copied_ledger, redis_server, require_sound
 
 from .bare import Outcome, bare_celery
 from .cases import CASES, Case
@@ -80,6 +80,7 @@ def on_agentq(ledger_template: str, tmp_path_factory: pytest.TempPathFactory) ->
     ):
         started = {case.name: _started(agentq, case) for case in CASES}
         yield {name: _outcome(workflow) for name, workflow in started.items()}
+        require_sound(url)
 
 
 def _started(agentq: AgentQ, case: Case) -> Any:

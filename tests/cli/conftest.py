@@ -14,7 +14,7 @@ from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from agentq.runtime.app import AgentQ
 from tests.cli.program import Inside, Program
-from tests.support import Worker, client, redis_server, sqlite_file, steps
+from tests.support import Worker, client, redis_server, require_sound, sqlite_file, steps
 
 
 @dataclass
@@ -54,6 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         queued = agentq.start(steps.add.s(1, 2).set(queue="nobody"), tenant="acme")
         yield Story(Inside(folder, env), agentq, ledger, succeeded, failed, retried, secret, queued)
     ledger.close()
+    require_sound(url)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""``agentq check``: a good set-up is told as good, and each fault with its remedy."""
+"""``agentq check``: a good set-up is told as good, each fault with its remedy; ``--ledger`` audits the ledger."""
 
+import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,20 @@ from sqlalchemy import insert, update
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now, seconds_from_now
-from agentq.operations import health
+from agentq.operations import audit, health
+from agentq.operations.audit import MOST, Audit
 from agentq.operations.health import Finding, Level
 from agentq.states import JobStatus
 from tests.cli.program import Inside, Program
 from tests.support import Broker, Worker, client, postgresql_database, steps
+from tests.support.player import Player
 
 LONG_AGO = seconds_from_now(-3600.0)
 
 
 def faults(inside: Inside, *arguments: str) -> dict[str, Finding]:
-    """What is not ok, by its subject."""
-    ended = inside.run("check", *arguments)
+    """What is not ok, by its subject; the arguments stand before the command."""
+    ended = inside.run(*arguments, "check")
     found = [line.split(maxsplit=2) for line in ended.stdout.splitlines()]
     worst = {level for level, *_ in found}
     assert ended.returncode == (1 if "error" in worst else 0)
@@ -143,11 +146,71 @@ def test_jobs_that_do_not_move(
 def test_jobs_in_dead_hands(inside: Inside, ledger: Ledger, with_a_job: str) -> None:
     enter_worker(ledger, lease=60.0)
     dead = enter_worker(ledger, lease=-60.0)
-    change_jobs(ledger, status=JobStatus.RUNNING, worker_id=dead, attempt=1)
+    change_jobs(ledger, status=JobStatus.RUNNING, worker_id=dead, attempt=1, claim_token=1, started_at=now())
     assert faults(inside, "--ledger", with_a_job)["attempts"].what.startswith("1 job(s) are held by workers")
 
 
 def test_as_json_it_is_the_findings(inside: Inside, ledger: Ledger, ledger_url: str) -> None:
-    found = [Finding.model_validate(item) for item in inside.json("check", "--ledger", ledger_url)]
+    found = [Finding.model_validate(item) for item in inside.json("--ledger", ledger_url, "check")]
     assert found == list(health.examine(ledger))
     assert any(finding.mend for finding in found if finding.level is Level.WARNING)
+
+
+def enter_workflows(ledger: Ledger, count: int) -> None:
+    player = Player(ledger)
+    for _ in range(count):
+        player.start(steps.add.s(1, 2) | steps.echo.s())
+
+
+def spoil(ledger: Ledger) -> None:
+    """Break a promise in each first job: it is queued, and nobody will ever ring for it."""
+    never_rung = update(JobRow).where(JobRow.status == JobStatus.QUEUED).values(dispatched_at=None)
+    ledger.write(lambda connection: connection.execute(never_rung))
+
+
+class TestAudit:
+    def test_a_sound_ledger_is_told_as_sound(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+        assert inside.text("check", "--ledger", ledger_url) == "0 workflows, 0 jobs: sound\n"
+        enter_workflows(ledger, 1)
+        assert inside.text("check", "--ledger", ledger_url) == "1 workflow, 2 jobs: sound\n"
+
+    def test_the_ledger_may_be_named_at_any_place(self, inside: Inside, ledger_url: str) -> None:
+        told = inside.text("--ledger", ledger_url, "check", "--ledger")
+        assert told == inside.text("check", "--ledger", ledger_url)
+        inside.env = {"AGENTQ_LEDGER": ledger_url}
+        assert inside.text("check", "--ledger") == told
+
+    @pytest.mark.unsound
+    def test_each_violation_has_a_line(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+        enter_workflows(ledger, 2)
+        spoil(ledger)
+        ended = inside.run("check", "--ledger", ledger_url)
+        *lines, last = ended.stdout.splitlines()
+        assert ended.returncode == 1
+        assert last == "2 workflows, 4 jobs: 2 violations"
+        text = "a job is queued or scheduled but no claim can ever take it (queued without a dispatch time)"
+        assert {line.partition(": ")[2] for line in lines} == {text}
+        for line in lines:
+            assert inside.text("--ledger", ledger_url, "jobs", "show", line.split()[1].rstrip(":"))
+
+    @pytest.mark.unsound
+    def test_of_too_many_the_rest_is_counted(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+        enter_workflows(ledger, MOST + 3)
+        spoil(ledger)
+        lines = inside.run("check", "--ledger", ledger_url).stdout.splitlines()
+        assert len(lines) == MOST + 2
+        assert lines[-2] == "and 3 more: a job is queued or scheduled but no claim can ever take it"
+        assert lines[-1].endswith(f"{MOST + 3} violations")
+
+    @pytest.mark.unsound
+    def test_as_json_it_is_the_report(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+        assert Audit.model_validate(inside.json("check", "--ledger", ledger_url)).is_sound
+        enter_workflows(ledger, 1)
+        spoil(ledger)
+        ended = inside.run("check", "--ledger", ledger_url, "--json")
+        assert ended.returncode == 1
+        assert Audit.model_validate(json.loads(ended.stdout)) == audit.run(ledger)
+
+    def test_a_ledger_that_is_not_there_is_an_error(self, inside: Inside) -> None:
+        assert "agentq db upgrade" in inside.error("check", "--ledger", f"sqlite:///{inside.folder}/none.db")
+        assert "give --ledger URL" in inside.error("check", "--ledger")

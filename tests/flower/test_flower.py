@@ -23,7 +23,7 @@ from agentq import AgentQ, Workflow, each
 from agentq.ledger import migrating
 from agentq.states import JobKind
 from tests.setup.source import ROOT
-from tests.support import Worker, client, eventually, redis_server, sqlite_file
+from tests.support import Worker, client, eventually, redis_server, require_sound, sqlite_file
 from tests.support.services import Broker, kill_group
 from tests.support.steps import echo, flaky, numbers, plain, total
 
@@ -92,6 +92,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AgentQ, 
             online = f'flower_worker_online{{worker="{worker.name}"}} 1.0'
             eventually(lambda: online in flower.get("/metrics"), 30, what="Flower's first event")
             yield agentq, flower
+    require_sound(ledger)
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from agentq.exceptions import StepFailed
 from agentq.ledger import caretaking, transition
 from agentq.ledger.records import Handed
 from agentq.states import JobStatus, WorkflowStatus
+from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player
 from tests.support.steps import add, echo, fail, numbers, total
 
 
+@covers(Fault.DUPLICATE, Moment.CLAIM)
 def test_a_job_is_claimed_once(player: Player) -> None:
     (bell,) = player.start(add.s(1, 2)).bells
     held = player.take(bell)
@@ -38,6 +40,7 @@ def test_a_message_of_another_name_gets_nothing(player: Player) -> None:
     assert player.take(task).step == "some.task"
 
 
+@covers(Fault.DUPLICATE, Moment.RETRY, Moment.COMPLETION)
 def test_only_what_is_queued_can_be_claimed(player: Player) -> None:
     started = player.start(add.s(1, 2) | echo.s())
     (first,) = started.bells
@@ -59,6 +62,7 @@ def test_an_expired_job_is_not_claimed(player: Player) -> None:
     assert player.claim(bell) is None
 
 
+@covers(Fault.LOSE_REPLY, Moment.CLAIM)
 def test_a_claim_whose_reply_was_lost_is_the_same_claim(player: Player) -> None:
     (bell,) = player.start(add.s(1, 2)).bells
     token = transition.new_claim_token()
@@ -80,6 +84,7 @@ def test_each_claim_counts_before_the_step_runs(player: Player) -> None:
     assert player.history(bell.job_id) == [(1, "retried"), (2, "retried"), (3, "retried")]
 
 
+@pytest.mark.unsound
 def test_a_job_is_not_claimed_beyond_its_attempts(player: Player) -> None:
     (bell,) = player.start(fail.s("x")).bells
     player.retry(player.take(bell))  # a judge would have said: fail; the ledger refuses by itself
@@ -116,6 +121,7 @@ def test_success_is_kept_handed_over_and_ends_the_workflow(player: Player) -> No
     assert player.history(first.job_id) == [(1, "succeeded")]
 
 
+@covers(Fault.FREEZE, Moment.COMPLETION, Moment.RETRY)
 def test_a_stale_attempt_cannot_write(player: Player) -> None:
     started = player.start(add.s(1, 2) | echo.s())
     (bell,) = started.bells
@@ -132,6 +138,7 @@ def test_a_stale_attempt_cannot_write(player: Player) -> None:
     assert player.history(bell.job_id) == [(1, "released"), (2, "succeeded")]
 
 
+@covers(Fault.LOSE_REPLY, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT)
 def test_a_success_whose_reply_was_lost_is_accepted_and_started_once(player: Player) -> None:
     started = player.start(add.s(1, 2) | group(echo.s("a"), echo.s("b")))
     held = player.take(started.bells[0])
@@ -144,6 +151,7 @@ def test_a_success_whose_reply_was_lost_is_accepted_and_started_once(player: Pla
     assert [bell.job_id for bell in player.succeed(held, 3).bells] == [first.bells[1].job_id]
 
 
+@covers(Fault.LOSE_REPLY, Moment.FAN_IN)
 def test_a_lost_reply_finds_the_bells_behind_joins(player: Player) -> None:
     canvas = group(add.s(1, 2) | group([echo.s("x"), echo.s("y")]), add.s(3, 4)) | total.si([1])
     (one, two) = player.start(canvas).bells
@@ -155,6 +163,7 @@ def test_a_lost_reply_finds_the_bells_behind_joins(player: Player) -> None:
     assert [bell.step for bell in player.succeed(held).bells] == [total.name]
 
 
+@covers(Fault.LOSE_REPLY, Moment.FAN_OUT)
 def test_a_lost_reply_finds_the_branches_of_an_each(player: Player) -> None:
     held = player.begin(numbers.s(3) | each(echo.s()))
     first, again = player.succeed(held, [0, 1, 2]), player.succeed(held, [0, 1, 2])
@@ -162,6 +171,7 @@ def test_a_lost_reply_finds_the_branches_of_an_each(player: Player) -> None:
     assert {bell.job_id for bell in again.bells} == {bell.job_id for bell in first.bells}
 
 
+@covers(Fault.LOSE_REPLY, Moment.RETRY, Moment.COMPLETION)
 def test_a_retry_or_failure_whose_reply_was_lost_is_accepted(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     assert (player.retry(held, 60).accepted, player.retry(held, 60).accepted) == (True, True)

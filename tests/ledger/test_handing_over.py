@@ -83,6 +83,7 @@ def test_each_of_each_fails_on_the_one_item_that_is_no_list(player: Player) -> N
     assert player.run(*bells) == 2
 
 
+@pytest.mark.unsound
 def test_ten_thousand_items(player: Player) -> None:
     count = 10_000
     held = player.begin(numbers.s(count) | each(double.s()) | total.s())

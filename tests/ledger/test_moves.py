@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from celery import group
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from agentq import each
-from agentq.ledger import caretaking, workflows
+from agentq.ledger import caretaking, dead_letters, workflows
 from agentq.states import JOB_MOVES
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
@@ -55,9 +56,28 @@ def _run_through(player: Player) -> None:
     player.succeed(player.take(again), 3)
     player.fail(player.begin(add.s(1, 2)))
     player.succeed(player.begin(add.s(1, 2) | each(echo.s())), "no list")
+    for ahead in (player.start(add.s(1, 2)), player.start(add.s(1, 2).set(countdown=60)), None):
+        _pass_deadline(player, player.jobs(ahead.workflow_id)[0].id if ahead else player.begin(add.s(1, 2)).job_id)
+    for way_on in (_replay, _resolve):
+        dead = player.begin(add.s(1, 2))
+        player.fail(dead)
+        player.ledger.write(lambda c, way_on=way_on, dead=dead: way_on(c, dead.job_id))
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
         _cancel(player, player.start(canvas).workflow_id)
     _cancel(player, player.begin(add.s(1, 2)).workflow_id)
+
+
+def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
+    player.age(job_id, deadline_at=1)
+    assert player.ledger.write(lambda c: caretaking.fail_overdue(c, 10)) == 1
+
+
+def _replay(connection: Connection, job_id: uuid.UUID) -> None:
+    dead_letters.replay(connection, job_id, actor="ann", reason="mended")
+
+
+def _resolve(connection: Connection, job_id: uuid.UUID) -> None:
+    dead_letters.resolve(connection, job_id, "3", actor="ann", reason="done by hand")
 
 
 def _cancel(player: Player, workflow_id: object) -> None:

@@ -13,6 +13,7 @@ from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
+from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player
 from tests.support.steps import add, echo, numbers, total
 
@@ -41,6 +42,7 @@ def check(player: Player, held: Claim, accepted: bool, cancelled: bool) -> None:
     assert not left, f"left over after the end of the workflow: {[(job.step, job.status) for job in left]}"
 
 
+@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
 def test_at_one_moment(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
@@ -53,6 +55,7 @@ def test_at_one_moment(ledger_url: str, name: str) -> None:
             check(worker, held, handed.accepted, cancelled)
 
 
+@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
 def test_a_cancel_finds_the_hand_over_open(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
@@ -68,6 +71,7 @@ def test_a_cancel_finds_the_hand_over_open(ledger_url: str, name: str) -> None:
         check(worker, held, True, cancelled)
 
 
+@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
 def test_a_hand_over_finds_the_cancel_open(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
@@ -83,6 +87,7 @@ def test_a_hand_over_finds_the_cancel_open(ledger_url: str, name: str) -> None:
         assert not handed.accepted
 
 
+@covers(Fault.CONFLICT, Moment.CLAIM, Moment.CANCEL)
 def test_a_claim_at_the_moment_of_a_cancel(ledger_url: str) -> None:
     with players(ledger_url, 2) as (worker, operator):
         for _ in range(ROUNDS):
@@ -95,6 +100,7 @@ def test_a_claim_at_the_moment_of_a_cancel(ledger_url: str) -> None:
             assert worker.job(started.bells[0].job_id).status == JobStatus.CANCELLED
 
 
+@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.SWEEP)
 def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
     with players(ledger_url, 2) as (worker, caretaker):
         worker.renew(-1)

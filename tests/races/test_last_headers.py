@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from agentq.ledger.records import Claim, Handed
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
+from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
 
@@ -50,6 +54,7 @@ def check_what_followed(player: Player, held: list[Claim], handed: list[Handed])
     assert player.workflow(held[0].workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
+@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_two_at_one_moment(ledger_url: str, shape: str) -> None:
     with players(ledger_url, 2) as both:
@@ -61,6 +66,7 @@ def test_two_at_one_moment(ledger_url: str, shape: str) -> None:
             check_what_followed(both[0], held, at_one_moment(calls))
 
 
+@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str) -> None:
     with players(ledger_url, 2) as (one, two):
@@ -74,6 +80,29 @@ def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str
             check_what_followed(one, held, list(handed))
 
 
+def test_two_a_thousand_times(ledger_url: str) -> None:
+    """What follows starts in each of 1,000 rounds, and in none of them twice."""
+    with players(ledger_url, 2) as both, ThreadPoolExecutor(2) as pool:
+        barrier = Barrier(2)
+
+        def finish(player: Player, held: list[Claim]) -> list[Handed]:
+            return [_at(barrier, partial(player.succeed, claim, 1)) for claim in held]
+
+        rounds = [claims(both[0], SHAPES["fan-in"]) for _ in range(1_000)]
+        sides = zip(*rounds, strict=True)
+        first, second = pool.map(finish, both, sides)
+        for one, two in zip(first, second, strict=True):
+            assert one.accepted
+            assert two.accepted
+            assert len(one.bells + two.bells) == 1
+
+
+def _at(barrier: Barrier, call: Callable[[], Handed]) -> Handed:
+    barrier.wait(60)
+    return call()
+
+
+@covers(Fault.CONFLICT, Moment.FAN_IN)
 def test_eight_at_one_moment(ledger_url: str) -> None:
     with players(ledger_url, 8) as all_players:
         for _ in range(10):
@@ -86,6 +115,7 @@ def test_eight_at_one_moment(ledger_url: str) -> None:
             assert json.loads(all_players[0].take(bell).inputs or "") == list(range(8))
 
 
+@covers(Fault.CONFLICT, Moment.FAN_IN)
 def test_the_branches_of_an_each_at_one_moment(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         for _ in range(10):
@@ -95,6 +125,7 @@ def test_the_branches_of_an_each_at_one_moment(ledger_url: str) -> None:
             check_what_followed(four[0], held, at_one_moment(calls))
 
 
+@covers(Fault.LOSE_REPLY, Moment.COMPLETION, Moment.HAND_OVER)
 def test_the_same_outcome_twice_at_one_moment(ledger_url: str) -> None:
     """A retry after a lost reply may overlap the first try."""
     with players(ledger_url, 2) as both:

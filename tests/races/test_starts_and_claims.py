@@ -11,12 +11,14 @@ from agentq.exceptions import KeyConflict
 from agentq.ledger import caretaking, workflows
 from agentq.ledger.workflows import Started
 from tests.races.overlap import at_one_moment, players, while_open
+from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player, graph_of
 from tests.support.steps import add, echo
 
 ROUNDS = 40
 
 
+@covers(Fault.CONFLICT, Moment.START)
 def test_starts_with_one_key_at_one_moment_are_one_workflow(ledger_url: str) -> None:
     with players(ledger_url, 3) as three:
         for number in range(ROUNDS):
@@ -32,6 +34,7 @@ def start(player: Player, x: int) -> Started:
     return player.start(add.s(x, 0), key="k")
 
 
+@covers(Fault.CONFLICT, Moment.START)
 @pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bool) -> None:
     with players(ledger_url, 2) as (one, two):
@@ -47,6 +50,7 @@ def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bo
         assert len(two.jobs(second.workflow_id)) == 1
 
 
+@covers(Fault.CONFLICT, Moment.START)
 def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: str) -> None:
     graph = graph_of(add.s(1, 0))
     with players(ledger_url, 2) as (one, two):
@@ -58,6 +62,8 @@ def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: 
             while_open(one.ledger, write, partial(start, two, 2))
 
 
+@covers(Fault.CONFLICT, Moment.CLAIM)
+@covers(Fault.DUPLICATE, Moment.CLAIM)
 def test_a_job_is_claimed_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         for _ in range(ROUNDS):
@@ -67,6 +73,7 @@ def test_a_job_is_claimed_by_one_of_many(ledger_url: str) -> None:
             assert four[0].job(bell.job_id).attempt == 1
 
 
+@covers(Fault.CONFLICT, Moment.SWEEP, Moment.RETRY)
 def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         for _ in range(5):
@@ -83,6 +90,7 @@ def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
             assert sorted(bells) == sorted(ids)
 
 
+@covers(Fault.CONFLICT, Moment.SWEEP)
 def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         dead = Player(four[0].ledger, lease=-1)

@@ -11,7 +11,7 @@ from typing import Any
 from agentq import AgentQ
 from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
-from tests.support import Broker, Worker, client, new_database
+from tests.support import Broker, Worker, client, new_database, require_sound
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,13 @@ class Place:
 
 @contextmanager
 def migrated_ledger(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of a new ledger with its schema; *kind* is sqlite or postgresql."""
+    """The URL of a new ledger with its schema, sound at the end; *kind* is sqlite or postgresql."""
     with new_database(kind, folder) as url:
         ledger = Ledger(url)
         migrating.upgrade(ledger)
         ledger.close()
         yield url
+        require_sound(url)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from agentq.states import JobStatus
 from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of, taken_bell
 from tests.runtime.steps import leave, pid_after, poison, run_out_of_memory
 from tests.support import Broker, Gates, Worker, client, eventually
+from tests.support.faults import Fault, Moment, covers
 from tests.support.steps import add, count, meet, whoami
 
 LEASE = 2.0
@@ -28,6 +29,7 @@ def worker_of(broker: Broker, ledger_url: str, concurrency: int = 2, **options: 
     return Worker(broker, ledger_url, settings=SETTINGS, concurrency=concurrency, arguments=arguments, **options)
 
 
+@covers(Fault.KILL_WORKER, Moment.BODY)
 def test_what_a_killed_worker_ran_is_run_by_another(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as first:
@@ -48,6 +50,7 @@ def test_what_a_killed_worker_ran_is_run_by_another(redis_broker: Broker, ledger
         require_sound(agentq)
 
 
+@covers(Fault.FLUSH, Moment.DISPATCH, Moment.BODY)
 def test_what_the_broker_forgot_is_sent_again(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1):
@@ -66,6 +69,7 @@ def test_what_the_broker_forgot_is_sent_again(redis_broker: Broker, ledger_url: 
         require_sound(agentq)
 
 
+@covers(Fault.KILL_CHILD, Moment.BODY)
 def test_a_step_that_kills_its_process_is_given_up(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as worker:
         poisonous = agentq.start(poison.s(str(gates.folder)))
@@ -97,6 +101,7 @@ def test_what_ends_a_program_only_fails_the_step(redis_broker: Broker, ledger_ur
         assert row_of(agentq, worker).pid == worker.pid
 
 
+@covers(Fault.STOP, Moment.BODY, Moment.COMPLETION)
 @on_sqlite
 def test_a_warm_shutdown_lets_the_step_finish(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1) as worker:
@@ -115,6 +120,7 @@ def test_a_warm_shutdown_lets_the_step_finish(redis_broker: Broker, ledger_url: 
         assert row_of(agentq, worker).stopped_at is not None
 
 
+@covers(Fault.STOP, Moment.BODY)
 @on_sqlite
 @pytest.mark.parametrize("remapped", [False, True], ids=["SIGQUIT", "SIGTERM remapped"])
 def test_a_cold_shutdown_gives_the_job_back(
@@ -145,6 +151,7 @@ def test_a_cold_shutdown_gives_the_job_back(
         require_sound(agentq)
 
 
+@covers(Fault.FREEZE, Moment.BODY, Moment.COMPLETION)
 @on_sqlite
 def test_the_outcome_of_a_frozen_worker_is_discarded(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1) as first:
@@ -164,6 +171,7 @@ def test_the_outcome_of_a_frozen_worker_is_discarded(redis_broker: Broker, ledge
             require_sound(agentq)
 
 
+@covers(Fault.BROKER_DOWN, Moment.START, Moment.DISPATCH)
 @on_sqlite
 def test_a_start_needs_no_broker(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as worker:
@@ -177,6 +185,7 @@ def test_a_start_needs_no_broker(redis_broker: Broker, ledger_url: str) -> None:
         assert worker.is_alive
 
 
+@covers(Fault.DUPLICATE, Moment.CLAIM, Moment.BODY, Moment.COMPLETION)
 @on_sqlite
 def test_a_message_that_comes_again_starts_nothing(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq:

@@ -2,7 +2,7 @@
 
 from tests.support.client import client
 from tests.support.gates import Gates
-from tests.support.ledgers import copied_ledger, empty, new_database, sqlite_file
+from tests.support.ledgers import copied_ledger, empty, new_database, require_sound, sqlite_file
 from tests.support.services import Broker, postgresql_database, rabbitmq, redis_server
 from tests.support.waiting import eventually
 from tests.support.worker import Worker
@@ -19,5 +19,6 @@ __all__ = [
     "postgresql_database",
     "rabbitmq",
     "redis_server",
+    "require_sound",
     "sqlite_file",
 ]

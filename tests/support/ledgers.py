@@ -9,9 +9,11 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, exists, inspect, make_url, select
 
-from agentq.ledger.models import Base
+from agentq.ledger.audit import audit
+from agentq.ledger.models import Base, WorkflowRow
+from agentq.ledger.session import Ledger
 from tests.support.services import postgresql_database
 
 
@@ -52,3 +54,19 @@ def empty(url: str) -> None:
         )
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+
+
+def require_sound(url: str) -> None:
+    """Fail with what the audit finds in the ledger at the URL; costs next to nothing where that is empty."""
+    ledger = Ledger(url)
+    try:
+        if ledger.read(_is_used):
+            found = ledger.read(audit)
+            assert found == [], "the ledger is unsound:\n" + "\n".join(map(str, found))
+    finally:
+        ledger.close()
+
+
+def _is_used(connection: Connection) -> bool:
+    tables = set(inspect(connection).get_table_names())
+    return WorkflowRow.__tablename__ in tables and bool(connection.scalar(select(exists(select(WorkflowRow.id)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("fork")
@@ -26,3 +27,12 @@ def at_once(count: int, work: Callable[..., object], *args: Any, seconds: float 
 def _begin_together(barrier: Any, work: Callable[..., object], args: tuple[Any, ...]) -> None:
     barrier.wait(30)
     work(*args)
+
+
+def is_running(pid: int) -> bool:
+    """Say whether there is a process of this id that has not ended; one that waits for its parent has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+    except FileNotFoundError:
+        return False
+    return not state.startswith(("Z", "X"))

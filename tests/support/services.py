@@ -46,6 +46,11 @@ class Broker:
     """The server, where it is the test's own."""
     command: tuple[str, ...] = ()
 
+    @property
+    def dead_letters(self) -> str:
+        """The queue of the task that records dead letters."""
+        return f"{self.queue}.dead"
+
     def kill(self) -> None:
         """Kill the server, which is the test's own, with all that it holds."""
         assert self.process is not None
@@ -77,7 +82,7 @@ def redis_server() -> Iterator[Broker]:
     try:
         program = find_server()
     except EmbeddedServerError as error:
-        _missing("Redis", str(error))
+        missing("Redis", str(error))
     with TemporaryDirectory(prefix="aq-") as folder:
         socket = str(Path(folder, "redis.sock"))
         command = (program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder)
@@ -98,12 +103,14 @@ def rabbitmq() -> Iterator[Broker]:
         try:
             connection.connect()
         except OSError as error:
-            _missing("RabbitMQ", f"{connection.as_uri()} does not answer ({error}); set AGENTQ_TEST_RABBITMQ")
-        yield Broker(RABBITMQ, queue)
+            missing("RabbitMQ", f"{connection.as_uri()} does not answer ({error}); set AGENTQ_TEST_RABBITMQ")
+        broker = Broker(RABBITMQ, queue)
+        yield broker
     with Connection(RABBITMQ) as connection:
-        for delete in ("queue_delete", "exchange_delete"):
-            with suppress(NotFound), connection.channel() as channel:
-                getattr(channel, delete)(queue)
+        for name in (queue, broker.dead_letters):
+            for delete in ("queue_delete", "exchange_delete"):
+                with suppress(NotFound), connection.channel() as channel:
+                    getattr(channel, delete)(name)
 
 
 @contextmanager
@@ -137,12 +144,12 @@ def _administration() -> Iterator[psycopg.Connection]:
     try:
         admin = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True, connect_timeout=3)
     except psycopg.OperationalError as error:
-        _missing("PostgreSQL", f"{url!r} does not answer ({error}); set AGENTQ_TEST_POSTGRES")
+        missing("PostgreSQL", f"{url!r} does not answer ({error}); set AGENTQ_TEST_POSTGRES")
     with admin:
         yield admin
 
 
-def _missing(service: str, why: str) -> NoReturn:
+def missing(service: str, why: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{service} is needed in CI: {why}", pytrace=False)
     pytest.skip(f"no {service}: {why}")

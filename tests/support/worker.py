@@ -58,7 +58,12 @@ class Worker:
             *("--without-gossip", "--without-mingle", *arguments),
         ]
         own = {f"AGENTQ_{name.upper()}": str(value) for name, value in (settings or {}).items()}
-        own |= {"AGENTQ_LEDGER": ledger_url, "AGENTQ_TEST_QUEUE": broker.queue, "CELERY_BROKER_URL": broker.url}
+        own |= {
+            "AGENTQ_DEAD_LETTER_QUEUE": broker.dead_letters,
+            "AGENTQ_LEDGER": ledger_url,
+            "AGENTQ_TEST_QUEUE": broker.queue,
+            "CELERY_BROKER_URL": broker.url,
+        }
         own["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
         self._environment = {**os.environ, **own, **(env or {})}
 
@@ -73,7 +78,7 @@ class Worker:
                 start_new_session=True,
             )
         try:
-            eventually(lambda: " ready." in self.log() or not self.is_alive, 30, what="a ready worker")
+            eventually(lambda: " ready." in self.log() or not self.is_alive, 90, what="a ready worker")
             assert self.is_alive, "the worker ended while it started"
         except BaseException as error:
             self._end(error)

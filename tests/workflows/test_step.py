@@ -83,7 +83,7 @@ def test_signatures_are_celerys() -> None:
         ({"name": "a\nb"}, "printable"),
         ({"name": "x" * 101}, "1 to 100"),
         ({"retires": 1}, r"no option 'retires'\. Did you mean 'retries'"),
-        ({"zzz": 1}, "no option 'zzz'.*It knows: description, name, priority, queue, retries, timeout"),
+        ({"zzz": 1}, "no option 'zzz'.*It knows: deadline, description, hard_timeout, name"),
     ],
     ids=str,
 )

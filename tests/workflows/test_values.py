@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from agentq.exceptions import InvalidValue, ValueTooLarge
 from agentq.workflows.values import MAX_DEPTH, encode, plain
+from tests.support.faults import Fault, Moment, covers
 
 LIMIT = 1_000_000
 STORABLE_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -51,6 +52,7 @@ def test_json_comes_back_equal(value: Any) -> None:
     assert repr(back) == repr(value)
 
 
+@covers(Fault.BAD_VALUE, Moment.START)
 @given(ANYTHING)
 def test_anything_comes_back_as_json_or_is_refused(value: Any) -> None:
     try:

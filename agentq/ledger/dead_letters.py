@@ -1,0 +1,226 @@
+"""Dead letters in the ledger: issue, record, and every way on: replay, resolve, edit, assign, give up."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import Connection, Float, bindparam, select, update
+
+from agentq.exceptions import NotFound, StateConflict
+from agentq.ledger import actions, transition
+from agentq.ledger.attempts import queued_successors
+from agentq.ledger.handover import Done, hand_over
+from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.records import Bell
+from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
+
+_unhandled = (
+    select(DeadLetterRow.id)
+    .where(DeadLetterRow.handled_at.is_(None))
+    .order_by(DeadLetterRow.created_at, DeadLetterRow.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_NEW = _unhandled.where(DeadLetterRow.dispatched_at.is_(None))
+_OVERDUE = _unhandled.where(DeadLetterRow.dispatched_at < seconds_from_now(-bindparam("grace", type_=Float())))
+_ANY_LATE = select(
+    select(DeadLetterRow.id)
+    .where(
+        DeadLetterRow.handled_at.is_(None),
+        DeadLetterRow.dispatched_at < seconds_from_now(-bindparam("grace", type_=Float())),
+    )
+    .exists()
+)
+_ISSUE = (
+    update(DeadLetterRow)
+    .where(DeadLetterRow.id.in_(bindparam("letter_ids", expanding=True)), DeadLetterRow.handled_at.is_(None))
+    .values(dispatched_at=now())
+)
+
+
+def issue_new(connection: Connection, most: int) -> list[uuid.UUID]:
+    """Note the first dispatch of up to *most* dead letters that are to be recorded; returns their ids."""
+    return _issue(connection, list(connection.scalars(_NEW, {"most": most})))
+
+
+def issue_again(connection: Connection, grace: float, most: int) -> list[uuid.UUID]:
+    """Note another dispatch of those that were issued over *grace* seconds ago and are not handled."""
+    return _issue(connection, list(connection.scalars(_OVERDUE, {"most": most, "grace": grace})))
+
+
+def any_late(connection: Connection, grace: float) -> bool:
+    """Say whether a dead letter was issued over *grace* seconds ago and is not handled yet."""
+    return bool(connection.scalar(_ANY_LATE, {"grace": grace}))
+
+
+def record(connection: Connection, letter_id: uuid.UUID, snapshot: str) -> None:
+    """Keep the snapshot of a dead letter; the first one stands."""
+    connection.execute(
+        update(DeadLetterRow)
+        .where(DeadLetterRow.id == letter_id, DeadLetterRow.recorded_at.is_(None))
+        .values(snapshot=snapshot, recorded_at=now())
+    )
+
+
+def mark_handled(connection: Connection, letter_id: uuid.UUID) -> None:
+    """Note that the handlers were called, so that it is not issued again."""
+    connection.execute(
+        update(DeadLetterRow)
+        .where(DeadLetterRow.id == letter_id, DeadLetterRow.handled_at.is_(None))
+        .values(handled_at=now())
+    )
+
+
+def replay(
+    connection: Connection,
+    job_id: uuid.UUID,
+    *,
+    actor: str,
+    reason: str,
+    attempts: int | None = None,
+    delay: float = 0,
+    action_id: uuid.UUID | None = None,
+) -> None:
+    """Give a dead job new attempts, dispatched by a caretaker; its workflow goes on where it stopped.
+
+    *attempts* is how many, None for as many as its step allows; *delay* in seconds holds it back. As with all
+    that follow, *action_id* is the same each time that one replay is tried: so one whose commit got no answer
+    finds that it was done.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter: it was replayed before.
+    """
+    letter = _close(connection, job_id, DeadLetterStatus.REPLAYED, action_id)
+    if letter is None:
+        return
+    if not transition.revive(connection, job_id, attempts=attempts, delay=delay):
+        raise _cannot_live(connection, job_id)
+    transition.reopen_workflow(connection, letter.workflow_id)
+    actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
+
+
+def resolve(
+    connection: Connection,
+    job_id: uuid.UUID,
+    result: str,
+    *,
+    actor: str,
+    reason: str,
+    action_id: uuid.UUID | None = None,
+) -> list[Bell]:
+    """Give a dead job its result by hand, as JSON text; its workflow goes on with it.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter.
+    """
+    letter = _close(connection, job_id, DeadLetterStatus.RESOLVED, action_id)
+    if letter is None:
+        return queued_successors(connection, job_id)
+    row = transition.supply(connection, job_id, result)
+    if row is None:
+        raise _cannot_live(connection, job_id)
+    transition.reopen_workflow(connection, letter.workflow_id)
+    actions.note(
+        connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
+    )
+    return hand_over(connection, Done(row.id, row.workflow_id, row.join_id, row.is_last, result))
+
+
+def cancel(
+    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> None:
+    """Give a dead job up: its dead letter is closed, the workflow stays failed.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter.
+    """
+    letter = _close(connection, job_id, DeadLetterStatus.CANCELLED, action_id)
+    if letter is not None:
+        actions.note(
+            connection,
+            letter.workflow_id,
+            job_id,
+            "cancel dead letter",
+            actor=actor,
+            reason=reason,
+            action_id=action_id,
+        )
+
+
+def edit(connection: Connection, job_id: uuid.UUID, arguments: str, *, actor: str, reason: str) -> None:
+    """Replace the arguments of a dead job, as JSON text of [args, kwargs]; the old ones stay in the history.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter.
+    """
+    row = _lock_open(connection, job_id)
+    connection.execute(
+        update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.FAILED).values(arguments=arguments)
+    )
+    actions.note(
+        connection, row.workflow_id, job_id, "edit arguments", actor=actor, reason=reason, details=row.arguments
+    )
+
+
+def assign(connection: Connection, job_id: uuid.UUID, owner: str, note: str, *, actor: str, reason: str) -> None:
+    """Make a dead letter a manual task of *owner*; it stays open.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter.
+    """
+    row = _lock_open(connection, job_id)
+    connection.execute(
+        update(DeadLetterRow)
+        .where(DeadLetterRow.id == row.id, DeadLetterRow.status == DeadLetterStatus.OPEN)
+        .values(owner=owner, note=note)
+    )
+    actions.note(connection, row.workflow_id, job_id, f"assign to {owner}"[:255], actor=actor, reason=reason)
+
+
+def _issue(connection: Connection, letter_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    if letter_ids:
+        connection.execute(_ISSUE, {"letter_ids": letter_ids})
+    return letter_ids
+
+
+def _close(
+    connection: Connection, job_id: uuid.UUID, status: DeadLetterStatus, action_id: uuid.UUID | None
+) -> AnyRow | None:
+    """Close the open letter; None where this very action closed it before."""
+    letter = transition.close_letter(connection, job_id, status)
+    if letter is None and not (action_id is not None and actions.is_noted(connection, action_id)):
+        raise _not_open(connection, job_id)
+    return letter
+
+
+def _lock_open(connection: Connection, job_id: uuid.UUID) -> AnyRow:
+    found = (
+        select(DeadLetterRow.id, DeadLetterRow.workflow_id, JobRow.arguments)
+        .join(JobRow, JobRow.id == DeadLetterRow.job_id)
+        .where(DeadLetterRow.job_id == job_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
+        .with_for_update(key_share=True, of=DeadLetterRow)
+    )
+    row = connection.execute(found).one_or_none()
+    if row is None:
+        raise _not_open(connection, job_id)
+    return row
+
+
+def _not_open(connection: Connection, job_id: uuid.UUID) -> NotFound | StateConflict:
+    status = connection.scalar(select(JobRow.status).where(JobRow.id == job_id))
+    if status is None:
+        return NotFound(f"no job has the id {job_id}; list dead letters with: agentq dead-letters list")
+    letters = select(DeadLetterRow.status).where(DeadLetterRow.job_id == job_id)
+    last = connection.scalar(letters.order_by(DeadLetterRow.id.desc()).limit(1))
+    if last is None:
+        return StateConflict(f"job {job_id}", expected=["dead"], found=status, next_step="It has no dead letter.")
+    return StateConflict(
+        f"the dead letter of job {job_id}",
+        expected=[DeadLetterStatus.OPEN],
+        found=last,
+        next_step=f"The job is {status}; look with: agentq jobs show {job_id}",
+    )
+
+
+def _cannot_live(connection: Connection, job_id: uuid.UUID) -> StateConflict:
+    job = connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
+    if job.kind in VIRTUAL:
+        next_step = "An each() that got no list cannot go on; cancel its dead letter and start a new workflow."
+        return StateConflict(f"job {job_id}", expected=["step"], found=job.kind, next_step=next_step)
+    return StateConflict(f"job {job_id}", expected=[JobStatus.FAILED], found=job.status)

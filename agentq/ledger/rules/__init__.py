@@ -1,0 +1,12 @@
+"""The rules of the audit: what must never be in a ledger, each as one query that should find nothing."""
+
+from agentq.ledger.rules import attempts, dead_letters, graph, leases, workflows
+from agentq.ledger.rules.common import Rule
+
+ALL: tuple[Rule, ...] = (
+    *attempts.RULES,
+    *graph.RULES,
+    *workflows.RULES,
+    *leases.RULES,
+    *dead_letters.RULES,
+)

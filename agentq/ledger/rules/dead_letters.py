@@ -1,0 +1,88 @@
+"""Rules on dead letters: every job that failed for good has one that is open or given up, and no other job has."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, or_, select
+
+from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
+from agentq.ledger.rules.common import LONG_AGO, Found, rule, somebody_lives
+from agentq.states import DeadLetterStatus, JobStatus
+
+_of_job = DeadLetterRow.job_id == JobRow.id
+_is_open = DeadLetterRow.status == DeadLetterStatus.OPEN
+
+
+@rule("job")
+def failed_without_letter() -> Found:
+    """a job failed for good without a dead letter"""
+    kept = (DeadLetterStatus.OPEN, DeadLetterStatus.CANCELLED)
+    letter = select(DeadLetterRow.id).where(
+        _of_job, DeadLetterRow.status.in_(kept), DeadLetterRow.attempts == JobRow.attempt
+    )
+    return select(JobRow.id, JobRow.step).where(JobRow.status == JobStatus.FAILED, ~letter.exists())
+
+
+@rule("job")
+def two_open_letters() -> Found:
+    """a job has two open dead letters"""
+    twice = (
+        select(DeadLetterRow.job_id)
+        .where(_is_open, DeadLetterRow.job_id.is_not(None))
+        .group_by(DeadLetterRow.job_id)
+        .having(func.count() > 1)
+    )
+    return select(JobRow.id, JobRow.status).where(JobRow.id.in_(twice))
+
+
+@rule("dead letter")
+def closed_by_nobody() -> Found:
+    """a dead letter is closed but no action says who did it"""
+    action = select(ActionRow.id).where(
+        ActionRow.workflow_id == DeadLetterRow.workflow_id, ActionRow.job_id == DeadLetterRow.job_id
+    )
+    return select(DeadLetterRow.id, DeadLetterRow.status).where(
+        ~_is_open, DeadLetterRow.job_id.is_not(None), ~action.exists()
+    )
+
+
+@rule("dead letter")
+def letter_of_living_job() -> Found:
+    """a dead letter is open although its job is not failed"""
+    return (
+        select(DeadLetterRow.id, JobRow.status)
+        .join(JobRow, _of_job)
+        .where(_is_open, JobRow.status != JobStatus.FAILED)
+    )
+
+
+@rule("dead letter")
+def letter_misfiled() -> Found:
+    """a dead letter names another workflow or tenant than its job"""
+    return (
+        select(DeadLetterRow.id, DeadLetterRow.step)
+        .join(JobRow, _of_job)
+        .where(
+            or_(
+                DeadLetterRow.workflow_id.is_distinct_from(JobRow.workflow_id),
+                DeadLetterRow.tenant != JobRow.tenant,
+            )
+        )
+    )
+
+
+@rule("dead letter")
+def letter_never_recorded() -> Found:
+    """a dead letter was not recorded by its task, although a worker has lived since long ago"""
+    return select(DeadLetterRow.id, DeadLetterRow.step).where(
+        DeadLetterRow.recorded_at.is_(None), _is_open, DeadLetterRow.created_at < LONG_AGO, somebody_lives
+    )
+
+
+RULES = (
+    failed_without_letter,
+    two_open_letters,
+    closed_by_nobody,
+    letter_of_living_job,
+    letter_misfiled,
+    letter_never_recorded,
+)

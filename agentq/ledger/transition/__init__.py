@@ -1,0 +1,52 @@
+"""The one place where a status changes. Every move is one guarded UPDATE; no row means the move was lost.
+
+The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: attempts only ever grow, so a
+worker that lost its job to another attempt, to a rescue or to a cancel cannot write.
+"""
+
+from agentq.ledger.transition.attempt import claim, fail, new_claim_token, release, retry, succeed
+from agentq.ledger.transition.dead_letter import close_letter, open_letter, revive, supply
+from agentq.ledger.transition.graph import count_down, count_on, fail_virtual, finish_virtual, ready_successors
+from agentq.ledger.transition.plain import succeed_plainly
+from agentq.ledger.transition.shared import BELL
+from agentq.ledger.transition.timing import (
+    LOST,
+    UNCLAIMED,
+    Overtaken,
+    fail_overdue,
+    queue_due,
+    ring_again,
+    ring_these,
+)
+from agentq.ledger.transition.workflow import cancel_jobs, end_workflow, fail_workflow, reopen_workflow
+
+__all__ = [
+    "BELL",
+    "LOST",
+    "UNCLAIMED",
+    "Overtaken",
+    "cancel_jobs",
+    "claim",
+    "close_letter",
+    "count_down",
+    "count_on",
+    "end_workflow",
+    "fail",
+    "fail_overdue",
+    "fail_virtual",
+    "fail_workflow",
+    "finish_virtual",
+    "new_claim_token",
+    "open_letter",
+    "queue_due",
+    "ready_successors",
+    "release",
+    "reopen_workflow",
+    "retry",
+    "revive",
+    "ring_again",
+    "ring_these",
+    "succeed",
+    "succeed_plainly",
+    "supply",
+]

@@ -1,0 +1,155 @@
+"""The moves of one attempt: claim, succeed, try again, fail, give back."""
+
+from __future__ import annotations
+
+import random
+import uuid
+
+from sqlalchemy import Connection, Float, String, Uuid, and_, bindparam, case, literal_column, or_, select, update
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.models import JobRow
+from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, MINE, failure_values
+from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.outcomes import Failure
+from agentq.states import JobKind, JobStatus
+
+_before = aliased(JobRow)
+
+_CLAIM = (
+    update(JobRow)
+    .where(
+        JobRow.id == JOB_ID,
+        # The message has no authority: its name must be the job's, or the carrier's for a plain task.
+        case(
+            (JobRow.kind == JobKind.TASK, bindparam("named", type_=String()).is_(None)),
+            else_=JobRow.step == bindparam("named", type_=String()),
+        ),
+        # The second arm recognises a claim of mine whose commit got no answer.
+        or_(
+            and_(
+                JobRow.status == JobStatus.QUEUED,
+                JobRow.attempt < JobRow.max_attempts,
+                or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
+            ),
+            and_(JobRow.status == JobStatus.RUNNING, JobRow.claim_token == bindparam("token")),
+        ),
+    )
+    .values(
+        status=JobStatus.RUNNING,
+        attempt=JobRow.attempt + case((JobRow.status == JobStatus.RUNNING, 0), else_=1),
+        claim_token=bindparam("token"),
+        worker_id=bindparam("worker"),
+        started_at=now(),
+        deadline_at=case(
+            (and_(JobRow.deadline.is_not(None), JobRow.deadline_at.is_(None)), seconds_from_now(JobRow.deadline)),
+            else_=JobRow.deadline_at,
+        ),
+    )
+    .returning(
+        JobRow.workflow_id,
+        JobRow.tenant,
+        JobRow.kind,
+        JobRow.step,
+        JobRow.attempt,
+        JobRow.max_attempts,
+        JobRow.attempts_before,
+        JobRow.started_at,
+        JobRow.deadline_at,
+        JobRow.timeout,
+        JobRow.arguments,
+        JobRow.immutable,
+        JobRow.after_id,
+        JobRow.join_id,
+        JobRow.is_last,
+        JobRow.is_plain,
+        case(
+            (
+                JobRow.immutable.is_(False),
+                # Named in full: within RETURNING, SQLAlchemy drops the table's name on SQLite.
+                select(_before.result)
+                .where(_before.id == literal_column("agentq_jobs.after_id", Uuid()))
+                .scalar_subquery(),
+            ),
+        ).label("inputs"),
+    )
+)
+
+SUCCEED = (
+    update(JobRow)
+    .where(MINE)
+    .values(
+        status=JobStatus.SUCCEEDED,
+        result=bindparam("new_result"),
+        finished_at=now(),
+        # The errors of earlier attempts stay in the history.
+        error_category=None,
+        error_class=None,
+        error_message=None,
+    )
+)
+
+_delay = bindparam("seconds", type_=Float())
+_RETRY = (
+    update(JobRow)
+    .where(MINE)
+    .values(
+        status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
+        due_at=seconds_from_now(_delay),
+        dispatched_at=now(),
+        dispatches=0,
+        **FAILURE,
+    )
+    .returning(*BELL)
+)
+_FAIL = update(JobRow).where(MINE).values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
+_RELEASE = (
+    update(JobRow)
+    .where(MINE)
+    .values(
+        status=JobStatus.QUEUED,
+        # Being stopped is not the step's fault: the attempt keeps its number but not its cost.
+        max_attempts=JobRow.max_attempts + 1,
+        dispatched_at=now(),
+        dispatches=0,
+    )
+    .returning(*BELL)
+)
+
+
+def claim(
+    connection: Connection, job_id: uuid.UUID, step: str | None, worker_id: uuid.UUID, token: int
+) -> AnyRow | None:
+    """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run."""
+    values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token}
+    return connection.execute(_CLAIM, values).one_or_none()
+
+
+def new_claim_token() -> int:
+    """Return a number that tells this claim from any other, also after a lost reply."""
+    return random.getrandbits(62)
+
+
+def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str) -> bool:
+    """Running to succeeded; False where this attempt no longer holds the job."""
+    values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
+    return connection.execute(SUCCEED, values).rowcount == 1
+
+
+def retry(
+    connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure, delay: float
+) -> AnyRow | None:
+    """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
+    values = {"job_id": job_id, "held_attempt": attempt, "seconds": delay, **failure_values(failure)}
+    return connection.execute(_RETRY, values).one_or_none()
+
+
+def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> bool:
+    """Running to failed; False where this attempt no longer holds the job."""
+    values = {"job_id": job_id, "held_attempt": attempt, **failure_values(failure)}
+    return connection.execute(_FAIL, values).rowcount == 1
+
+
+def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
+    """Running back to queued at once, without cost; for a worker that is being stopped."""
+    return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()

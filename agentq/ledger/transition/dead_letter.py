@@ -1,0 +1,105 @@
+"""The moves of dead letters, and of the jobs that they let live again."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    String,
+    bindparam,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
+
+from agentq.ids import new_id
+from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.transition.shared import JOB_ID
+from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus, JobStatus
+
+_dead_id = bindparam("dead_id", type_=JobRow.id.type)  # the table has a job_id of its own
+_OF_FAILED_JOB = {
+    "id": bindparam("letter_id", type_=DeadLetterRow.id.type),
+    "kind": literal(DeadLetterKind.JOB),
+    "status": literal(DeadLetterStatus.OPEN),
+    "job_id": JobRow.id,
+    "workflow_id": JobRow.workflow_id,
+    "tenant": JobRow.tenant,
+    "step": JobRow.step,
+    "attempts": JobRow.attempt,
+    "needs_person": bindparam("ask", type_=DeadLetterRow.needs_person.type),
+    "error_category": JobRow.error_category,
+    "error_class": JobRow.error_class,
+    "error_message": JobRow.error_message,
+    "created_at": now(),
+}
+_OPEN = insert(DeadLetterRow).from_select(
+    list(_OF_FAILED_JOB),
+    select(*_OF_FAILED_JOB.values()).where(JobRow.id == _dead_id, JobRow.status == JobStatus.FAILED),
+)
+_CLOSE = (
+    update(DeadLetterRow)
+    .where(DeadLetterRow.job_id == _dead_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
+    .values(status=bindparam("new_status", type_=String()), closed_at=now())
+    .returning(DeadLetterRow.id, DeadLetterRow.workflow_id)
+)
+_is_failed = (JobRow.id == JOB_ID, JobRow.status == JobStatus.FAILED, JobRow.kind.not_in(sorted(VIRTUAL)))
+_delay = bindparam("seconds", type_=Float())
+_REVIVE = (
+    update(JobRow)
+    .where(*_is_failed)
+    .values(
+        # Never straight to queued: whoever replays may have no way to the broker, a caretaker has.
+        status=JobStatus.SCHEDULED,
+        due_at=seconds_from_now(_delay),
+        finished_at=null(),
+        deadline_at=null(),
+        expires_at=null(),  # whoever replays it wants it to run now
+        attempts_before=JobRow.attempt,
+        max_attempts=JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
+    )
+)
+_SUPPLY = (
+    update(JobRow)
+    .where(*_is_failed)
+    .values(
+        status=JobStatus.SUCCEEDED,
+        result=bindparam("new_result"),
+        finished_at=now(),
+        error_category=null(),
+        error_class=null(),
+        error_message=null(),
+    )
+    .returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last)
+)
+
+
+def open_letter(connection: Connection, job_id: uuid.UUID, *, needs_person: bool) -> None:
+    """Write the open dead letter of a job that has just failed for good."""
+    connection.execute(_OPEN, {"letter_id": new_id(), "dead_id": job_id, "ask": needs_person})
+
+
+def close_letter(connection: Connection, job_id: uuid.UUID, status: DeadLetterStatus) -> AnyRow | None:
+    """Open to *status* for the job's dead letter; its id and workflow_id, or None where none is open."""
+    return connection.execute(_CLOSE, {"dead_id": job_id, "new_status": status}).one_or_none()
+
+
+def revive(connection: Connection, job_id: uuid.UUID, *, attempts: int | None, delay: float) -> bool:
+    """Failed to scheduled, with new attempts; False where it is not failed, or no worker runs its kind.
+
+    *attempts* is how many it may have, None for as many as its step allows.
+    """
+    values = {"job_id": job_id, "attempts": attempts, "seconds": delay}
+    return connection.execute(_REVIVE, values).rowcount == 1
+
+
+def supply(connection: Connection, job_id: uuid.UUID, result: str) -> AnyRow | None:
+    """Failed to succeeded, with a result that a person gave; what a hand-over needs, or None."""
+    return connection.execute(_SUPPLY, {"job_id": job_id, "new_result": result}).one_or_none()

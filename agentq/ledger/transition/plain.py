@@ -1,0 +1,105 @@
+"""The common hand-over as one statement, for PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CTE,
+    Connection,
+    Integer,
+    String,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    insert,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.records import Claim
+from agentq.ledger.transition.attempt import SUCCEED
+from agentq.ledger.transition.shared import BELL, WHEN_READY
+from agentq.ledger.types import AnyRow, UtcDateTime, now
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+
+# PostgreSQL runs the whole common hand-over as one statement: one round trip, and no lock outlives it.
+_done = SUCCEED.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
+_history = (
+    insert(AttemptRow)
+    .from_select(
+        ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"],
+        select(
+            _done.c.id,
+            bindparam("held_attempt", type_=Integer()),
+            cast(AttemptOutcome.SUCCEEDED, String(16)),
+            bindparam("by_worker", type_=Uuid()),
+            bindparam("began_at", type_=UtcDateTime()),
+            now(),
+        ),
+    )
+    .cte("history")
+)
+# Rows are named by scalar subqueries, never by a join: so each is found by its index, also by a plan that was
+# made when the tables were empty.
+_counted = (
+    update(JobRow)
+    .where(
+        JobRow.id == select(_done.c.join_id).scalar_subquery(),
+        JobRow.status == JobStatus.WAITING,
+    )
+    .values(
+        remaining=JobRow.remaining - 1,
+        status=case((JobRow.remaining == 1, JobStatus.SUCCEEDED), else_=JobRow.status),
+        finished_at=case((JobRow.remaining == 1, now())),
+    )
+    .returning(JobRow.id, JobRow.workflow_id, JobRow.is_last, JobRow.status)
+    .cte("counted")
+)
+_joined = select(_counted).where(_counted.c.status == JobStatus.SUCCEEDED).cte("joined")
+
+
+def _readied_by(done: CTE, name: str) -> CTE:
+    waits_for = select(done.c.id).scalar_subquery()
+    return (
+        update(JobRow)
+        .where(JobRow.after_id == waits_for, JobRow.status == JobStatus.WAITING)
+        .values(WHEN_READY)
+        .returning(*BELL)
+        .cte(name)
+    )
+
+
+def _ended_by(done: CTE, name: str) -> CTE:
+    ended = select(done.c.workflow_id).where(done.c.is_last).scalar_subquery()
+    return (
+        update(WorkflowRow)
+        .where(WorkflowRow.id == ended, WorkflowRow.status == WorkflowStatus.RUNNING)
+        .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
+        .cte(name)
+    )
+
+
+_readied = union_all(
+    select(_readied_by(_done, "readied_by_job")), select(_readied_by(_joined, "readied_by_join"))
+).cte("readied")
+_SUCCEED_PLAINLY = (
+    select(_done.c.id.label("done_id"), *_readied.c)
+    .select_from(_done.outerjoin(_readied, true()))
+    .add_cte(_history, _ended_by(_done, "ended_by_job"), _ended_by(_joined, "ended_by_join"))
+)
+
+
+def succeed_plainly(connection: Connection, held: Claim, result: str) -> list[AnyRow] | None:
+    """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
+
+    For jobs with ``is_plain``, on PostgreSQL. Returns the columns of BELL for each job that became ready, or
+    None where this attempt no longer holds the job.
+    """
+    values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
+    values |= {"by_worker": held.worker_id, "began_at": held.started_at}
+    rows = connection.execute(_SUCCEED_PLAINLY, values).all()
+    # In the order of the canvas; RETURNING has none.
+    return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None

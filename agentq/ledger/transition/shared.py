@@ -1,0 +1,61 @@
+"""What several moves have in common: columns, guards, values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Integer, Uuid, and_, bindparam, case, or_
+
+from agentq.ledger.models import JobRow
+from agentq.ledger.types import now, seconds_from_now
+from agentq.outcomes import Failure
+from agentq.states import VIRTUAL, JobStatus
+
+BELL: tuple[Any, ...] = (
+    JobRow.id,
+    JobRow.workflow_id,
+    JobRow.after_id,
+    JobRow.tenant,
+    JobRow.step,
+    JobRow.queue,
+    JobRow.priority,
+    JobRow.timeout,
+    JobRow.hard_timeout,
+    JobRow.dispatched_at,
+    JobRow.status,
+    JobRow.kind,
+)
+"""What a bell and its sender need to know of a job."""
+
+JOB_ID = bindparam("job_id", type_=Uuid())
+
+MINE = and_(
+    JobRow.id == JOB_ID,
+    JobRow.status == JobStatus.RUNNING,
+    JobRow.attempt == bindparam("held_attempt", type_=Integer()),
+)
+
+FAILURE: dict[str, Any] = {
+    "error_category": bindparam("category"),
+    "error_class": bindparam("class_name"),
+    "error_message": bindparam("message"),
+}
+
+WHEN_READY: dict[str, Any] = {
+    "remaining": 0,
+    "status": case(
+        (JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING),
+        (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
+        else_=JobStatus.QUEUED,
+    ),
+    "due_at": case((JobRow.delay.is_not(None), seconds_from_now(JobRow.delay)), else_=JobRow.due_at),
+    "dispatched_at": now(),
+}
+
+
+def failure_values(failure: Failure) -> dict[str, str]:
+    return {
+        "category": failure.category,
+        "class_name": failure.error_class,
+        "message": failure.message,
+    }

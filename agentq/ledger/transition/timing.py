@@ -1,0 +1,137 @@
+"""The moves that time makes: what is due, unclaimed or lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Float, Integer, String, and_, bindparam, case, literal, or_, select, update
+
+from agentq.ledger.models import JobRow, WorkerRow
+from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, failure_values
+from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
+from agentq.outcomes import Failure
+from agentq.states import JobStatus
+
+_DUE = (
+    select(JobRow.id)
+    .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
+    .order_by(JobRow.due_at, JobRow.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_QUEUE_DUE = (
+    update(JobRow)
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.SCHEDULED)
+    .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
+    .returning(*BELL)
+)
+# Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
+_pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
+    case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches)
+)
+UNCLAIMED = and_(
+    JobRow.status == JobStatus.QUEUED,
+    JobRow.dispatched_at < seconds_from_now(-_pause),
+    or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
+)
+"""A job whose bell was rung over ``grace`` seconds ago, more after each ringing, and that nobody claimed."""
+_TO_RING = (
+    select(JobRow.id)
+    .where(
+        UNCLAIMED,
+        JobRow.queue == bindparam("on_queue"),
+        JobRow.id.not_in(bindparam("in_hand", expanding=True)),
+        or_(
+            bindparam("before", type_=UtcDateTime()).is_(None),
+            and_(
+                JobRow.dispatched_at < bindparam("before", type_=UtcDateTime()),
+                JobRow.priority.is_not_distinct_from(bindparam("of_priority", type_=Integer())),
+            ),
+        ),
+    )
+    .order_by(JobRow.dispatched_at, JobRow.id)
+    .limit(bindparam("most"))
+)
+_RING_AGAIN = (
+    update(JobRow)
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), UNCLAIMED)
+    .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
+    .returning(*BELL)
+)
+_OVERDUE = (
+    select(JobRow.id, JobRow.workflow_id, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at)
+    .where(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
+    .order_by(JobRow.workflow_id, JobRow.id)  # workflows are locked in one order by all who fail their jobs
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_FAIL_OVERDUE = (
+    update(JobRow)
+    .where(
+        JobRow.id == JOB_ID,
+        JobRow.attempt == bindparam("seen_attempt", type_=Integer()),
+        JobRow.status == bindparam("seen_status", type_=String()),
+        JobRow.deadline_at <= now(),
+    )
+    .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
+)
+_leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
+LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
+"""A running job whose worker has no lease any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Jobs of one priority whose messages should have come by now, since later ones have."""
+
+    priority: int | None
+    before: datetime
+
+
+def queue_due(connection: Connection, most: int) -> list[AnyRow]:
+    """Scheduled to queued for up to *most* jobs whose time has come."""
+    due = connection.scalars(_DUE, {"most": most}).all()
+    return _in_order_of(due, connection.execute(_QUEUE_DUE, {"job_ids": due}).all()) if due else []
+
+
+def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
+    """Note another dispatch of those *jobs* that are UNCLAIMED; the columns of BELL for each."""
+    values = {"job_ids": list(jobs), "grace": grace}
+    return _in_order_of(jobs, connection.execute(_RING_AGAIN, values).all()) if jobs else []
+
+
+def fail_overdue(connection: Connection, failure: Failure, most: int) -> list[AnyRow]:
+    """Fail up to *most* jobs whose deadline passed; returns their rows as they were before."""
+    overdue = connection.execute(_OVERDUE, {"most": most}).all()
+    failed = []
+    for row in overdue:
+        values = {"job_id": row.id, "seen_attempt": row.attempt, "seen_status": row.status}
+        if connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1:
+            failed.append(row)
+    return failed
+
+
+def ring_again(
+    connection: Connection,
+    queue: str,
+    grace: float,
+    overtaken: Overtaken | None,
+    in_hand: Collection[uuid.UUID],
+    most: int,
+) -> list[AnyRow]:
+    """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first."""
+    values = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
+    values["in_hand"] = list(in_hand)
+    if overtaken is not None:
+        values |= {"before": overtaken.before, "of_priority": overtaken.priority}
+    found = connection.scalars(_TO_RING, values).all()
+    return ring_these(connection, found, grace)
+
+
+def _in_order_of(ids: Sequence[uuid.UUID], rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Sort what RETURNING gave, which has no order, as it was asked for: who waits longest is rung for first."""
+    places = {job_id: place for place, job_id in enumerate(ids)}
+    return sorted(rows, key=lambda row: places[row.id])

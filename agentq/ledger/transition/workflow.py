@@ -1,0 +1,95 @@
+"""The moves of whole workflows: their end, and the cancel of their jobs."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import Connection, String, Uuid, bindparam, case, cast, func, null, select, update
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.types import now
+from agentq.states import JOB_OPEN, JobStatus, WorkflowStatus
+
+_END_WORKFLOW = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("workflow"), WorkflowRow.status == WorkflowStatus.RUNNING)
+    .values(
+        status=cast(bindparam("new_status"), String(16)),
+        finished_at=now(),
+        reason=bindparam("why"),
+    )
+)
+
+# Also where it has failed before: the row must be locked, so that a replay of another dead letter sees this one.
+_FAIL_WORKFLOW = (
+    update(WorkflowRow)
+    .where(
+        WorkflowRow.id == bindparam("workflow"),
+        WorkflowRow.status.in_([WorkflowStatus.RUNNING, WorkflowStatus.FAILED]),
+    )
+    .values(
+        status=WorkflowStatus.FAILED,
+        finished_at=func.coalesce(WorkflowRow.finished_at, now()),
+        failed_job_id=func.coalesce(WorkflowRow.failed_job_id, bindparam("failed_job", type_=Uuid())),
+    )
+)
+_other_failed = aliased(JobRow)
+_another_failed = (
+    select(_other_failed.id)
+    .where(_other_failed.workflow_id == bindparam("workflow"), _other_failed.status == JobStatus.FAILED)
+    .limit(1)
+    .scalar_subquery()
+)
+_LOCK_WORKFLOW = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("workflow"), WorkflowRow.status == WorkflowStatus.FAILED)
+    .values(reason=WorkflowRow.reason)
+)
+_REOPEN_WORKFLOW = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("workflow"), WorkflowRow.status == WorkflowStatus.FAILED)
+    .values(
+        status=case((_another_failed.is_(None), WorkflowStatus.RUNNING), else_=WorkflowRow.status),
+        finished_at=case((_another_failed.is_(None), null()), else_=WorkflowRow.finished_at),
+        failed_job_id=_another_failed,
+    )
+)
+
+_CANCEL_JOBS = (
+    update(JobRow)
+    .where(JobRow.workflow_id == bindparam("workflow"), JobRow.status.in_(sorted(JOB_OPEN)))
+    .values(status=JobStatus.CANCELLED, finished_at=now())
+)
+
+
+def end_workflow(
+    connection: Connection,
+    workflow_id: uuid.UUID,
+    status: WorkflowStatus,
+    *,
+    reason: str | None = None,
+) -> bool:
+    """Running to a final status; False where it had ended already."""
+    values = {"workflow": workflow_id, "new_status": status, "why": reason}
+    return connection.execute(_END_WORKFLOW, values).rowcount == 1
+
+
+def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
+    """Running to failed, because *job_id* failed for good; stays failed where another job had failed before."""
+    connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
+
+
+def reopen_workflow(connection: Connection, workflow_id: uuid.UUID) -> bool:
+    """Failed to running, unless another of its jobs is failed too; False where it is not failed.
+
+    The row is locked by a statement of its own, so that the second one sees every job that failed before.
+    """
+    if connection.execute(_LOCK_WORKFLOW, {"workflow": workflow_id}).rowcount == 0:
+        return False
+    return connection.execute(_REOPEN_WORKFLOW, {"workflow": workflow_id}).rowcount == 1
+
+
+def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> int:
+    """Every job of the workflow that is not final to cancelled; returns how many."""
+    return connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount

@@ -1,0 +1,81 @@
+"""The audit: whether the ledger holds what agentq promises, told as records."""
+
+from __future__ import annotations
+
+import uuid
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from agentq.ledger import audit
+from agentq.ledger.audit import MOST
+from agentq.ledger.session import Ledger
+
+
+class Violation(BaseModel):
+    """Something in the ledger that must never be there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    """The rule's name, for programs."""
+    text: str
+    """What is wrong, for people."""
+    noun: str
+    """What the id is an id of: job, workflow, worker or dead letter."""
+    id: uuid.UUID
+    found: str
+
+
+class Unlisted(BaseModel):
+    """Violations of one rule that are too many to be listed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    text: str
+    more: int
+
+
+class Audit(BaseModel):
+    """What the audit read, and what it found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    is_sound: bool
+    workflows: int
+    jobs: int
+    violations: int
+    """All of them, listed or not."""
+    listed: list[Violation]
+    unlisted: list[Unlisted]
+
+
+def run(ledger: Ledger, *, most: int = MOST) -> Audit:
+    """Audit the ledger in one consistent snapshot, listing up to *most* violations of each rule.
+
+    It reads whole tables: seconds for a hundred thousand jobs.
+    """
+
+    def read(connection: Connection) -> audit.Audited:
+        audit.take_snapshot(connection)
+        return audit.examine(connection, most)
+
+    return _told(ledger.read(read))
+
+
+def _told(audited: audit.Audited) -> Audit:
+    listed = [
+        Violation(rule=one.rule.name, text=one.rule.text, noun=one.rule.noun, id=one.row_id, found=one.found)
+        for one in audited.violations
+    ]
+    unlisted = [Unlisted(rule=rule.name, text=rule.text, more=more) for rule, more in audited.unlisted.items()]
+    total = len(listed) + sum(item.more for item in unlisted)
+    return Audit(
+        is_sound=not total,
+        workflows=audited.workflows,
+        jobs=audited.jobs,
+        violations=total,
+        listed=listed,
+        unlisted=unlisted,
+    )

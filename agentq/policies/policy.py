@@ -1,0 +1,97 @@
+"""A retry policy: ordered rules and the bounds that nothing exceeds. Data, without Celery or a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from agentq.policies.errors import ErrorFacts
+from agentq.policies.refusals import a_count, a_number, refusal
+from agentq.policies.rules import Action, Rule
+from agentq.policies.schedules import LONGEST, Exponential, Ladder, Schedule
+from agentq.redaction import show
+
+_OTHERWISE = Rule(Action.RETRY, schedule=Exponential())
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What becomes of a job whose attempt failed: the first rule that matches says.
+
+    Attributes:
+        rules: looked at in order.
+        otherwise: what is done where none matches; a rule without conditions.
+        attempts: how many attempts a job may have.
+        total: seconds that a job may spend in pauses between attempts, over its whole life.
+        waits: how often a job may wait without burning an attempt.
+        longest_wait: seconds that one such wait may take, or that a provider may ask for.
+        total_wait: seconds that a job may spend in such waits, over its whole life.
+        spread: what is added to a provider's own time, at random: up to this share of it, or up to one second
+            where that is more. It spreads over time the jobs that were told the same.
+        name: for people; presets have one.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    otherwise: Rule = _OTHERWISE
+    attempts: int = 5
+    total: float = 6 * 3600.0
+    waits: int = 50
+    longest_wait: float = 3600.0
+    total_wait: float = 6 * 3600.0
+    spread: float = 0.5
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        a_count("attempts of a policy", self.attempts, least=1)
+        a_number("total of a policy", self.total, most=12 * LONGEST)
+        a_count("waits of a policy", self.waits)
+        a_number("longest_wait of a policy", self.longest_wait, most=LONGEST)
+        a_number("total_wait of a policy", self.total_wait, most=12 * LONGEST)
+        a_number("spread of a policy", self.spread, most=10.0)
+        object.__setattr__(self, "rules", tuple(self.rules))
+        for each in (*self.rules, self.otherwise):
+            if not isinstance(each, Rule):
+                raise refusal(f"a policy was given {show(each)} as a rule: make rules with rule(…)")
+        if not self.otherwise.is_for_all:
+            raise refusal(f"otherwise= of a policy is '{self.otherwise}', must be a rule without conditions")
+        _refuse_what_never_matches(self.rules)
+
+    def with_rules(self, *rules: Rule) -> Policy:
+        """Return this policy with rules before its own; those of its own that can no longer match are dropped."""
+        _refuse_what_never_matches(rules)
+        kept = [own for own in self.rules if not any(new.covers(own) for new in rules)]
+        return replace(self, rules=(*rules, *kept), name=f"{self.name} with rules")
+
+    def with_retries(self, retries: int) -> Policy:
+        """Return this policy for so many retries; with 0 the body never runs twice, so it does not wait either."""
+        a_count("retries", retries, most=1000)
+        return replace(self, attempts=retries + 1, waits=self.waits if retries else 0)
+
+    def rule_for(self, facts: ErrorFacts) -> Rule:
+        """Return the first rule that matches."""
+        return next((each for each in self.rules if each.matches(facts)), self.otherwise)
+
+    def schedule_of(self, matched: Rule) -> Schedule:
+        """Return the pauses of a rule: its own, or else what suits its action."""
+        if matched.schedule is not None:
+            return matched.schedule
+        return Ladder() if matched.action is Action.WAIT else (self.otherwise.schedule or Exponential())
+
+
+def _refuse_what_never_matches(rules: Iterable[Rule]) -> None:
+    earlier: list[Rule] = []
+    for each in rules:
+        if not isinstance(each, Rule):
+            raise refusal(f"a policy was given {show(each)} as a rule: make rules with rule(…)")
+        if each.is_for_all:
+            raise refusal(
+                f"the rule '{each}' has no condition, so no rule after it could match: say which errors it is "
+                "for, or give it as the policy's otherwise="
+            )
+        broader = next((one for one in earlier if one.covers(each)), None)
+        if broader is not None:
+            raise refusal(
+                f"the rule '{each}' can never match: the earlier rule '{broader}' takes all of it. "
+                "Put the narrower rule first, or drop one."
+            )
+        earlier.append(each)

@@ -1,0 +1,65 @@
+"""The Celery task that records dead letters and calls the handlers that the application registered."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from celery import Celery
+
+from agentq.exceptions import NotFound
+from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.operations import dead_letters
+from agentq.operations.schemas import DeadLetter
+from agentq.runtime.dispatcher import DEAD_LETTER
+from agentq.runtime.find import agentq_of
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[DeadLetter], Any]
+H = TypeVar("H", bound=Handler)
+
+_handlers: dict[str, Handler] = {}
+
+
+def on_dead_letter(handler: H) -> H:
+    """Register a function that is called with each dead letter, in a worker, after it was recorded.
+
+    It is called at least once for each: again where the worker died before it could say that it was. What it
+    raises is logged and keeps nothing from the other handlers or the record.
+
+    Args:
+        handler: a function of one argument, the ``DeadLetter``.
+
+    Returns the function itself, so this can be used as a decorator.
+    """
+    _handlers[f"{handler.__module__}.{handler.__qualname__}"] = handler
+    return handler
+
+
+def bind(app: Celery) -> None:
+    """Register the task on a Celery app."""
+
+    def dead_letter(letter_id: str) -> str:
+        """Record a dead letter and call its handlers."""
+        return _handle(app, letter_id)
+
+    app._task_from_fun(dead_letter, name=DEAD_LETTER, acks_late=True, ignore_result=True)
+
+
+def _handle(app: Celery, letter_id: str) -> str:
+    ledger = agentq_of(app).ledger
+    try:
+        letter = dead_letters.record(ledger, uuid.UUID(letter_id))
+    except (NotFound, ValueError, TypeError, AttributeError):
+        logger.error("a message names a dead letter that is not in this ledger: refused")
+        return "refused"
+    for name, handler in _handlers.items():
+        try:
+            handler(letter)
+        except Exception:
+            logger.exception("the handler %s of dead letter %s failed", name, letter.id)
+    ledger.write(lambda connection: ledger_dead_letters.mark_handled(connection, letter.id))
+    return str(letter.status)

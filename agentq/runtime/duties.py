@@ -1,0 +1,215 @@
+"""What a caretaker does again and again: send what is due, rescue what was lost, end what is late."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celery.worker import state
+
+from agentq.ledger import caretaking, dead_letters, workers
+from agentq.ledger.transition import Overtaken
+from agentq.outcomes import Failure
+from agentq.policies.retry import AfterLoss
+from agentq.runtime.evidence import Evidence
+from agentq.runtime.in_hand import InHand
+from agentq.runtime.lease import Lease
+from agentq.states import JobStatus
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+_MOST_BATCHES = 40
+_REMEMBERED = 7 * 86_400.0
+"""Seconds for which the row of a worker that is gone is kept, for people who look."""
+_SETTLING = 5.0
+"""Seconds after an outage of the ledger in which nobody is rescued: all leases look old then."""
+
+
+@dataclass(slots=True)
+class _Duty:
+    interval: float
+    do: Callable[[], None]
+    due_at: float = 0.0
+
+
+class Duties:
+    """The duties of one worker's caretaker; each one may be done at any time, by any number of workers."""
+
+    def __init__(self, agentq: AgentQ, lease: Lease, in_hand: InHand) -> None:
+        settings = agentq.settings
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._lease = lease
+        self._in_hand = in_hand
+        self._backoff = AfterLoss().after
+        self._unaccounted: frozenset[caretaking.Held] = frozenset()
+        self._empty: set[str] = set()
+        self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
+        self._refused = self._refused_written = 0
+        self.evidence = Evidence(agentq.app, settings.redispatch_after)
+        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs)
+        self._duties = [
+            _Duty(settings.due_interval, self.dispatch_due),
+            self._account,
+            _Duty(settings.redispatch_after / 2.5, self.ring_lost),
+            _Duty(min(settings.lease / 3, 5.0), self.rescue_lost),
+            _Duty(1.0, self.end_overdue),
+            _Duty(1.0, self.issue_dead_letters),
+            _Duty(1.0, self._write_refused),
+            _Duty(3600.0, self._forget_gone),
+        ]
+
+    def due_in(self) -> float:
+        """Return for how many seconds nothing is to be done."""
+        return max(0.01, min(duty.due_at for duty in self._duties) - time.monotonic())
+
+    def do_due(self) -> None:
+        """Do what is due; a failure of one duty leaves the others to be done."""
+        if self._in_hand.changed.is_set():
+            self._account.due_at = 0.0
+        for duty in self._duties:
+            if time.monotonic() >= duty.due_at:
+                self._try(duty.do)
+                duty.due_at = time.monotonic() + duty.interval
+
+    def settle(self) -> None:
+        """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too."""
+        self._may_rescue_at = time.monotonic() + min(_SETTLING, self._lease.seconds)
+
+    def count_refused(self) -> None:
+        """Count a message that was refused."""
+        self._refused += 1
+
+    def dispatch_due(self) -> None:
+        """Dispatch the jobs whose time has come."""
+        for _ in range(_MOST_BATCHES):
+            bells = self._ledger.write(lambda connection: caretaking.dispatch_due(connection, _BATCH))
+            self._agentq.dispatcher.ring(bells)
+            if len(bells) < _BATCH:
+                return
+
+    def rescue_lost(self) -> None:
+        """Rescue the jobs of workers whose lease is over."""
+        if time.monotonic() < self._may_rescue_at:
+            return
+        rescued = self._ledger.write(lambda connection: caretaking.rescue_lost(connection, self._backoff, _BATCH))
+        self._tell(rescued, "their worker's lease is over")
+
+    def account_for_jobs(self) -> None:
+        """Compare what the ledger says this worker runs with what it has in hand, both ways.
+
+        Twice in a row, since a claim or an outcome may be under way; at once where a request told of its end.
+        """
+        ended = self._in_hand.take_ended()
+        held = self._ledger.read(lambda connection: caretaking.held_by(connection, self._lease.worker_id))
+        in_hand = self._in_hand.jobs()
+        unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
+        abandoned = {
+            item: ended.get(item.job_id, caretaking.WORKER_LOST)
+            for item in unaccounted
+            if item.job_id in ended or item in self._unaccounted
+        }
+        self._unaccounted = unaccounted
+        self._rescue_abandoned(abandoned)
+        self._stop_unwanted({item.job_id for item in held})
+
+    def ring_lost(self) -> None:
+        """Send messages again where there is evidence that the broker lost them."""
+        grace = self._agentq.settings.redispatch_after
+        queues = self._ledger.read(lambda connection: caretaking.queues_with_unclaimed(connection, grace))
+        empty = self.evidence.empty(queues) if queues else set()
+        # Empty twice in a row: a message that was just taken from the queue is not lost.
+        twice_empty, self._empty = empty & self._empty, empty
+        for queue in queues:
+            if queue in twice_empty:
+                self._ring_queue(queue, None)
+            else:
+                for priority, before in self.evidence.overtaken_before(queue).items():
+                    self._ring_queue(queue, Overtaken(priority, before))
+
+    def end_overdue(self) -> None:
+        """End jobs and workflows whose deadline or expiry has passed."""
+        self._ledger.write(lambda connection: caretaking.fail_overdue(connection, _BATCH))
+        self._ledger.write(lambda connection: caretaking.cancel_overdue(connection, _BATCH))
+        self._ledger.write(lambda connection: caretaking.expire(connection, _BATCH))
+
+    def issue_dead_letters(self) -> None:
+        """Dispatch the task that records dead letters; again, for those whose message was lost."""
+        queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
+        letters = self._ledger.write(lambda connection: dead_letters.issue_new(connection, _BATCH))
+        self._agentq.dispatcher.announce(letters, queue)
+        late = self._ledger.read(lambda connection: dead_letters.any_late(connection, grace))
+        if late and self.evidence.empty([queue]):
+            again = self._ledger.write(lambda connection: dead_letters.issue_again(connection, grace, _BATCH))
+            self._agentq.dispatcher.announce(again, queue)
+
+    def _try(self, duty: Callable[[], None]) -> None:
+        if self._lease.trusted_for() <= 0:
+            return
+        try:
+            duty()
+        except Exception as error:  # the next round may succeed, and nobody else does this
+            logger.warning("%s failed and is tried again: %s: %s", duty.__name__, type(error).__name__, error)
+
+    def _rescue_abandoned(self, abandoned: dict[caretaking.Held, Failure]) -> None:
+        # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
+        if abandoned and state.should_terminate in (None, False):
+            rescued = self._ledger.write(
+                lambda connection: caretaking.rescue_abandoned(
+                    connection, self._lease.worker_id, abandoned, self._backoff
+                )
+            )
+            self._tell(rescued, "the process that ran them is gone")
+
+    def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
+        """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
+        unheld = {request for request, job_id in self._in_hand.running().items() if job_id not in held}
+        looked_twice = {request: age for request, age in self._in_hand.unwanted_for(unheld).items() if age > 0}
+        if not looked_twice:
+            return
+        running = self._in_hand.running()
+        jobs = {running[request] for request in looked_twice if request in running}
+        taken = self._ledger.read(
+            lambda connection: caretaking.taken_away(connection, self._lease.worker_id, jobs)
+        )
+        for request, age in looked_twice.items():
+            status = taken.get(running.get(request, uuid.UUID(int=0)))
+            if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
+                why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
+                self._in_hand.terminate(request, why)
+
+    def _tell(self, rescued: caretaking.Rescued, why: str) -> None:
+        for job in rescued.jobs:
+            logger.warning("job %s attempt %d rescued: %s", job.job_id, job.attempt, why)
+        self._agentq.dispatcher.ring(rescued.bells)
+
+    def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
+        grace, in_hand = self._agentq.settings.redispatch_after, self._in_hand.jobs()
+        for _ in range(_MOST_BATCHES):
+            bells = self._ledger.write(
+                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken, in_hand)
+            )
+            if bells:
+                logger.warning("%d message(s) of queue %r were lost and are sent again", len(bells), queue)
+            self._agentq.dispatcher.ring(bells)
+            if len(bells) < _BATCH:
+                return
+
+    def _write_refused(self) -> None:
+        refused = self._refused - self._refused_written
+        if refused:
+            self._ledger.write(
+                lambda connection: workers.count_refused(connection, self._lease.worker_id, refused)
+            )
+            self._refused_written += refused
+
+    def _forget_gone(self) -> None:
+        self._ledger.write(lambda connection: workers.forget_gone(connection, _REMEMBERED))

@@ -1,0 +1,78 @@
+"""What a worker has in hand: the messages that its main process took, and the processes that run their steps."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import uuid
+from typing import Any
+
+from celery.worker import state
+
+from agentq.outcomes import Failure
+from agentq.runtime import loop
+from agentq.runtime.adoption import ids_of
+from agentq.runtime.dispatcher import BELL_HEADER
+
+logger = logging.getLogger(__name__)
+
+
+class InHand:
+    """Asked by the caretaker's threads, told by the worker's requests."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._ended: dict[uuid.UUID, Failure] = {}
+        self._unwanted: dict[Any, float] = {}
+        self._terminated: set[Any] = set()
+        self.changed = threading.Event()
+        """Set when an attempt ended without an outcome, so that its rescue need not wait."""
+
+    def jobs(self) -> set[uuid.UUID]:
+        """Return the jobs of all messages that were taken and are not finished."""
+        return {ids_of(request.id)[1] for request in _snapshot(state.reserved_requests, state.active_requests)}
+
+    def running(self) -> dict[Any, uuid.UUID]:
+        """Return the requests that the pool runs, with their jobs."""
+        active = _snapshot(state.active_requests)
+        return {request: ids_of(request.id)[1] for request in active if BELL_HEADER in request.request_dict}
+
+    def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
+        """Note that the process that ran an attempt at the job brings no outcome any more."""
+        self._ended.setdefault(job_id, why)  # the first word is the cause, what follows only its effect
+        self.changed.set()
+
+    def take_ended(self) -> dict[uuid.UUID, Failure]:
+        """Return what was noted since the last call."""
+        self.changed.clear()
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def unwanted_for(self, unwanted: set[Any]) -> dict[Any, float]:
+        """Return for how many seconds each of the requests *unwanted* has been among them, without a gap."""
+        moment = time.monotonic()
+        self._unwanted = {request: self._unwanted.get(request, moment) for request in unwanted}
+        return {request: moment - since for request, since in self._unwanted.items()}
+
+    def terminate(self, request: Any, why: str) -> None:
+        """Kill the process that runs the request, where the pool can; cancel a coroutine anywhere."""
+        if request in self._terminated:
+            return
+        self._terminated = {known for known in self._terminated if known in state.active_requests} | {request}
+        logger.warning("job %s: %s; its step is stopped", request.id, why)
+        loop.cancel(ids_of(request.id)[1])
+        try:
+            self._worker.pool.terminate_job(request.worker_pid, signal.SIGKILL)
+        except NotImplementedError:
+            logger.warning("job %s: this pool cannot stop a running step; its outcome is discarded", request.id)
+
+
+def _snapshot(*sets: Any) -> list[Any]:
+    for _ in range(10):
+        try:
+            return [request for members in sets for request in members]
+        except RuntimeError:  # the consumer's thread changed the set meanwhile
+            continue
+    raise RuntimeError("the worker's requests could not be read")

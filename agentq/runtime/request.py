@@ -1,0 +1,46 @@
+"""Celery's request of a step, in the worker's main process: it sees what the killed child cannot tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import Retry as CeleryRetry
+from celery.worker.request import Request
+
+from agentq.exceptions import AttemptFailed
+from agentq.ledger.caretaking import TIMED_OUT, WORKER_LOST
+from agentq.outcomes import Failure
+from agentq.redaction import clean
+from agentq.runtime.adoption import ids_of
+from agentq.runtime.find import agentq_of
+
+
+class StepRequest(Request):
+    """Tells the caretaker at once when an attempt ended without an outcome in the ledger."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        super().on_timeout(soft, timeout)
+        if not soft:
+            self._tell(TIMED_OUT)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        error = exc_info.exception
+        error = getattr(error, "exc", error)  # Celery's wrapper that carries a traceback
+        returned = super().on_failure(exc_info, send_failed_event, return_ok)
+        if not isinstance(error, (AttemptFailed, CeleryRetry)):
+            self._tell(_lost_by(error))
+        return returned
+
+    def _tell(self, why: Failure) -> None:
+        caretaker = agentq_of(self.app).caretaker
+        if caretaker is not None:
+            caretaker.note_ended(ids_of(self.id)[1], why)
+
+
+def _lost_by(error: BaseException) -> Failure:
+    if type(error).__name__ == "TimeLimitExceeded":
+        return TIMED_OUT
+    if type(error).__name__ in ("WorkerLostError", "Terminated", "SystemExit"):
+        return WORKER_LOST
+    text = clean(f"{type(error).__name__}: {error}", 1_000)
+    return Failure(WORKER_LOST.category, WORKER_LOST.error_class, f"its outcome could not be recorded ({text})")

@@ -1,0 +1,1 @@
+"""Mutants: the engine with one guard left out, each of which the tests must catch."""

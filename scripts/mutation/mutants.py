@@ -1,0 +1,13 @@
+"""All mutants."""
+
+from __future__ import annotations
+
+from scripts.mutation import of_attempts, of_caretakers, of_connections, of_workflows
+from scripts.mutation.mutant import Mutant
+
+MUTANTS: list[Mutant] = [
+    *of_attempts.MUTANTS,
+    *of_workflows.MUTANTS,
+    *of_caretakers.MUTANTS,
+    *of_connections.MUTANTS,
+]

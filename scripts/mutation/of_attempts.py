@@ -1,0 +1,124 @@
+"""Mutants of an attempt's moves: the claim, the fence, retry, release, what is recorded twice."""
+
+from __future__ import annotations
+
+from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
+
+_ATTEMPT = "agentq/ledger/transition/attempt.py"
+_SHARED = "agentq/ledger/transition/shared.py"
+
+MUTANTS = [
+    Mutant(
+        name="no-fence",
+        file=_SHARED,
+        text='    JobRow.attempt == bindparam("held_attempt", type_=Integer()),',
+        instead='    bindparam("held_attempt", type_=Integer()) > 0,',
+        why="a worker that lost its job to a later attempt writes over that one's outcome",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="write-without-status",
+        file=_SHARED,
+        text="    JobRow.status == JobStatus.RUNNING,\n    JobRow.attempt == bindparam(",
+        instead="    JobRow.attempt == bindparam(",
+        why="a worker writes to a job that was cancelled or failed, or records its outcome twice",
+        tests=(CARETAKING,),
+    ),
+    Mutant(
+        name="claim-what-runs",
+        file=_ATTEMPT,
+        text="                JobRow.status == JobStatus.QUEUED,\n",
+        instead="",
+        why="a second message runs a job that runs, is done or was cancelled",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-beyond-the-attempts",
+        file=_ATTEMPT,
+        text="                JobRow.attempt < JobRow.max_attempts,\n",
+        instead="",
+        why="a step that kills its worker runs for ever",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-without-counting",
+        file=_ATTEMPT,
+        text="case((JobRow.status == JobStatus.RUNNING, 0), else_=1)",
+        instead="case((JobRow.status == JobStatus.RUNNING, 0), else_=0)",
+        why="attempts have one number, so none is fenced off and none is the last",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-under-any-name",
+        file=_ATTEMPT,
+        text='            else_=JobRow.step == bindparam("named", type_=String()),',
+        instead='            else_=bindparam("named", type_=String()).is_not(None),',
+        why="a forged message runs another step with the job's arguments",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-what-expired",
+        file=_ATTEMPT,
+        text="                or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),\n",
+        instead="",
+        why="a job runs after the time until which it had a meaning",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-not-recognised",
+        file=_ATTEMPT,
+        text='JobRow.claim_token == bindparam("token")),',
+        instead="JobRow.claim_token.is_(None)),",
+        why="a claim whose reply was lost is nobody's: the job waits for a rescue, and an attempt is lost",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="claim-of-another-recognised",
+        file=_ATTEMPT,
+        text='JobRow.claim_token == bindparam("token")),',
+        instead="JobRow.claim_token.is_not(None)),",
+        why="whoever gets a copy of the message takes the claim of another for its own",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="retry-keeps-the-patience",
+        file=_ATTEMPT,
+        text="        dispatched_at=now(),\n        dispatches=0,\n        **FAILURE,",
+        instead="        dispatched_at=now(),\n        **FAILURE,",
+        why="the lost message of a later attempt is missed only after minutes",
+        tests=(GUARDS,),
+        pick="patience",
+    ),
+    Mutant(
+        name="retry-at-once",
+        file=_ATTEMPT,
+        text="        due_at=seconds_from_now(_delay),",
+        instead="        due_at=now(),",
+        why="a provider that asks for a pause gets all attempts at once",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="release-costs-an-attempt",
+        file=_ATTEMPT,
+        text="        max_attempts=JobRow.max_attempts + 1,",
+        instead="        max_attempts=JobRow.max_attempts,",
+        why="each deployment uses up an attempt of what runs",
+        tests=(CARETAKING,),
+    ),
+    Mutant(
+        name="lost-reply-not-recognised",
+        file="agentq/ledger/attempts.py",
+        text="    if connection.execute(found).one_or_none() is None:",
+        instead="    if True:",
+        why="an outcome whose commit got no answer is discarded, and what follows is not rung for",
+        tests=(ATTEMPTS,),
+    ),
+    Mutant(
+        name="lost-job-taken-for-lost-reply",
+        file="agentq/ledger/attempts.py",
+        text="    if connection.execute(found).one_or_none() is None:",
+        instead="    if False:",
+        why="a worker that lost its job is told that its outcome counts",
+        tests=(ATTEMPTS,),
+    ),
+]

@@ -1,0 +1,118 @@
+"""Mutants of what a worker does beside its steps: rescue, duties, the lease."""
+
+from __future__ import annotations
+
+from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
+
+_DUTIES = "agentq/runtime/duties.py"
+_EXECUTOR = "agentq/runtime/executor.py"
+_LEASE = "agentq/runtime/lease.py"
+_TIMING = "agentq/ledger/transition/timing.py"
+
+
+def _without(duty: str, text: str, why: str) -> Mutant:
+    return Mutant(f"no-{duty}", _DUTIES, f"            {text}\n", "", why, (GUARDS,), "Caretaker")
+
+
+MUTANTS = [
+    Mutant(
+        name="rescue-from-the-living",
+        file=_TIMING,
+        text="LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)",
+        instead="LOST = and_(JobRow.status == JobStatus.RUNNING)",
+        why="every job is taken away from the worker that runs it",
+        tests=(CARETAKING,),
+        pick="Rescue",
+    ),
+    Mutant(
+        name="a-lease-never-ends",
+        file=_TIMING,
+        text=".where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now())",
+        instead=".where(WorkerRow.id == JobRow.worker_id)",
+        why="what a dead worker ran stays running for ever",
+        tests=(CARETAKING,),
+        pick="Rescue",
+    ),
+    Mutant(
+        name="rescue-without-history",
+        file="agentq/ledger/caretaking.py",
+        text="        write_history(connection, row, outcome, why)\n",
+        instead="",
+        why="nobody can tell why an attempt is missing",
+        tests=(CARETAKING,),
+        pick="Rescue",
+    ),
+    Mutant(
+        name="ring-again-at-once",
+        file=_TIMING,
+        text="JobRow.dispatched_at < seconds_from_now(-_pause),",
+        instead="JobRow.dispatched_at < seconds_from_now(_pause),",
+        why="messages that only wait their turn are sent again and again, and flood the broker",
+        tests=(CARETAKING,),
+        pick="LostMessages",
+    ),
+    Mutant(
+        name="due-before-its-time",
+        file=_TIMING,
+        text="    .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())\n",
+        instead="    .where(JobRow.status == JobStatus.SCHEDULED)\n",
+        why="retries and scheduled starts do not wait",
+        tests=(ATTEMPTS,),
+    ),
+    _without(
+        "dispatch-of-what-is-due",
+        "_Duty(settings.due_interval, self.dispatch_due),",
+        "retries and scheduled starts never run",
+    ),
+    _without("account-of-jobs", "self._account,", "what a killed child ran stays running for ever"),
+    _without(
+        "ringing-of-what-was-lost",
+        "_Duty(settings.redispatch_after / 2.5, self.ring_lost),",
+        "a job whose message the broker lost never runs",
+    ),
+    _without(
+        "rescue",
+        "_Duty(min(settings.lease / 3, 5.0), self.rescue_lost),",
+        "what a dead worker ran stays running for ever",
+    ),
+    _without("end-of-what-is-overdue", "_Duty(1.0, self.end_overdue),", "deadlines and expiries mean nothing"),
+    _without(
+        "word-of-the-dead", "_Duty(1.0, self.issue_dead_letters),", "the handlers of dead letters are not called"
+    ),
+    Mutant(
+        name="end-without-release",
+        file="agentq/runtime/caretaker.py",
+        text="self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))",
+        instead="[]",
+        why="what a stopped worker ran costs an attempt, and waits",
+        tests=(GUARDS,),
+        pick="gives_back",
+    ),
+    Mutant(
+        name="claim-without-trust",
+        file=_LEASE,
+        text="        while self.trusted_for() <= 0:",
+        instead="        while False:",
+        why="a worker that cannot renew its lease claims jobs that others will take from it",
+        tests=(GUARDS,),
+        pick="trust",
+    ),
+    Mutant(
+        name="trust-beyond-the-lease",
+        file=_LEASE,
+        text="(1 - _MARGIN)",
+        instead="(1 + _MARGIN)",
+        why="a worker goes on with a job that another one runs already",
+        tests=(GUARDS,),
+        pick="trust",
+    ),
+    Mutant(
+        name="a-step-ends-its-worker",
+        file=_EXECUTOR,
+        text="        except (Exception, SystemExit) as error:",
+        instead="        except Exception as error:",
+        why="a step that calls sys.exit() takes its worker's process along and counts as lost",
+        tests=(GUARDS,),
+        pick="ends_its_program",
+    ),
+]

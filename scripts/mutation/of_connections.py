@@ -1,0 +1,55 @@
+"""Mutants of how the ledger is reached: isolation, locks, forks, tries after a lost reply."""
+
+from __future__ import annotations
+
+from scripts.mutation.mutant import GUARDS, SESSION, Mutant
+
+_SESSION = "agentq/ledger/session.py"
+
+MUTANTS = [
+    Mutant(
+        name="isolation-left-to-the-database",
+        file=_SESSION,
+        text='        "default_transaction_isolation": r"read\\ committed",\n',
+        instead="",
+        why="guarded updates fail, or miss what another transaction did, where the database's default is stricter",
+        tests=(SESSION,),
+        pick="read_committed",
+    ),
+    Mutant(
+        name="lock-at-the-first-write",
+        file=_SESSION,
+        text='"BEGIN" if read_only else "BEGIN IMMEDIATE"',
+        instead='"BEGIN"',
+        why="on SQLite, whoever reads first and then writes fails when another one wrote meanwhile",
+        tests=(GUARDS,),
+        pick="lock",
+    ),
+    Mutant(
+        name="fork-in-a-transaction",
+        file=_SESSION,
+        text="contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)",
+        instead="contextlib.nullcontext()",
+        why="a child of the pool inherits a lock on SQLite for ever: its writes find the database locked",
+        tests=(GUARDS,),
+        pick="fork",
+    ),
+    Mutant(
+        name="deadlock-not-retried",
+        file=_SESSION,
+        text='"40P01", ',
+        instead="",
+        why="of two writers that wait for each other, one loses its outcome",
+        tests=(SESSION,),
+        pick="deadlock",
+    ),
+    Mutant(
+        name="start-under-a-new-id",
+        file="agentq/runtime/starting.py",
+        text="workflow_id=workflow_id, job_id=job_id)",
+        instead="workflow_id=new_id(), job_id=job_id)",
+        why="a start whose commit got no answer is tried again, and runs twice",
+        tests=(GUARDS,),
+        pick="Starts",
+    ),
+]

@@ -1,0 +1,100 @@
+"""What the workflows do: little work, and a line in a file for every time that it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import zlib
+from pathlib import Path
+
+from agentq import Context, step
+
+FOLDER = "SOAK_FOLDER"
+"""The environment variable that says where the traces are left."""
+
+_ENOUGH = 30
+"""Retries of steps that only chaos makes fail: nobody is that unlucky."""
+_LONGEST_HOLD = 120.0
+
+
+def do(ctx: Context) -> None:
+    """Leave a trace, which a re-run repeats."""
+    trace = os.open(_folder() / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(trace, f"{ctx.job_id} {ctx.attempt}\n".encode())  # one short line: appended as a whole
+    finally:
+        os.close(trace)
+
+
+def seconds(ctx: Context) -> float:
+    """How long the step takes: mostly some hundredths of a second, one in twenty over one second."""
+    chance = zlib.crc32(ctx.job_id.encode())
+    return 1.0 + chance % 1000 / 1000 if chance % 20 == 0 else chance % 100 / 1000
+
+
+@step(retries=_ENOUGH)
+def increase(ctx: Context, number: int) -> int:
+    do(ctx)
+    time.sleep(seconds(ctx))
+    return number + 1
+
+
+@step(retries=_ENOUGH)
+def numbers(ctx: Context, count: int) -> list[int]:
+    do(ctx)
+    return list(range(count))
+
+
+@step(retries=_ENOUGH)
+async def square(ctx: Context, number: int) -> int:
+    do(ctx)
+    await asyncio.sleep(seconds(ctx))
+    return number * number
+
+
+@step(retries=_ENOUGH)
+def total(ctx: Context, addends: list[int]) -> int:
+    do(ctx)
+    return sum(addends)
+
+
+@step(retries=_ENOUGH)
+def flaky(ctx: Context, number: int) -> int:
+    """Fail once."""
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    do(ctx)
+    time.sleep(seconds(ctx))
+    return number
+
+
+@step(retries=0)
+def fragile(ctx: Context, number: int) -> int:
+    """Fail for good, until somebody has mended its workflow."""
+    if not (_folder() / "mended" / ctx.workflow_id).exists():
+        raise ValueError("broken")
+    do(ctx)
+    time.sleep(seconds(ctx))
+    return number
+
+
+@step(retries=_ENOUGH)
+def hold(ctx: Context, number: int) -> int:
+    """Run until it is cancelled."""
+    do(ctx)
+    deadline = time.monotonic() + _LONGEST_HOLD
+    while not ctx.cancelled and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return number
+
+
+def mend(workflow_id: str) -> None:
+    """Let the fragile step of a workflow succeed from now on."""
+    folder = _folder() / "mended"
+    folder.mkdir(exist_ok=True)
+    (folder / workflow_id).touch()
+
+
+def _folder() -> Path:
+    return Path(os.environ[FOLDER])

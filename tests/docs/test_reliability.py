@@ -1,0 +1,55 @@
+"""The fault matrix in docs/reliability.md is what the tests say, and its commands are there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.matrix import PAGE, ROOT, Covering, problems, replaced, write
+from tests.support.faults import SENSELESS, Fault, Moment
+
+
+@pytest.mark.timeout(900)
+def test_the_matrix_is_current() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "tests.docs.matrix", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_script_that_the_page_names_is_there() -> None:
+    named = set(re.findall(r"scripts/[a-z-]+", PAGE.read_text(encoding="utf-8")))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+def covering(name: str, *cells: tuple[Fault, Moment]) -> Covering:
+    return Covering("tests/test_it.py", name, frozenset(cells))
+
+
+def test_a_cell_names_its_tests_and_an_empty_one_is_seen_to_be_empty() -> None:
+    one, two = (Fault.FLUSH, Moment.DISPATCH), (Fault.FLUSH, Moment.BODY)
+    rows = write([covering("test_a", one), covering("test_b", one, two)]).splitlines()
+    cells = next(row for row in rows if row.startswith(f"| **{Fault.FLUSH}**")).split("|")[2:-1]
+    found = dict(zip(Moment, map(str.strip, cells), strict=True))
+    assert (found[Moment.DISPATCH], found[Moment.BODY], found[Moment.HAND_OVER]) == ("1 2", "2", "")
+    assert found[Moment.START].startswith("-")
+    assert any(row.startswith("2 cells are covered, by 2 tests") for row in rows)
+
+
+def test_what_is_covered_cannot_be_declared_to_make_no_sense() -> None:
+    cell = next(iter(SENSELESS))
+    assert problems([covering("test_a", cell)]) == [f"{cell[0]} / {cell[1]}"]
+
+
+def test_what_stands_around_the_matrix_is_kept() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert replaced(replaced(page, "old"), "new") == replaced(page, "new")
+    assert replaced(page, "new").startswith(page.partition("<!--")[0])

@@ -1,0 +1,26 @@
+"""Steps of the tests of broken brokers; a worker knows them with ``-I tests.faults.broker.steps``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import Retry
+
+from agentq import Context, step
+from tests.support import gates
+
+
+@step
+def retry_behind(ctx: Context, value: Any, folder: str, name: str) -> Any:
+    """Fail the first time once the gate *name* is open, to be tried again at once; then return *value*."""
+    if ctx.attempt == 1:
+        gates.pass_gate(folder, name)
+        raise Retry("tried again soon", when=0.1)
+    return value
+
+
+@step
+def newer(value: Any, folder: str, name: str) -> Any:
+    """A step that a worker of an older release does not have."""
+    gates.note(folder, name)
+    return value

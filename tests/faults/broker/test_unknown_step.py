@@ -1,0 +1,31 @@
+"""A worker of an older release throws away the message of a step that it does not have; the job is kept."""
+
+from __future__ import annotations
+
+from agentq.states import JobStatus
+from tests.faults.broker.scene import SETTINGS, on_sqlite, ran_once, worker_of
+from tests.faults.broker.steps import newer
+from tests.runtime.looks import job_of, require_sound, row_of
+from tests.support import Broker, Gates, Worker, client, eventually
+from tests.support.faults import Fault, Moment, covers
+from tests.support.steps import add
+
+
+@on_sqlite
+@covers(Fault.LOSE_MESSAGE, Moment.DISPATCH, Moment.CLAIM)
+def test_a_step_that_no_worker_knows_waits_for_one_that_does(
+    any_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    with client(any_broker, ledger_url) as agentq:
+        with Worker(any_broker, ledger_url, settings=SETTINGS) as older:
+            workflow = agentq.start(newer.s(1, str(gates.folder), "ran") | add.s(2))
+            eventually(lambda: row_of(agentq, older).refused_messages >= 2, 20, what="a message thrown away twice")
+            assert agentq.start(add.s(1, 2)).result(20) == 3
+            job = job_of(workflow)
+            assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)
+            assert older.terminate() == 0
+        with worker_of(any_broker, ledger_url):
+            assert workflow.result(30) == 3
+        assert gates.reached("ran") == 1
+        assert ran_once(workflow)
+        require_sound(agentq)

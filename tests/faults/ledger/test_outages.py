@@ -1,0 +1,166 @@
+"""The ledger is down for a while: at a start, at a claim, at a completion, and when a worker comes up."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agentq.exceptions import LedgerUnavailable
+from tests.faults.ledger.canvases import SHAPES
+from tests.faults.ledger.steps import finish
+from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.place import Place, place
+from tests.support import Broker, Gates, client, eventually, redis_server
+from tests.support.faults import Fault, Moment, covers
+from tests.support.postgres import Postgres
+from tests.support.steps import add, count, meet
+
+SHORT = 3.0
+"""Seconds of a lease that is shorter than the outages of some tests."""
+STEPS = ("-I", "tests.faults.ledger.steps")
+
+
+def settings(lease: float) -> dict[str, float]:
+    return {"lease": lease, "ledger_timeout": 1, "redispatch_after": 0.5}
+
+
+@pytest.fixture(scope="module")
+def running(shared_postgres: Postgres) -> Iterator[Place]:
+    """One worker, with a lease that is longer than the outages of most tests."""
+    with (
+        redis_server() as broker,
+        place(broker, shared_postgres.url, settings=settings(12), arguments=STEPS) as at,
+    ):
+        yield at
+
+
+@pytest.fixture
+def at(running: Place, postgres: Postgres) -> Iterator[Place]:
+    """The place of one test, sound at its end."""
+    yield running
+    require_sound(running.agentq)
+
+
+@covers(Fault.LEDGER_DOWN, Moment.START)
+@pytest.mark.parametrize("used_before", [False, True], ids=["first use", "used before"])
+def test_a_start_fails_clearly_and_publishes_nothing(at: Place, postgres: Postgres, used_before: bool) -> None:
+    canvas, result = SHAPES["fan-in"]
+    key = f"digest {used_before}"
+    with client(at.broker, postgres.url, ledger_timeout=1) as agentq:
+        if used_before:
+            agentq.ensure_ledger()
+        postgres.stop()
+        before, began = published(at.broker), time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="does not answer"):
+            agentq.start(canvas, key=key)
+        assert time.monotonic() - began < 5
+        assert published(at.broker) == before
+        postgres.start()
+        first, second = (agentq.start(canvas, key=key) for _ in range(2))
+        assert (first.is_new, second.is_new, first == second) == (True, False, True)
+        assert published(at.broker) > before
+        assert first.result(20) == result
+
+
+def published(broker: Broker) -> int:
+    """How many messages have been put into queues so far."""
+    with broker.redis as redis:
+        calls: int = redis.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"]
+    return calls
+
+
+@covers(Fault.LEDGER_DOWN, Moment.CLAIM)
+def test_what_could_not_be_claimed_is_claimed_later(at: Place, postgres: Postgres, gates: Gates) -> None:
+    at.worker.freeze()
+    workflow = at.agentq.start(count.s("done", str(gates.folder), "body"))
+    job_id = job_of(workflow).id
+    postgres.stop()
+    at.worker.thaw()
+    eventually(lambda: f"[{job_id}] raised" in at.worker.log(), 20, what="a claim that was given up")
+    postgres.start()
+    assert workflow.result(20) == "done"
+    assert (history(workflow), job_of(workflow).attempt) == (["succeeded"], 1)
+    assert gates.reached("body") == 1
+
+
+@covers(Fault.LEDGER_DOWN, Moment.COMPLETION)
+def test_an_outcome_is_kept_for_a_ledger_that_is_back_within_the_lease(
+    at: Place, postgres: Postgres, gates: Gates
+) -> None:
+    workflow = at.agentq.start(finish.s(str(gates.folder)) | add.s(10))
+    gates.await_reached("gate")
+    logged = len(at.worker.log())
+    postgres.stop()
+    gates.open("gate")
+    gates.await_reached("finished")
+    eventually(lambda: "could not be renewed" in at.worker.log()[logged:], what="an outage that is noticed")
+    postgres.start()
+    assert workflow.result(20) == 11
+    assert history(workflow) == ["succeeded"]
+    assert gates.reached("gate") == 1
+
+
+@pytest.fixture(scope="module")
+def early(shared_postgres: Postgres) -> Iterator[Place]:
+    """A worker with a short lease that came up before the ledger did."""
+    shared_postgres.stop()
+    try:
+        with (
+            redis_server() as broker,
+            place(broker, shared_postgres.url, settings=settings(SHORT), arguments=STEPS) as at,
+        ):
+            shared_postgres.start()
+            yield at
+    finally:
+        if not shared_postgres.is_up:
+            shared_postgres.start()
+
+
+@covers(Fault.LEDGER_DOWN, Moment.IDLE)
+def test_a_worker_that_comes_up_first_waits_for_the_ledger(early: Place) -> None:
+    assert "claims nothing" in early.worker.log()
+    assert early.agentq.start(add.s(1, 2) | add.s(3)).result(20) == 6
+    require_sound(early.agentq)
+
+
+@covers(Fault.LEDGER_DOWN, Moment.COMPLETION)
+def test_an_outcome_is_dropped_where_the_ledger_is_away_for_longer_than_the_lease(
+    early: Place, postgres: Postgres, gates: Gates
+) -> None:
+    workflow = early.agentq.start(finish.s(str(gates.folder)) | add.s(10))
+    gates.await_reached("gate")
+    postgres.stop()
+    stopped_at = time.monotonic()
+    gates.open("gate")
+    gates.await_reached("finished")
+    eventually(lambda: time.monotonic() - stopped_at > 1.5 * SHORT, what="more than a lease")
+    postgres.start()
+    assert workflow.result(20) == 12
+    assert history(workflow) == ["lost", "succeeded"]
+    assert gates.reached("finished") == 2
+    require_sound(early.agentq)
+
+
+@covers(Fault.LEDGER_DOWN, Moment.BODY)
+def test_a_worker_that_lost_its_lease_gives_up_its_steps(early: Place, postgres: Postgres, gates: Gates) -> None:
+    workflow = early.agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
+    gates.await_reached("gate")
+    postgres.stop()
+    eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+    postgres.start()
+    gates.await_reached("gate", 2)
+    gates.open("gate")
+    assert workflow.result(20) == 3
+    assert history(workflow) == ["lost", "succeeded"]
+    require_sound(early.agentq)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

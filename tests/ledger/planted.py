@@ -1,0 +1,276 @@
+"""For each rule of the audit, a violation: written past all guards into a ledger that was sound."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.types import now, seconds_from_now
+from tests.ledger.scene import Scene
+
+Plant = Callable[["Spade"], None]
+
+HOUR, HOURS_AGO = seconds_from_now(3600.0), seconds_from_now(-7200.0)
+END: dict[str, Any] = {"status": "succeeded", "finished_at": now()}
+WAITS: dict[str, Any] = {"status": "waiting", "remaining": 1}
+QUEUED: dict[str, Any] = {"status": "queued", "remaining": 0, "dispatched_at": now()}
+
+MEMBER, JOIN, AFTER_JOIN, BEHIND, ALONE = 1, 2, 3, 5, 6
+"""Jobs of the scene's ``branches``: queued, waiting for that, waiting for the join, queued, queued."""
+
+
+class Spade:
+    """Writes into the ledger of a scene, in one transaction, whatever it is told."""
+
+    def __init__(self, connection: Connection, scene: Scene) -> None:
+        self.run = connection.execute
+        self.dialect = connection.dialect.name
+        self.scene = scene
+
+    def job(self, workflow_id: uuid.UUID, number: int = 0, **values: Any) -> uuid.UUID:
+        """Change one job of a workflow; return its id."""
+        ids = select(JobRow.id).where(JobRow.workflow_id == workflow_id).order_by(JobRow.id)
+        job_id = self.run(ids).scalars().all()[number]
+        if values:
+            self.run(update(JobRow).where(JobRow.id == job_id).values(values))
+        return job_id
+
+    def workflow(self, workflow_id: uuid.UUID, **values: Any) -> None:
+        self.run(update(WorkflowRow).where(WorkflowRow.id == workflow_id).values(values))
+
+    def attempt(self, job_id: uuid.UUID, number: int, **values: Any) -> None:
+        """Change one attempt in the history."""
+        of_job = (AttemptRow.job_id == job_id, AttemptRow.number == number)
+        self.run(update(AttemptRow).where(*of_job).values(values))
+
+    def add_attempt(self, job_id: uuid.UUID, number: int, outcome: str) -> None:
+        self.run(insert(AttemptRow).values(job_id=job_id, number=number, outcome=outcome))
+
+    def forget(self, job_id: uuid.UUID, number: int) -> None:
+        """Delete one attempt from the history."""
+        self.run(delete(AttemptRow).where(AttemptRow.job_id == job_id, AttemptRow.number == number))
+
+    def letter(self, **values: Any) -> None:
+        """Change the dead letter of the scene's failed job."""
+        self.run(update(DeadLetterRow).where(DeadLetterRow.job_id == self.job(self.scene.failed)).values(values))
+
+    def copy(self, table: Any, row_id: uuid.UUID, **values: Any) -> None:
+        """Write a row once more, under another id, with other values."""
+        row = self.run(select(table.__table__).where(table.id == row_id)).one()._mapping
+        self.run(insert(table).values({**row, "id": uuid.uuid4(), **values}))
+
+    def copy_letter(self, **values: Any) -> None:
+        of_job = DeadLetterRow.job_id == self.job(self.scene.failed)
+        self.copy(DeadLetterRow, self.run(select(DeadLetterRow.id).where(of_job)).scalar_one(), **values)
+
+    def old_worker(self) -> None:
+        """Enter a worker that has been there for long."""
+        values = {"hostname": "old", "pid": 1, "started_at": HOURS_AGO, "lease_until": HOUR}
+        self.run(insert(WorkerRow).values(id=uuid.uuid4(), **values))
+
+    def drop_check(self, name: str) -> None:
+        """Let the database accept what its constraint refuses, until the transaction's end."""
+        if self.dialect == "sqlite":
+            self.run(text("PRAGMA ignore_check_constraints = 1"))
+        else:
+            self.run(text(f"ALTER TABLE agentq_jobs DROP CONSTRAINT ck_agentq_jobs_{name}"))
+
+
+def two_outcomes(spade: Spade) -> None:
+    spade.attempt(spade.scene.second.job_id, 1, outcome="succeeded")
+
+
+def attempt_after_end(spade: Spade) -> None:
+    spade.attempt(spade.scene.again.job_id, 1, outcome="failed")
+
+
+def end_without_outcome(spade: Spade) -> None:
+    spade.forget(spade.job(spade.scene.done, 1), 1)
+
+
+def outcome_without_end(spade: Spade) -> None:
+    spade.attempt(spade.job(spade.scene.retried), 1, outcome="succeeded")
+
+
+def attempt_not_ended(spade: Spade) -> None:
+    spade.forget(spade.scene.again.job_id, 1)
+
+
+def attempts_overlap(spade: Spade) -> None:
+    spade.attempt(spade.scene.second.job_id, 1, finished_at=HOUR)
+
+
+def runs_after_end(spade: Spade) -> None:
+    spade.add_attempt(spade.job(spade.scene.running), 1, "lost")
+
+
+def attempt_without_end(spade: Spade) -> None:
+    spade.forget(spade.job(spade.scene.retried), 1)
+
+
+def attempt_not_claimed(spade: Spade) -> None:
+    spade.add_attempt(spade.job(spade.scene.queued), 1, "lost")
+
+
+def attempts_beyond_limit(spade: Spade) -> None:
+    spade.drop_check("attempts_bounded")
+    spade.job(spade.scene.second.workflow_id, max_attempts=1)
+
+
+def runs_without_attempt(spade: Spade) -> None:
+    spade.job(spade.scene.running, claim_token=None)
+
+
+def moved_after_end(spade: Spade) -> None:
+    spade.job(spade.scene.done, 1, dispatched_at=HOUR)
+
+
+def success_without_result(spade: Spade) -> None:
+    spade.job(spade.scene.done, 1, result=None)
+
+
+def refers_to_nothing(spade: Spade) -> None:
+    spade.job(spade.scene.queued, after_id=uuid.uuid4())
+
+
+def began_early(spade: Spade) -> None:
+    spade.job(spade.scene.retried, 1, **QUEUED)
+
+
+def began_before_step_ended(spade: Spade) -> None:
+    spade.attempt(spade.job(spade.scene.done, 1), 1, started_at=HOURS_AGO)
+
+
+def began_before_member_ended(spade: Spade) -> None:
+    _, _, join, last = range(4)
+    spade.job(spade.scene.fanned, join, finished_at=HOURS_AGO)
+    spade.attempt(spade.job(spade.scene.fanned, last), 1, started_at=seconds_from_now(-3600.0))
+
+
+def never_handed_over(spade: Spade) -> None:
+    spade.job(spade.scene.branches, BEHIND, **WAITS)
+
+
+def waits_for_nothing(spade: Spade) -> None:
+    spade.job(spade.scene.branches, ALONE, **WAITS)
+
+
+def join_at_work(spade: Spade) -> None:
+    spade.job(spade.scene.branches, JOIN, **QUEUED)
+
+
+def join_fired_early(spade: Spade) -> None:
+    spade.job(spade.scene.branches, JOIN, **END, remaining=0)
+    spade.job(spade.scene.branches, AFTER_JOIN, **QUEUED)
+
+
+def join_never_fired(spade: Spade) -> None:
+    member = spade.job(spade.scene.branches, MEMBER, **END, attempt=1, result="3")
+    spade.add_attempt(member, 1, "succeeded")
+
+
+def join_miscounted(spade: Spade) -> None:
+    spade.job(spade.scene.branches, JOIN, remaining=2)
+
+
+def counts_after_end(spade: Spade) -> None:
+    spade.job(spade.scene.done, 1, remaining=1)
+
+
+def members_misplaced(spade: Spade) -> None:
+    spade.job(spade.scene.fanned, 1, position=7)
+
+
+def grown_wrongly(spade: Spade) -> None:
+    spade.job(spade.scene.grown, 0, result="[0, 1]")
+
+
+def ended_wrongly(spade: Spade) -> None:
+    spade.workflow(spade.scene.queued, **END)
+
+
+def succeeded_unfinished(spade: Spade) -> None:
+    stray = {"workflow_id": spade.scene.done, "is_last": False}
+    spade.copy(JobRow, spade.job(spade.scene.queued), **stray)
+
+
+def cancelled_unfinished(spade: Spade) -> None:
+    spade.job(spade.scene.cancelled, -1, **WAITS, finished_at=None)
+
+
+def runs_after_loss(spade: Spade) -> None:
+    spade.job(spade.scene.branches, MEMBER, status="cancelled", finished_at=now())
+
+
+def failed_without_cause(spade: Spade) -> None:
+    spade.workflow(spade.scene.failed, failed_job_id=None)
+
+
+def moved_after_success(spade: Spade) -> None:
+    spade.workflow(spade.scene.done, finished_at=HOURS_AGO)
+
+
+def stuck(spade: Spade) -> None:
+    behind = spade.job(spade.scene.retried, 1)
+    spade.job(spade.scene.retried, 0, **WAITS, after_id=behind)  # each waits for the other
+
+
+def without_last_job(spade: Spade) -> None:
+    spade.job(spade.scene.queued, is_last=False)
+
+
+def result_from_nowhere(spade: Spade) -> None:
+    spade.workflow(spade.scene.done, result_job_id=spade.job(spade.scene.queued))
+
+
+def of_another_tenant(spade: Spade) -> None:
+    spade.job(spade.scene.done, tenant="evil")
+
+
+def never_claimed(spade: Spade) -> None:
+    spade.job(spade.scene.retried, due_at=None)
+
+
+def leased_after_end(spade: Spade) -> None:
+    spade.run(update(WorkerRow).where(WorkerRow.id == spade.scene.gone).values(lease_until=HOUR))
+
+
+def never_rescued(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.scene.running, worker_id=spade.scene.gone, started_at=HOURS_AGO)
+    spade.run(update(WorkerRow).where(WorkerRow.id == spade.scene.gone).values(lease_until=HOURS_AGO))
+
+
+def never_dispatched(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.scene.retried, due_at=HOURS_AGO)
+
+
+def failed_without_letter(spade: Spade) -> None:
+    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.scene.failed)))
+
+
+def two_open_letters(spade: Spade) -> None:
+    spade.run(text("DROP INDEX uq_agentq_dead_letters_open"))
+    spade.copy_letter()
+
+
+def closed_by_nobody(spade: Spade) -> None:
+    spade.run(delete(ActionRow).where(ActionRow.workflow_id == spade.scene.resolved))
+
+
+def letter_of_living_job(spade: Spade) -> None:
+    spade.copy_letter(job_id=spade.job(spade.scene.running), workflow_id=spade.scene.running)
+
+
+def letter_misfiled(spade: Spade) -> None:
+    spade.letter(tenant="evil")
+
+
+def letter_never_recorded(spade: Spade) -> None:
+    spade.old_worker()
+    spade.letter(created_at=HOURS_AGO)

@@ -1,0 +1,98 @@
+"""A busy ledger that is sound: workflows that stand at every point that the audit looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from celery import group
+from sqlalchemy import Connection
+
+from agentq import each
+from agentq.ledger import caretaking, dead_letters, workers, workflows
+from agentq.ledger.records import Claim
+from agentq.ledger.session import Ledger
+from tests.support.player import Player
+from tests.support.steps import add, echo, fail, numbers, total
+
+T = TypeVar("T")
+
+
+class Scene:
+    """What was played; each name is the workflow whose story it tells."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.player = player = Player(ledger)
+        self.gone = Player(ledger).worker_id
+        self._write(lambda c: workers.sign_off(c, self.gone))
+        self.queued = player.start(add.s(1, 2)).workflow_id
+        self.running = player.begin(add.s(1, 2)).workflow_id
+        self.done = self._play(add.s(1, 2) | echo.s())
+        self.fanned = self._play(group(add.s(1, 2), add.s(3, 4)) | total.s())
+        self.grown = self._play(numbers.s(3) | each(echo.s()))
+        self._play(numbers.s(2) | each(group(add.s(1), echo.s()) | echo.s()) | echo.s())
+        self.retried = self._retried().workflow_id
+        self.again, self.second = self._tried_again(), self._tried_again()
+        player.succeed(self.second, 3)
+        self.branches = self._branches()
+        self.cancelled = self._cancelled()
+        self.failed = self._failed()
+        self.replayed, self.resolved = self._replayed(), self._resolved()
+        player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return self.player.ledger.write(work)
+
+    def _play(self, canvas: object) -> UUID:
+        started = self.player.start(canvas)
+        self.player.run(*started.bells)
+        return started.workflow_id
+
+    def _retried(self) -> Claim:
+        held = self.player.begin(add.s(1, 2) | echo.s())
+        self.player.retry(held, delay=3600)
+        return held
+
+    def _tried_again(self) -> Claim:
+        (bell,) = self.player.retry(self.player.begin(add.s(1, 2))).bells
+        return self.player.take(bell)
+
+    def _branches(self) -> UUID:
+        """Two branches under way: a join that counts one of two, and a step that is queued behind another."""
+        canvas = group(group(add.s(1, 2), add.s(3, 4)) | total.s(), add.s(5, 6) | echo.s(), numbers.s(3))
+        started = self.player.start(canvas)
+        for bell in (started.bells[0], started.bells[2]):
+            self.player.succeed(self.player.take(bell), 3)
+        return started.workflow_id
+
+    def _cancelled(self) -> UUID:
+        started = self.player.start(group(add.s(1, 2), add.s(3, 4)) | total.s())
+        self.player.succeed(self.player.take(started.bells[0]), 3)
+        self.player.take(started.bells[1])
+        self._write(lambda c: workflows.cancel(c, started.workflow_id, actor="ann", reason="enough"))
+        return started.workflow_id
+
+    def _failed(self) -> UUID:
+        held = self.player.begin(add.s(1, 2) | echo.s())
+        self.player.fail(held)
+        dead = Player(self.player.ledger, lease=-1)
+        dead.begin(fail.s("x"))
+        self._write(lambda c: caretaking.rescue_lost(c, lambda attempt: 0, 10))
+        return held.workflow_id
+
+    def _replayed(self) -> UUID:
+        held = self.player.begin(add.s(1, 2) | echo.s())
+        for _ in range(2):
+            self.player.fail(held)
+            job_id = held.job_id
+            self._write(lambda c: dead_letters.replay(c, job_id, actor="ann", reason="mended"))  # noqa: B023
+            (bell,) = self._write(lambda c: caretaking.dispatch_due(c, 10))
+            held = self.player.take(bell)
+        return held.workflow_id
+
+    def _resolved(self) -> UUID:
+        held = self.player.begin(add.s(1, 2) | echo.s())
+        self.player.fail(held)
+        self._write(lambda c: dead_letters.resolve(c, held.job_id, "3", actor="ann", reason="known"))
+        return held.workflow_id

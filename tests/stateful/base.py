@@ -1,0 +1,161 @@
+"""The machine without rules: its ledger, its workers, what it checks after every move and at the end."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
+from sqlalchemy import Connection
+
+from agentq.ledger.records import Bell
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.operations import dead_letters, jobs, workflows
+from agentq.states import VIRTUAL
+from tests.stateful import snapshot
+from tests.stateful.auditing import audit_quickly
+from tests.stateful.ending import bring_to_an_end
+from tests.stateful.model import Message, Model
+from tests.stateful.snapshot import Snapshot
+from tests.support.ledgers import copied_ledger
+from tests.support.player import Player
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+TENANTS = ("acme", "globex")
+WORKERS = st.integers(0, 2)
+ALL = 1000
+
+
+def some(of: Callable[[Any], Sequence[T]]) -> st.SearchStrategy[T]:
+    """One of what the machine has now; for rules with the precondition that it has any."""
+    return st.runner().flatmap(lambda machine: st.sampled_from(of(machine)))
+
+
+def some_job(of: Callable[[Any], Sequence[AnyRow]]) -> st.SearchStrategy[str]:
+    """The name of one of the jobs that the machine has now."""
+    return some(lambda machine: [machine.model.labels[job.id] for job in of(machine)])
+
+
+_MOST_DISTURBANCES = 10
+
+
+def harmless(function: F) -> F:
+    """For rules that must change nothing: only so many of them, or they would be most of a run."""
+    return precondition(lambda machine: machine.disturbances < _MOST_DISTURBANCES)(function)
+
+
+def given_any(of: Callable[[Any], Collection[Any]]) -> Callable[[F], F]:
+    """The precondition that the machine has any of these."""
+
+    def decorate(function: F) -> F:
+        return precondition(lambda machine: bool(of(machine)))(function)
+
+    return decorate
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Three workers of one ledger on SQLite, and the machine's own book of what happened."""
+
+    template: ClassVar[str]
+    """The URL of an empty ledger with its schema."""
+    folder: ClassVar[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place = ExitStack()
+        folder = Path(self._place.enter_context(TemporaryDirectory(dir=self.folder)))
+        self.ledger = Ledger(self._place.enter_context(copied_ledger(self.template, folder)))
+        self._place.callback(self.ledger.close)
+        self.workers = [Player(self.ledger) for _ in range(3)]
+        self.model = Model()
+        self.seen = self.ledger.read(snapshot.take_snapshot)
+        self.before = self.seen
+        self.disturbances = self.cancels = 0
+        self._audited: Snapshot | None = None
+        self._listed: tuple[int, ...] | None = None
+
+    @property
+    def caretaker(self) -> Player:
+        """The worker that does what any worker's caretaker may do."""
+        return self.workers[0]
+
+    def move(self, work: Callable[[], T], *only: uuid.UUID, reopened: Collection[uuid.UUID] = ()) -> T:
+        """Do one thing and check what changed: only what is allowed, and only in the workflows *only*."""
+        self.before = self.seen
+        done = work()
+        self.seen = self.ledger.read(snapshot.take_snapshot)
+        self.model.label(self.seen)
+        self.model.note_dead(self.before, self.seen)
+        snapshot.check_kept(self.before, self.seen, reopened)
+        snapshot.check_moves(self.before, self.seen)
+        assert snapshot.touched(self.before, self.seen) <= {*only}, "another workflow was touched"
+        return done
+
+    def write(self, work: Callable[[Connection], T], *only: uuid.UUID, reopened: Collection[uuid.UUID] = ()) -> T:
+        """Make one move in one transaction."""
+        return self.move(lambda: self.ledger.write(work), *only, reopened=reopened)
+
+    def look(self, work: Callable[[], T]) -> T:
+        """Do one thing that must change nothing."""
+        self.disturbances += 1
+        done = self.move(work)
+        assert self.seen == self.before, "what must change nothing changed something"
+        return done
+
+    def ring(self, bells: Iterable[Bell]) -> None:
+        """Send the messages of the last move; it must have given a bell to each job that became ready."""
+        bells = list(bells)
+        expected = sorted(snapshot.became_queued(self.before, self.seen))
+        assert sorted(bell.job_id for bell in bells) == expected, "a job became ready without a bell, or twice"
+        self.send(bells)
+
+    def send(self, bells: Iterable[Bell]) -> None:
+        """Send messages; each must say what the ledger says."""
+        for bell in sorted(bells, key=lambda bell: bell.job_id):  # each run of a story must be the same
+            job = self.seen.jobs[bell.job_id]
+            told = (bell.workflow_id, bell.tenant, bell.step, bell.kind, bell.queue, bell.after_id)
+            assert told == (job.workflow_id, job.tenant, job.step, job.kind, job.queue, job.after_id)
+            self.model.messages.append(Message(bell, self.model.labels[bell.job_id]))
+
+    @invariant()
+    def is_sound(self) -> None:
+        self.model.check(self.seen)
+        self._check_audit()
+        self._check_tenants()
+
+    def _check_audit(self) -> None:
+        """The audit finds nothing."""
+        if self._audited is None or self._audited != self.seen:
+            assert self.ledger.read(audit_quickly) == []
+            self._audited = self.seen
+
+    def _check_tenants(self) -> None:
+        """Each tenant is shown its own workflows and jobs, all of them, and no others."""
+        counts = len(self.seen.workflows), len(self.model.letters)
+        if counts == self._listed:  # no row changes its tenant, so only what is new can be shown to the wrong one
+            return
+        self._listed = counts
+        owners = {workflow.id: workflow.tenant for workflow in self.model.workflows}
+        real = {job.id: job.workflow_id for job in self.seen.jobs.values() if job.kind not in VIRTUAL}
+        for tenant in TENANTS:
+            shown = workflows.list_(self.ledger, workflows.WorkflowFilter(tenant=tenant), limit=ALL)
+            assert {item.id for item in shown} == {key for key, owner in owners.items() if owner == tenant}
+            listed = jobs.list_(self.ledger, jobs.JobFilter(tenant=tenant), limit=ALL)
+            assert {item.id for item in listed} == {key for key, of in real.items() if owners[of] == tenant}
+            wanted = dead_letters.DeadLetterFilter(status=None, tenant=tenant)
+            dead = {item.job_id for item in dead_letters.list_(self.ledger, wanted, limit=ALL)}
+            assert dead == {key for key in self.model.letters if owners[self.seen.jobs[key].workflow_id] == tenant}
+
+    def teardown(self) -> None:
+        with self._place:
+            if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was given up
+                bring_to_an_end(self.ledger, self.workers, self.model)

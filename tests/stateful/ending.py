@@ -1,0 +1,145 @@
+"""The end of a run: all messages are lost, all workers die, and one healthy worker brings all to its end.
+
+Then what is dead is replayed, and has to succeed too.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from agentq.ledger import caretaking, dead_letters
+from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.records import Bell
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
+from tests.stateful.auditing import audit_fully
+from tests.stateful.model import Model, Running
+from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
+from tests.support.player import Player, _call
+
+MOST_ROUNDS = 30
+"""More than the longest canvas has jobs one after the other."""
+MOVING = (JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RUNNING)
+_ALL = 1000
+_GRACE = 5.0
+_AGES = {JobStatus.SCHEDULED: {"due_at": 1.0}, JobStatus.QUEUED: {"dispatched_at": 100 * _GRACE}}
+
+
+def bring_to_an_end(ledger: Ledger, workers: Sequence[Player], model: Model) -> None:
+    """Run all workflows to their end, in so many rounds at most, and check that the end is the right one."""
+    for worker in workers:
+        worker.renew(-1)
+    healthy = Player(ledger)
+    _drain(healthy)
+    ledger.write(_replay_all)
+    after = _drain(healthy)
+    assert ledger.read(audit_fully) == []
+    for workflow in model.workflows:
+        expired = [job for job in after.of(workflow.id) if is_past(job.expires_at)]
+        may_be = workflow.id in model.cancelled or bool(expired)
+        check_end(healthy, workflow, after, may_be_cancelled=may_be)
+        for job in after.of(workflow.id):
+            given_up = DeadLetterStatus.CANCELLED in model.letters.get(job.id, ())
+            assert job.status != JobStatus.FAILED or job.kind in VIRTUAL or given_up, "a replay did not help"
+
+
+def _drain(healthy: Player) -> Snapshot:
+    """Let the healthy worker do all that can be done."""
+    before = healthy.ledger.read(take_snapshot)
+    rounds = 0
+    while bells := _sweep(healthy):
+        _run(healthy, bells)
+        rounds += 1
+        assert rounds <= MOST_ROUNDS, "a healthy worker never comes to an end"
+    after = healthy.ledger.read(take_snapshot)
+    check_kept(before, after)
+    return after
+
+
+def _replay_all(connection: Connection) -> None:
+    """Replay all that is dead and that a worker can run."""
+    letters = select(DeadLetterRow.job_id).join(JobRow, JobRow.id == DeadLetterRow.job_id)
+    is_dead = (DeadLetterRow.status == DeadLetterStatus.OPEN, JobRow.kind.not_in(sorted(VIRTUAL)))
+    for job_id in connection.scalars(letters.where(*is_dead)).all():
+        assert job_id is not None
+        dead_letters.replay(connection, job_id, actor="ann", reason="once more")
+
+
+def _ring_all(connection: Connection) -> list[Bell]:
+    queues = caretaking.queues_with_unclaimed(connection, _GRACE)
+    return [bell for queue in queues for bell in caretaking.ring_again(connection, queue, _GRACE, _ALL)]
+
+
+def _sweep(player: Player) -> list[Bell]:
+    """Do what a caretaker does, after a pause in which all times came."""
+    ledger = player.ledger
+    ledger.write(lambda c: caretaking.rescue_lost(c, lambda attempt: 0.0, _ALL))
+    for job in ledger.read(take_snapshot).having(*_AGES):
+        player.age(job.id, **_AGES[JobStatus(job.status)])
+    ledger.write(lambda c: caretaking.expire(c, _ALL))
+    bells = ledger.write(lambda c: caretaking.dispatch_due(c, _ALL)) + ledger.write(_ring_all)
+    found = ledger.read(take_snapshot)
+    return [bell for bell in bells if not is_stranded(found.jobs[bell.job_id], found)]
+
+
+def _run(player: Player, bells: list[Bell]) -> None:
+    """Run what was rung for and what follows from it."""
+    ready, seen = list(bells), set[uuid.UUID]()
+    while ready:
+        bell = ready.pop(0)
+        assert bell.job_id not in seen, "a bell was rung twice without need"
+        seen.add(bell.job_id)
+        held = player.claim(bell)
+        if held is not None:
+            ready += player.succeed(held, _call(held)).bells
+
+
+def is_stranded(job: AnyRow, found: Snapshot) -> bool:
+    """What expires in a failed workflow waits for a replay, and then cancels it."""
+    failed = found.workflows[job.workflow_id].status == WorkflowStatus.FAILED
+    return failed and job.status in MOVING and is_past(job.expires_at)
+
+
+def check_end(player: Player, workflow: Running, found: Snapshot, *, may_be_cancelled: bool) -> None:
+    """Check that a workflow has ended as what happened to it demands."""
+    row, jobs = found.workflows[workflow.id], found.of(workflow.id)
+    failed = {job.id for job in jobs if job.status == JobStatus.FAILED}
+    open_jobs = [job for job in jobs if job.status in MOVING and not is_stranded(job, found)]
+    assert not open_jobs, f"{workflow} is {row.status} and nobody will ever take {open_jobs[0]}"
+    if may_be_cancelled and row.status == WorkflowStatus.CANCELLED:
+        assert row.reason, "a workflow was cancelled without a reason"
+        assert not [job for job in jobs if job.status == JobStatus.WAITING]
+    elif failed:
+        assert row.status == WorkflowStatus.FAILED
+        assert row.failed_job_id in failed
+        assert found.jobs[row.failed_job_id].error_category, "a workflow failed without a reason"
+        _check_waiting(jobs, failed)
+    else:
+        assert workflow.shape.result is not None, f"{workflow} succeeded and must not"
+        assert row.status == WorkflowStatus.SUCCEEDED
+        assert {job.status for job in jobs} == {JobStatus.SUCCEEDED}
+        assert player.result(workflow.id) == workflow.shape.result(workflow.size)
+
+
+def _check_waiting(jobs: Sequence[AnyRow], failed: set[uuid.UUID]) -> None:
+    """What waits in a failed workflow waits, in the end, for a job that failed."""
+    by_id = {job.id: job for job in jobs}
+    members: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for job in jobs:
+        members.setdefault(job.join_id, []).append(job.id)
+
+    def is_blocked(job_id: uuid.UUID) -> bool:
+        job = by_id[job_id]
+        if job.status != JobStatus.WAITING:
+            return job_id in failed
+        waits_for = [job.after_id] if job.after_id is not None else []
+        if job.kind in VIRTUAL:
+            waits_for += members.get(job_id, [])
+        return any(is_blocked(other) for other in waits_for)
+
+    for job in jobs:
+        assert job.status != JobStatus.WAITING or is_blocked(job.id), f"nothing that failed holds up {job}"

@@ -1,0 +1,37 @@
+"""What the machine found, each as the shortest story of its own."""
+
+from __future__ import annotations
+
+from celery import group
+
+from agentq.ledger import caretaking, dead_letters
+from agentq.ledger.audit import audit
+from agentq.ledger.session import Ledger
+from agentq.states import JobStatus, WorkflowStatus
+from tests.stateful.shapes import in_time
+from tests.support.player import Player
+from tests.support.steps import add
+
+
+def test_what_expired_in_a_failed_workflow_cancels_it_after_a_replay(ledger: Ledger) -> None:
+    player = Player(ledger)
+    started = player.start(group(add.s(1, 2), add.s(3, 4).set(expires=60)))
+    failing, late = started.bells
+    player.fail(player.take(failing))
+    player.age(late.job_id, expires_at=1, dispatched_at=1000)
+    assert ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+    assert player.claim(late) is None
+    assert ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10)) == []
+    ledger.write(lambda c: dead_letters.replay(c, failing.job_id, actor="ann", reason="again"))
+    assert ledger.write(lambda c: caretaking.expire(c, 10)) == 1
+    assert player.workflow(started.workflow_id).status == WorkflowStatus.CANCELLED
+    assert player.job(late.job_id).status == JobStatus.CANCELLED
+
+
+def test_a_deadline_between_two_attempts_leaves_a_sound_ledger(ledger: Ledger) -> None:
+    player = Player(ledger)
+    held = player.begin(in_time.s(1))
+    player.retry(held, 600)
+    player.age(held.job_id, deadline_at=0.01)
+    assert ledger.write(lambda c: caretaking.fail_overdue(c, 10)) == 1
+    assert [str(violation) for violation in ledger.read(audit)] == []

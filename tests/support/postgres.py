@@ -1,0 +1,135 @@
+"""A PostgreSQL server of the test's own, to be stopped in the middle of anything and started again."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from tests.support.services import missing
+from tests.support.waiting import eventually
+
+_PORTS = range(20_000, 32_000)
+"""Below the ports that clients get: while the server is down, no connection may take its port."""
+_SETTINGS = {
+    "fsync": "off",  # what a killed process wrote is safe with the operating system
+    "max_connections": "60",
+    "shared_buffers": "16MB",
+    "log_line_prefix": "%a ",
+}
+
+
+class Postgres:
+    """One server with one folder and one port for its whole life; use it in a ``with``: it runs inside."""
+
+    def __init__(self) -> None:
+        self._bin = _binaries()
+        self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        self._folder = TemporaryDirectory(prefix="aq-pg-")
+        self._log = Path(self._folder.name, "log")
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """The URL of its only database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self) -> Self:
+        with suppress(PermissionError):
+            shutil.chown(self._folder.name, self._user)
+        options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        subprocess.run([*self._program("initdb"), *options], check=True, capture_output=True, **self._run_as())
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server runs."""
+        return self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        address = ("-h", "127.0.0.1", "-p", str(self.port), "-k", self._folder.name)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._program("postgres"), *address, *settings],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._run_as(),
+            )
+        eventually(lambda: self._answers() or not self.is_up, 30, what="an answer of the private PostgreSQL")
+        assert self.is_up, f"the private PostgreSQL ended while it started:\n{self.log()[-2_000:]}"
+
+    def stop(self) -> None:
+        """Stop it as ``pg_ctl stop -m immediate`` does: at once, in the middle of all transactions."""
+        if self.is_up:
+            self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(20)
+
+    def restart(self) -> None:
+        """Stop it at once and start it again."""
+        self.stop()
+        self.start()
+
+    def log(self) -> str:
+        """All that the server has logged so far."""
+        return self._log.read_text(errors="replace")
+
+    def _program(self, name: str) -> list[str]:
+        return [str(self._bin / name), "-D", str(Path(self._folder.name, "data"))]
+
+    def _run_as(self) -> dict[str, Any]:
+        """PostgreSQL refuses to run as root."""
+        return {"user": self._user, "cwd": self._folder.name} if os.geteuid() == 0 else {"cwd": self._folder.name}
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=3):
+            return True
+        return False
+
+
+def free_port() -> int:
+    """Return a port at which nobody listens."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no port of {_PORTS} is free")
+
+
+def _binaries() -> Path:
+    if os.geteuid() == 0 and not _has_user("postgres"):
+        missing("PostgreSQL", "root cannot run it, and there is no user postgres")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if program := shutil.which("pg_config"):
+        folders.insert(0, Path(subprocess.check_output([program, "--bindir"], text=True).strip()))
+    found = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
+    return found[0] if found else missing("PostgreSQL", "initdb and postgres are not installed")
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""Ways to break the engine that the sweep must find."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from agentq.ledger import attempts
+from agentq.ledger.handover import Done
+from agentq.ledger.records import Bell, Claim, Handed
+from agentq.outcomes import Outcome
+from agentq.runtime.executor import Attempt
+
+
+def hand_over_later() -> None:
+    """Hand over in a transaction of its own, after the one that records the outcome."""
+    executor: Any = Attempt
+    module: Any = attempts
+    hand_over, record = module.hand_over, executor._record
+    held_back: list[Done] = []
+
+    def hold_back(connection: Connection, *done: Done) -> list[Bell]:
+        held_back.extend(done)
+        return []
+
+    def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome) -> Handed:
+        handed: Handed = record(self, claim, outcome)
+        done = [held_back.pop() for _ in range(len(held_back))]
+        bells = self._ledger.write(lambda connection: hand_over(connection, *done))
+        return Handed(handed.accepted, (*handed.bells, *bells))
+
+    module.hand_over = hold_back
+    module.is_one_statement = lambda *_: False
+    executor._record = record_then_hand_over
+
+
+def bury_later() -> None:
+    """Open a dead letter in a transaction of its own, after the one in which the job failed."""
+    executor: Any = Attempt
+    module: Any = attempts
+    bury, record = module.bury, executor._record
+    held_back: list[tuple[uuid.UUID, uuid.UUID]] = []
+
+    def record_then_bury(self: Any, claim: Claim, outcome: Outcome) -> Handed:
+        handed: Handed = record(self, claim, outcome)
+        for dead in [held_back.pop() for _ in range(len(held_back))]:
+            self._ledger.write(lambda connection, dead=dead: bury(connection, *dead))
+        return handed
+
+    module.bury = lambda connection, *dead: held_back.append(dead)
+    executor._record = record_then_bury
+
+
+WAYS: dict[str, Callable[[], None]] = {way.__name__: way for way in (hand_over_later, bury_later)}

@@ -1,0 +1,5 @@
+"""What the tests of the sweep share."""
+
+from tests.sweep.command import say
+
+__all__ = ["say"]

@@ -1,0 +1,83 @@
+"""What outlives a crash beside the ledger: what steps did to the world, what the client knew, what was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one attempt did to the world."""
+
+    what: str
+    key: str
+    attempt: int
+
+
+class Diary:
+    """Files of one run in one folder; each line is appended as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.last_words = folder / "last words"
+        self.log = folder / "log"
+        self.report = folder / "report"
+
+    def clear(self) -> None:
+        """Forget the run before."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+
+    def add_effect(self, what: str, key: str, attempt: int) -> None:
+        """Note an effect."""
+        self._append("effects", [what, key, attempt])
+
+    def effects(self) -> list[Effect]:
+        """Return all effects, in their order."""
+        return [Effect(*line) for line in self._lines("effects")]
+
+    def add_start(self, key: str, workflow_id: str) -> None:
+        """Note that ``start()`` returned: from here on nothing may be lost."""
+        self._append("starts", [key, workflow_id])
+
+    def starts(self) -> dict[str, str]:
+        """Return the workflows whose ``start()`` has returned, by key."""
+        return dict(self._lines("starts"))
+
+    def add_handled(self, letter_id: str) -> None:
+        """Note that the handler of a dead letter was called."""
+        self._append("handled", [letter_id])
+
+    def handled(self) -> set[str]:
+        """Return the dead letters whose handler was called."""
+        return {letter_id for (letter_id,) in self._lines("handled")}
+
+    def mend(self) -> None:
+        """Note that what made steps fail for good is mended."""
+        (self.folder / "mended").touch()
+
+    def is_mended(self) -> bool:
+        """Say whether it is."""
+        return (self.folder / "mended").exists()
+
+    def add_message(self, queue: str, message: dict[str, Any]) -> None:
+        """Note a message that the broker took."""
+        self._append("messages", [queue, message])
+
+    def messages(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return all messages, in their order."""
+        return [(queue, message) for queue, message in self._lines("messages")]
+
+    def _append(self, name: str, line: list[Any]) -> None:
+        file = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(file, f"{json.dumps(line)}\n".encode())
+        os.close(file)
+
+    def _lines(self, name: str) -> list[Any]:
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,94 @@
+"""What must be so after a recovery: the audit, and the ends, results, effects and attempts of the scenario."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from agentq.ledger import reading
+from agentq.ledger.audit import audit
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
+from agentq.states import DeadLetterStatus, WorkflowStatus
+from tests.sweep.diary import Diary
+from tests.sweep.scenario import EFFECTS, ENDS, MAY_HAPPEN
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a run."""
+
+    wrong: list[str]
+    attempts: int
+    """How many attempts all jobs had together."""
+    outcomes: set[str]
+    """How attempts ended."""
+
+
+def judge(connection: Connection, diary: Diary) -> Verdict:
+    """Find all that is wrong, in a transaction of its own."""
+    wrong = [*map(str, audit(connection)), *_of_workflows(connection), *_of_letters(connection, diary)]
+    return Verdict(
+        wrong=[*wrong, *_of_effects(diary)],
+        attempts=connection.scalar(select(func.sum(JobRow.attempt))) or 0,
+        outcomes=set(connection.scalars(select(AttemptRow.outcome).distinct())),
+    )
+
+
+def _of_workflows(connection: Connection) -> Iterator[str]:
+    found = defaultdict(list)
+    for row in connection.execute(select(WorkflowRow.key, WorkflowRow.id)):
+        found[row.key].append(row.id)
+    if {key: len(ids) for key, ids in found.items()} != dict.fromkeys(ENDS, 1):
+        yield f"there should be one workflow for each of {[*ENDS]}, but there are {dict(found)}"
+    for key, ids in found.items():
+        for workflow_id in ids:
+            status = reading.workflow_status(connection, workflow_id)
+            wanted, result = ENDS[key]
+            if status.status != wanted:
+                yield f"workflow {key!r} is {status.status}, not {wanted}: {_jobs(connection, workflow_id)}"
+            elif wanted is WorkflowStatus.SUCCEEDED:
+                (_, value) = reading.workflow_result(connection, status)
+                if value != result:
+                    yield f"workflow {key!r} has the result {value!r}, not {result!r}"
+
+
+def _of_letters(connection: Connection, diary: Diary) -> Iterator[str]:
+    rows = connection.execute(select(DeadLetterRow.id, DeadLetterRow.step, DeadLetterRow.status)).all()
+    for row in rows:
+        if row.status != DeadLetterStatus.REPLAYED:
+            yield f"the dead letter of {row.step} is {row.status}"
+    if {str(row.id) for row in rows} != diary.handled():
+        yield f"the handler was called with {diary.handled()}, but there are {rows}"
+    replays = connection.scalar(select(func.count()).where(ActionRow.action == "replay"))
+    if replays != len(rows):
+        yield f"{replays} replays are noted, but {len(rows)} dead letters"
+
+
+def _jobs(connection: Connection, workflow_id: object) -> str:
+    rows = connection.execute(
+        select(JobRow.step, JobRow.status, JobRow.attempt, JobRow.remaining)
+        .where(JobRow.workflow_id == workflow_id)
+        .order_by(JobRow.id)
+    )
+    return ", ".join(f"{row.step.rpartition('.')[2]} {row.status} {row.attempt} {row.remaining}" for row in rows)
+
+
+def _of_effects(diary: Diary) -> Iterator[str]:
+    keys, attempts = defaultdict(set), defaultdict(list)
+    for effect in diary.effects():
+        keys[effect.what].add(effect.key)
+        attempts[effect.what].append(effect.attempt)
+    for what in sorted(EFFECTS - set(keys)):
+        yield f"effect {what!r} never happened"
+    for what in sorted(set(keys) - EFFECTS - MAY_HAPPEN):
+        yield f"effect {what!r} happened"
+    for what, found in keys.items():
+        if len(found) > 1:
+            yield f"effect {what!r} has more than one idempotency key: {sorted(found)}"
+        if attempts[what] != sorted(set(attempts[what])):
+            yield f"effect {what!r} came from attempts {attempts[what]}"
+    if len(set().union(*keys.values())) != len(keys):
+        yield f"two effects share an idempotency key: {dict(keys)}"

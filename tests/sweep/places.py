@@ -1,0 +1,113 @@
+"""Where runs happen: one ledger, put back to its beginning before each run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select, text
+from sqlalchemy.schema import CreateSchema
+
+from agentq.ledger import migrating
+from agentq.ledger.models import Base
+from agentq.ledger.session import Ledger
+from tests.support import postgresql_database, sqlite_file
+from tests.sweep.scenario import seed
+
+_MEMORY = Path("/dev/shm")
+_DISCONNECT = text(
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+
+
+class Place(Protocol):
+    """A ledger, and a folder for what is beside it."""
+
+    url: str
+    folder: Path
+    engine: Engine
+    """For a look from outside."""
+
+    def reset(self) -> None:
+        """Put the ledger back to its beginning: nothing but what ``seed`` wrote."""
+
+    def settle(self) -> None:
+        """Wait until the database has rolled back what a process left that is gone."""
+
+
+@contextmanager
+def open_place(kind: str) -> Iterator[Place]:
+    """Make a ledger of its *kind*, sqlite or postgresql, for one sweep."""
+    # Neither a memory disk nor a server that does not wait for its disk loses what a dead process has written.
+    where = _MEMORY if _MEMORY.is_dir() else None
+    with TemporaryDirectory(prefix="sweep-", dir=where) as name:
+        if kind == "sqlite":
+            yield _SqlitePlace(Path(name))
+        else:
+            with postgresql_database(options="synchronous_commit = off") as url:
+                place = _PostgresqlPlace(url, Path(name))
+                yield place
+                place.engine.dispose()
+
+
+class _SqlitePlace:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = sqlite_file(folder)
+        self.engine = _seeded(self.url)
+        self._file, self._seeded = folder / "ledger.db", folder / "seeded.db"
+        shutil.move(self._file, self._seeded)
+
+    def reset(self) -> None:
+        self.engine.dispose()
+        for left in self.folder.glob("ledger.db-*"):
+            left.unlink()
+        shutil.copy(self._seeded, self._file)
+
+    def settle(self) -> None:
+        pass
+
+
+class _PostgresqlPlace:
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder = folder
+        self.url = url
+        self.engine = _seeded(url)
+        self._tables = Base.metadata.sorted_tables
+        copies = MetaData(schema="seeds")
+        self._seeds = {table.name: table.to_metadata(copies) for table in self._tables}
+        with self.engine.begin() as connection:
+            connection.execute(CreateSchema("seeds"))
+            copies.create_all(connection)
+            for table in self._tables:
+                _copy(connection, table, self._seeds[table.name])
+
+    def reset(self) -> None:
+        self.settle()
+        with self.engine.begin() as connection:
+            for table in reversed(self._tables):
+                connection.execute(delete(table))
+            for table in self._tables:
+                _copy(connection, self._seeds[table.name], table)
+
+    def settle(self) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(_DISCONNECT)
+
+
+def _copy(connection: Connection, source: Table, target: Table) -> None:
+    connection.execute(insert(target).from_select(source.columns.keys(), select(source)))
+
+
+def _seeded(url: str) -> Engine:
+    ledger = Ledger(url)
+    migrating.upgrade(ledger)
+    seed(ledger)
+    engine = ledger.engine
+    engine.dispose()
+    return engine

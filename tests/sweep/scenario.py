@@ -1,0 +1,150 @@
+"""The reference workflows: chain, fan-out, fan-in, each, retry, cancel, expiry, dead letters and more."""
+
+from __future__ import annotations
+
+from celery import Signature, group
+from sqlalchemy import Connection, update
+
+import agentq
+from agentq import Context, each, step
+from agentq.ledger.models import JobRow
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import seconds_from_now
+from agentq.operations.schemas import DeadLetter
+from agentq.states import WorkflowStatus
+from tests.support.player import Player
+from tests.sweep.diary import Diary
+from tests.sweep.points import Points
+
+TENANT = "swept"
+ITEMS = 2
+
+
+class Stage:
+    """What the steps of the run under way reach the world through."""
+
+    diary: Diary
+    points: Points
+
+
+def effect(ctx: Context, *details: object) -> None:
+    """Do something to the world that should carry the job's idempotency key."""
+    what = " ".join([ctx.step.rpartition(".")[2], *map(str, details)])
+    with Stage.points.around(lambda: f"effect of {what}"):
+        Stage.diary.add_effect(what, ctx.idempotency_key, ctx.attempt)
+
+
+@step
+def count_to(ctx: Context, count: int) -> list[int]:
+    effect(ctx)
+    return list(range(count))
+
+
+@step
+def double(ctx: Context, number: int) -> int:
+    effect(ctx, number)
+    return 2 * number
+
+
+@step
+def largest(ctx: Context, numbers: list[int]) -> int:
+    effect(ctx)
+    return max(numbers)
+
+
+@step
+def total(ctx: Context, numbers: list[int]) -> int:
+    """Fail the first time, after its effect."""
+    effect(ctx)
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return sum(numbers)
+
+
+@step
+def combine(ctx: Context, numbers: list[int]) -> str:
+    effect(ctx)
+    return f"largest {numbers[0]}, total {numbers[1]}"
+
+
+@step
+def alone(ctx: Context, which: str) -> str:
+    effect(ctx, which)
+    return which
+
+
+@step
+def cancel_all(ctx: Context) -> None:
+    """Cancel its own workflow while it runs."""
+    effect(ctx)
+    agentq.workflow(ctx.workflow_id).cancel("as planned", actor="ann")
+
+
+@step(retries=0)
+def fragile(ctx: Context, which: str) -> str:
+    """Fail for good, until somebody has mended it."""
+    effect(ctx, which)
+    if not Stage.diary.is_mended():
+        raise ValueError("broken")
+    return which
+
+
+@agentq.on_dead_letter
+def page_somebody(letter: DeadLetter) -> None:
+    with Stage.points.around(lambda: f"effect of the handler of {letter.step}"):
+        Stage.diary.add_handled(str(letter.id))
+
+
+@step
+def never(ctx: Context) -> None:
+    effect(ctx)
+
+
+CANVASES: dict[str, Signature] = {
+    "forgotten": alone.s("forgotten"),
+    "main": count_to.s(ITEMS) | each(double.s()) | group(largest.s(), total.s()) | combine.s(),
+    "dead": fragile.s("in the step") | alone.s(),
+    "cancelled": group(cancel_all.s(), alone.s("beside it")) | never.si(),
+}
+"""What the client starts, by key. The broker loses the message of the first one."""
+
+ENDS: dict[str, tuple[WorkflowStatus, object]] = {
+    "forgotten": (WorkflowStatus.SUCCEEDED, "forgotten"),
+    "main": (WorkflowStatus.SUCCEEDED, "largest 2, total 2"),
+    "dead": (WorkflowStatus.SUCCEEDED, "in the step"),
+    "cancelled": (WorkflowStatus.CANCELLED, None),
+    "held": (WorkflowStatus.SUCCEEDED, "held"),
+    "poisonous": (WorkflowStatus.SUCCEEDED, "by its worker"),
+    "late": (WorkflowStatus.CANCELLED, None),
+}
+"""How every workflow must end, by key, and with which result."""
+
+OUTCOMES = {"succeeded", "retried", "failed", "lost", "cancelled"}
+"""How attempts must have ended in a run without a crash, or the scenario does not show what it is for."""
+
+EFFECTS = {
+    *("count_to", "double 0", "double 1", "largest", "total", "combine"),
+    *("fragile in the step", "alone in the step", "fragile by its worker"),
+    *("alone forgotten", "alone held", "cancel_all"),
+}
+"""What must have been done to the world in the end."""
+
+MAY_HAPPEN = {"alone beside it"}
+"""What may have been done, where the cancel comes late; and nothing else."""
+
+
+def seed(ledger: Ledger) -> None:
+    """Write what was there before the client came: jobs of a dead worker, and one whose time is over."""
+    dead = Player(ledger)
+    for key, canvas in (("held", alone.s("held")), ("poisonous", fragile.s("by its worker"))):
+        dead.take(*dead.start(canvas, tenant=TENANT, key=key).bells)
+    dead.renew(-1)
+    (late,) = dead.start(never.s().set(expires=60), tenant=TENANT, key="late").bells
+    old, past = seconds_from_now(-3_600), seconds_from_now(-1)
+
+    def age(connection: Connection) -> None:
+        # As old at the first run as at the last one.
+        connection.execute(update(JobRow).values(dispatched_at=old))
+        connection.execute(update(JobRow).where(JobRow.id == late.job_id).values(expires_at=past))
+
+    ledger.write(age)

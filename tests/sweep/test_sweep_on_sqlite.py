@@ -1,0 +1,13 @@
+"""Whatever dies at whatever point: the next worker brings everything to its end, and nothing was done twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sweep.command import Say, any_moment, check_every_point
+
+
+@any_moment
+@pytest.mark.timeout(1800)
+def test_a_crash_at_any_point_is_recovered_from_on_sqlite(say: Say) -> None:
+    check_every_point("sqlite", say)

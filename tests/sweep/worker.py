@@ -1,0 +1,81 @@
+"""A real Celery worker with the solo pool, in this process, that takes its turns in an order that never varies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery.exceptions import WorkerShutdown
+from celery.worker import WorkController
+
+import agentq.runtime.duties as duties_module
+from agentq import AgentQ
+
+_NO_TIME = 1e-9
+
+
+class Clock:
+    """The ``time`` of the duties: it stands still until it is put forward."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def put_forward(self, seconds: float) -> None:
+        """Let *seconds* pass at once."""
+        self._now += seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class SweptWorker:
+    """One worker; ``run`` returns when *idle*, asked whenever nothing is left to do, says that all is over."""
+
+    def __init__(self, agentq: AgentQ, clock: Clock, idle: Callable[[], bool]) -> None:
+        self._agentq: Any = agentq
+        self._idle = idle
+        module: Any = duties_module
+        module.time = clock
+
+    def run(self) -> None:
+        """Boot, work, and shut down warmly."""
+        worker: Any = WorkController(
+            app=self._agentq.app,
+            pool="solo",
+            concurrency=1,
+            hostname="swept@test",
+            without_heartbeat=True,
+            without_gossip=True,
+            without_mingle=True,
+            task_events=False,
+        )
+        worker.consumer.loop = self._loop
+        # The work of its threads is done in this one, where its place in the order is fixed.
+        self._agentq.caretaker._threads = []
+        worker.start()
+
+    def _loop(self, consumer: Any, connection: Any, task_consumer: Any, *_: Any) -> None:
+        task_consumer.on_message = consumer.create_task_handler()
+        task_consumer.consume()
+        consumer.on_ready()
+        caretaker = self._agentq.caretaker
+        caretaker.renew()
+        while True:
+            caretaker.duties.do_due()
+            if not self._work_off(consumer, connection) and self._idle():
+                raise WorkerShutdown(0)
+
+    def _work_off(self, consumer: Any, connection: Any) -> int:
+        """Take message after message until there are none; returns how many."""
+        count = 0
+        while True:
+            consumer.perform_pending_operations()
+            try:
+                connection.drain_events(timeout=_NO_TIME)
+            except TimeoutError:
+                return count
+            count += 1

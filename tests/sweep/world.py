@@ -1,0 +1,48 @@
+"""What the world does to a ledger: time passes; and what a look at it from outside shows."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import seconds_from_now
+from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
+
+LONG = 3_600.0
+"""Seconds after which everything that waits for a time is due, and every message that is queued is overdue."""
+
+
+def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
+    """Let LONG seconds pass for all but the worker *living*, which renews its lease meanwhile."""
+
+    def age(connection: Connection) -> None:
+        of_status = update(JobRow).where
+        past = seconds_from_now(-LONG)
+        connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED).values(due_at=past))
+        connection.execute(of_status(JobRow.status == JobStatus.QUEUED).values(dispatched_at=past))
+        late = update(DeadLetterRow).where(DeadLetterRow.dispatched_at.is_not(None))
+        connection.execute(late.values(dispatched_at=past))
+        connection.execute(update(WorkerRow).where(WorkerRow.id != living).values(lease_until=past))
+
+    ledger.write(age)
+
+
+def is_over(ledger: Ledger, workflows: int) -> bool:
+    """Say whether there are so many workflows, all have ended, and so has all that dead letters led to."""
+    running = func.count().filter(WorkflowRow.status == WorkflowStatus.RUNNING)
+    left = select(func.count()).where(
+        or_(DeadLetterRow.handled_at.is_(None), DeadLetterRow.status == DeadLetterStatus.OPEN)
+    )
+    query = select(func.count(), running, left.scalar_subquery())
+    return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0)
+
+
+def open_letters(ledger: Ledger) -> list[uuid.UUID]:
+    """Return the dead letters that handlers were called with and nobody has closed."""
+    query = select(DeadLetterRow.id).where(
+        DeadLetterRow.handled_at.is_not(None), DeadLetterRow.status == DeadLetterStatus.OPEN
+    )
+    return ledger.read(lambda connection: list(connection.scalars(query.order_by(DeadLetterRow.id))))
