@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentq.exceptions import Bury, Cancel, Retry
+    from agentq.policies import Policy, rule
     from agentq.runtime.app import AgentQ
     from agentq.runtime.current import start, workflow
     from agentq.runtime.dead_letters import on_dead_letter
@@ -17,15 +19,35 @@ if TYPE_CHECKING:
     from agentq.workflows.each import each
     from agentq.workflows.step import Step, step
 
-__all__ = ["AgentQ", "Context", "Step", "Workflow", "each", "on_dead_letter", "start", "step", "workflow"]
+__all__ = [
+    "AgentQ",
+    "Bury",
+    "Cancel",
+    "Context",
+    "Policy",
+    "Retry",
+    "Step",
+    "Workflow",
+    "each",
+    "on_dead_letter",
+    "rule",
+    "start",
+    "step",
+    "workflow",
+]
 
 _HOMES = {
     "AgentQ": "agentq.runtime.app",
+    "Bury": "agentq.exceptions",
+    "Cancel": "agentq.exceptions",
     "Context": "agentq.workflows.context",
+    "Policy": "agentq.policies",
+    "Retry": "agentq.exceptions",
     "Step": "agentq.workflows.step",
     "Workflow": "agentq.runtime.workflow",
     "each": "agentq.workflows.each",
     "on_dead_letter": "agentq.runtime.dead_letters",
+    "rule": "agentq.policies",
     "start": "agentq.runtime.current",
     "step": "agentq.workflows.step",
     "workflow": "agentq.runtime.current",

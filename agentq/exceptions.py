@@ -19,6 +19,10 @@
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
     │   └── WorkflowCancelled        somebody cancelled it, or it expired
+    ├── Directive                    raised by a step, to say itself what becomes of its job
+    │   ├── Retry                    tried again, after a time of its own
+    │   ├── Cancel                   not wanted any more
+    │   └── Bury                     a dead letter at once
     ├── AttemptFailed                raised towards Celery, so that its events tell of the failure
     └── ResultTimeout                result() did not get its answer in time (also a TimeoutError)
 
@@ -162,6 +166,31 @@ class WorkflowCancelled(WorkflowFailed):
     def __init__(self, *, workflow_id: str, reason: str) -> None:
         super().__init__(f"workflow {workflow_id} was cancelled: {reason}", workflow_id=workflow_id)
         self.reason = reason
+
+
+class Directive(AgentqError):
+    """Raised by a step to say itself what becomes of its job, whatever its policy's rules say."""
+
+
+class Retry(Directive):
+    """Try this job again, within the policy's attempts.
+
+    ``after`` is in seconds; None for the pause that the policy has for the error that this was raised from.
+    """
+
+    def __init__(self, reason: str = "the step asked for it", *, after: float | None = None) -> None:
+        if after is not None and not (isinstance(after, (int, float)) and 0 <= after < 1e9):
+            raise InvalidArguments(f"Retry(after={after!r}): must be seconds from 0 up, or None for the policy's")
+        super().__init__(reason)
+        self.after = after
+
+
+class Cancel(Directive):
+    """This job is not wanted any more, so neither is what needs it; the reason is kept."""
+
+
+class Bury(Directive):
+    """Make this job a dead letter at once, whatever attempts are left; the reason is kept."""
 
 
 class AttemptFailed(AgentqError):

@@ -1,4 +1,4 @@
-"""What an attempt can end in, as frozen values. Judged in one place: ``policies.retry.judge``."""
+"""What an attempt can end in, as frozen values. Errors are judged in one place: ``runtime.judging``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as plain, storable data: what a provider's exception leaves behind.
+    """An error as plain, storable data: what a provider's exception leaves behind. All texts clean and bounded.
 
-    ``category`` is a word for machines, ``error_class`` the qualified class name, ``message`` the cleaned and
-    bounded text, ``traceback`` the cleaned and bounded stack without local variables.
+    ``category`` is a word for machines, ``error_class`` the qualified class name, ``message`` the text,
+    ``traceback`` the stack without local variables; the rest is what the provider said.
     """
 
     category: str
     error_class: str
     message: str
     traceback: str = ""
+    provider: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +32,32 @@ class Succeed:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The step failed and is tried again after ``delay`` seconds."""
+    """The step failed and is tried again after ``delay`` seconds.
+
+    ``reason`` says why then, for people. Without ``burns_attempt`` it is a wait: the attempt does not count.
+    ``is_asked`` where the step itself named the delay, which then does not count as a pause of the policy's.
+    """
 
     failure: Failure
     delay: float
+    reason: str = ""
+    burns_attempt: bool = True
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The step failed and is not tried again."""
+    """The step failed and is not tried again; with ``needs_person``, a person is to decide what then."""
 
     failure: Failure
+    needs_person: bool = False
 
 
-Outcome = Succeed | RetryLater | Fail
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The step itself says that its job is not wanted any more; ``reason`` says why."""
+
+    reason: str
+
+
+Outcome = Succeed | RetryLater | Fail | GiveUp

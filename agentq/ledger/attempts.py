@@ -10,10 +10,11 @@ from sqlalchemy.orm import aliased
 from agentq.ledger import transition
 from agentq.ledger.burial import bury
 from agentq.ledger.handover import Done, gather, hand_over
-from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, Claim, Handed, bell
 from agentq.ledger.types import AnyRow, now
-from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
+from agentq.ledger.workflows import cancel
+from agentq.outcomes import Fail, Failure, GiveUp, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
 _HISTORY = insert(AttemptRow).values(finished_at=now())
@@ -61,6 +62,10 @@ def claim(
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         attempts_before=row.attempts_before,
+        uncounted=row.uncounted,
+        waits=row.waits,
+        paused=row.paused,
+        waited=row.waited,
         deadline_at=row.deadline_at,
         worker_id=worker_id,
         started_at=row.started_at,
@@ -96,18 +101,30 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
             _write_history(connection, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             return Handed(True, tuple(hand_over(connection, done)))
-        case RetryLater(failure, delay):
-            row = transition.retry(connection, held.job_id, held.attempt, failure, delay)
+        case RetryLater(failure):
+            row = transition.retry(connection, held.job_id, held.attempt, outcome)
             if row is None:
                 return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
             _write_history(connection, held, AttemptOutcome.RETRIED, failure)
             return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
-        case Fail(failure):
+        case Fail(failure, needs_person):
             if not transition.fail(connection, held.job_id, held.attempt, failure):
                 return _recorded_before(connection, held, AttemptOutcome.FAILED, failure)
             _write_history(connection, held, AttemptOutcome.FAILED, failure)
-            bury(connection, held.workflow_id, held.job_id)
+            bury(connection, held.workflow_id, held.job_id, needs_person=needs_person)
             return Handed(True)
+        case GiveUp(reason):
+            if not transition.give_up(connection, held.job_id, held.attempt):
+                return _recorded_before(connection, held, AttemptOutcome.CANCELLED)
+            _write_history(connection, held, AttemptOutcome.CANCELLED)
+            cancel(connection, held.workflow_id, actor=f"step {held.step}", reason=reason)
+            return Handed(True)
+
+
+def workflow_policy(connection: Connection, workflow_id: uuid.UUID) -> str | None:
+    """Return the retry policy of a workflow as JSON text; None where each step has its own."""
+    policy: str | None = connection.scalar(select(WorkflowRow.policy).where(WorkflowRow.id == workflow_id))
+    return policy
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
@@ -177,6 +194,10 @@ def _insert_history(
         "error_class": failure.error_class or None,
         "error_message": failure.message or None,
         "error_traceback": failure.traceback or None,
+        "error_provider": failure.provider,
+        "error_status": failure.status,
+        "error_code": failure.code,
+        "error_request_id": failure.request_id,
     }
     connection.execute(_HISTORY, values)
 

@@ -17,7 +17,7 @@ from agentq.ledger.records import Bell, bell
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel
-from agentq.outcomes import Failure
+from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
 WORKER_LOST = Failure(
@@ -36,13 +36,21 @@ DEADLINE_EXCEEDED = Failure(
 _HELD: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
+    JobRow.kind,
+    JobRow.step,
     JobRow.attempt,
     JobRow.max_attempts,
     JobRow.attempts_before,
+    JobRow.uncounted,
+    JobRow.waits,
+    JobRow.paused,
+    JobRow.waited,
     JobRow.worker_id,
     JobRow.started_at,
+    JobRow.deadline_at,
+    select(WorkflowRow.policy).where(WorkflowRow.id == JobRow.workflow_id).scalar_subquery().label("policy"),
+    now().label("seen_at"),
 )
-
 
 _lost = (
     select(*_HELD)
@@ -87,6 +95,10 @@ _overdue_workflows = (
 )
 
 
+Judge = Callable[[AnyRow, Failure], RetryLater | Fail]
+"""Says what becomes of a lost attempt, from its row and the reason of its loss."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """An attempt that the ledger says is running."""
@@ -108,13 +120,10 @@ def dispatch_due(connection: Connection, most: int) -> list[Bell]:
     return [bell(row) for row in transition.queue_due(connection, most)]
 
 
-def rescue_lost(connection: Connection, backoff: Callable[[int], float], most: int) -> Rescued:
-    """Take up to *most* jobs from workers whose lease is over: to be tried again, or failed for good.
-
-    *backoff* gives the seconds to wait after the attempt of a given number.
-    """
+def rescue_lost(connection: Connection, judge: Judge, most: int) -> Rescued:
+    """Take up to *most* jobs from workers whose lease is over: to be tried again, or failed for good."""
     rows = connection.execute(_lost, {"most": most}).all()
-    return _rescue(connection, ((row, WORKER_LOST) for row in rows), backoff)
+    return _rescue(connection, ((row, WORKER_LOST) for row in rows), judge)
 
 
 def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
@@ -127,12 +136,12 @@ def rescue_abandoned(
     connection: Connection,
     worker_id: uuid.UUID,
     abandoned: Mapping[Held, Failure],
-    backoff: Callable[[int], float],
+    judge: Judge,
 ) -> Rescued:
     """Take the given attempts from a worker that lives but does not run them, each for its reason."""
     rows = {Held(row.id, row.attempt): row for row in connection.execute(_held_by, {"worker": worker_id}).all()}
     found = [(rows[held], why) for held, why in abandoned.items() if held in rows]
-    return _rescue(connection, sorted(found, key=lambda pair: pair[0].workflow_id), backoff)
+    return _rescue(connection, sorted(found, key=lambda pair: pair[0].workflow_id), judge)
 
 
 def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
@@ -214,22 +223,20 @@ def cancel_overdue(connection: Connection, most: int) -> int:
     )
 
 
-def _rescue(
-    connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], backoff: Callable[[int], float]
-) -> Rescued:
+def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> Rescued:
     bells: list[Bell] = []
     jobs: list[Held] = []
     for row, why in lost:
         outcome = AttemptOutcome.RETRIED
-        if row.attempt < row.max_attempts:
-            pause = backoff(row.attempt - row.attempts_before)
-            moved = transition.retry(connection, row.id, row.attempt, why, pause)
+        judged = judge(row, why)
+        if isinstance(judged, RetryLater):
+            moved = transition.retry(connection, row.id, row.attempt, judged)
             if moved is None:
                 continue
             if moved.status == JobStatus.QUEUED:
                 bells.append(bell(moved))
         elif transition.fail(connection, row.id, row.attempt, why):
-            bury(connection, row.workflow_id, row.id)
+            bury(connection, row.workflow_id, row.id, needs_person=judged.needs_person)
             outcome = AttemptOutcome.FAILED
         else:
             continue

@@ -19,7 +19,7 @@ from agentq.workflows.graph import Graph, Node, parse_time
 _BY_DATABASE = ("due_at", "dispatched_at", "delay", "expires_at")
 _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
-    *("deadline_at", "attempts_before"),
+    *("deadline_at", "due_reason", "attempts_before", "uncounted", "waits", "paused", "waited"),
     *("error_category", "error_class", "error_message", "created_at"),
 )
 _RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")

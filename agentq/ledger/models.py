@@ -139,9 +139,10 @@ class JobRow(Base):
     # The number of the last attempt that it may have, and how many a replay gives it anew.
     max_attempts: Mapped[int]
     allowance: Mapped[int] = mapped_column(server_default="1")
-    # When to run.
+    # When to run, and why then.
     delay: Mapped[float | None]
     due_at: Mapped[datetime | None]
+    due_reason: Mapped[str | None]
     expires_at: Mapped[datetime | None]
     # Seconds from its first claim to its end, over all attempts; and the moment that they end.
     deadline: Mapped[float | None]
@@ -153,8 +154,13 @@ class JobRow(Base):
     claim_token: Mapped[int | None] = mapped_column(BigInteger)
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
-    # The attempts before the last replay, which do not count against the policy any more.
+    # What its policy asks for. The attempts before the last replay do not count any more; of those since, waits
+    # and attempts that a stopped worker gave back do not; and it paused and waited so many seconds.
     attempts_before: Mapped[int] = mapped_column(server_default="0")
+    uncounted: Mapped[int] = mapped_column(server_default="0")
+    waits: Mapped[int] = mapped_column(server_default="0")
+    paused: Mapped[float] = mapped_column(server_default="0")
+    waited: Mapped[float] = mapped_column(server_default="0")
     # What came of it.
     result: Mapped[str | None] = mapped_column(Text)
     error_category: Mapped[str | None]

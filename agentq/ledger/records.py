@@ -39,6 +39,11 @@ class Claim:
     max_attempts: int
     attempts_before: int
     """The attempts before the last replay, which do not count any more."""
+    uncounted: int
+    waits: int
+    paused: float
+    waited: float
+    """What its policy asks for: attempts since then that do not count, waits, and seconds of pauses and waits."""
     deadline_at: datetime | None
     worker_id: uuid.UUID
     started_at: datetime

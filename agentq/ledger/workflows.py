@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, literal, or_, select
+from sqlalchemy import Connection, Float, and_, bindparam, case, cast, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.exceptions import KeyConflict
@@ -17,19 +17,29 @@ from agentq.ledger.growth import Place, Planting, insert_after
 from agentq.ledger.handover import finish_empty, hand_over
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import AnyRow, now
+from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
+_GIVEN = ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy")
+
+
+def _values(prefix: str) -> dict[str, Any]:
+    seconds = cast(bindparam(f"{prefix}deadline"), Float())  # PostgreSQL cannot guess the type
+    given = {name: bindparam(f"{prefix}{name}", type_=WorkflowRow.__table__.c[name].type) for name in _GIVEN}
+    return given | {"deadline_at": case((seconds.is_not(None), seconds_from_now(seconds)))}
+
+
 _INSERT = {
-    dialect.dialect.name: dialect.insert(WorkflowRow).on_conflict_do_nothing().returning(WorkflowRow.created_at)
+    dialect.dialect.name: dialect.insert(WorkflowRow)
+    .values(_values(""))
+    .on_conflict_do_nothing()
+    .returning(WorkflowRow.created_at)
     for dialect in (postgresql, sqlite)
 }
-
-_GIVEN = ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id")
 _INSERT_ONE = insert_after(
     postgresql.insert(WorkflowRow)
-    .values({name: bindparam(f"w_{name}", type_=WorkflowRow.__table__.c[name].type) for name in _GIVEN})
+    .values(_values("w_"))
     .on_conflict_do_nothing()
     .returning(WorkflowRow.id)
     .cte("workflow")
@@ -56,13 +66,16 @@ def start(
     *,
     tenant: str,
     key: str | None,
+    policy: str | None = None,
+    deadline: float | None = None,
     workflow_id: uuid.UUID | None = None,
     job_id: uuid.UUID | None = None,
 ) -> Started:
     """Write a workflow with all its jobs, or find the one that the same (tenant, key) started before.
 
-    *workflow_id* is the same each time that one start is tried: so a start whose commit got no answer finds
-    its own workflow. *job_id*, of the first node, is given where a caller already named it.
+    *policy* is a retry policy for all its jobs, as JSON text; *deadline* in seconds from now. *workflow_id* is
+    the same each time that one start is tried: so a start whose commit got no answer finds its own workflow.
+    *job_id*, of the first node, is given where a caller already named it.
 
     Raises KeyConflict where the key was used for a different canvas.
     """
@@ -79,6 +92,8 @@ def start(
         "key": key,
         "fingerprint": fingerprint,
         "result_job_id": ids[graph.result],
+        "policy": policy,
+        "deadline": deadline,
     }
     planting, place = Planting(), Place(workflow_id, tenant, is_last=True)
     planting.plant(graph, place, ids=ids)

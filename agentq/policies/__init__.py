@@ -3,7 +3,7 @@
 from agentq.policies.categories import NEVER_RETRIED, Category
 from agentq.policies.deciding import Decision, History, decide, decide_asked
 from agentq.policies.errors import ErrorFacts, describe
-from agentq.policies.failure import FailureFacts, failure_of, trimmed_traceback
+from agentq.policies.failure import failure_of, trimmed_traceback
 from agentq.policies.keeping import dump_policy, load_policy
 from agentq.policies.policy import Policy
 from agentq.policies.presets import DEFAULT, NONE, PATIENT, PRESETS, QUICK, policy_of, preset
@@ -22,7 +22,6 @@ __all__ = [
     "Decision",
     "ErrorFacts",
     "Exponential",
-    "FailureFacts",
     "Fixed",
     "History",
     "Ladder",

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from agentq.outcomes import Failure
 from agentq.policies.errors import ErrorFacts, describe
 from agentq.policies.reading import attribute, causes_of, class_name, message_of, safely
 from agentq.redaction import clean
@@ -33,22 +34,7 @@ _LIBRARIES: Final = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FailureFacts:
-    """An error as the ledger keeps it: all texts cleaned and bounded."""
-
-    category: str
-    error_class: str
-    message: str
-    traceback: str = ""
-    provider: str | None = None
-    status: int | None = None
-    code: str | None = None
-    request_id: str | None = None
-    retry_after: float | None = None
-
-
-def failure_of(error: BaseException, facts: ErrorFacts | None = None) -> FailureFacts:
+def failure_of(error: BaseException, facts: ErrorFacts | None = None) -> Failure:
     """Turn an exception into data, where it was raised: providers' own do not survive pickling.
 
     Args:
@@ -56,7 +42,7 @@ def failure_of(error: BaseException, facts: ErrorFacts | None = None) -> Failure
         facts: what :func:`describe` said, where it was asked already.
     """
     known = describe(error) if facts is None else facts
-    return FailureFacts(
+    return Failure(
         category=known.category.value,
         error_class=known.error_class,
         message=known.message,
@@ -65,7 +51,6 @@ def failure_of(error: BaseException, facts: ErrorFacts | None = None) -> Failure
         status=known.status,
         code=known.code,
         request_id=known.request_id,
-        retry_after=known.retry_after,
     )
 
 

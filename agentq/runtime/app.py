@@ -20,6 +20,7 @@ from agentq.exceptions import CanvasError, nearest
 from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
+from agentq.policies import Policy
 from agentq.runtime import configuration, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.dispatcher import Dispatcher
@@ -28,7 +29,7 @@ from agentq.runtime.intake import IntakeStep
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
-from agentq.workflows.step import Step
+from agentq.workflows.step import Retry, Step
 
 _PREFIX = "agentq_"
 
@@ -85,6 +86,8 @@ class AgentQ:
         key: str | None = None,
         priority: int | None = None,
         not_before: datetime | None = None,
+        deadline: float | None = None,
+        retry: Retry = None,
         session: Session | Connection | None = None,
     ) -> Workflow[Any]:
         """Start a workflow: once this returned, it runs to its end, whatever dies.
@@ -95,6 +98,9 @@ class AgentQ:
             key: an idempotency key, unique per tenant: the same start again returns the same workflow.
             priority: 0 to 9, 9 first, for all its jobs that say nothing else.
             not_before: an aware datetime; the first steps run no earlier.
+            deadline: seconds from now within which it must be done; then it is cancelled.
+            retry: a retry policy for all its jobs, in place of each step's own: as in ``@step(retry=…)``, but
+                without predicates, since it is kept in the ledger.
             session: a SQLAlchemy session or connection to the ledger's database: the workflow is written in
                 its transaction and dispatched after its commit.
 
@@ -103,12 +109,21 @@ class AgentQ:
 
         Raises:
             CanvasError: a part of the canvas cannot be started; the message names it.
+            StepDefinitionError: *retry* is no policy, or has a predicate.
             InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
             KeyConflict: the key was used for another canvas or other arguments.
             LedgerUnavailable: nothing was started.
         """
         return starting.start(
-            self, canvas, tenant=tenant, key=key, priority=priority, not_before=not_before, session=session
+            self,
+            canvas,
+            tenant=tenant,
+            key=key,
+            priority=priority,
+            not_before=not_before,
+            deadline=deadline,
+            retry=retry,
+            session=session,
         )
 
     def workflow(self, workflow_id: str) -> Workflow[Any]:
@@ -130,9 +145,9 @@ class AgentQ:
             self.ledger.check_schema()
             self._ready_in = os.getpid()
 
-    def defaults(self, priority: int | None = None) -> Defaults:
+    def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
         """Return what holds for all jobs of a workflow that say nothing else."""
-        return Defaults(priority=priority, max_value_bytes=self.settings.max_value_bytes)
+        return Defaults(priority, self.settings.max_value_bytes, policy)
 
     def _embed_broker(self) -> None:
         """Use the private broker where no broker is configured, started by the first connection."""

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from agentq.runtime.find import agentq_of
 from agentq.runtime.workflow import Workflow
+from agentq.workflows.step import Retry
 
 
 def start(
@@ -20,11 +21,22 @@ def start(
     key: str | None = None,
     priority: int | None = None,
     not_before: datetime | None = None,
+    deadline: float | None = None,
+    retry: Retry = None,
     session: Session | Connection | None = None,
 ) -> Workflow[Any]:
     """Start a workflow on the current Celery app; see ``AgentQ.start``."""
     agentq = agentq_of(current_app._get_current_object())
-    return agentq.start(canvas, tenant=tenant, key=key, priority=priority, not_before=not_before, session=session)
+    return agentq.start(
+        canvas,
+        tenant=tenant,
+        key=key,
+        priority=priority,
+        not_before=not_before,
+        deadline=deadline,
+        retry=retry,
+        session=session,
+    )
 
 
 def workflow(workflow_id: str) -> Workflow[Any]:

@@ -14,9 +14,10 @@ from celery.worker import state
 from agentq.ledger import caretaking, dead_letters, workers
 from agentq.ledger.transition import Overtaken
 from agentq.outcomes import Failure
-from agentq.policies.retry import AfterLoss
+from agentq.runtime import refusals
 from agentq.runtime.evidence import Evidence
 from agentq.runtime.in_hand import InHand
+from agentq.runtime.judging import judge_loss
 from agentq.runtime.lease import Lease
 from agentq.states import JobStatus
 
@@ -49,11 +50,10 @@ class Duties:
         self._ledger = agentq.ledger
         self._lease = lease
         self._in_hand = in_hand
-        self._backoff = AfterLoss().after
         self._unaccounted: frozenset[caretaking.Held] = frozenset()
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
-        self._refused = self._refused_written = 0
+        self.refusals = refusals.Refusals(settings.tenant)
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs)
         self._duties = [
@@ -63,7 +63,7 @@ class Duties:
             _Duty(min(settings.lease / 3, 5.0), self.rescue_lost),
             _Duty(1.0, self.end_overdue),
             _Duty(1.0, self.issue_dead_letters),
-            _Duty(1.0, self._write_refused),
+            _Duty(1.0, self.write_refused),
             _Duty(3600.0, self._forget_gone),
         ]
 
@@ -84,10 +84,6 @@ class Duties:
         """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too."""
         self._may_rescue_at = time.monotonic() + min(_SETTLING, self._lease.seconds)
 
-    def count_refused(self) -> None:
-        """Count a message that was refused."""
-        self._refused += 1
-
     def dispatch_due(self) -> None:
         """Dispatch the jobs whose time has come."""
         for _ in range(_MOST_BATCHES):
@@ -100,7 +96,7 @@ class Duties:
         """Rescue the jobs of workers whose lease is over."""
         if time.monotonic() < self._may_rescue_at:
             return
-        rescued = self._ledger.write(lambda connection: caretaking.rescue_lost(connection, self._backoff, _BATCH))
+        rescued = self._ledger.write(lambda connection: caretaking.rescue_lost(connection, judge_loss, _BATCH))
         self._tell(rescued, "their worker's lease is over")
 
     def account_for_jobs(self) -> None:
@@ -151,6 +147,13 @@ class Duties:
             again = self._ledger.write(lambda connection: dead_letters.issue_again(connection, grace, _BATCH))
             self._agentq.dispatcher.announce(again, queue)
 
+    def write_refused(self) -> None:
+        """Write the dead letters of the messages that were refused since."""
+        worker_id = self._lease.worker_id
+        self.refusals.write(
+            lambda refused: self._ledger.write(lambda connection: refusals.write(connection, worker_id, refused))
+        )
+
     def _try(self, duty: Callable[[], None]) -> None:
         if self._lease.trusted_for() <= 0:
             return
@@ -164,7 +167,7 @@ class Duties:
         if abandoned and state.should_terminate in (None, False):
             rescued = self._ledger.write(
                 lambda connection: caretaking.rescue_abandoned(
-                    connection, self._lease.worker_id, abandoned, self._backoff
+                    connection, self._lease.worker_id, abandoned, judge_loss
                 )
             )
             self._tell(rescued, "the process that ran them is gone")
@@ -202,14 +205,6 @@ class Duties:
             self._agentq.dispatcher.ring(bells)
             if len(bells) < _BATCH:
                 return
-
-    def _write_refused(self) -> None:
-        refused = self._refused - self._refused_written
-        if refused:
-            self._ledger.write(
-                lambda connection: workers.count_refused(connection, self._lease.worker_id, refused)
-            )
-            self._refused_written += refused
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda connection: workers.forget_gone(connection, _REMEMBERED))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import traceback
+import time
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import AttemptFailed, DefinitionError, InvalidArguments, InvalidResult, InvalidValue
+from agentq.exceptions import AttemptFailed, DefinitionError, InvalidResult, InvalidValue
 from agentq.ledger import attempts, transition, workers
 from agentq.ledger.records import Claim, Handed
-from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
-from agentq.policies.retry import Backoff, judge
-from agentq.redaction import clean
+from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop
+from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
 from agentq.states import JobKind, JobStatus
 from agentq.workflows import registry
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_MESSAGE, _MAX_TRACEBACK = 4_000, 16_000
-_BACKOFF = Backoff()
 _UNRUNG = 1.0
 """Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
 _STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
@@ -69,16 +66,22 @@ class Attempt:
         )
 
     def _execute(self, claim: Claim) -> Outcome:
+        began_at = time.monotonic()
         try:
             return Succeed(self._run_function(claim))
-        except CeleryRetry as asked:
-            failure = _failure(asked.exc or asked)
-            return _judge(failure, claim, after=_seconds(asked))
         except (Exception, SystemExit) as error:
             if _is_stop(error):
                 raise  # the worker is being stopped: its caretaker gives the job back
             # SystemExit and MemoryError of a step must not end the worker.
-            return _judge(_failure(error), claim)
+            return self._judge(claim, error, took=time.monotonic() - began_at)
+
+    def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
+        override = self._ledger.read(lambda connection: attempts.workflow_policy(connection, claim.workflow_id))
+        # The claim's times are the database's; what passed since, this machine knows.
+        left = None
+        if claim.deadline_at is not None:
+            left = (claim.deadline_at - claim.started_at).total_seconds() - took
+        return judge_error(claim, error, override=override, left=left)
 
     def _run_function(self, claim: Claim) -> str:
         args, kwargs = json.loads(claim.arguments)
@@ -170,18 +173,15 @@ class Attempt:
         match outcome:
             case Succeed():
                 return {"attempt": claim.attempt}
-            case RetryLater(failure, delay):
-                logger.warning("%s, next attempt in %.1f s: %s", _label(claim), delay, failure.message)
+            case GiveUp(reason):
+                logger.info("step %s gave up (job %s): %s", claim.step, claim.job_id, reason)
+                return {"cancelled": reason}
+            case RetryLater(failure, delay, reason):
+                logger.warning("%s, next in %.1f s, %s: %s", _label(claim), delay, reason, failure.message)
                 error = AttemptFailed(f"{failure.error_class}: {failure.message}")
                 raise CeleryRetry(str(error), exc=error, when=delay)
         logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
-
-
-def _judge(failure: Failure, claim: Claim, *, after: float | None = None) -> RetryLater | Fail:
-    # What came before the last replay is another series.
-    attempt, allowed = claim.attempt - claim.attempts_before, claim.max_attempts - claim.attempts_before
-    return judge(failure, attempt, allowed, _BACKOFF, after=after)
 
 
 def _encode_result(claim: Claim, value: Any, limit: int) -> str:
@@ -191,44 +191,9 @@ def _encode_result(claim: Claim, value: Any, limit: int) -> str:
         raise InvalidResult(f"the result of step {claim.step!r}: {error}") from None
 
 
-def _failure(error: BaseException) -> Failure:
-    """Turn an exception into data here, where it was raised: providers' own do not survive pickling."""
-    kind = type(error)
-    try:
-        message = str(error)
-    except Exception as broken:
-        message = f"<its text cannot be shown: __str__ raises {type(broken).__name__}>"
-    stack = "".join(traceback.format_tb(error.__traceback__))
-    return Failure(
-        category=_category(error),
-        error_class=f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
-        message=clean(message or kind.__name__, _MAX_MESSAGE),
-        traceback=clean(stack[-_MAX_TRACEBACK:], _MAX_TRACEBACK),
-    )
-
-
 def _is_stop(error: BaseException) -> bool:
     """Say whether the pool ends this process: billiard turns its signals into exits of a code of its own."""
     return isinstance(error, SystemExit) and error.code in _STOP_CODES
-
-
-def _category(error: BaseException) -> str:
-    match error:
-        case InvalidArguments():
-            return "invalid_arguments"
-        case InvalidResult():
-            return "invalid_result"
-        case DefinitionError():
-            return "definition"
-        case SoftTimeLimitExceeded() | TimeoutError():
-            return "timeout"
-    return "error"
-
-
-def _seconds(asked: CeleryRetry) -> float | None:
-    if isinstance(asked.when, datetime):
-        return (asked.when - datetime.now(asked.when.tzinfo)).total_seconds()
-    return None if asked.when is None else float(asked.when)
 
 
 def _label(claim: Claim) -> str:

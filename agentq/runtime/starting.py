@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ids import new_id
 from agentq.ledger import workflows
 from agentq.ledger.records import Bell
+from agentq.policies import dump_policy, policy_of
 from agentq.redaction import show
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.find import agentq_of
@@ -21,6 +23,7 @@ from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import compile_canvas, moment
 from agentq.workflows.graph import Graph
+from agentq.workflows.step import Retry
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -46,6 +49,8 @@ def start(
     key: str | None = None,
     priority: int | None = None,
     not_before: datetime | None = None,
+    deadline: float | None = None,
+    retry: Retry = None,
     session: Session | Connection | None = None,
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
@@ -54,7 +59,10 @@ def start(
     """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
     tenant = _checked_text("tenant", agentq.settings.tenant if tenant is None else tenant)
     key = None if key is None else _checked_text("key", key)
-    defaults = agentq.defaults(_checked_priority(priority))
+    deadline = _checked_deadline(deadline)
+    policy = None if retry is None else policy_of(retry)
+    kept_policy = None if policy is None else json.dumps(dump_policy(policy))
+    defaults = agentq.defaults(_checked_priority(priority), policy)
     graph = compile_canvas(canvas, agentq.catalogue, defaults, args=args, kwargs=kwargs)
     if not_before is not None:
         _delay_first(graph, moment(not_before, "not_before", past_allowed=False))
@@ -65,7 +73,16 @@ def start(
     workflow_id, job_id = ids_of(task_id) if task_id else (new_id(), None)
 
     def write(connection: Connection) -> workflows.Started:
-        return workflows.start(connection, graph, tenant=tenant, key=key, workflow_id=workflow_id, job_id=job_id)
+        return workflows.start(
+            connection,
+            graph,
+            tenant=tenant,
+            key=key,
+            policy=kept_policy,
+            deadline=deadline,
+            workflow_id=workflow_id,
+            job_id=job_id,
+        )
 
     if session is None:
         agentq.ensure_ledger()
@@ -164,6 +181,14 @@ def _checked_text(name: str, text: Any) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= 255 or not text.isprintable():
         raise InvalidArguments(f"{name} is {show(text)}; it must be 1 to 255 printable characters")
     return text
+
+
+def _checked_deadline(deadline: Any) -> float | None:
+    if deadline is not None and not (isinstance(deadline, (int, float)) and 0 < deadline < 1e9):
+        raise InvalidArguments(
+            f"deadline is {show(deadline)}; it must be over 0 seconds from now, or None for none"
+        )
+    return None if deadline is None else float(deadline)
 
 
 def _checked_priority(priority: Any) -> int | None:

@@ -17,11 +17,12 @@ from celery import Signature
 from celery.canvas import maybe_signature
 
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
+from agentq.policies import DEFAULT, Policy
 from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind
 from agentq.workflows import each as each_module
 from agentq.workflows.graph import Graph, Node
-from agentq.workflows.step import DEFAULT_RETRIES, HARD_LIMIT_AFTER, Step
+from agentq.workflows.step import HARD_LIMIT_AFTER, Step
 from agentq.workflows.values import plain
 
 _NO_MEANING = frozenset({"ignore_result", "add_to_parent"})
@@ -51,6 +52,8 @@ class Defaults:
 
     priority: int | None = None
     max_value_bytes: int = 262_144
+    policy: Policy | None = None
+    """The retry policy of all its jobs; None for each step's own."""
 
 
 def compile_canvas(
@@ -179,7 +182,7 @@ class _Compiler:
             or self._catalogue.queue(part.task, positional, named),
             priority=priority if priority is not None else (step.priority if step else None),
             **_limits(options, step),
-            max_attempts=1 + (step.retries if step else DEFAULT_RETRIES),
+            max_attempts=(self._defaults.policy or (step.policy if step else DEFAULT)).attempts,
             **_times(options, part.task),
         )
         index = self._graph.add(node)

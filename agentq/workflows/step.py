@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from celery import Signature, current_app
 
 from agentq.exceptions import StepDefinitionError, nearest
+from agentq.policies import Policy, Rule, policy_of
 from agentq.workflows import registry
 from agentq.workflows.context import Context
 from agentq.workflows.parameters import Parameters
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
+Retry = Policy | str | Rule | Sequence[Rule] | None
+"""What ``@step(retry=…)`` takes."""
 MAX_NAME = 100
 """Characters of a step's name; a message, which has it, is kept under 1 KB."""
-DEFAULT_RETRIES = 3
 HARD_LIMIT_AFTER = 10.0
 """Seconds between the soft limit, which a step may use to save its work, and the hard one."""
 
@@ -44,7 +46,8 @@ class Step(Generic[P, R]):
         timeout: float | None = None,
         hard_timeout: float | None = None,
         deadline: float | None = None,
-        retries: int = DEFAULT_RETRIES,
+        retry: Retry = None,
+        retries: int | None = None,
         description: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
@@ -55,7 +58,7 @@ class Step(Generic[P, R]):
         self.timeout = timeout
         self.hard_timeout = hard_timeout
         self.deadline = deadline
-        self.retries = retries
+        self.policy = self._policy_of(retry, retries)
         self.description = description or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
         registry.register(self)
@@ -64,6 +67,11 @@ class Step(Generic[P, R]):
     def parameters(self) -> Parameters:
         """The function's typed parameters; built on first use, when all of its module is there."""
         return Parameters(self.name, self.function)
+
+    @property
+    def retries(self) -> int:
+        """How often at most it is tried again after a failure."""
+        return self.policy.attempts - 1
 
     @property
     def task(self) -> Any:
@@ -126,8 +134,12 @@ class Step(Generic[P, R]):
                 f"step {self.name!r}: hard_timeout is {self.hard_timeout:g} s, but must be longer than timeout, "
                 f"which is {self.timeout:g} s, so that the step has time to save its work"
             )
-        if not isinstance(self.retries, int) or not 0 <= self.retries <= 1000:
-            raise StepDefinitionError(f"step {self.name!r}: retries is {self.retries!r}, must be 0 to 1000")
+
+    def _policy_of(self, retry: Retry, retries: int | None) -> Policy:
+        try:
+            return policy_of(retry, retries)
+        except StepDefinitionError as error:
+            raise StepDefinitionError(f"step {self.name!r}: {error}") from None
 
 
 if TYPE_CHECKING:
@@ -159,7 +171,8 @@ def step(
     timeout: float | None = None,
     hard_timeout: float | None = None,
     deadline: float | None = None,
-    retries: int = DEFAULT_RETRIES,
+    retry: Retry = None,
+    retries: int | None = None,
     description: str | None = None,
 ) -> StepDecorator: ...
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -175,7 +188,10 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             10 s after *timeout*.
         deadline: seconds from the start of the first attempt within which the job must be done, over all
             attempts and the pauses between them; then it fails.
-        retries: how often it is tried again after a failure; 0 for never.
+        retry: what is done about which error: a ``Policy``, a preset's name ("default", "quick", "patient",
+            "none"), or rules made with ``rule(…)`` that go before the default's. Default: "default".
+        retries: how often at most it is tried again after a failure, in place of the policy's number; 0 for
+            never.
         description: a line for people. Default: the first line of the docstring.
 
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for
@@ -193,7 +209,7 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 _OPTIONS = frozenset(
-    {"name", "queue", "priority", "timeout", "hard_timeout", "deadline", "retries", "description"}
+    {"name", "queue", "priority", "timeout", "hard_timeout", "deadline", "retry", "retries", "description"}
 )
 
 

@@ -83,8 +83,8 @@ MUTANTS = [
     Mutant(
         name="retry-keeps-the-patience",
         file=_ATTEMPT,
-        text="        dispatched_at=now(),\n        dispatches=0,\n        **FAILURE,",
-        instead="        dispatched_at=now(),\n        **FAILURE,",
+        text="        dispatched_at=now(),\n        dispatches=0,\n        # A wait",
+        instead="        dispatched_at=now(),\n        # A wait",
         why="the lost message of a later attempt is missed only after minutes",
         tests=(GUARDS,),
         pick="patience",

@@ -46,8 +46,8 @@ MUTANTS = [
     Mutant(
         name="start-under-a-new-id",
         file="agentq/runtime/starting.py",
-        text="workflow_id=workflow_id, job_id=job_id)",
-        instead="workflow_id=new_id(), job_id=job_id)",
+        text="            workflow_id=workflow_id,\n            job_id=job_id,",
+        instead="            workflow_id=new_id(),\n            job_id=job_id,",
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),
         pick="Starts",

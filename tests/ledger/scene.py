@@ -13,7 +13,7 @@ from agentq import each
 from agentq.ledger import caretaking, dead_letters, workers, workflows
 from agentq.ledger.records import Claim
 from agentq.ledger.session import Ledger
-from tests.support.player import Player
+from tests.support.player import Player, judged
 from tests.support.steps import add, echo, fail, numbers, total
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Scene:
         self.player.fail(held)
         dead = Player(self.player.ledger, lease=-1)
         dead.begin(fail.s("x"))
-        self._write(lambda c: caretaking.rescue_lost(c, lambda attempt: 0, 10))
+        self._write(lambda c: caretaking.rescue_lost(c, judged(0), 10))
         return held.workflow_id
 
     def _replayed(self) -> UUID:

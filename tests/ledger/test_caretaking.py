@@ -16,7 +16,7 @@ from agentq.ledger.records import Bell, Handed
 from agentq.ledger.transition import Overtaken
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, judged
 from tests.support.steps import add, echo, fail, total
 
 
@@ -26,7 +26,7 @@ def cancel(player: Player, held_or_started: object) -> bool:
 
 
 def rescue(player: Player, pause: float = 0, most: int = 100) -> Rescued:
-    return player.ledger.write(lambda c: caretaking.rescue_lost(c, lambda attempt: pause, most))
+    return player.ledger.write(lambda c: caretaking.rescue_lost(c, judged(pause), most))
 
 
 class TestCancel:
@@ -148,7 +148,7 @@ class TestRescue:
         held = player.ledger.read(lambda c: caretaking.held_by(c, player.worker_id))
         assert held == {Held(lost.job_id, 1), Held(running.job_id, 1)}
         rescued = player.ledger.write(
-            lambda c: caretaking.rescue_abandoned(c, player.worker_id, abandoned, lambda attempt: 0)
+            lambda c: caretaking.rescue_abandoned(c, player.worker_id, abandoned, judged(0))
         )
         assert rescued.jobs == (Held(lost.job_id, 1),)
         assert player.succeed(running, 7).accepted

@@ -22,7 +22,7 @@ NONSENSE: list[tuple[Any, dict[str, Any]]] = [
     (JobRow, {"status": "succeeded"}),
     (JobRow, {"finished_at": now()}),
     (JobRow, {"attempt": -1}),
-    (JobRow, {"attempt": 5}),
+    (JobRow, {"attempt": 50}),
     (JobRow, {"remaining": -1}),
     (JobRow, {"workflow_id": uuid.uuid4()}),
     (JobRow, {"status": None}),

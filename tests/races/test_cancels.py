@@ -14,7 +14,7 @@ from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, judged
 from tests.support.steps import add, echo, numbers, total
 
 ROUNDS = 30
@@ -109,7 +109,7 @@ def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
             handed, rescued = at_one_moment(
                 [
                     partial(worker.succeed, held, 3),
-                    partial(caretaker.ledger.write, lambda c: caretaking.rescue_lost(c, lambda _: 0, 10)),
+                    partial(caretaker.ledger.write, lambda c: caretaking.rescue_lost(c, judged(0), 10)),
                 ]
             )
             assert handed.accepted is not bool(rescued.jobs)

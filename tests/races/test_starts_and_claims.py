@@ -12,7 +12,7 @@ from agentq.ledger import caretaking, workflows
 from agentq.ledger.workflows import Started
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, graph_of
+from tests.support.player import Player, graph_of, judged
 from tests.support.steps import add, echo
 
 ROUNDS = 40
@@ -95,7 +95,7 @@ def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         dead = Player(four[0].ledger, lease=-1)
         held = [dead.begin(add.s(1, 2)) for _ in range(20)]
-        rescue = [partial(p.ledger.write, lambda c: caretaking.rescue_lost(c, lambda _: 0, 100)) for p in four]
+        rescue = [partial(p.ledger.write, lambda c: caretaking.rescue_lost(c, judged(0), 100)) for p in four]
         rescued = [job.job_id for each in at_one_moment(rescue) for job in each.jobs]
         assert sorted(rescued) == sorted(claim.job_id for claim in held)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

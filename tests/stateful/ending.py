@@ -19,7 +19,7 @@ from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
 from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
-from tests.support.player import Player, _call
+from tests.support.player import Player, _call, judged
 
 MOST_ROUNDS = 30
 """More than the longest canvas has jobs one after the other."""
@@ -77,7 +77,7 @@ def _ring_all(connection: Connection) -> list[Bell]:
 def _sweep(player: Player) -> list[Bell]:
     """Do what a caretaker does, after a pause in which all times came."""
     ledger = player.ledger
-    ledger.write(lambda c: caretaking.rescue_lost(c, lambda attempt: 0.0, _ALL))
+    ledger.write(lambda c: caretaking.rescue_lost(c, judged(0), _ALL))
     for job in ledger.read(take_snapshot).having(*_AGES):
         player.age(job.id, **_AGES[JobStatus(job.status)])
     ledger.write(lambda c: caretaking.expire(c, _ALL))

@@ -18,6 +18,7 @@ from agentq.states import JOB_FINAL, JOB_OPEN, AttemptOutcome, JobStatus, Workfl
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
+from tests.support.player import judged
 
 # Called with a small bound until nothing is left: which one comes first is nobody's promise.
 _MOST = st.sampled_from([1, 2, ALL])
@@ -102,7 +103,7 @@ class Sweeping(LedgerMachine):
 
     def _rescue(self, most: int, pause: float) -> int:
         lost = self.model.lost()
-        rescued = self.write(lambda c: caretaking.rescue_lost(c, lambda attempt: pause, most), *_workflows(lost))
+        rescued = self.write(lambda c: caretaking.rescue_lost(c, judged(pause), most), *_workflows(lost))
         assert len(rescued.jobs) == min(most, len(lost))
         self._note_rescued(rescued, lost)
         return len(rescued.jobs)
@@ -113,7 +114,7 @@ class Sweeping(LedgerMachine):
         worker_id, claim = holding.worker.worker_id, holding.claim
         abandoned = {Held(claim.job_id, claim.attempt): caretaking.WORKER_LOST}
         rescued = self.write(
-            lambda c: caretaking.rescue_abandoned(c, worker_id, abandoned, lambda attempt: 0.0), claim.workflow_id
+            lambda c: caretaking.rescue_abandoned(c, worker_id, abandoned, judged(0)), claim.workflow_id
         )
         assert set(rescued.jobs) == set(abandoned)
         self._note_rescued(rescued, [holding])

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from agentq.ledger import attempts, reading, transition, workers, workflows
+from agentq.ledger.caretaking import Judge
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.ledger.session import Ledger
@@ -21,6 +22,15 @@ from agentq.workflows.graph import Graph
 from agentq.workflows.step import Step
 
 FAILURE = Failure("error", "ValueError", "no such thing", "in line 1")
+
+
+def judged(pause: float) -> Judge:
+    """Return a judge that gives *pause* seconds before each attempt that the job may still have."""
+
+    def judge(row: AnyRow, why: Failure) -> RetryLater | Fail:
+        return RetryLater(why, pause) if row.attempt < row.max_attempts else Fail(why)
+
+    return judge
 
 
 class _Catalogue:

@@ -47,7 +47,7 @@ def test_a_step_called_is_the_plain_function() -> None:
 def test_a_step_without_options() -> None:
     assert isinstance(greet, Step)
     assert greet.name == f"{__name__}.greet"
-    assert (greet.queue, greet.priority, greet.timeout, greet.retries) == (None, None, None, 3)
+    assert (greet.queue, greet.priority, greet.timeout, greet.retries) == (None, None, None, 4)
     assert greet.description == "Greet somebody."
     assert registry.find(greet.name) is greet
     assert repr(greet) == f"<step {greet.name}>"
@@ -76,7 +76,7 @@ def test_signatures_are_celerys() -> None:
         ({"priority": "high"}, "priority is 'high'"),
         ({"timeout": 0}, "timeout is 0, must be over 0 seconds"),
         ({"timeout": "5"}, "timeout is '5'"),
-        ({"retries": -1}, "retries is -1, must be 0 to 1000"),
+        ({"retries": -1}, "retries is -1, must be a whole number from 0 to 1000"),
         ({"retries": 1.5}, r"retries is 1\.5"),
         ({"retries": 1001}, "retries is 1001"),
         ({"name": "a'b"}, "without quotes"),

@@ -4,8 +4,15 @@ The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: 
 worker that lost its job to another attempt, to a rescue or to a cancel cannot write.
 """
 
-from agentq.ledger.transition.attempt import claim, fail, new_claim_token, release, retry, succeed
-from agentq.ledger.transition.dead_letter import close_letter, open_letter, revive, supply
+from agentq.ledger.transition.attempt import claim, fail, give_up, new_claim_token, release, retry, succeed
+from agentq.ledger.transition.dead_letter import (
+    close_letter,
+    close_message_letter,
+    open_letter,
+    open_message_letter,
+    revive,
+    supply,
+)
 from agentq.ledger.transition.graph import count_down, count_on, fail_virtual, finish_virtual, ready_successors
 from agentq.ledger.transition.plain import succeed_plainly
 from agentq.ledger.transition.shared import BELL
@@ -28,6 +35,7 @@ __all__ = [
     "cancel_jobs",
     "claim",
     "close_letter",
+    "close_message_letter",
     "count_down",
     "count_on",
     "end_workflow",
@@ -36,8 +44,10 @@ __all__ = [
     "fail_virtual",
     "fail_workflow",
     "finish_virtual",
+    "give_up",
     "new_claim_token",
     "open_letter",
+    "open_message_letter",
     "queue_due",
     "ready_successors",
     "release",

@@ -5,13 +5,26 @@ from __future__ import annotations
 import random
 import uuid
 
-from sqlalchemy import Connection, Float, String, Uuid, and_, bindparam, case, literal_column, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    String,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow
 from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
-from agentq.outcomes import Failure
+from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobKind, JobStatus
 
 _before = aliased(JobRow)
@@ -54,6 +67,10 @@ _CLAIM = (
         JobRow.attempt,
         JobRow.max_attempts,
         JobRow.attempts_before,
+        JobRow.uncounted,
+        JobRow.waits,
+        JobRow.paused,
+        JobRow.waited,
         JobRow.started_at,
         JobRow.deadline_at,
         JobRow.timeout,
@@ -90,19 +107,28 @@ SUCCEED = (
 )
 
 _delay = bindparam("seconds", type_=Float())
+_wait = bindparam("wait", type_=Integer())
 _RETRY = (
     update(JobRow)
     .where(MINE)
     .values(
         status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
         due_at=seconds_from_now(_delay),
+        due_reason=bindparam("due_why"),
         dispatched_at=now(),
         dispatches=0,
+        # A wait keeps its number, which is the fencing token, but not its cost.
+        max_attempts=JobRow.max_attempts + _wait,
+        uncounted=JobRow.uncounted + _wait,
+        waits=JobRow.waits + _wait,
+        waited=JobRow.waited + _wait * _delay,
+        paused=JobRow.paused + bindparam("pause", type_=Float()),
         **FAILURE,
     )
     .returning(*BELL)
 )
 _FAIL = update(JobRow).where(MINE).values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
+_GIVE_UP = update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now())
 _RELEASE = (
     update(JobRow)
     .where(MINE)
@@ -110,6 +136,7 @@ _RELEASE = (
         status=JobStatus.QUEUED,
         # Being stopped is not the step's fault: the attempt keeps its number but not its cost.
         max_attempts=JobRow.max_attempts + 1,
+        uncounted=JobRow.uncounted + 1,
         dispatched_at=now(),
         dispatches=0,
     )
@@ -136,18 +163,23 @@ def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str
     return connection.execute(SUCCEED, values).rowcount == 1
 
 
-def retry(
-    connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure, delay: float
-) -> AnyRow | None:
+def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
-    values = {"job_id": job_id, "held_attempt": attempt, "seconds": delay, **failure_values(failure)}
-    return connection.execute(_RETRY, values).one_or_none()
+    values = {"job_id": job_id, "held_attempt": attempt, "seconds": later.delay, "due_why": later.reason or None}
+    values |= {"wait": 0 if later.burns_attempt else 1}
+    values |= {"pause": later.delay if later.burns_attempt and not later.is_asked else 0.0}
+    return connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 
 
 def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> bool:
     """Running to failed; False where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, **failure_values(failure)}
     return connection.execute(_FAIL, values).rowcount == 1
+
+
+def give_up(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
+    """Running to cancelled, by the step's own word; False where this attempt no longer holds the job."""
+    return connection.execute(_GIVE_UP, {"job_id": job_id, "held_attempt": attempt}).rowcount == 1
 
 
 def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:

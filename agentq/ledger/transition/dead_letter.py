@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -10,13 +11,17 @@ from sqlalchemy import (
     Integer,
     String,
     bindparam,
+    case,
     func,
     insert,
     literal,
     null,
     select,
+    text,
+    true,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ids import new_id
 from agentq.ledger.models import DeadLetterRow, JobRow
@@ -44,6 +49,48 @@ _OPEN = insert(DeadLetterRow).from_select(
     list(_OF_FAILED_JOB),
     select(*_OF_FAILED_JOB.values()).where(JobRow.id == _dead_id, JobRow.status == JobStatus.FAILED),
 )
+_OF_MESSAGES = {
+    "kind": literal(DeadLetterKind.MESSAGE),
+    "status": literal(DeadLetterStatus.OPEN),
+    "attempts": literal(0),
+    "needs_person": true(),  # there is no job that could be replayed
+    "created_at": now(),
+    "recorded_at": now(),  # its snapshot comes with it
+}
+
+
+def _count_alike(dialect: Any) -> Any:
+    """A new letter, or more messages for the one that is there; one that was closed opens again and is told of."""
+    new = dialect.insert(DeadLetterRow).values(_OF_MESSAGES)
+    was_open = DeadLetterRow.status == DeadLetterStatus.OPEN
+    return new.on_conflict_do_update(
+        index_elements=["digest"],
+        index_where=text("digest IS NOT NULL"),
+        set_={
+            "messages": DeadLetterRow.messages + new.excluded.messages,
+            "status": DeadLetterStatus.OPEN,
+            "closed_at": null(),
+            "dispatched_at": case((was_open, DeadLetterRow.dispatched_at)),
+            "handled_at": case((was_open, DeadLetterRow.handled_at)),
+        },
+    )
+
+
+_COUNT_ALIKE = {dialect.dialect.name: _count_alike(dialect) for dialect in (postgresql, sqlite)}
+_CLOSE_ALIKE = (
+    update(DeadLetterRow)
+    .where(
+        DeadLetterRow.id == bindparam("letter_id", type_=DeadLetterRow.id.type),
+        DeadLetterRow.kind == DeadLetterKind.MESSAGE,
+        DeadLetterRow.status == DeadLetterStatus.OPEN,
+    )
+    .values(
+        status=DeadLetterStatus.CANCELLED,
+        closed_at=now(),
+        owner=bindparam("actor", type_=String()),
+        note=bindparam("reason", type_=String()),
+    )
+)
 _CLOSE = (
     update(DeadLetterRow)
     .where(DeadLetterRow.job_id == _dead_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
@@ -63,6 +110,11 @@ _REVIVE = (
         deadline_at=null(),
         expires_at=null(),  # whoever replays it wants it to run now
         attempts_before=JobRow.attempt,
+        uncounted=0,
+        waits=0,
+        paused=0.0,
+        waited=0.0,
+        due_reason=literal("replayed"),
         max_attempts=JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
     )
 )
@@ -84,6 +136,20 @@ _SUPPLY = (
 def open_letter(connection: Connection, job_id: uuid.UUID, *, needs_person: bool) -> None:
     """Write the open dead letter of a job that has just failed for good."""
     connection.execute(_OPEN, {"letter_id": new_id(), "dead_id": job_id, "ask": needs_person})
+
+
+def open_message_letter(connection: Connection, values: dict[str, Any]) -> None:
+    """Write the open dead letter of refused messages, or count them on the letter that has their digest.
+
+    *values* are its tenant, step, error, digest and snapshot, and how many ``messages`` came.
+    """
+    connection.execute(_COUNT_ALIKE[connection.dialect.name], {"id": new_id(), **values})
+
+
+def close_message_letter(connection: Connection, letter_id: uuid.UUID, *, actor: str, reason: str) -> bool:
+    """Open to cancelled for a letter of messages; False where it is not open, or is of a job."""
+    values = {"letter_id": letter_id, "actor": actor, "reason": reason}
+    return connection.execute(_CLOSE_ALIKE, values).rowcount == 1
 
 
 def close_letter(connection: Connection, job_id: uuid.UUID, status: DeadLetterStatus) -> AnyRow | None:

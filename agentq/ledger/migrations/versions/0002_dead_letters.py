@@ -10,6 +10,10 @@ from agentq.ledger.types import UtcDateTime
 revision = "0002"
 down_revision = "0001"
 
+_OF_JOBS = (
+    *("hard_timeout", "allowance", "deadline", "deadline_at", "due_reason"),
+    *("attempts_before", "uncounted", "waits", "paused", "waited"),
+)
 _OPEN_DEADLINE = "deadline_at IS NOT NULL AND finished_at IS NULL"
 
 
@@ -20,7 +24,11 @@ def upgrade() -> None:
     op.add_column("agentq_jobs", sa.Column("allowance", sa.Integer(), server_default="1", nullable=False))
     op.add_column("agentq_jobs", sa.Column("deadline", sa.Double(), nullable=True))
     op.add_column("agentq_jobs", sa.Column("deadline_at", UtcDateTime(), nullable=True))
-    op.add_column("agentq_jobs", sa.Column("attempts_before", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("agentq_jobs", sa.Column("due_reason", sa.String(length=255), nullable=True))
+    for column in ("attempts_before", "uncounted", "waits"):
+        op.add_column("agentq_jobs", sa.Column(column, sa.Integer(), server_default="0", nullable=False))
+    for column in ("paused", "waited"):
+        op.add_column("agentq_jobs", sa.Column(column, sa.Double(), server_default="0", nullable=False))
     for column in ("error_provider", "error_code", "error_request_id"):
         op.add_column("agentq_attempts", sa.Column(column, sa.String(length=255), nullable=True))
     op.add_column("agentq_attempts", sa.Column("error_status", sa.Integer(), nullable=True))
@@ -37,7 +45,7 @@ def downgrade() -> None:
     op.drop_column("agentq_actions", "details")
     for column in ("error_provider", "error_code", "error_request_id", "error_status"):
         op.drop_column("agentq_attempts", column)
-    for column in ("hard_timeout", "allowance", "deadline", "deadline_at", "attempts_before"):
+    for column in _OF_JOBS:
         op.drop_column("agentq_jobs", column)
     for column in ("policy", "deadline_at"):
         op.drop_column("agentq_workflows", column)

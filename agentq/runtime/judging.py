@@ -1,0 +1,115 @@
+"""What becomes of a failed attempt: a step's policy, or its workflow's, asked with what the job had so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+from celery.exceptions import Ignore, Reject
+from celery.exceptions import Retry as CeleryRetry
+
+from agentq.exceptions import Bury, Cancel, Retry
+from agentq.ledger.records import Claim
+from agentq.ledger.types import AnyRow
+from agentq.outcomes import Fail, Failure, GiveUp, RetryLater
+from agentq.policies import (
+    DEFAULT,
+    Category,
+    Decision,
+    ErrorFacts,
+    History,
+    Policy,
+    decide,
+    decide_asked,
+    describe,
+    failure_of,
+    load_policy,
+)
+from agentq.redaction import clean
+from agentq.workflows import registry
+
+_LONGEST_REASON, _LONGEST_MESSAGE = 255, 4_000
+_REQUEUED_AFTER = 1.0
+"""Seconds before a task that asked Celery to requeue its message is tried again; Celery itself would not pause."""
+
+
+def judge_error(
+    claim: Claim, error: BaseException, *, override: str | None = None, left: float | None = None
+) -> RetryLater | Fail | GiveUp:
+    """Return what becomes of a job whose function raised.
+
+    Args:
+        claim: the attempt.
+        error: what was raised: an error, a directive of agentq's or one of Celery's.
+        override: the policy of the workflow, as JSON text.
+        left: seconds to the job's deadline.
+    """
+    match error:
+        case Cancel():
+            return GiveUp(clean(str(error), 1_000) or "the step gave up")
+        case Ignore():
+            return GiveUp("the task raised Celery's Ignore")
+        case Bury():
+            return Fail(failure_of(error, _facts_of(error)))
+        case Reject() if not error.requeue:
+            return Fail(failure_of(error))
+    policy, history = _policy(claim, override), _history(claim, left)
+    match error:
+        case Retry():
+            facts = _facts_of(error)
+            decision = decide_asked(policy, facts, history, after=error.after)
+            return _outcome(failure_of(error, facts), decision, is_asked=error.after is not None)
+        case Reject():
+            decision = decide_asked(policy, error, history, after=_REQUEUED_AFTER)
+            return _outcome(failure_of(error), decision, is_asked=True)
+        case CeleryRetry():
+            cause, after = error.exc or error, _seconds(error)
+            decision = decide_asked(policy, cause, history, after=after)
+            return _outcome(failure_of(cause), decision, is_asked=after is not None)
+    facts = describe(error)
+    return _outcome(failure_of(error, facts), decide(policy, facts, history))
+
+
+def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
+    """Return what becomes of a job whose attempt was lost; *row* is one of ``caretaking``."""
+    left = None if row.deadline_at is None else (row.deadline_at - row.seen_at).total_seconds()
+    facts = ErrorFacts(Category(why.category), why.error_class, why.message, names=(why.error_class,))
+    return _outcome(why, decide(_policy(row, row.policy), facts, _history(row, left)))
+
+
+def _policy(job: Claim | AnyRow, override: str | None) -> Policy:
+    """The workflow's policy, else the step's; with the attempts that the ledger gives this job."""
+    step = registry.find(job.step)
+    if override is not None:
+        policy = load_policy(json.loads(override))
+    else:
+        policy = DEFAULT if step is None else step.policy
+    return policy.with_retries(job.max_attempts - job.attempts_before - job.uncounted - 1)
+
+
+def _history(job: Claim | AnyRow, left: float | None) -> History:
+    attempt = job.attempt - job.attempts_before - job.uncounted
+    return History(attempt, waits=job.waits, paused=job.paused, waited=job.waited, left=left)
+
+
+def _facts_of(directive: BaseException) -> ErrorFacts:
+    """What is known of the error that a directive was raised from, behind the directive's own words."""
+    cause = directive.__cause__ or (None if directive.__suppress_context__ else directive.__context__)
+    if cause is None:
+        return describe(directive)
+    facts = describe(cause)
+    return replace(facts, message=clean(f"{directive} ({facts.error_class}: {facts.message})", _LONGEST_MESSAGE))
+
+
+def _seconds(asked: CeleryRetry) -> float | None:
+    if isinstance(asked.when, datetime):
+        return (asked.when - datetime.now(asked.when.tzinfo)).total_seconds()
+    return None if asked.when is None else float(asked.when)
+
+
+def _outcome(failure: Failure, decision: Decision, is_asked: bool = False) -> RetryLater | Fail:
+    if decision.is_final:
+        return Fail(failure, needs_person=decision.needs_person)
+    reason = clean(decision.reason, _LONGEST_REASON)
+    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked)
