@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """The queue of the task that records dead letters and calls their handlers."""
     consume_dead_letters: bool = True
     """Whether every worker consumes that queue, whatever its ``-Q`` says."""
+    max_replays: int = Field(10, ge=0, le=100_000)
+    """How often one job may be replayed, unless somebody insists."""
     ledger_timeout: float = Field(10.0, gt=0, le=600)
     """Seconds that a ledger statement, a lock or a connection may take."""
     max_value_bytes: int = Field(262_144, ge=1_024)

@@ -53,6 +53,17 @@ class JobKind(StrEnum):
     """Becomes one branch per item of the list before it, then a fan-in of those branches."""
 
 
+class OnFailure(StrEnum):
+    """What a job that fails for good does to its workflow."""
+
+    STOP = "stop"
+    """The workflow is failed; what depends on the job waits, and goes on after a replay."""
+    CONTINUE = "continue"
+    """The fan-in that the job is a part of goes on without that part."""
+    FAIL = "fail"
+    """The workflow is failed as a whole: all its other jobs are cancelled."""
+
+
 VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 """Kinds that no worker runs: the hand-over of their members finishes them."""
 

@@ -1,37 +1,24 @@
-"""``agentq dead-letters``: list, show, replay, cancel."""
+"""``agentq dead-letters``: list, count, show; and the group that the decisions belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Iterator
+from datetime import datetime
 from textwrap import indent
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from agentq.cli import dead_letter_decisions as decisions
 from agentq.cli import options
-from agentq.cli.display import age, data, echo_json, fields, printable, table, when
+from agentq.cli.dead_letter_options import kind, letter_id, narrowed
+from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
 from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
-from agentq.operations.dead_letters import DeadLetterFilter
+from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary
 from agentq.states import DeadLetterStatus
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-reason = click.option("--reason", default="", help="Why, for the history.")
-
-
-def narrowed(command: F) -> F:
-    """Add the options that say which dead letters."""
-    for option in (
-        click.option("--older-than", type=float, metavar="SECONDS", help="Only those that are older."),
-        click.option("--workflow", metavar="ID", help="Only those of this workflow."),
-        options.tenant,
-        click.option("--category", help="Only those with this category of error."),
-        click.option("--step", help="Only those of this step, by its full name."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group("dead-letters")
@@ -44,8 +31,13 @@ def dead_letters() -> None:
     """
 
 
+for command in (decisions.replay, decisions.edit, decisions.resolve, decisions.assign, decisions.cancel):
+    dead_letters.add_command(command)
+
+
 @dead_letters.command("list")
 @options.status(DeadLetterStatus)
+@kind
 @narrowed
 @options.limit
 @options.as_json
@@ -56,20 +48,53 @@ def list_(target: Target, status: DeadLetterStatus | None, limit: int, as_json: 
     \b
     Example:
       agentq dead-letters list --step reports.summarize --older-than 3600
+      agentq dead-letters list --needs-person --owner ann
     """
     wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **narrow)
     found = operations.list_(target.current_ledger(), wanted, limit=limit)
     if as_json:
         echo_json(found)
     elif found:
-        header = ("ID", "STATUS", "DIED", "ATTEMPTS", "TENANT", "STEP", "CATEGORY", "ERROR")
+        header = ("ID", "STATUS", "DIED", "ATTEMPTS", "TENANT", "STEP", "CATEGORY", "PERSON", "OWNER", "ERROR")
         click.echo(table(header, map(_row, found)))
     else:
         click.echo("no dead letters")
 
 
+@dead_letters.command("count")
+@click.option(
+    "--by", type=click.Choice(CountBy, case_sensitive=False), help="How many of each. Default: how many in all."
+)
+@options.status(DeadLetterStatus)
+@kind
+@narrowed
+@options.as_json
+@pass_target
+def count(
+    target: Target, by: CountBy | None, status: DeadLetterStatus | None, as_json: bool, **narrow: Any
+) -> None:
+    """Count dead letters; without --status, those that are open.
+
+    \b
+    Example:
+      agentq dead-letters count --by category --tenant acme
+    """
+    wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **narrow)
+    ledger = target.current_ledger()
+    if by is None:
+        letters = operations.count(ledger, wanted)
+        click.echo(json.dumps({"letters": letters}) if as_json else letters)
+        return
+    found = operations.count_by(ledger, wanted, by)
+    if as_json:
+        echo_json(found)
+    else:
+        rows = ((item.value or "none", str(item.letters)) for item in found)
+        click.echo(table((by.upper(), "LETTERS"), rows) if found else "no dead letters")
+
+
 @dead_letters.command()
-@click.argument("letter_id", metavar="ID")
+@letter_id
 @options.as_json
 @pass_target
 def show(target: Target, letter_id: str, as_json: bool) -> None:
@@ -83,86 +108,7 @@ def show(target: Target, letter_id: str, as_json: bool) -> None:
     if as_json:
         echo_json(letter)
     else:
-        click.echo(_shown(letter))
-
-
-@dead_letters.command()
-@click.argument("letter_id", metavar="[ID]", required=False)
-@click.option("--all", "every", is_flag=True, help="All open ones that the options name, oldest first.")
-@narrowed
-@click.option(
-    "--attempts", type=click.IntRange(1, 1000), help="New attempts of each. Default: as its step allows."
-)
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="With --all: at most so many."
-)
-@click.option("--rate", type=float, default=10.0, show_default=True, help="With --all: at most so many a second.")
-@click.option("--dry-run", is_flag=True, help="With --all: only say what would be replayed.")
-@reason
-@options.as_json
-@pass_target
-def replay(
-    target: Target,
-    letter_id: str | None,
-    every: bool,
-    attempts: int | None,
-    limit: int,
-    rate: float,
-    dry_run: bool,
-    reason: str,
-    as_json: bool,
-    **narrow: Any,
-) -> None:
-    """Give dead jobs new attempts; their workflows go on where they stopped.
-
-    \b
-    Example:
-      agentq dead-letters replay 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "the provider is back"
-      agentq dead-letters replay --all --category overloaded --rate 5 --dry-run
-    """
-    if (letter_id is None) is not every:
-        raise click.UsageError("Give the ID of one dead letter, or --all.")
-    ledger = target.current_ledger()
-    if letter_id is not None:
-        replayed: list[DeadLetterSummary] = [
-            operations.replay(ledger, letter_id, attempts=attempts, reason=reason)
-        ]
-    else:
-        replayed = operations.replay_all(
-            ledger,
-            DeadLetterFilter(**narrow),
-            attempts=attempts,
-            most=limit,
-            rate=rate,
-            dry_run=dry_run,
-            reason=reason,
-        )
-    if as_json:
-        echo_json(replayed)
-    else:
-        did = "would replay" if dry_run else "replayed"
-        click.echo(
-            "\n".join([f"{did} {len(replayed)}", *(f"  {letter.id}  {letter.step}" for letter in replayed)])
-        )
-
-
-@dead_letters.command()
-@click.argument("letter_id", metavar="ID")
-@reason
-@options.as_json
-@pass_target
-def cancel(target: Target, letter_id: str, reason: str, as_json: bool) -> None:
-    """Give a dead job up: its dead letter is closed, its workflow stays failed.
-
-    \b
-    Example:
-      agentq dead-letters cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "no longer needed"
-    """
-    letter = operations.cancel(target.current_ledger(), letter_id, reason=reason)
-    if as_json:
-        echo_json(letter)
-    else:
-        click.echo(f"cancelled dead letter {letter.id} of step {letter.step}")
+        click.echo("\n".join(_shown(letter)))
 
 
 def _row(letter: DeadLetterSummary) -> tuple[str, ...]:
@@ -174,12 +120,29 @@ def _row(letter: DeadLetterSummary) -> tuple[str, ...]:
         letter.tenant,
         letter.step,
         letter.error_category or "",
+        "needed" if letter.needs_person else "",
+        letter.owner or "",
         printable(letter.error_message or ""),
     )
 
 
-def _shown(letter: DeadLetter) -> str:
-    head = fields(
+def _shown(letter: DeadLetter) -> Iterator[str]:
+    yield _head(letter)
+    if letter.job_id is None:
+        yield f"\nwhat could be read of it\n{indent(data(letter.snapshot), '  ')}"
+    else:
+        yield from map(_attempt, letter.snapshot["attempts"])
+    if letter.actions:
+        rows = [(age(deed.created_at), deed.actor, deed.action, deed.reason) for deed in letter.actions]
+        yield f"\nactions\n{table(('WHEN', 'WHO', 'WHAT', 'WHY'), rows)}"
+    for deed in letter.actions:
+        if deed.replaced is not None:
+            yield f"\narguments before {deed.actor} edited them\n{indent(data(deed.replaced), '  ')}"
+
+
+def _head(letter: DeadLetter) -> str:
+    error = ": ".join(part for part in (letter.error_class, letter.error_message) if part)
+    return fields(
         [
             ("dead letter", str(letter.id)),
             ("status", letter.status),
@@ -188,18 +151,36 @@ def _shown(letter: DeadLetter) -> str:
             ("workflow", str(letter.workflow_id or "")),
             ("tenant", letter.tenant),
             ("category", letter.error_category or ""),
-            ("error", printable(f"{letter.error_class}: {letter.error_message}")),
-            ("attempts", str(letter.attempts)),
+            ("error", printable(error)),
+            ("attempts", str(letter.attempts or "")),
+            ("replays", str(letter.replays or "")),
+            ("messages", "" if letter.job_id else str(letter.messages)),
+            ("person", "needed" if letter.needs_person else ""),
             ("owner", letter.owner or ""),
-            ("note", letter.note or ""),
+            ("note", printable(letter.note or "")),
+            ("arguments", data(letter.args) if letter.args else ""),
+            ("keywords", data(letter.kwargs) if letter.kwargs else ""),
             ("died", when(letter.created_at)),
             ("closed", when(letter.closed_at)),
         ]
     )
-    lines = [head]
-    if letter.snapshot:
-        lines += ["", "when it died", indent(data(letter.snapshot), "  ")]
-    if letter.actions:
-        rows = [(age(deed.created_at), deed.actor, deed.action, deed.reason) for deed in letter.actions]
-        lines += ["", "actions", table(("WHEN", "WHO", "WHAT", "WHY"), rows)]
-    return "\n".join(lines)
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    """One attempt as the snapshot has it, which an older agentq may have written."""
+    started, finished = (_moment(attempt.get(name)) for name in ("started_at", "finished_at"))
+    duration = took(started, finished)
+    lines = [
+        f"\nattempt {attempt['number']}: {coloured(attempt['outcome'])}",
+        f", after {duration}" if duration else "",
+    ]
+    lines.append(f", {age(finished)}" if finished else "")
+    error = ": ".join(attempt[name] for name in ("error_class", "error_message") if attempt.get(name))
+    said = ("provider", "status", "code", "request_id")
+    provider = ", ".join(f"{name} {attempt[f'error_{name}']}" for name in said if attempt.get(f"error_{name}"))
+    details = [error, provider, (attempt.get("error_traceback") or "").rstrip()]
+    return "".join(lines) + "".join("\n" + indent(printable(text), "  ") for text in details if text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

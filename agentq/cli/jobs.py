@@ -10,7 +10,7 @@ import click
 
 from agentq.cli import options
 from agentq.cli.describe import error_of, note_of
-from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
+from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.target import Target, pass_target
 from agentq.operations import health
 from agentq.operations import jobs as operations
@@ -104,10 +104,12 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
             ("workflow", str(job.workflow_id)),
             ("tenant", job.tenant),
             ("status", job.status),
-            ("waits for", job.waiting_for or ""),
+            ("waits for", printable(job.waiting_for or "")),
+            ("due", when(job.due_at) if job.status == JobStatus.SCHEDULED else ""),
             ("error", printable(error_of(job))),
             ("category", job.error_category or ""),
             ("attempts", f"{job.attempt} of at most {job.max_attempts}"),
+            ("waits", f"{job.waits} of these, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
             ("worker", workers.get(job.worker_id, "") if job.worker_id else ""),
             ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),
             ("timeout", "" if job.timeout is None else f"{job.timeout:g} s"),
@@ -125,9 +127,20 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
 def _history(job: Job, workers: Mapping[uuid.UUID, str]) -> Iterator[str]:
     for attempt in job.attempts:
         yield f"\nattempt {attempt.number}: {coloured(attempt.outcome)}{_circumstances(attempt, workers)}"
-        for text in (error_of(attempt), attempt.error_traceback):
+        for text in (error_of(attempt), _answer(attempt), attempt.error_traceback):
             if text:
                 yield indent(printable(text.rstrip()), "  ")
+
+
+def _answer(attempt: Attempt) -> str:
+    """What a provider answered, where one did."""
+    said = {
+        "provider": attempt.error_provider,
+        "status": attempt.error_status,
+        "code": attempt.error_code,
+        "request": attempt.error_request_id,
+    }
+    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
 
 
 def _circumstances(attempt: Attempt, workers: Mapping[uuid.UUID, str]) -> str:

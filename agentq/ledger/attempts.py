@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
 
 from agentq.ledger import transition
-from agentq.ledger.burial import bury
-from agentq.ledger.handover import Done, gather, hand_over
+from agentq.ledger.gathering import gather
+from agentq.ledger.handover import Done, bury, hand_over
+from agentq.ledger.history import NO_FAILURE, write_history
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, Claim, Handed, bell
-from agentq.ledger.types import AnyRow, now
-from agentq.ledger.workflows import cancel
+from agentq.ledger.types import AnyRow
+from agentq.ledger.workflows import give_up
 from agentq.outcomes import Fail, Failure, GiveUp, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
-_HISTORY = insert(AttemptRow).values(finished_at=now())
-_NO_FAILURE = Failure("", "", "")
 _SELF = select(*transition.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
 _SUCCESSORS = select(*transition.BELL).where(
     JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
@@ -98,27 +97,28 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
                 return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
             if not transition.succeed(connection, held.job_id, held.attempt, result):
                 return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
-            _write_history(connection, held, AttemptOutcome.SUCCEEDED)
+            write_history(connection, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             return Handed(True, tuple(hand_over(connection, done)))
         case RetryLater(failure):
             row = transition.retry(connection, held.job_id, held.attempt, outcome)
             if row is None:
                 return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
-            _write_history(connection, held, AttemptOutcome.RETRIED, failure)
+            write_history(connection, held, AttemptOutcome.RETRIED, failure)
             return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
         case Fail(failure, needs_person):
-            if not transition.fail(connection, held.job_id, held.attempt, failure):
+            dead = transition.fail(connection, held.job_id, held.attempt, failure)
+            if dead is None:
                 return _recorded_before(connection, held, AttemptOutcome.FAILED, failure)
-            _write_history(connection, held, AttemptOutcome.FAILED, failure)
-            bury(connection, held.workflow_id, held.job_id, needs_person=needs_person)
-            return Handed(True)
+            write_history(connection, held, AttemptOutcome.FAILED, failure)
+            return Handed(True, tuple(bury(connection, dead, needs_person=needs_person)))
         case GiveUp(reason):
-            if not transition.give_up(connection, held.job_id, held.attempt):
-                return _recorded_before(connection, held, AttemptOutcome.CANCELLED)
-            _write_history(connection, held, AttemptOutcome.CANCELLED)
-            cancel(connection, held.workflow_id, actor=f"step {held.step}", reason=reason)
-            return Handed(True)
+            why = Failure("cancelled", "agentq.Cancel", reason)
+            given_up = transition.give_up(connection, held.job_id, held.attempt, why)
+            if given_up is None:
+                return _recorded_before(connection, held, AttemptOutcome.CANCELLED, why)
+            write_history(connection, held, AttemptOutcome.CANCELLED, why)
+            return Handed(True, tuple(give_up(connection, given_up, actor=f"step {held.step}", why=why)))
 
 
 def workflow_policy(connection: Connection, workflow_id: uuid.UUID) -> str | None:
@@ -159,51 +159,8 @@ def ring_successors(connection: Connection, job_id: uuid.UUID, grace: float) -> 
     return [bell(row) for row in transition.ring_these(connection, waiting, grace)]
 
 
-def write_history(
-    connection: Connection,
-    row: AnyRow,
-    outcome: AttemptOutcome,
-    failure: Failure = _NO_FAILURE,
-) -> None:
-    """Note how an attempt ended that its own worker could not note; *row* has the columns of a held job."""
-    _insert_history(connection, row.id, row.attempt, row.worker_id, row.started_at, outcome, failure)
-
-
-def _write_history(
-    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = _NO_FAILURE
-) -> None:
-    _insert_history(connection, held.job_id, held.attempt, held.worker_id, held.started_at, outcome, failure)
-
-
-def _insert_history(
-    connection: Connection,
-    job_id: uuid.UUID,
-    attempt: int,
-    worker_id: uuid.UUID,
-    started_at: object,
-    outcome: AttemptOutcome,
-    failure: Failure,
-) -> None:
-    values = {
-        "job_id": job_id,
-        "number": attempt,
-        "outcome": outcome,
-        "worker_id": worker_id,
-        "started_at": started_at,
-        "error_category": failure.category or None,
-        "error_class": failure.error_class or None,
-        "error_message": failure.message or None,
-        "error_traceback": failure.traceback or None,
-        "error_provider": failure.provider,
-        "error_status": failure.status,
-        "error_code": failure.code,
-        "error_request_id": failure.request_id,
-    }
-    connection.execute(_HISTORY, values)
-
-
 def _recorded_before(
-    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = _NO_FAILURE
+    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> Handed:
     """Tell a lost reply (my outcome is there) from a lost job (somebody else's is, with another error)."""
     found = select(AttemptRow.outcome).where(

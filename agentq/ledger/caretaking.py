@@ -10,15 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from agentq.ledger import transition
-from agentq.ledger.attempts import write_history
-from agentq.ledger.burial import bury
+from agentq.ledger.handover import bury, close_fan_in
+from agentq.ledger.history import write_history
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel
 from agentq.outcomes import Fail, Failure, RetryLater
-from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
 
 WORKER_LOST = Failure(
     "worker_lost",
@@ -115,6 +115,14 @@ class Rescued:
     jobs: tuple[Held, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many were ended, and what goes on without them."""
+
+    count: int
+    bells: tuple[Bell, ...]
+
+
 def dispatch_due(connection: Connection, most: int) -> list[Bell]:
     """Queue up to *most* jobs whose time has come and return their bells."""
     return [bell(row) for row in transition.queue_due(connection, most)]
@@ -204,14 +212,18 @@ def expire(connection: Connection, most: int) -> int:
     )
 
 
-def fail_overdue(connection: Connection, most: int) -> int:
-    """Fail up to *most* jobs that were not done by their deadline, running or not; returns how many."""
-    rows = transition.fail_overdue(connection, DEADLINE_EXCEEDED, most)
-    for row in rows:
-        if row.status == JobStatus.RUNNING:
-            write_history(connection, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
-        bury(connection, row.workflow_id, row.id)
-    return len(rows)
+def end_overdue(connection: Connection, most: int) -> Ended:
+    """End up to *most* jobs and fan-ins whose deadline has passed: jobs fail, fan-ins go on with what is there."""
+    bells: list[Bell] = []
+    overdue = transition.lock_overdue(connection, most)
+    for row in overdue:
+        if row.kind in VIRTUAL:
+            bells += close_fan_in(connection, row.id, row.workflow_id)
+        elif transition.fail_overdue(connection, row, DEADLINE_EXCEEDED):
+            if row.status == JobStatus.RUNNING:
+                write_history(connection, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
+            bells += bury(connection, row)
+    return Ended(len(overdue), tuple(bells))
 
 
 def cancel_overdue(connection: Connection, most: int) -> int:
@@ -235,11 +247,12 @@ def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judg
                 continue
             if moved.status == JobStatus.QUEUED:
                 bells.append(bell(moved))
-        elif transition.fail(connection, row.id, row.attempt, why):
-            bury(connection, row.workflow_id, row.id, needs_person=judged.needs_person)
-            outcome = AttemptOutcome.FAILED
         else:
-            continue
+            dead = transition.fail(connection, row.id, row.attempt, why)
+            if dead is None:
+                continue
+            bells += bury(connection, dead, needs_person=judged.needs_person)
+            outcome = AttemptOutcome.FAILED
         if why.category == WORKER_LOST.category:
             outcome = AttemptOutcome.LOST
         write_history(connection, row, outcome, why)

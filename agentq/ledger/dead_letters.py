@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, Float, bindparam, select, update
+from sqlalchemy import Connection, Float, bindparam, func, select, update
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, transition
 from agentq.ledger.attempts import queued_successors
-from agentq.ledger.handover import Done, hand_over
+from agentq.ledger.handover import Done, hand_over, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Bell
 from agentq.ledger.types import AnyRow, now, seconds_from_now
@@ -95,6 +95,7 @@ def replay(
         return
     if not transition.revive(connection, job_id, attempts=attempts, delay=delay):
         raise _cannot_live(connection, job_id)
+    _require_use(connection, job_id)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
 
@@ -118,6 +119,7 @@ def resolve(
     row = transition.supply(connection, job_id, result)
     if row is None:
         raise _cannot_live(connection, job_id)
+    _require_use(connection, job_id)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(
         connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
@@ -145,32 +147,69 @@ def cancel(
         )
 
 
-def edit(connection: Connection, job_id: uuid.UUID, arguments: str, *, actor: str, reason: str) -> None:
+def edit(
+    connection: Connection,
+    job_id: uuid.UUID,
+    arguments: str,
+    *,
+    actor: str,
+    reason: str,
+    action_id: uuid.UUID | None = None,
+) -> None:
     """Replace the arguments of a dead job, as JSON text of [args, kwargs]; the old ones stay in the history.
 
-    Raises NotFound, or StateConflict where the job has no open dead letter.
+    Raises NotFound, or StateConflict where the job has no open dead letter, or is no step.
     """
-    row = _lock_open(connection, job_id)
+    row = _lock_open(connection, job_id, action_id)
+    if row is None:
+        return
+    if row.kind in VIRTUAL:
+        raise _cannot_live(connection, job_id)
     connection.execute(
         update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.FAILED).values(arguments=arguments)
     )
     actions.note(
-        connection, row.workflow_id, job_id, "edit arguments", actor=actor, reason=reason, details=row.arguments
+        connection,
+        row.workflow_id,
+        job_id,
+        "edit arguments",
+        actor=actor,
+        reason=reason,
+        details=row.arguments,
+        action_id=action_id,
     )
 
 
-def assign(connection: Connection, job_id: uuid.UUID, owner: str, note: str, *, actor: str, reason: str) -> None:
+def assign(
+    connection: Connection,
+    job_id: uuid.UUID,
+    owner: str,
+    note: str,
+    *,
+    actor: str,
+    reason: str,
+    action_id: uuid.UUID | None = None,
+) -> None:
     """Make a dead letter a manual task of *owner*; it stays open.
 
     Raises NotFound, or StateConflict where the job has no open dead letter.
     """
-    row = _lock_open(connection, job_id)
+    row = _lock_open(connection, job_id, action_id)
+    if row is None:
+        return
     connection.execute(
         update(DeadLetterRow)
         .where(DeadLetterRow.id == row.id, DeadLetterRow.status == DeadLetterStatus.OPEN)
-        .values(owner=owner, note=note)
+        .values(owner=owner, note=note or None)
     )
-    actions.note(connection, row.workflow_id, job_id, f"assign to {owner}"[:255], actor=actor, reason=reason)
+    action = f"assign to {owner}"[:255]
+    actions.note(connection, row.workflow_id, job_id, action, actor=actor, reason=reason, action_id=action_id)
+
+
+def replays(connection: Connection, job_id: uuid.UUID) -> int:
+    """Return how often a job was replayed."""
+    replayed = (DeadLetterRow.job_id == job_id, DeadLetterRow.status == DeadLetterStatus.REPLAYED)
+    return connection.scalar(select(func.count()).select_from(DeadLetterRow).where(*replayed)) or 0
 
 
 def _issue(connection: Connection, letter_ids: list[uuid.UUID]) -> list[uuid.UUID]:
@@ -189,14 +228,17 @@ def _close(
     return letter
 
 
-def _lock_open(connection: Connection, job_id: uuid.UUID) -> AnyRow:
+def _lock_open(connection: Connection, job_id: uuid.UUID, action_id: uuid.UUID | None) -> AnyRow | None:
+    """Lock the open letter; None where this very action was done before."""
     found = (
-        select(DeadLetterRow.id, DeadLetterRow.workflow_id, JobRow.arguments)
+        select(DeadLetterRow.id, DeadLetterRow.workflow_id, JobRow.kind, JobRow.arguments)
         .join(JobRow, JobRow.id == DeadLetterRow.job_id)
         .where(DeadLetterRow.job_id == job_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
         .with_for_update(key_share=True, of=DeadLetterRow)
     )
     row = connection.execute(found).one_or_none()
+    if action_id is not None and actions.is_noted(connection, action_id):
+        return None
     if row is None:
         raise _not_open(connection, job_id)
     return row
@@ -216,6 +258,17 @@ def _not_open(connection: Connection, job_id: uuid.UUID) -> NotFound | StateConf
         found=last,
         next_step=f"The job is {status}; look with: agentq jobs show {job_id}",
     )
+
+
+def _require_use(connection: Connection, job_id: uuid.UUID) -> None:
+    """Refuse to let a job live again whose result nothing waits for any more."""
+    if not wait_again(connection, job_id):
+        raise StateConflict(
+            f"what needs job {job_id}",
+            expected=[JobStatus.WAITING],
+            found="over: its workflow has gone on without it, or was failed as a whole",
+            next_step="Cancel the dead letter, and start a new workflow where its result is still wanted.",
+        )
 
 
 def _cannot_live(connection: Connection, job_id: uuid.UUID) -> StateConflict:

@@ -14,12 +14,13 @@ from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell
 from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import VIRTUAL, JobKind, JobStatus
-from agentq.workflows.graph import Graph, Node, parse_time
+from agentq.workflows.graph import BEYOND, Graph, Node, parse_time
 
 _BY_DATABASE = ("due_at", "dispatched_at", "delay", "expires_at")
 _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
     *("deadline_at", "due_reason", "attempts_before", "uncounted", "waits", "paused", "waited"),
+    *("missing", "is_missing"),
     *("error_category", "error_class", "error_message", "created_at"),
 )
 _RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
@@ -65,6 +66,8 @@ class Place:
     join_id: uuid.UUID | None = None
     position: int | None = None
     is_last: bool = False
+    part_id: uuid.UUID | None = None
+    """The part that is missing if what cannot be missing here fails."""
     is_plain: bool = True
     """Whether what the last node counts into has a plain hand-over itself and counts into nothing."""
 
@@ -76,6 +79,7 @@ class Fed:
     each_id: uuid.UUID
     template: Graph
     items: Any
+    part_id: uuid.UUID | None = None
 
 
 class Planting:
@@ -110,7 +114,7 @@ class Planting:
             self.rows.append(row)
             if node.kind is JobKind.EACH and node.after is None:
                 assert node.template is not None
-                self.fed.append(Fed(ids[index], node.template, item[0]))
+                self.fed.append(Fed(ids[index], node.template, item[0], row["part_id"]))
             elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
                 self.empty.append(ids[index])
             elif row["status"] == JobStatus.QUEUED:
@@ -140,6 +144,9 @@ class Planting:
             "after_id": None if node.after is None else ids[node.after],
             "join_id": None if node.join is None else ids[node.join],
             "position": node.position,
+            "needs": node.needs,
+            "part_id": place.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
+            "on_failure": node.on_failure,
             "is_last": False,
             "arguments": node.arguments,
             "immutable": node.immutable,
@@ -167,12 +174,14 @@ def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:
     *counts_on* says that the last node counts into something outside the graph.
     """
     reaches_virtual = {node.after for node in graph.nodes if node.kind in VIRTUAL}
+    parts = {node.part for node in graph.nodes}
     plain = []
     for index, node in enumerate(graph.nodes):
         join = None if node.join is None else graph.nodes[node.join]
         joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
         reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
-        plain.append(not joins_on and not reaches_more)
+        # A fan-in whose parts can be missing decides by more than a count.
+        plain.append(not joins_on and not reaches_more and index not in parts)
     return plain
 
 

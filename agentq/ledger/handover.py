@@ -1,4 +1,8 @@
-"""Hand-over: in the transaction that records a job's outcome, make the jobs that waited for it ready."""
+"""Hand-over: in the transaction that records a job's outcome, make the jobs that waited for it ready.
+
+A job that failed for good is buried in the same way: its dead letter is opened, and its workflow stops, or the
+fan-in that the job is a part of goes on without that part.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,22 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from agentq.ledger import transition
-from agentq.ledger.burial import bury
+from agentq.ledger.gathering import gather
 from agentq.ledger.growth import Fed, Place, Planting
+from agentq.ledger.history import note_interrupted
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
-from agentq.states import VIRTUAL, JobKind, JobStatus, WorkflowStatus
+from agentq.states import JobKind, JobStatus, OnFailure, WorkflowStatus
 from agentq.workflows.graph import Graph
+from agentq.workflows.needs import are_enough, worded
+
+LATE = Failure("deadline_exceeded", "agentq.DeadlineExceeded", "its fan-in did not wait for it any longer")
+LEFT_BEHIND = Failure("cancelled", "agentq.Cancelled", "its fan-in has gone on without it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,53 @@ def hand_over(connection: Connection, *done: Done) -> list[Bell]:
     return bells
 
 
+def bury(connection: Connection, dead: AnyRow, *, needs_person: bool = False) -> list[Bell]:
+    """Open the dead letter of a job that has just failed for good; returns the bells of what goes on without it.
+
+    *dead* has the columns of ``transition.DEAD``. Where the workflow stops, what depends on the job keeps waiting:
+    after a replay it goes on where it stopped.
+    """
+    transition.open_letter(connection, dead.id, needs_person=needs_person)
+    if dead.on_failure == OnFailure.CONTINUE:
+        return go_on_without(connection, dead)
+    if dead.on_failure == OnFailure.FAIL:
+        transition.cancel_jobs(connection, dead.workflow_id)
+    transition.fail_workflow(connection, dead.workflow_id, dead.id)
+    if dead.on_failure == OnFailure.FAIL:
+        while transition.cancel_jobs(connection, dead.workflow_id):
+            pass  # branches that an each was growing when the first statement looked
+        note_interrupted(connection, dead.workflow_id)
+    return []
+
+
+def go_on_without(connection: Connection, lost: AnyRow) -> list[Bell]:
+    """Go on without a job that will give no result, as ``bury`` does; *lost* has the columns of DEAD."""
+    if lost.part_id is None:  # what comes after it takes nothing from it
+        return hand_over(connection, Done(lost.id, lost.workflow_id, None, False, "null"))
+    return hand_over(connection, *_lose_part(connection, lost.part_id))
+
+
+def close_fan_in(connection: Connection, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> list[Bell]:
+    """Let a fan-in wait no longer: what is not done counts as missing and is cancelled."""
+    undone = (JobRow.join_id == fan_in, JobRow.status != JobStatus.SUCCEEDED, JobRow.is_missing.is_(False))
+    late = connection.scalars(select(JobRow.id).where(*undone).order_by(JobRow.id)).all()
+    row = transition.close_fan_in(connection, fan_in, late)
+    transition.cancel_parts(connection, late, LATE)
+    note_interrupted(connection, workflow_id)
+    return hand_over(connection, *_finish_if_complete(connection, row))
+
+
+def wait_again(connection: Connection, job_id: uuid.UUID) -> bool:
+    """Let the fan-in that lacks a job's part wait for it again, now that the job lives again.
+
+    False where that part cannot come any more: its fan-in has gone on, or more of it was cancelled.
+    """
+    job = connection.execute(select(*transition.DEAD).where(JobRow.id == job_id)).one()
+    if job.on_failure == OnFailure.FAIL:
+        return False  # all that comes after it was cancelled with it
+    return job.part_id is None or _wait_for_part(connection, job.part_id)
+
+
 def finish_empty(connection: Connection, planting: Planting, where: Place) -> list[Done]:
     """Finish the fan-ins of nothing that were just planted."""
     finished = []
@@ -60,35 +116,21 @@ def finish_empty(connection: Connection, planting: Planting, where: Place) -> li
     return finished
 
 
-def gather(connection: Connection, job_id: uuid.UUID) -> str:
-    """Return the result of a done job as JSON text; for a join, the ordered list of its members' results."""
-    job = connection.execute(select(JobRow.kind, JobRow.result).where(JobRow.id == job_id)).one()
-    return _result_of(connection, job_id, job.kind, job.result)
-
-
-def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str | None) -> str:
-    if kind not in VIRTUAL:
-        return result or "null"
-    members = connection.execute(
-        select(JobRow.id, JobRow.kind, JobRow.result).where(JobRow.join_id == job_id).order_by(JobRow.position)
-    ).all()
-    return f"[{','.join(_result_of(connection, *member) for member in members)}]"
-
-
 def _grow_after(connection: Connection, each: AnyRow, before: Done, bells: list[Bell]) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
-    fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items))
+    fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items), each.part_id)
     place = Place(each.workflow_id, each.tenant, is_plain=each.is_plain and each.join_id is None)
     return _grow(connection, fed, place, each.dispatched_at, bells)
 
 
 def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bells: list[Bell]) -> list[Done]:
     if not isinstance(fed.items, list):
-        _fail_each(connection, fed, where.workflow_id)
+        bells += _fail_each(connection, fed)
         return []
     planting = Planting()
     for position, item in enumerate(fed.items):
-        planting.plant(fed.template, replace(where, join_id=fed.each_id, position=position), (item,))
+        branch = replace(where, join_id=fed.each_id, position=position, part_id=fed.part_id)
+        planting.plant(fed.template, branch, (item,))
     planting.write(connection)
     bells += planting.bells(rung_at)
     row = transition.count_on(connection, fed.each_id, len(fed.items))
@@ -98,12 +140,12 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     return finished
 
 
-def _fail_each(connection: Connection, fed: Fed, workflow_id: uuid.UUID) -> None:
+def _fail_each(connection: Connection, fed: Fed) -> list[Bell]:
     kind = type(fed.items).__name__
     message = f"each() needs a list from the step before it, but got {kind}; return a list there"
     failure = Failure("invalid_input", "agentq.exceptions.InvalidArguments", message)
-    if transition.fail_virtual(connection, fed.each_id, failure):
-        bury(connection, workflow_id, fed.each_id)
+    dead = transition.fail_virtual(connection, fed.each_id, failure)
+    return [] if dead is None else bury(connection, dead)
 
 
 def _count_into(connection: Connection, join_id: uuid.UUID) -> list[Done]:
@@ -112,6 +154,53 @@ def _count_into(connection: Connection, join_id: uuid.UUID) -> list[Done]:
 
 
 def _finish_if_complete(connection: Connection, row: AnyRow | None) -> list[Done]:
-    if row is None or row.remaining > 0 or not transition.finish_virtual(connection, row.id):
+    if row is None or row.remaining > 0:
         return []
+    if row.missing and not _has_enough(connection, row):
+        return _leave_unmet(connection, row)
+    if not transition.finish_virtual(connection, row.id):
+        return []
+    if row.missing:
+        missing = connection.scalars(select(JobRow.id).where(JobRow.join_id == row.id, JobRow.is_missing)).all()
+        if transition.cancel_parts(connection, missing, LEFT_BEHIND):
+            note_interrupted(connection, row.workflow_id)
     return [Done(row.id, row.workflow_id, row.join_id, row.is_last)]
+
+
+def _lose_part(connection: Connection, part_id: uuid.UUID) -> list[Done]:
+    return _finish_if_complete(connection, transition.mark_missing(connection, part_id))
+
+
+def _has_enough(connection: Connection, fan_in: AnyRow) -> bool:
+    return are_enough(fan_in.needs, _members(connection, fan_in), fan_in.missing)
+
+
+def _members(connection: Connection, fan_in: AnyRow) -> int:
+    return connection.scalar(select(func.count()).where(JobRow.join_id == fan_in.id)) or 0
+
+
+def _leave_unmet(connection: Connection, fan_in: AnyRow) -> list[Done]:
+    """The fan-in lacks too many parts: the fan-in around it lacks this one, or the workflow stops."""
+    lacks = f"{fan_in.missing} of its {_members(connection, fan_in)} parts are missing"
+    why = Failure("missing_parts", "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
+    transition.note_unmet(connection, fan_in.id, why)
+    if fan_in.on_failure == OnFailure.CONTINUE:
+        return _lose_part(connection, fan_in.part_id)
+    transition.fail_workflow(connection, fan_in.workflow_id, fan_in.id)
+    return []
+
+
+def _wait_for_part(connection: Connection, part_id: uuid.UUID) -> bool:
+    of_part = select(JobRow.id).where(JobRow.part_id == part_id)
+    if connection.scalar(of_part.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
+        return False
+    lost = (JobRow.status == JobStatus.FAILED, JobRow.on_failure == OnFailure.CONTINUE)
+    if connection.scalar(of_part.where(*lost).limit(1)):
+        return True  # another job of it is dead too: it stays missing until that one lives again
+    if not connection.scalar(select(JobRow.is_missing).where(JobRow.id == part_id)):
+        return True
+    fan_in = transition.unmark_missing(connection, part_id)
+    if fan_in is None:
+        return False
+    around = connection.execute(select(*transition.DEAD).where(JobRow.id == fan_in)).one()
+    return around.on_failure != OnFailure.CONTINUE or _wait_for_part(connection, around.part_id)

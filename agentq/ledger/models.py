@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from agentq.ledger.types import UtcDateTime, now
@@ -24,6 +24,7 @@ from agentq.states import (
     DeadLetterStatus,
     JobKind,
     JobStatus,
+    OnFailure,
     WorkflowStatus,
 )
 
@@ -104,6 +105,7 @@ class JobRow(Base):
         Index("ix_agentq_jobs_workflow", "workflow_id", "id"),
         _partial_index("ix_agentq_jobs_after", "after_id", where="after_id IS NOT NULL"),
         _partial_index("uq_agentq_jobs_member", "join_id", "position", where="join_id IS NOT NULL", unique=True),
+        _partial_index("ix_agentq_jobs_part", "part_id", where="part_id IS NOT NULL"),
         _partial_index("ix_agentq_jobs_due", "due_at", where="status = 'scheduled'"),
         _partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where="status = 'queued'"),
         _partial_index("ix_agentq_jobs_running", "worker_id", where="status = 'running'"),
@@ -126,6 +128,13 @@ class JobRow(Base):
     join_id: Mapped[uuid.UUID | None]
     position: Mapped[int | None]
     remaining: Mapped[int]
+    # Of a fan-in: how many of its parts are missing, and what it needs to go on without them.
+    missing: Mapped[int] = mapped_column(server_default="0")
+    needs: Mapped[str | None] = mapped_column(String(16))
+    # The member that will be missing if this job fails, and whether this one is: a part is a branch of a fan-in.
+    part_id: Mapped[uuid.UUID | None]
+    is_missing: Mapped[bool] = mapped_column(server_default=false())
+    on_failure: Mapped[str] = mapped_column(String(16), server_default=OnFailure.STOP)
     is_last: Mapped[bool]
     # Whether its hand-over reaches only steps, and at most one join: then one statement does it all.
     is_plain: Mapped[bool]
@@ -144,7 +153,8 @@ class JobRow(Base):
     due_at: Mapped[datetime | None]
     due_reason: Mapped[str | None]
     expires_at: Mapped[datetime | None]
-    # Seconds from its first claim to its end, over all attempts; and the moment that they end.
+    # Seconds from its first claim to its end, over all attempts, and the moment that they end; of a fan-in, from
+    # the end of its first part.
     deadline: Mapped[float | None]
     deadline_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
-from agentq.ledger.handover import gather
+from agentq.ledger.gathering import gather
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.types import AnyRow
 from agentq.states import WorkflowStatus

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, and_, bindparam, case, cast, insert, literal, or_, select
+from sqlalchemy import Connection, Float, and_, bindparam, case, cast, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agentq.exceptions import KeyConflict
+from agentq.exceptions import KeyConflict, NotFound
 from agentq.ids import new_id
 from agentq.ledger import actions, transition
 from agentq.ledger.growth import Place, Planting, insert_after
-from agentq.ledger.handover import finish_empty, hand_over
-from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.handover import finish_empty, go_on_without, hand_over
+from agentq.ledger.history import note_interrupted
+from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import AnyRow, now, seconds_from_now
-from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.outcomes import Failure
+from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
 _GIVEN = ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy")
@@ -126,9 +128,52 @@ def cancel(
         return action_id is not None and actions.is_noted(connection, action_id)
     while transition.cancel_jobs(connection, workflow_id):
         pass  # branches that an each was growing when the first statement looked
-    _note_interrupted(connection, workflow_id)
+    note_interrupted(connection, workflow_id)
     actions.note(connection, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
     return True
+
+
+def cancel_job(
+    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> list[Bell] | None:
+    """Cancel a job and what needs it: the part of a fan-in that can be missing, or else its whole workflow.
+
+    Returns the bells of what goes on without it; None where the job had ended before. Raises NotFound.
+    """
+    job = connection.execute(select(*transition.DEAD, JobRow.status).where(JobRow.id == job_id)).one_or_none()
+    if job is None:
+        raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
+    if action_id is not None and actions.is_noted(connection, action_id):
+        return []
+    if job.status in JOB_FINAL:
+        return None
+    bells: list[Bell] = []
+    why = Failure("cancelled", "agentq.Cancelled", f"{actor} cancelled it: {reason}")
+    if job.part_id is not None:
+        bells = _cancel_part(connection, job, why)
+    elif not cancel(connection, job.workflow_id, actor=actor, reason=f"job {job_id} was cancelled: {reason}"):
+        # Of a workflow that has failed, other branches may still run.
+        if not transition.cancel_job(connection, job_id, why):
+            return None
+        note_interrupted(connection, job.workflow_id)
+    actions.note(
+        connection, job.workflow_id, job_id, "cancel job", actor=actor, reason=reason, action_id=action_id
+    )
+    return bells
+
+
+def give_up(connection: Connection, job: AnyRow, *, actor: str, why: Failure) -> list[Bell]:
+    """Cancel all that needs a job that has just given up; *job* has the columns of DEAD."""
+    if job.part_id is not None:
+        return _cancel_part(connection, job, why)
+    cancel(connection, job.workflow_id, actor=actor, reason=why.message)
+    return []
+
+
+def _cancel_part(connection: Connection, job: AnyRow, why: Failure) -> list[Bell]:
+    transition.cancel_parts(connection, [job.part_id], why)
+    note_interrupted(connection, job.workflow_id)
+    return go_on_without(connection, job)
 
 
 def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
@@ -151,26 +196,6 @@ def _write(connection: Connection, workflow: dict[str, Any], planting: Planting)
     if created_at is not None:
         planting.write(connection)
     return created_at
-
-
-def _note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:
-    """Write the history of attempts under way: a finished one has its row, so these are those without."""
-    finished = select(AttemptRow.job_id).where(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
-    interrupted = select(
-        JobRow.id,
-        JobRow.attempt,
-        literal(AttemptOutcome.CANCELLED),
-        JobRow.worker_id,
-        JobRow.started_at,
-        now(),
-    ).where(
-        JobRow.workflow_id == workflow_id,
-        JobRow.status == JobStatus.CANCELLED,
-        JobRow.attempt > 0,
-        ~finished.exists(),
-    )
-    columns = ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"]
-    connection.execute(insert(AttemptRow).from_select(columns, interrupted))
 
 
 def _started_before(

@@ -126,7 +126,8 @@ def _waiting_for(row: AnyRow) -> str | None:
         case JobStatus.WAITING:
             return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
         case JobStatus.SCHEDULED:
-            return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC"
+            why = f" ({row.due_reason})" if row.due_reason else ""
+            return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
         case JobStatus.QUEUED:
             return f"a free worker on queue {row.queue!r}"
     return None

@@ -112,12 +112,46 @@ class DeadLetterSummary(_Record):
     closed_at: datetime | None
 
 
+class DeadLetterAction(Action):
+    """One thing that somebody did about a dead letter."""
+
+    replaced: Any = None
+    """The ``[args, kwargs]`` that an edit replaced, with secrets masked; None for any other action."""
+
+
 class DeadLetter(DeadLetterSummary):
     """Everything about a dead letter: what handlers are given."""
 
     snapshot: Any
     """The job when it died, with every attempt; of a message, what could be read of it. Secrets are masked."""
-    actions: list[Action] = []
+    args: list[Any] | None
+    kwargs: dict[str, Any] | None
+    """The arguments that the job has now, also after an edit, with secrets masked; None of a message."""
+    replays: int
+    """How often the job was replayed, with its earlier dead letters."""
+    actions: list[DeadLetterAction] = []
+
+
+class DeadLetterCount(_Record):
+    """How many dead letters have one value in common; None where they have none."""
+
+    value: str | None
+    letters: int
+
+
+class RefusedReplay(_Record):
+    """A dead letter that a replay of many could not replay, and why."""
+
+    id: uuid.UUID
+    why: str
+
+
+class Replays(_Record):
+    """What a replay of many did: those that it replayed, those at the limit, which it left, and those refused."""
+
+    replayed: list[DeadLetterSummary]
+    capped: list[DeadLetterSummary] = []
+    refused: list[RefusedReplay] = []
 
 
 class Job(JobSummary):
@@ -128,6 +162,11 @@ class Job(JobSummary):
     position: int | None
     timeout: float | None
     expires_at: datetime | None
+    due_reason: str | None
+    """Why it was put off the last time, beside ``due_at``."""
+    waits: int
+    """How often it waited without an attempt's cost since it began or was replayed, ``waited`` seconds in all."""
+    waited: float
     args: list[Any]
     kwargs: dict[str, Any]
     result: Any

@@ -18,9 +18,11 @@ from celery import bootsteps, signals
 
 from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import caretaking, workers
+from agentq.ledger.dead_messages import Refusal
 from agentq.outcomes import Failure
-from agentq.runtime import configuration
+from agentq.runtime import configuration, limits
 from agentq.runtime.duties import Duties
+from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
 from agentq.runtime.in_hand import InHand
 from agentq.runtime.lease import Lease
@@ -53,6 +55,7 @@ class CaretakerStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         self._caretaker.start()
+        limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
 
     def terminate(self, worker: Any) -> None:
         # A cold shutdown. What is given back must not run here any more, so the pool goes first.
@@ -103,9 +106,9 @@ class Caretaker:
         """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
         self._in_hand.note_ended(job_id, why)
 
-    def count_refused(self) -> None:
-        """Count a message that was refused; written with the next round, not by the thread that consumes."""
-        self.duties.count_refused()
+    def refuse(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
+        """Note a message that no worker can take; written with the next round, not by the thread that consumes."""
+        self.duties.refusals.add(stranger, refusal, error)
 
     def end(self) -> None:
         """Give back at once what the pool did not finish, and sign off."""
@@ -120,6 +123,7 @@ class Caretaker:
             bells = self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))
             self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
             self._agentq.dispatcher.ring(bells)
+            self.duties.write_refused()
         except LedgerError as error:
             logger.error("could not sign off, so jobs in hand wait for the end of the lease: %s", error)
         self._lease.close()

@@ -133,7 +133,8 @@ class Duties:
 
     def end_overdue(self) -> None:
         """End jobs and workflows whose deadline or expiry has passed."""
-        self._ledger.write(lambda connection: caretaking.fail_overdue(connection, _BATCH))
+        ended = self._ledger.write(lambda connection: caretaking.end_overdue(connection, _BATCH))
+        self._agentq.dispatcher.ring(ended.bells)
         self._ledger.write(lambda connection: caretaking.cancel_overdue(connection, _BATCH))
         self._ledger.write(lambda connection: caretaking.expire(connection, _BATCH))
 

@@ -15,6 +15,7 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidResult, InvalidValue
 from agentq.ledger import attempts, transition, workers
+from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop
@@ -22,7 +23,7 @@ from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
 from agentq.states import JobKind, JobStatus
 from agentq.workflows import registry
-from agentq.workflows.context import CancelCheck, Context
+from agentq.workflows.context import CancelCheck, Context, MissingPart
 from agentq.workflows.values import encode
 
 if TYPE_CHECKING:
@@ -120,7 +121,17 @@ class Attempt:
             max_attempts=claim.max_attempts,
             deadline=min(ends, default=None),
             is_cancelled=CancelCheck(lambda: self._is_cancelled(claim)),
+            find_missing=lambda: self._missing(claim),
         )
+
+    def _missing(self, claim: Claim) -> list[MissingPart]:
+        rows = self._ledger.read(lambda connection: missing_parts(connection, claim.job_id))
+        return [
+            MissingPart(
+                row.position, str(row.job_id), row.step, row.error_category or row.status, row.error_message or ""
+            )
+            for row in rows
+        ]
 
     def _is_cancelled(self, claim: Claim) -> bool:
         if hold().trusted_for() <= 0:

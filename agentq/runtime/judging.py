@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,10 +27,13 @@ from agentq.policies import (
     failure_of,
     load_policy,
 )
+from agentq.policies.reading import cause_of, first_known, message_of, safely
 from agentq.redaction import clean
 from agentq.workflows import registry
 
 _LONGEST_REASON, _LONGEST_MESSAGE = 255, 4_000
+_LONGEST_ASKED = 1e9
+"""Seconds that Celery's ``countdown`` may ask for at most: no database has times beyond all bounds."""
 _REQUEUED_AFTER = 1.0
 """Seconds before a task that asked Celery to requeue its message is tried again; Celery itself would not pause."""
 
@@ -47,7 +51,7 @@ def judge_error(
     """
     match error:
         case Cancel():
-            return GiveUp(clean(str(error), 1_000) or "the step gave up")
+            return GiveUp(clean(_words(error), 1_000) or "the step gave up")
         case Ignore():
             return GiveUp("the task raised Celery's Ignore")
         case Bury():
@@ -64,7 +68,9 @@ def judge_error(
             decision = decide_asked(policy, error, history, after=_REQUEUED_AFTER)
             return _outcome(failure_of(error), decision, is_asked=True)
         case CeleryRetry():
-            cause, after = error.exc or error, _seconds(error)
+            # What it was raised from: Celery turns its own ``exc`` into a parent class where it cannot be pickled.
+            known, after = first_known(cause_of(error), error.exc), _seconds(error)
+            cause = error if known is None else known
             decision = decide_asked(policy, cause, history, after=after)
             return _outcome(failure_of(cause), decision, is_asked=after is not None)
     facts = describe(error)
@@ -85,7 +91,7 @@ def _policy(job: Claim | AnyRow, override: str | None) -> Policy:
         policy = load_policy(json.loads(override))
     else:
         policy = DEFAULT if step is None else step.policy
-    return policy.with_retries(job.max_attempts - job.attempts_before - job.uncounted - 1)
+    return replace(policy, attempts=job.max_attempts - job.attempts_before - job.uncounted)
 
 
 def _history(job: Claim | AnyRow, left: float | None) -> History:
@@ -95,17 +101,28 @@ def _history(job: Claim | AnyRow, left: float | None) -> History:
 
 def _facts_of(directive: BaseException) -> ErrorFacts:
     """What is known of the error that a directive was raised from, behind the directive's own words."""
-    cause = directive.__cause__ or (None if directive.__suppress_context__ else directive.__context__)
+    cause = directive.__cause__
+    if cause is None and not directive.__suppress_context__:
+        cause = directive.__context__
     if cause is None:
         return describe(directive)
     facts = describe(cause)
-    return replace(facts, message=clean(f"{directive} ({facts.error_class}: {facts.message})", _LONGEST_MESSAGE))
+    return replace(
+        facts, message=clean(f"{_words(directive)} ({facts.error_class}: {facts.message})", _LONGEST_MESSAGE)
+    )
+
+
+def _words(directive: BaseException) -> str:
+    # Longer than what is kept, so that no secret is cut before it is masked.
+    return message_of(directive, 2 * _LONGEST_MESSAGE)
 
 
 def _seconds(asked: CeleryRetry) -> float | None:
+    """The pause that was asked for; None where it is no number, which is the policy's then."""
     if isinstance(asked.when, datetime):
         return (asked.when - datetime.now(asked.when.tzinfo)).total_seconds()
-    return None if asked.when is None else float(asked.when)
+    after = safely(None, float, asked.when)
+    return None if after is None or math.isnan(after) else min(after, _LONGEST_ASKED)
 
 
 def _outcome(failure: Failure, decision: Decision, is_asked: bool = False) -> RetryLater | Fail:

@@ -21,6 +21,7 @@ from agentq.policies import DEFAULT, Policy
 from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind
 from agentq.workflows import each as each_module
+from agentq.workflows.fan_ins import Branch, FanIns
 from agentq.workflows.graph import Graph, Node
 from agentq.workflows.step import HARD_LIMIT_AFTER, Step
 from agentq.workflows.values import plain
@@ -28,6 +29,7 @@ from agentq.workflows.values import plain
 _NO_MEANING = frozenset({"ignore_result", "add_to_parent"})
 _TASK_OPTIONS = frozenset(
     {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link"}
+    | {"needs", "within", "on_failure"}
 )
 _UNSUPPORTED = {
     "celery.map": "each(task.s()), or a step with a loop",
@@ -72,6 +74,7 @@ def compile_canvas(
     """
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
+    compiler.settle()
     if all(node.kind in VIRTUAL for node in graph.nodes):
         raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
     return graph
@@ -97,6 +100,7 @@ class _Compiler:
         self._item = item
         self._graph = Graph()
         self._linked: list[int] = []
+        self._fan_ins = FanIns(self._graph)
 
     def compile(self, canvas: Any, given: _Given) -> Graph:
         root = _signature(canvas, "the canvas")
@@ -106,6 +110,10 @@ class _Compiler:
         if self._linked:
             self._graph.last = self._join(last, *self._linked)
         return self._graph
+
+    def settle(self) -> None:
+        """Say of each job what becomes of its workflow if it fails."""
+        self._fan_ins.settle(is_linked=bool(self._linked))
 
     def _emit(self, part: Signature, after: int | None, given: _Given) -> int:
         """Add *part*, to begin when *after* is done; return the node that is done when the part is."""
@@ -137,7 +145,13 @@ class _Compiler:
     def _group(self, members: list[Signature], after: int | None, given: _Given) -> int:
         if not members:
             return self._empty(after)
-        return self._join(*[self._emit(member, after, given) for member in members])
+        branches = []
+        for member in members:
+            begin = len(self._graph.nodes)
+            branches.append(Branch(begin, self._emit(member, after, given)))
+        join = self._join(*[branch.end for branch in branches])
+        self._fan_ins.add(join, branches)
+        return join
 
     def _chord(self, part: Signature, after: int | None, given: _Given) -> int:
         if part.get("kwargs", {}).get("kwargs"):
@@ -158,8 +172,9 @@ class _Compiler:
             raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
         if all(node.kind is JobKind.JOIN for node in template.nodes):
             raise CanvasError("each() has an empty canvas; give it at least one step")
-        node = Node(JobKind.EACH, each_module.NAME, after=after, template=template)
-        return self._graph.add(node)
+        node = self._graph.add(Node(JobKind.EACH, each_module.NAME, after=after, template=template))
+        self._fan_ins.add_each(node, inner._fan_ins)
+        return node
 
     def _task(self, part: Signature, after: int | None, given: _Given) -> int:
         options = _checked_options(part)
@@ -186,6 +201,7 @@ class _Compiler:
             **_times(options, part.task),
         )
         index = self._graph.add(node)
+        self._fan_ins.ask(index, options, step.on_failure if step else None)
         self._link(part, index)
         return index
 

@@ -19,6 +19,21 @@ class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
         return f"[{ids['step']} job={ids['job_id']} attempt={ids['attempt']}] {msg}", kwargs
 
 
+@dataclass(frozen=True, slots=True)
+class MissingPart:
+    """A part of the fan-in before a step that is not among the results, and why.
+
+    ``position`` is its place among the members, from 0, or that of its item in the list before an ``each``;
+    ``job_id`` and ``step`` name the job that failed or was cancelled, ``category`` and ``message`` say why.
+    """
+
+    position: int
+    job_id: str
+    step: str
+    category: str
+    message: str
+
+
 class CancelCheck:
     """Answers whether the attempt is still wanted, asking at most once a second."""
 
@@ -51,6 +66,8 @@ class Context:
     """When this attempt or its job runs out of time (UTC), or None where the step has no limit."""
     is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
     """What ``cancelled`` asks."""
+    find_missing: Callable[[], list[MissingPart]] = field(default=list, repr=False, compare=False)
+    """What ``missing`` asks."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
@@ -72,6 +89,11 @@ class Context:
         A step that runs long looks at it now and then and ends early; it asks the ledger at most once a second.
         """
         return self.is_cancelled()
+
+    @property
+    def missing(self) -> list[MissingPart]:
+        """The parts of the fan-in before this step that are not among its results, in order; each access asks."""
+        return self.find_missing()
 
     @property
     def idempotency_key(self) -> str:

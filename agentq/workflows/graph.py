@@ -12,12 +12,18 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agentq.states import VIRTUAL, JobKind
+from agentq.states import VIRTUAL, JobKind, OnFailure
+
+BEYOND = -1
+"""A part of a fan-in that is not in this graph, but around the ``each`` whose branch this is."""
 
 
 @dataclass(slots=True)
 class Node:
-    """One job to be: what to run, and what it waits for."""
+    """One job to be: what to run, and what it waits for.
+
+    ``part`` is the member of a fan-in that is missing if this node fails; ``needs`` what a fan-in needs of them.
+    """
 
     kind: JobKind
     step: str
@@ -27,6 +33,9 @@ class Node:
     after: int | None = None
     join: int | None = None
     position: int | None = None
+    needs: str | None = None
+    part: int | None = None
+    on_failure: str = OnFailure.STOP
     queue: str = ""
     priority: int | None = None
     timeout: float | None = None

@@ -12,6 +12,7 @@ from celery import Signature, current_app
 
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, Rule, policy_of
+from agentq.states import OnFailure
 from agentq.workflows import registry
 from agentq.workflows.context import Context
 from agentq.workflows.parameters import Parameters
@@ -48,6 +49,7 @@ class Step(Generic[P, R]):
         deadline: float | None = None,
         retry: Retry = None,
         retries: int | None = None,
+        on_failure: OnFailure | str | None = None,
         description: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
@@ -58,6 +60,7 @@ class Step(Generic[P, R]):
         self.timeout = timeout
         self.hard_timeout = hard_timeout
         self.deadline = deadline
+        self.on_failure = on_failure
         self.policy = self._policy_of(retry, retries)
         self.description = description or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
@@ -121,6 +124,11 @@ class Step(Generic[P, R]):
             )
         if self.priority is not None and self.priority not in range(10):
             raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")
+        if self.on_failure not in (None, *OnFailure):
+            raise StepDefinitionError(
+                f"step {self.name!r}: on_failure is {self.on_failure!r}, must be one of: {', '.join(OnFailure)}."
+                f"{nearest(str(self.on_failure), OnFailure)}"
+            )
         for option in ("timeout", "hard_timeout", "deadline"):
             seconds = getattr(self, option)
             if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
@@ -173,6 +181,7 @@ def step(
     deadline: float | None = None,
     retry: Retry = None,
     retries: int | None = None,
+    on_failure: OnFailure | str | None = None,
     description: str | None = None,
 ) -> StepDecorator: ...
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -192,6 +201,9 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             "none"), or rules made with ``rule(…)`` that go before the default's. Default: "default".
         retries: how often at most it is tried again after a failure, in place of the policy's number; 0 for
             never.
+        on_failure: what a job that failed for good does to its workflow: "stop" it (the rest waits for a replay),
+            "continue" without it (its fan-in goes on without that part), or "fail" it as a whole. Default: "stop";
+            in a fan-in that says what it ``needs``, "continue".
         description: a line for people. Default: the first line of the docstring.
 
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for
@@ -209,7 +221,18 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 _OPTIONS = frozenset(
-    {"name", "queue", "priority", "timeout", "hard_timeout", "deadline", "retry", "retries", "description"}
+    {
+        "name",
+        "queue",
+        "priority",
+        "timeout",
+        "hard_timeout",
+        "deadline",
+        "retry",
+        "retries",
+        "on_failure",
+        "description",
+    }
 )
 
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 ATTEMPTS = "tests/ledger/test_attempts.py"
 CARETAKING = "tests/ledger/test_caretaking.py"
 GUARDS = "tests/ledger/test_guards.py"
+PARTS = "tests/ledger/test_parts.py"
 HANDING_OVER = "tests/ledger/test_handing_over.py"
 SESSION = "tests/ledger/test_session.py"
 RACES_OF_DEAD_LETTERS = "tests/races/test_dead_letters.py"

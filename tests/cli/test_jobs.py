@@ -1,9 +1,27 @@
 """``agentq jobs``: what is listed and shown, for people and for programs."""
 
+from pathlib import Path
+
+from agentq.ledger.session import Ledger
 from agentq.operations import jobs
 from agentq.operations.schemas import JobSummary
+from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus
 from tests.cli.conftest import Story
+from tests.cli.program import Inside
+from tests.support.player import Player
+from tests.support.steps import add
+
+BUSY = Failure(
+    "rate_limit",
+    "openai.RateLimitError",
+    "slow down",
+    provider="openai",
+    status=429,
+    code="rate_limit_exceeded",
+    request_id="req-7",
+)
+WHY = "rate_limit: waits, as the provider asked (wait 1 of 50)"
 
 
 def test_the_list_as_json_is_the_read_model(story: Story) -> None:
@@ -70,3 +88,25 @@ def test_an_id_that_is_unknown_or_cut_short_is_refused(story: Story) -> None:
     unknown = "019a0000-0000-7000-8000-000000000000"
     assert f"no job has the id {unknown}" in story.program.error("jobs", "show", unknown)
     assert "is no job id" in story.program.error("jobs", "show", str(story.retried.jobs()[0].id)[:8])
+
+
+def test_show_tells_when_and_why_it_is_tried_again(ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
+    player, program = Player(ledger), Inside(tmp_path, {"AGENTQ_LEDGER": ledger_url})
+    held = player.begin(add.s(1, 2))
+    player.record(held, RetryLater(BUSY, 3600, WHY, burns_attempt=False))
+    shown = program.text("jobs", "show", str(held.job_id))
+    due = jobs.get(ledger, str(held.job_id)).due_at
+    assert f"its time, {due:%Y-%m-%d %H:%M:%S} UTC ({WHY})\n" in shown
+    assert f"{due:%Y-%m-%d %H:%M:%S} UTC, in " in shown
+    assert f"attempts   1 of at most {held.max_attempts + 1}\n" in shown
+    assert "waits      1 of these, 1 h in all, at no cost\n" in shown
+    assert "  openai.RateLimitError: slow down\n" in shown
+    assert "  provider openai, status 429, code rate_limit_exceeded, request req-7" in shown
+    told = program.json("jobs", "show", str(held.job_id))
+    assert (told["due_reason"], told["waits"], told["waited"]) == (WHY, 1, 3600)
+    assert f"({WHY[:20]}" in program.text("jobs", "list", "--status", "scheduled")
+
+
+def test_show_of_what_never_waited_has_no_line_for_it(story: Story) -> None:
+    shown = story.program.text("jobs", "show", str(story.succeeded.jobs()[0].id))
+    assert not any(line.startswith(("due ", "waits ")) for line in shown.splitlines())

@@ -69,7 +69,7 @@ def _run_through(player: Player) -> None:
 
 def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
     player.age(job_id, deadline_at=1)
-    assert player.ledger.write(lambda c: caretaking.fail_overdue(c, 10)) == 1
+    assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 1
 
 
 def _replay(connection: Connection, job_id: uuid.UUID) -> None:

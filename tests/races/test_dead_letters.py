@@ -130,4 +130,4 @@ def test_a_deadline_that_finds_the_completion_open_leaves_it(ledger_url: str) ->
 
 
 def _end_overdue(connection: Any) -> int:
-    return caretaking.fail_overdue(connection, 10)
+    return caretaking.end_overdue(connection, 10).count

@@ -206,7 +206,7 @@ class Sweeping(LedgerMachine):
     def _fail_overdue(self, most: int) -> int:
         overdue = _overdue(self)
         failed = self.write(
-            lambda c: caretaking.fail_overdue(c, most), *self._workflows_of(job.id for job in overdue)
+            lambda c: caretaking.end_overdue(c, most).count, *self._workflows_of(job.id for job in overdue)
         )
         assert failed == min(most, len(overdue))
         taken = {job.id for job in overdue if self.seen.jobs[job.id].status == JobStatus.FAILED}

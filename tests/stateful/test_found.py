@@ -33,5 +33,5 @@ def test_a_deadline_between_two_attempts_leaves_a_sound_ledger(ledger: Ledger) -
     held = player.begin(in_time.s(1))
     player.retry(held, 600)
     player.age(held.job_id, deadline_at=0.01)
-    assert ledger.write(lambda c: caretaking.fail_overdue(c, 10)) == 1
+    assert ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 1
     assert [str(violation) for violation in ledger.read(audit)] == []

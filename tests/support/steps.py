@@ -10,7 +10,8 @@ from typing import Any
 
 from celery import shared_task
 
-from agentq import Context, step
+from agentq import Context, Policy, rule, step
+from agentq.policies import Fixed
 from tests.support import gates
 
 
@@ -54,7 +55,7 @@ def nap(value: Any, seconds: float) -> Any:
     return value
 
 
-@step
+@step(retry=Policy(otherwise=rule("retry", schedule=Fixed(0.1)), name="prompt"))
 def flaky(ctx: Context, value: Any, failures: int) -> Any:
     """Fail *failures* times, then return *value*."""
     if ctx.attempt <= failures:

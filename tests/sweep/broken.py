@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from sqlalchemy import Connection
 from agentq.ledger import attempts
 from agentq.ledger.handover import Done
 from agentq.ledger.records import Bell, Claim, Handed
+from agentq.ledger.types import AnyRow
 from agentq.outcomes import Outcome
 from agentq.runtime.executor import Attempt
 
@@ -42,15 +42,19 @@ def bury_later() -> None:
     executor: Any = Attempt
     module: Any = attempts
     bury, record = module.bury, executor._record
-    held_back: list[tuple[uuid.UUID, uuid.UUID]] = []
+    held_back: list[AnyRow] = []
 
     def record_then_bury(self: Any, claim: Claim, outcome: Outcome) -> Handed:
         handed: Handed = record(self, claim, outcome)
         for dead in [held_back.pop() for _ in range(len(held_back))]:
-            self._ledger.write(lambda connection, dead=dead: bury(connection, *dead))
+            self._ledger.write(lambda connection, dead=dead: bury(connection, dead))
         return handed
 
-    module.bury = lambda connection, *dead: held_back.append(dead)
+    def hold_back(connection: Connection, dead: AnyRow, **_: Any) -> list[Bell]:
+        held_back.append(dead)
+        return []
+
+    module.bury = hold_back
     executor._record = record_then_bury
 
 

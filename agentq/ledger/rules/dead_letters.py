@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.ledger.rules.common import LONG_AGO, Found, rule, somebody_lives
@@ -10,6 +10,7 @@ from agentq.states import DeadLetterStatus, JobStatus
 
 _of_job = DeadLetterRow.job_id == JobRow.id
 _is_open = DeadLetterRow.status == DeadLetterStatus.OPEN
+_is_of_job = DeadLetterRow.job_id.is_not(None)
 
 
 @rule("job")
@@ -27,7 +28,7 @@ def two_open_letters() -> Found:
     """a job has two open dead letters"""
     twice = (
         select(DeadLetterRow.job_id)
-        .where(_is_open, DeadLetterRow.job_id.is_not(None))
+        .where(_is_open, _is_of_job)
         .group_by(DeadLetterRow.job_id)
         .having(func.count() > 1)
     )
@@ -36,13 +37,13 @@ def two_open_letters() -> Found:
 
 @rule("dead letter")
 def closed_by_nobody() -> Found:
-    """a dead letter is closed but no action says who did it"""
+    """a dead letter is closed but nothing says who did it"""
     action = select(ActionRow.id).where(
         ActionRow.workflow_id == DeadLetterRow.workflow_id, ActionRow.job_id == DeadLetterRow.job_id
     )
-    return select(DeadLetterRow.id, DeadLetterRow.status).where(
-        ~_is_open, DeadLetterRow.job_id.is_not(None), ~action.exists()
-    )
+    # A letter of messages has no workflow that could keep actions: whoever closes it becomes its owner.
+    is_anonymous = or_(and_(_is_of_job, ~action.exists()), and_(~_is_of_job, DeadLetterRow.owner.is_(None)))
+    return select(DeadLetterRow.id, DeadLetterRow.status).where(~_is_open, is_anonymous)
 
 
 @rule("dead letter")

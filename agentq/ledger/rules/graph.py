@@ -10,12 +10,18 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.rules.common import MOVING, Found, is_step, rule
 from agentq.ledger.rules.elements import length
-from agentq.states import VIRTUAL, JobKind, JobStatus
+from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
 
 _before, _member = aliased(JobRow), aliased(JobRow)
 _is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
 _members = select(_member.id).where(_member.join_id == JobRow.id)
-_undone = _members.where(_member.status != JobStatus.SUCCEEDED)
+_is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
+_undone = _members.where(_is_undone)
+_lacks_parts = JobRow.error_category.is_not(None)
+"""Of a waiting fan-in: all its parts have ended, but it needs more of them."""
+_does_without = and_(
+    JobRow.immutable, _before.status == JobStatus.FAILED, _before.on_failure == OnFailure.CONTINUE
+)
 _BEGUN = (*MOVING, JobStatus.SUCCEEDED, JobStatus.FAILED)
 
 
@@ -40,7 +46,7 @@ def began_early() -> Found:
     return (
         select(JobRow.id, JobRow.status)
         .join(_before, _before.id == JobRow.after_id)
-        .where(JobRow.status.in_(_BEGUN), _before.status != JobStatus.SUCCEEDED)
+        .where(JobRow.status.in_(_BEGUN), _before.status != JobStatus.SUCCEEDED, ~_does_without)
     )
 
 
@@ -96,19 +102,20 @@ def join_fired_early() -> Found:
 def join_never_fired() -> Found:
     """a join waits although all its members are done"""
     return select(JobRow.id, JobRow.status).where(
-        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists()
+        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists(), ~_lacks_parts
     )
 
 
 @rule("job")
 def join_miscounted() -> Found:
     """a join counts other than its members that are not done"""
-    undone = select(func.count()).where(_member.join_id == JobRow.id, _member.status != JobStatus.SUCCEEDED)
+    members = select(func.count()).where(_member.join_id == JobRow.id)
+    undone = members.where(_is_undone).scalar_subquery()
+    missing = members.where(_member.is_missing).scalar_subquery()
     return select(JobRow.id, _counted()).where(
         JobRow.status == JobStatus.WAITING,
         _is_virtual,
-        _undone.exists(),
-        JobRow.remaining != undone.scalar_subquery(),
+        or_(and_(_undone.exists(), JobRow.remaining != undone), JobRow.missing != missing),
     )
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from sqlalchemy import and_, func, literal, or_, select
+from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.rules.common import CLOCK, MOVING, OPEN, Found, rule
 from agentq.ledger.rules.elements import later
-from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
+from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
 
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
+_part = aliased(JobRow)
+_may_be_missing = or_(
+    select(_part.id).where(_part.id == JobRow.part_id, _part.is_missing).exists(),
+    JobRow.on_failure == OnFailure.CONTINUE,
+)
 _jobs = select(WorkflowRow.id, JobRow.status).join(JobRow, _of_workflow)
 
 
@@ -27,9 +33,12 @@ def ended_wrongly() -> Found:
 
 @rule("workflow")
 def succeeded_unfinished() -> Found:
-    """a workflow succeeded although one of its jobs did not"""
+    """a workflow succeeded although one of its jobs did not, and was not a part that it could do without"""
     return _jobs.where(
-        WorkflowRow.status == WorkflowStatus.SUCCEEDED, ~JobRow.is_last, JobRow.status != JobStatus.SUCCEEDED
+        WorkflowRow.status == WorkflowStatus.SUCCEEDED,
+        ~JobRow.is_last,
+        JobRow.status != JobStatus.SUCCEEDED,
+        or_(JobRow.status.in_(OPEN), ~_may_be_missing),
     )
 
 
@@ -43,14 +52,17 @@ def cancelled_unfinished() -> Found:
 def runs_after_loss() -> Found:
     """a workflow runs although one of its jobs failed or was cancelled, so what waits for that never moves"""
     lost = (JobStatus.FAILED, JobStatus.CANCELLED)
-    return _jobs.where(WorkflowRow.status == WorkflowStatus.RUNNING, ~JobRow.is_last, JobRow.status.in_(lost))
+    return _jobs.where(
+        WorkflowRow.status == WorkflowStatus.RUNNING, ~JobRow.is_last, JobRow.status.in_(lost), ~_may_be_missing
+    )
 
 
 @rule("workflow")
 def failed_without_cause() -> Found:
     """a workflow failed but the job that it names did not"""
+    lacks_parts = and_(JobRow.status == JobStatus.WAITING, JobRow.error_category.is_not(None))
     cause = select(JobRow.id).where(
-        JobRow.id == WorkflowRow.failed_job_id, _of_workflow, JobRow.status == JobStatus.FAILED
+        JobRow.id == WorkflowRow.failed_job_id, _of_workflow, or_(JobRow.status == JobStatus.FAILED, lacks_parts)
     )
     return select(WorkflowRow.id, WorkflowRow.name).where(
         WorkflowRow.status == WorkflowStatus.FAILED, ~cause.exists()

@@ -14,26 +14,38 @@ from agentq.ledger.transition.dead_letter import (
     supply,
 )
 from agentq.ledger.transition.graph import count_down, count_on, fail_virtual, finish_virtual, ready_successors
+from agentq.ledger.transition.parts import (
+    cancel_parts,
+    close_fan_in,
+    mark_missing,
+    note_unmet,
+    unmark_missing,
+)
 from agentq.ledger.transition.plain import succeed_plainly
-from agentq.ledger.transition.shared import BELL
+from agentq.ledger.transition.shared import BELL, DEAD
 from agentq.ledger.transition.timing import (
     LOST,
     UNCLAIMED,
     Overtaken,
     fail_overdue,
+    lock_overdue,
     queue_due,
     ring_again,
     ring_these,
 )
-from agentq.ledger.transition.workflow import cancel_jobs, end_workflow, fail_workflow, reopen_workflow
+from agentq.ledger.transition.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
 __all__ = [
     "BELL",
+    "DEAD",
     "LOST",
     "UNCLAIMED",
     "Overtaken",
+    "cancel_job",
     "cancel_jobs",
+    "cancel_parts",
     "claim",
+    "close_fan_in",
     "close_letter",
     "close_message_letter",
     "count_down",
@@ -45,7 +57,10 @@ __all__ = [
     "fail_workflow",
     "finish_virtual",
     "give_up",
+    "lock_overdue",
+    "mark_missing",
     "new_claim_token",
+    "note_unmet",
     "open_letter",
     "open_message_letter",
     "queue_due",
@@ -59,4 +74,5 @@ __all__ = [
     "succeed",
     "succeed_plainly",
     "supply",
+    "unmark_missing",
 ]

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow
-from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, MINE, failure_values
+from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobKind, JobStatus
@@ -127,8 +127,10 @@ _RETRY = (
     )
     .returning(*BELL)
 )
-_FAIL = update(JobRow).where(MINE).values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
-_GIVE_UP = update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now())
+_FAIL = update(JobRow).where(MINE).values(status=JobStatus.FAILED, finished_at=now(), **FAILURE).returning(*DEAD)
+_GIVE_UP = (
+    update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE).returning(*DEAD)
+)
 _RELEASE = (
     update(JobRow)
     .where(MINE)
@@ -171,15 +173,16 @@ def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryL
     return connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 
 
-def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> bool:
-    """Running to failed; False where this attempt no longer holds the job."""
+def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> AnyRow | None:
+    """Running to failed; the columns of DEAD, or None where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, **failure_values(failure)}
-    return connection.execute(_FAIL, values).rowcount == 1
+    return connection.execute(_FAIL, values).one_or_none()
 
 
-def give_up(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
-    """Running to cancelled, by the step's own word; False where this attempt no longer holds the job."""
-    return connection.execute(_GIVE_UP, {"job_id": job_id, "held_attempt": attempt}).rowcount == 1
+def give_up(connection: Connection, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
+    """Running to cancelled, by the step's own word; the columns of DEAD, or None as for ``fail``."""
+    values = {"job_id": job_id, "held_attempt": attempt, **failure_values(why)}
+    return connection.execute(_GIVE_UP, values).one_or_none()
 
 
 def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, null, update
+from sqlalchemy import Connection, bindparam, case, func, null, update
 
 from agentq.ledger.models import JobRow
-from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, WHEN_READY, failure_values
-from agentq.ledger.types import AnyRow, now
+from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, WHEN_READY, failure_values
+from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
 from agentq.states import JobKind, JobStatus
 
+FAN_IN: tuple[Any, ...] = (
+    JobRow.id,
+    JobRow.workflow_id,
+    JobRow.join_id,
+    JobRow.is_last,
+    JobRow.remaining,
+    JobRow.missing,
+    JobRow.needs,
+    JobRow.part_id,
+    JobRow.on_failure,
+)
+"""What the finish of a fan-in needs to know of it."""
+JOIN_CLOCK = func.coalesce(
+    JobRow.deadline_at, case((JobRow.deadline.is_not(None), seconds_from_now(JobRow.deadline)))
+)
+"""A fan-in with a deadline waits so long after its first part has ended."""
 _READY = (
     update(JobRow)
     .where(JobRow.after_id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(WHEN_READY)
     .returning(
         *BELL,
-        JobRow.join_id,
-        JobRow.is_last,
+        *(column for column in FAN_IN if column not in BELL),
         JobRow.is_plain,
-        JobRow.remaining,
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
 )
-_VIRTUAL = (JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last, JobRow.remaining)
 _COUNT_DOWN = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
-    .values(remaining=JobRow.remaining - 1)
-    .returning(*_VIRTUAL)
+    .values(remaining=JobRow.remaining - 1, deadline_at=JOIN_CLOCK)
+    .returning(*FAN_IN)
 )
 _COUNT_ON = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(remaining=bindparam("members"))
-    .returning(*_VIRTUAL)
+    .returning(*FAN_IN)
 )
 _FINISH_VIRTUAL = (
     update(JobRow)
@@ -47,6 +61,7 @@ _FAIL_VIRTUAL = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
+    .returning(*DEAD)
 )
 
 
@@ -75,7 +90,7 @@ def finish_virtual(connection: Connection, job_id: uuid.UUID) -> bool:
     return connection.execute(_FINISH_VIRTUAL, {"job_id": job_id}).rowcount == 1
 
 
-def fail_virtual(connection: Connection, job_id: uuid.UUID, failure: Failure) -> bool:
-    """Waiting to failed for an ``each`` that got no list."""
+def fail_virtual(connection: Connection, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:
+    """Waiting to failed for an ``each`` that got no list; the columns of DEAD."""
     values = {"job_id": job_id, **failure_values(failure)}
-    return connection.execute(_FAIL_VIRTUAL, values).rowcount == 1
+    return connection.execute(_FAIL_VIRTUAL, values).one_or_none()

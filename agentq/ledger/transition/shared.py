@@ -27,6 +27,16 @@ BELL: tuple[Any, ...] = (
 )
 """What a bell and its sender need to know of a job."""
 
+DEAD: tuple[Any, ...] = (
+    JobRow.id,
+    JobRow.workflow_id,
+    JobRow.join_id,
+    JobRow.is_last,
+    JobRow.part_id,
+    JobRow.on_failure,
+)
+"""What the burial of a job that failed for good needs to know of it."""
+
 JOB_ID = bindparam("job_id", type_=Uuid())
 
 MINE = and_(

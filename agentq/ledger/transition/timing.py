@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Float, Integer, String, and_, bindparam, case, literal, or_, select, update
 
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.transition.shared import BELL, FAILURE, JOB_ID, failure_values
+from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
 from agentq.states import JobStatus
@@ -62,7 +62,14 @@ _RING_AGAIN = (
     .returning(*BELL)
 )
 _OVERDUE = (
-    select(JobRow.id, JobRow.workflow_id, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at)
+    select(
+        *DEAD,
+        JobRow.kind,
+        JobRow.status,
+        JobRow.attempt,
+        JobRow.worker_id,
+        JobRow.started_at,
+    )
     .where(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
     .order_by(JobRow.workflow_id, JobRow.id)  # workflows are locked in one order by all who fail their jobs
     .limit(bindparam("most"))
@@ -103,15 +110,15 @@ def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) 
     return _in_order_of(jobs, connection.execute(_RING_AGAIN, values).all()) if jobs else []
 
 
-def fail_overdue(connection: Connection, failure: Failure, most: int) -> list[AnyRow]:
-    """Fail up to *most* jobs whose deadline passed; returns their rows as they were before."""
-    overdue = connection.execute(_OVERDUE, {"most": most}).all()
-    failed = []
-    for row in overdue:
-        values = {"job_id": row.id, "seen_attempt": row.attempt, "seen_status": row.status}
-        if connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1:
-            failed.append(row)
-    return failed
+def lock_overdue(connection: Connection, most: int) -> list[AnyRow]:
+    """Lock up to *most* jobs and fan-ins whose deadline passed, and return them."""
+    return list(connection.execute(_OVERDUE, {"most": most}))
+
+
+def fail_overdue(connection: Connection, seen: AnyRow, failure: Failure) -> bool:
+    """Fail a job whose deadline passed, unless it has moved since it was *seen* by ``lock_overdue``."""
+    values = {"job_id": seen.id, "seen_attempt": seen.attempt, "seen_status": seen.status}
+    return connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1
 
 
 def ring_again(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, String, Uuid, bindparam, case, cast, func, null, select, update
+from sqlalchemy import Connection, String, Uuid, and_, bindparam, case, cast, func, null, or_, select, update
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.transition.shared import FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import now
-from agentq.states import JOB_OPEN, JobStatus, WorkflowStatus
+from agentq.outcomes import Failure
+from agentq.states import JOB_OPEN, JobStatus, OnFailure, WorkflowStatus
 
 _END_WORKFLOW = (
     update(WorkflowRow)
@@ -35,9 +37,17 @@ _FAIL_WORKFLOW = (
     )
 )
 _other_failed = aliased(JobRow)
+# What stops a workflow: a failed job, or a fan-in that lacks parts; not what it goes on without.
+_stops = and_(
+    _other_failed.on_failure != OnFailure.CONTINUE,
+    or_(
+        _other_failed.status == JobStatus.FAILED,
+        and_(_other_failed.status == JobStatus.WAITING, _other_failed.error_category.is_not(None)),
+    ),
+)
 _another_failed = (
     select(_other_failed.id)
-    .where(_other_failed.workflow_id == bindparam("workflow"), _other_failed.status == JobStatus.FAILED)
+    .where(_other_failed.workflow_id == bindparam("workflow"), _stops)
     .limit(1)
     .scalar_subquery()
 )
@@ -61,6 +71,16 @@ _CANCEL_JOBS = (
     .where(JobRow.workflow_id == bindparam("workflow"), JobRow.status.in_(sorted(JOB_OPEN)))
     .values(status=JobStatus.CANCELLED, finished_at=now())
 )
+_CANCEL_JOB = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_OPEN)))
+    .values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE)
+)
+
+
+def cancel_job(connection: Connection, job_id: uuid.UUID, why: Failure) -> bool:
+    """One job that is not final to cancelled; False where it had ended."""
+    return connection.execute(_CANCEL_JOB, {"job_id": job_id, **failure_values(why)}).rowcount == 1
 
 
 def end_workflow(
@@ -76,7 +96,7 @@ def end_workflow(
 
 
 def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Running to failed, because *job_id* failed for good; stays failed where another job had failed before."""
+    """Running to failed, because *job_id* failed for good or lacks parts; stays failed where it was before."""
     connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
 
 

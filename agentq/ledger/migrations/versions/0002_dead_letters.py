@@ -1,4 +1,4 @@
-"""Dead letters, deadlines, retry policies of workflows, and what a provider said of a failed attempt."""
+"""Dead letters, deadlines, retry policies, missing parts of a fan-in, what a provider said of a failed attempt."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ down_revision = "0001"
 _OF_JOBS = (
     *("hard_timeout", "allowance", "deadline", "deadline_at", "due_reason"),
     *("attempts_before", "uncounted", "waits", "paused", "waited"),
+    *("missing", "needs", "part_id", "is_missing", "on_failure"),
 )
 _OPEN_DEADLINE = "deadline_at IS NOT NULL AND finished_at IS NULL"
 
@@ -25,15 +26,21 @@ def upgrade() -> None:
     op.add_column("agentq_jobs", sa.Column("deadline", sa.Double(), nullable=True))
     op.add_column("agentq_jobs", sa.Column("deadline_at", UtcDateTime(), nullable=True))
     op.add_column("agentq_jobs", sa.Column("due_reason", sa.String(length=255), nullable=True))
-    for column in ("attempts_before", "uncounted", "waits"):
+    for column in ("attempts_before", "uncounted", "waits", "missing"):
         op.add_column("agentq_jobs", sa.Column(column, sa.Integer(), server_default="0", nullable=False))
     for column in ("paused", "waited"):
         op.add_column("agentq_jobs", sa.Column(column, sa.Double(), server_default="0", nullable=False))
+    op.add_column("agentq_jobs", sa.Column("needs", sa.String(length=16), nullable=True))
+    op.add_column("agentq_jobs", sa.Column("part_id", sa.Uuid(), nullable=True))
+    op.add_column("agentq_jobs", sa.Column("is_missing", sa.Boolean(), server_default=sa.false(), nullable=False))
+    on_failure = sa.Column("on_failure", sa.String(length=16), server_default="stop", nullable=False)
+    op.add_column("agentq_jobs", on_failure)
     for column in ("error_provider", "error_code", "error_request_id"):
         op.add_column("agentq_attempts", sa.Column(column, sa.String(length=255), nullable=True))
     op.add_column("agentq_attempts", sa.Column("error_status", sa.Integer(), nullable=True))
     op.add_column("agentq_actions", sa.Column("details", sa.Text(), nullable=True))
     _create_dead_letters()
+    _partial_index("ix_agentq_jobs_part", "agentq_jobs", "part_id", "part_id IS NOT NULL")
     for table in ("agentq_workflows", "agentq_jobs"):
         _partial_index(f"ix_{table}_deadline", table, "deadline_at", _OPEN_DEADLINE)
 
@@ -42,6 +49,7 @@ def downgrade() -> None:
     op.drop_table("agentq_dead_letters")
     for table in ("agentq_workflows", "agentq_jobs"):
         op.drop_index(f"ix_{table}_deadline", table)
+    op.drop_index("ix_agentq_jobs_part", "agentq_jobs")
     op.drop_column("agentq_actions", "details")
     for column in ("error_provider", "error_code", "error_request_id", "error_status"):
         op.drop_column("agentq_attempts", column)

@@ -1,0 +1,65 @@
+"""What the commands on dead letters have in common: which letters, why, and what an app says about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from agentq import settings
+from agentq.cli import options
+from agentq.cli.target import Target
+from agentq.states import DeadLetterKind
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+letter_id = click.argument("letter_id", metavar="ID")
+reason = click.option("--reason", default="", help="Why, for the history.")
+kind = click.option(
+    "--kind", type=click.Choice(DeadLetterKind, case_sensitive=False), help="Only those of jobs, or of messages."
+)
+
+
+def narrowed(command: F) -> F:
+    """Add the options that say which dead letters."""
+    for option in (
+        click.option("--older-than", type=float, metavar="SECONDS", help="Only those that are older."),
+        click.option("--needs-person", is_flag=True, default=None, help="Only those that ask for a person."),
+        click.option("--owner", metavar="NAME", help="Only those that were assigned to this person."),
+        click.option("--workflow", metavar="ID", help="Only those of this workflow."),
+        options.tenant,
+        click.option("--category", help="Only those with this category of error."),
+        click.option("--step", help="Only those of this step, by its full name."),
+    ):
+        command = option(command)
+    return command
+
+
+def parsed(option: str, text: str | None, wanted: type) -> Any:
+    """Return the JSON that an option has, None where it is not given; raises UsageError for anything else."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(
+            f"{option} is no JSON: {error}. Text needs double quotes, inside the shell's."
+        ) from None
+    if not isinstance(value, wanted):
+        shape = "an array, such as '[1, \"two\"]'" if wanted is list else "an object, such as '{\"limit\": 10}'"
+        raise click.UsageError(f"{option} must be {shape}.")
+    return value
+
+
+def settings_of(target: Target) -> settings.Settings:
+    """Return the settings of the app, or of the environment where no app is named."""
+    return settings.load({}, {}) if target.agentq is None else target.agentq.settings
+
+
+def know_steps(target: Target) -> None:
+    """Import the modules in which the app's steps are defined, where an app is named."""
+    if target.agentq is not None:
+        target.agentq.app.loader.import_default_modules()
+        target.agentq.app.finalize()

@@ -1,0 +1,139 @@
+"""Replays of dead letters: of one, and of many, each job so often at most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.orm import aliased
+
+from agentq.exceptions import InvalidArguments, StateConflict
+from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.ledger.models import DeadLetterRow
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.operations.dead_letter_decisions import decide, deed
+from agentq.operations.dead_letter_reading import DeadLetterFilter, filtered, summaries
+from agentq.operations.schemas import DeadLetter, DeadLetterSummary, RefusedReplay, Replays
+from agentq.states import DeadLetterKind, DeadLetterStatus
+
+MOST_REPLAYS = 10
+
+_earlier = aliased(DeadLetterRow)
+_replays = (
+    select(func.count())
+    .where(_earlier.job_id == DeadLetterRow.job_id, _earlier.status == DeadLetterStatus.REPLAYED)
+    .scalar_subquery()
+)
+
+
+def replay(
+    ledger: Ledger,
+    letter_id: str,
+    *,
+    attempts: int | None = None,
+    delay: float = 0,
+    most_replays: int = MOST_REPLAYS,
+    force: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> DeadLetter:
+    """Give a dead job new attempts; its workflow goes on where it stopped, joins included.
+
+    Args:
+        ledger: where.
+        letter_id: the dead letter's id or its job's.
+        attempts: how many new attempts it has. Default: as many as its step allows.
+        delay: seconds before the first of them.
+        most_replays: how often one job may be replayed.
+        force: replay it also where it was replayed so often.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns the dead letter, closed. Raises NotFound, and StateConflict where it is not open (of two replays at
+    once, one gets this), is no job's, or its job was replayed *most_replays* times.
+    """
+    if attempts is not None and not 1 <= attempts <= 1000:
+        raise InvalidArguments(f"attempts is {attempts!r}; it must be 1 to 1000")
+    if not 0 <= delay < 1e9:
+        raise InvalidArguments(f"delay is {delay!r}; it must be seconds from 0 up")
+    done = deed(actor, reason)
+
+    def write(connection: Connection, letter: AnyRow) -> None:
+        if not force:
+            _require_below(connection, letter, most_replays)
+        ledger_dead_letters.replay(connection, letter.job_id, attempts=attempts, delay=delay, **done)
+
+    return decide(ledger, letter_id, done, write)
+
+
+def replay_all(
+    ledger: Ledger,
+    wanted: DeadLetterFilter,
+    *,
+    attempts: int | None = None,
+    most: int = 100,
+    rate: float = 10.0,
+    most_replays: int = MOST_REPLAYS,
+    force: bool = False,
+    dry_run: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> Replays:
+    """Replay open dead letters of jobs, oldest first.
+
+    Args:
+        ledger: where.
+        wanted: which; its status is taken to be open.
+        attempts: how many new attempts each has. Default: as many as its step allows.
+        most: how many at most.
+        rate: jobs per second that become due, so that what they failed of is not stormed.
+        most_replays: how often one job may be replayed; those that were are left.
+        force: replay those too.
+        dry_run: only say which it would be.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns those that were replayed, or would be; up to *most* of those that were left since they had been
+    replayed *most_replays* times; and those that were refused: since somebody else decided about them meanwhile,
+    or nothing waits for their results any more.
+    """
+    if not 0 < rate <= 10_000:
+        raise InvalidArguments(f"rate is {rate!r}; it must be over 0 jobs per second")
+    found = ledger.read(lambda connection: _found(connection, wanted, most, None if force else most_replays))
+    if dry_run:
+        return found
+    replayed: list[DeadLetterSummary] = []
+    refused: list[RefusedReplay] = []
+    how: dict[str, Any] = {"attempts": attempts, "most_replays": most_replays, "force": force}
+    for letter in found.replayed:
+        try:
+            delay = len(replayed) / rate
+            replayed.append(replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how))
+        except StateConflict as conflict:
+            refused.append(RefusedReplay(id=letter.id, why=str(conflict)))
+    return Replays(replayed=replayed, capped=found.capped, refused=refused)
+
+
+def _found(connection: Connection, wanted: DeadLetterFilter, most: int, cap: int | None) -> Replays:
+    narrowed = replace(wanted, status=DeadLetterStatus.OPEN, kind=DeadLetterKind.JOB)
+    letters = filtered(select(DeadLetterRow.__table__), narrowed).order_by(DeadLetterRow.id).limit(most)
+    if cap is None:
+        return Replays(replayed=summaries(connection, letters))
+    return Replays(
+        replayed=summaries(connection, letters.where(_replays < cap)),
+        capped=summaries(connection, letters.where(_replays >= cap)),
+    )
+
+
+def _require_below(connection: Connection, letter: AnyRow, most_replays: int) -> None:
+    replays = ledger_dead_letters.replays(connection, letter.job_id)
+    if replays >= most_replays:
+        raise StateConflict(
+            f"job {letter.job_id}",
+            expected=[f"below the limit of {most_replays}, max_replays,"],
+            found=f"replayed {replays} time(s) already",
+            next_step="Mend what it fails of, edit its arguments, or resolve it; or replay it all the same with "
+            "--force.",
+        )

@@ -1,0 +1,81 @@
+"""Messages that no worker can take, on their way to a dead letter: counted by whom they came to, written later."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from celery import current_task
+from sqlalchemy import Connection
+
+from agentq.ledger import dead_messages, workers
+from agentq.ledger.dead_messages import Refusal, RefusedMessage
+from agentq.runtime.excerpt import Stranger
+from agentq.runtime.lease import hold
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+MANY_TASKS = "(many)"
+_MOST_KINDS = 100
+"""Kinds of refused messages that one worker tells apart in its life: names that strangers make up have no end."""
+
+
+class Refusals:
+    """What a worker's consumer refused and its caretaker has not written yet."""
+
+    def __init__(self, tenant: str) -> None:
+        self._tenant = tenant
+        self._lock = threading.Lock()
+        self._kinds: dict[str, RefusedMessage] = {}
+        self._unwritten: Counter[str] = Counter()
+
+    def add(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
+        """Count a message; for the thread that consumes, so it never waits for the ledger."""
+        message = stranger.refused(refusal, error, self._tenant)
+        with self._lock:
+            if message.digest not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+                message = replace(message, task=MANY_TASKS, queue="", content_type="")
+            if message.digest not in self._kinds:
+                self._kinds[message.digest] = replace(message, snapshot=stranger.snapshot())
+            self._unwritten[message.digest] += 1
+
+    def write(self, write: Callable[[dict[RefusedMessage, int]], Any]) -> None:
+        """Give *write* what came since, each kind with how often; kept for the next time where that raises."""
+        with self._lock:
+            unwritten = Counter(self._unwritten)
+        if unwritten:
+            # In one order everywhere: two workers that write the same letters would wait for each other.
+            write({self._kinds[digest]: messages for digest, messages in sorted(unwritten.items())})
+            with self._lock:
+                self._unwritten -= unwritten
+
+
+def write(connection: Connection, worker_id: Any, refused: dict[RefusedMessage, int]) -> None:
+    """Write the dead letters of refused messages, and count them on the worker that refused them."""
+    for message, messages in refused.items():
+        dead_messages.count(connection, message, messages)
+    workers.count_refused(connection, worker_id, sum(refused.values()))
+
+
+def refuse_current(agentq: AgentQ, why: str) -> None:
+    """Write the dead letter of the message that this process runs; *why* says what is wrong with it.
+
+    For what only the ledger can tell: its job does not exist, or is of another step. Raises LedgerUnavailable.
+    """
+    request = current_task.request
+    stranger = Stranger(
+        task=current_task.name,
+        queue=(request.delivery_info or {}).get("routing_key"),
+        content_type="application/json",
+        headers={"id": request.id, "origin": request.origin},
+        body=json.dumps([request.args, request.kwargs], default=str),
+    )
+    message = stranger.refused(Refusal.REFUSED, why, agentq.settings.tenant)
+    refused = {replace(message, snapshot=stranger.snapshot()): 1}
+    worker_id = hold().worker_id
+    agentq.ledger.write(lambda connection: write(connection, worker_id, refused))

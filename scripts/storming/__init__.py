@@ -1,0 +1,1 @@
+"""A storm: a provider is down, all jobs wait for it, and it comes back: how many ask it at once?"""

@@ -1,0 +1,295 @@
+"""What a failed job does to its workflow: stops it, fails it whole, or leaves a part out of a fan-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Signature, group
+
+from agentq import each
+from agentq.exceptions import StateConflict, StepFailed
+from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger.gathering import missing_parts
+from agentq.ledger.records import Bell, Claim
+from agentq.outcomes import GiveUp
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from tests.support.player import FAILURE, Player, judged
+from tests.support.steps import add, echo, numbers, total
+
+WHO: dict[str, Any] = {"actor": "ann", "reason": "known"}
+THREE = [add.s(1, 1), add.s(2, 2), add.s(3, 3)]
+
+
+def begin(player: Player, canvas: Signature) -> list[Claim]:
+    return [player.take(bell) for bell in player.start(canvas).bells]
+
+
+def lose(player: Player, *lost: Claim) -> list[Bell]:
+    """Fail jobs for good; returns the bells of what went on without the last one."""
+    bells: tuple[Bell, ...] = ()
+    for held in lost:
+        bells = player.fail(held).bells
+    return list(bells)
+
+
+def status(player: Player, held: Claim) -> str:
+    return str(player.workflow(held.workflow_id).status)
+
+
+class TestNeeds:
+    @pytest.mark.parametrize(
+        ("needs", "failures", "goes_on"),
+        [
+            ("any", 2, True),
+            ("any", 3, False),
+            (2, 1, True),
+            (2, 2, False),
+            (0, 3, True),
+            (0.5, 1, True),
+            (0.5, 2, False),
+            (0.67, 1, False),
+        ],
+    )
+    def test_a_fan_in_goes_on_with_what_it_needs_or_stops(
+        self, player: Player, needs: object, failures: int, goes_on: bool
+    ) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=needs))
+        lose(player, *held[:failures])
+        assert status(player, held[0]) == (WorkflowStatus.FAILED if failures == 3 and not goes_on else "running")
+        bells = list(player.succeed(held[-1], 6).bells) if failures < 3 else self._queued(player, held[0])
+        for one in held[failures:-1]:
+            bells = list(player.succeed(one, 4).bells)
+        assert bool(bells) is goes_on
+        if goes_on:
+            player.run(*bells)
+            assert status(player, held[0]) == WorkflowStatus.SUCCEEDED
+        else:
+            with pytest.raises(StepFailed, match=rf"{failures} of its 3 parts are missing, but it needs"):
+                player.result(held[0].workflow_id)
+
+    @staticmethod
+    def _queued(player: Player, held: Claim) -> list[Bell]:
+        found = player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, -1))
+        return [b for q in found for b in player.ledger.write(lambda c, q=q: caretaking.ring_again(c, q, -1, 10))]
+
+    def test_the_body_sees_what_is_there_in_order_and_what_is_missing_and_why(self, player: Player) -> None:
+        held = begin(player, group(THREE) | echo.s().set(needs="any"))
+        player.succeed(held[2], 6)
+        player.fail(held[1])
+        (bell,) = player.succeed(held[0], 2).bells
+        body = player.take(bell)
+        assert body.inputs == "[2,6]"
+        (missing,) = player.ledger.read(lambda c: missing_parts(c, body.job_id))
+        assert (missing.position, missing.job_id, missing.step) == (1, held[1].job_id, held[1].step)
+        assert (missing.error_category, missing.error_message) == (FAILURE.category, FAILURE.message)
+        player.succeed(body)
+
+    def test_of_an_each_an_item_is_missing(self, player: Player) -> None:
+        first = player.begin(numbers.s(3) | each(add.s(1) | add.s(10)) | total.s().set(needs=0.6))
+        branches = [player.take(bell) for bell in player.succeed(first, [0, 1, 2]).bells]
+        assert player.fail(branches[1]).bells == ()
+        ends = [player.succeed(held, 1).bells[0] for held in (branches[0], branches[2])]
+        player.run(*ends)
+        assert player.result(first.workflow_id) == 22
+        left = [job for job in player.jobs(first.workflow_id) if job.status == JobStatus.CANCELLED]
+        assert [job.after_id for job in left] == [branches[1].job_id], "what followed the lost item never runs"
+
+    def test_two_failures_in_one_branch_are_one_missing_part(self, player: Player) -> None:
+        branch = group(add.s(1, 1), add.s(2, 2)) | total.s()
+        started = player.start(group(branch, add.s(3, 3), add.s(4, 4)) | total.s().set(needs=1))
+        held = [player.take(bell) for bell in started.bells]
+        assert lose(player, held[0], held[1]) == []
+        player.succeed(held[2], 6)
+        (bell,) = player.succeed(held[3], 8).bells
+        player.run(bell)
+        assert player.result(started.workflow_id) == 14
+
+    def test_an_inner_fan_in_that_lacks_parts_is_a_missing_part_of_the_outer(self, player: Player) -> None:
+        inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2)
+        started = player.start(group(inner, add.s(3, 3)) | total.s().set(needs="any"))
+        held = [player.take(bell) for bell in started.bells]
+        player.succeed(held[0], 2)
+        player.fail(held[1])
+        (bell,) = player.succeed(held[2], 6).bells
+        player.run(bell)
+        assert player.result(started.workflow_id) == 6
+
+    def test_a_worker_lost_for_good_is_a_missing_part_too(self, player: Player) -> None:
+        started = player.start(group(THREE[:2]) | total.s().set(needs="any"))
+        dead = Player(player.ledger, lease=-1)
+        dead.take(started.bells[0])
+        judge = judged(0)
+        player.succeed(player.take(started.bells[1]), 4)
+        for _ in range(10):
+            rescued = player.ledger.write(lambda c: caretaking.rescue_lost(c, judge, 10))
+            if player.job(started.bells[0].job_id).status == JobStatus.FAILED:
+                break
+            dead.take(rescued.bells[0])
+        player.run(*rescued.bells)
+        assert player.result(started.workflow_id) == 4
+
+
+class TestWithin:
+    def test_after_it_the_fan_in_goes_on_and_the_late_are_cancelled(self, player: Player) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=1, within=60))
+        join = player.job(player.job(held[0].job_id).join_id)
+        assert join.deadline_at is None, "its time begins when the first part has ended"
+        player.succeed(held[0], 2)
+        assert player.job(join.id).deadline_at is not None
+        player.age(join.id, deadline_at=1)
+        ended = player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+        body = player.take(ended.bells[0])
+        assert body.inputs == "[2]"
+        missing = player.ledger.read(lambda c: missing_parts(c, body.job_id))
+        assert [(part.position, part.error_category) for part in missing] == [
+            (1, "deadline_exceeded"),
+            (2, "deadline_exceeded"),
+        ]
+        assert not player.succeed(held[1], 4).accepted
+        assert player.history(held[2].job_id) == [(1, AttemptOutcome.CANCELLED)]
+        player.succeed(body, 2)
+        assert player.result(held[0].workflow_id) == 2
+
+    def test_it_stops_where_too_little_is_there_by_then(self, player: Player) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=2, within=60))
+        player.succeed(held[0], 2)
+        player.age(player.job(held[0].job_id).join_id, deadline_at=1)
+        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).bells == ()
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
+
+
+class TestOnFailure:
+    def test_continue_leaves_the_part_out_although_the_fan_in_says_nothing(self, player: Player) -> None:
+        held = begin(player, group(add.s(1, 1).set(on_failure="continue"), add.s(2, 2)) | total.s())
+        player.fail(held[0])
+        player.run(*player.succeed(held[1], 4).bells)
+        assert player.result(held[0].workflow_id) == 4
+
+    def test_continue_goes_on_with_a_step_that_takes_nothing_from_it(self, player: Player) -> None:
+        held = player.begin(add.s(1, 1).set(on_failure="continue") | numbers.si(2))
+        player.run(*player.fail(held).bells)
+        assert player.result(held.workflow_id) == [0, 1]
+
+    def test_continue_stops_where_nothing_could_go_on(self, player: Player) -> None:
+        held = player.begin(add.s(1, 1).set(on_failure="continue") | echo.s())
+        player.fail(held)
+        assert status(player, held) == WorkflowStatus.FAILED
+
+    def test_stop_stops_also_where_the_fan_in_could_do_without(self, player: Player) -> None:
+        held = begin(player, group(add.s(1, 1).set(on_failure="stop"), add.s(2, 2)) | total.s().set(needs="any"))
+        player.fail(held[0])
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+
+    def test_fail_cancels_all_the_rest_at_once(self, player: Player) -> None:
+        held = begin(player, group(add.s(1, 1).set(on_failure="fail"), add.s(2, 2)) | total.s())
+        player.fail(held[0])
+        jobs = player.jobs(held[0].workflow_id)
+        assert [job.status for job in jobs] == ["failed", "cancelled", "cancelled", "cancelled"]
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        assert not player.succeed(held[1], 4).accepted
+        with pytest.raises(StateConflict, match="failed as a whole"):
+            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+
+
+class TestReplay:
+    def _replay(self, player: Player, held: Claim) -> Claim:
+        player.ledger.write(lambda c: dead_letters.replay(c, held.job_id, **WHO))
+        (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+        return player.take(bell)
+
+    def test_brings_a_missing_part_back(self, player: Player) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=1))
+        player.fail(held[0])
+        again = self._replay(player, held[0])
+        player.succeed(held[1], 4)
+        assert player.succeed(held[2], 6).bells == (), "it waits for the part again"
+        player.run(*player.succeed(again, 2).bells)
+        assert player.result(held[0].workflow_id) == 12
+
+    @pytest.mark.parametrize("way", ["replay", "resolve"])
+    def test_lets_a_fan_in_go_on_that_lacked_parts(self, player: Player, way: str) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=2))
+        lose(player, held[0], held[1])
+        player.succeed(held[2], 6)
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        if way == "resolve":
+            bells = player.ledger.write(lambda c: dead_letters.resolve(c, held[0].job_id, "2", **WHO))
+        else:
+            again = self._replay(player, held[0])
+            assert status(player, held[0]) == WorkflowStatus.RUNNING
+            bells = list(player.succeed(again, 2).bells)
+        player.run(*bells)
+        assert player.result(held[0].workflow_id) == 8
+
+    def test_through_a_fan_in_that_was_missing_itself(self, player: Player) -> None:
+        inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2)
+        started = player.start(group(inner, add.s(3, 3)) | total.s().set(needs=1))
+        held = [player.take(bell) for bell in started.bells]
+        player.succeed(held[0], 2)
+        player.fail(held[1])
+        again = self._replay(player, held[1])
+        assert player.succeed(held[2], 6).bells == ()
+        player.run(*player.succeed(again, 4).bells)
+        assert player.result(started.workflow_id) == 12
+
+    def test_is_refused_once_the_fan_in_has_gone_on(self, player: Player) -> None:
+        held = begin(player, group(THREE[:2]) | total.s().set(needs="any"))
+        player.fail(held[0])
+        player.run(*player.succeed(held[1], 4).bells)
+        with pytest.raises(StateConflict, match="has gone on without it"):
+            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+        assert player.job(held[0].job_id).status == JobStatus.FAILED
+
+
+class TestCancel:
+    def test_a_job_of_a_part_takes_only_its_part_along(self, player: Player) -> None:
+        canvas = group(add.s(1, 1) | echo.s(), add.s(2, 2)) | total.s().set(needs="any")
+        held = begin(player, canvas)
+        player.succeed(held[1], 4)
+        waiting = player.jobs(held[0].workflow_id)[1]
+        bells = player.ledger.write(lambda c: workflows.cancel_job(c, waiting.id, **WHO))
+        assert bells is not None
+        assert not player.succeed(held[0], 2).accepted
+        player.run(*bells)
+        assert player.result(held[0].workflow_id) == 4
+        assert player.ledger.write(lambda c: workflows.cancel_job(c, waiting.id, **WHO)) is None
+
+    def test_a_job_that_all_needs_cancels_the_workflow(self, player: Player) -> None:
+        held = player.begin(add.s(1, 1) | echo.s())
+        job = player.jobs(held.workflow_id)[1]
+        assert player.ledger.write(lambda c: workflows.cancel_job(c, job.id, **WHO)) == []
+        assert status(player, held) == WorkflowStatus.CANCELLED
+        assert not player.succeed(held, 2).accepted
+
+    def test_a_branch_of_a_stopped_workflow_is_cancelled_alone(self, player: Player) -> None:
+        held = begin(player, group(THREE))
+        player.fail(held[0])
+        assert player.ledger.write(lambda c: workflows.cancel_job(c, held[1].job_id, **WHO)) == []
+        assert [job.status for job in player.jobs(held[0].workflow_id)] == [
+            "failed",
+            "cancelled",
+            "running",
+            "waiting",
+        ]
+        player.succeed(held[2], 6)
+
+    @pytest.mark.parametrize(
+        ("canvas", "ends"),
+        [
+            (group(THREE[:2]) | total.s().set(needs="any"), WorkflowStatus.RUNNING),
+            (group(THREE[:2]) | total.s(), WorkflowStatus.CANCELLED),
+        ],
+        ids=["of a part", "of the whole"],
+    )
+    def test_a_step_gives_up(self, player: Player, canvas: Signature, ends: WorkflowStatus) -> None:
+        held = begin(player, canvas)
+        handed = player.record(held[0], GiveUp("the author took it back"))
+        assert handed.accepted
+        assert player.record(held[0], GiveUp("the author took it back")).accepted, "its own lost reply"
+        assert status(player, held[0]) == ends
+        assert player.history(held[0].job_id) == [(1, AttemptOutcome.CANCELLED)]
+        if ends == WorkflowStatus.RUNNING:
+            player.run(*player.succeed(held[1], 4).bells)
+            assert player.result(held[0].workflow_id) == 4

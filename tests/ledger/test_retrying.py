@@ -1,0 +1,281 @@
+"""What a job had so far, on every ledger: attempts, waits and pauses, which no policy lets it exceed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle
+from uuid import UUID
+
+import pytest
+from celery.exceptions import Reject
+from celery.exceptions import Retry as CeleryRetry
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentq.exceptions import Retry
+from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger.records import Claim, bell
+from agentq.ledger.types import AnyRow
+from agentq.outcomes import Fail, GiveUp, RetryLater
+from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
+from agentq.runtime.judging import judge_error, judge_loss
+from agentq.states import JobStatus
+from tests.policies.strategies import policies
+from tests.support.player import FAILURE, Player, graph_of
+from tests.support.steps import add
+
+WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
+PAUSE = RetryLater(FAILURE, 1.5, "as the policy says")
+ASKED = RetryLater(FAILURE, 40, "the step asked for it", is_asked=True)
+MOST_RELEASES = 10
+
+
+class Refused(Exception):
+    """What a provider's client raises."""
+
+    def __init__(self, status: int, told: float | None = None) -> None:
+        super().__init__(f"{status}, again after {told}")
+        self.status_code = status
+        self.headers = {} if told is None else {"Retry-After": str(told)}
+
+
+class Job:
+    """A job of one workflow with a policy of its own, on a ledger, and the worker that runs it."""
+
+    def __init__(self, player: Player, policy: Policy | None = None) -> None:
+        self.player = player
+        self.policy = None if policy is None else json.dumps(dump_policy(policy))
+        graph = graph_of(add.s(1, 2))
+        graph.nodes[0].max_attempts = (policy or add.policy).attempts
+        started = player.ledger.write(
+            lambda c: workflows.start(c, graph, tenant="acme", key=None, policy=self.policy)
+        )
+        self.held: Claim = player.take(*started.bells)
+
+    @property
+    def id(self) -> UUID:
+        return self.held.job_id
+
+    @property
+    def row(self) -> AnyRow:
+        return self.player.job(self.id)
+
+    @property
+    def counted(self) -> int:
+        row = self.row
+        return int(row.attempt - row.attempts_before - row.uncounted)
+
+    def record(self, later: RetryLater) -> None:
+        """Record that the attempt failed, and begin the next one, whenever that is due."""
+        assert self.player.record(self.held, later).accepted
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin the next attempt."""
+        self.player.age(self.id, due_at=1)
+        self.player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+        self.held = self.player.take(bell(self.row))
+
+    def judge(self, error: BaseException) -> RetryLater | Fail | GiveUp:
+        return judge_error(self.held, error, override=self.policy)
+
+    def fail(self, error: BaseException) -> bool:
+        """Let the attempt fail; say whether another one follows, and begin that."""
+        outcome = self.judge(error)
+        assert self.player.record(self.held, outcome).accepted
+        return self._is_alive()
+
+    def lose(self) -> bool:
+        """Let the worker of the attempt be lost; say whether another one follows, and begin that."""
+        self.player.renew(-1)
+        rescued = self.player.ledger.write(lambda c: caretaking.rescue_lost(c, judge_loss, 10))
+        self.player.renew(600)
+        assert [job.job_id for job in rescued.jobs] == [self.id]
+        return self._is_alive()
+
+    def release(self) -> bool:
+        """Let the worker of the attempt be stopped; another one follows."""
+        self.player.ledger.write(lambda c: caretaking.release_all(c, self.player.worker_id))
+        return self._is_alive()
+
+    def _is_alive(self) -> bool:
+        if self.row.status == JobStatus.FAILED:
+            return False
+        self.go_on()
+        return True
+
+
+def test_a_wait_grows_the_number_and_the_allowance(player: Player) -> None:
+    job = Job(player)
+    for number in (1, 2, 3):
+        assert (job.held.attempt, job.held.waits) == (number, number - 1)
+        assert job.held.max_attempts == add.policy.attempts + number - 1
+        job.record(WAIT)
+    assert player.history(job.id) == [(1, "retried"), (2, "retried"), (3, "retried")]
+    assert job.counted == 1
+
+
+def test_pauses_and_waits_add_up_apart(player: Player) -> None:
+    job = Job(player)
+    for later in (WAIT, PAUSE, ASKED, WAIT, PAUSE):
+        job.record(later)
+        assert job.row.due_reason == later.reason
+    held = job.held
+    assert (held.waits, held.uncounted) == (2, 2)
+    assert (held.paused, held.waited) == (pytest.approx(3.0), pytest.approx(5.0)), (
+        "no pause that the step asked for"
+    )
+    assert job.counted == 4
+
+
+def test_a_pause_puts_off_the_next_attempt_by_the_ledgers_clock(player: Player) -> None:
+    job = Job(player)
+    player.record(job.held, PAUSE)
+    row = job.row
+    assert row.status == JobStatus.SCHEDULED
+    assert (row.due_at - row.dispatched_at).total_seconds() == pytest.approx(PAUSE.delay, abs=0.01)
+    assert player.claim(bell(row)) is None
+
+
+def test_a_replay_starts_anew(player: Player) -> None:
+    job = Job(player)
+    for later in (WAIT, PAUSE):
+        job.record(later)
+    player.fail(job.held)
+    player.ledger.write(lambda c: dead_letters.replay(c, job.id, actor="ann", reason="mended", attempts=2))
+    job.go_on()
+    held = job.held
+    assert (held.attempt, held.attempts_before, held.max_attempts) == (4, 3, 5)
+    assert (held.uncounted, held.waits, held.paused, held.waited) == (0, 0, 0, 0)
+    assert job.fail(Refused(429, told=1)), "a wait"
+    assert job.fail(Refused(500)), "the first of two"
+    assert not job.fail(Refused(500)), "the second of two"
+    assert [number for number, _ in player.history(job.id)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_release_does_not_count(player: Player) -> None:
+    job = Job(player, replace(DEFAULT, attempts=2))
+    for _ in range(3):
+        assert job.release()
+    assert (job.held.attempt, job.held.uncounted, job.held.waits) == (4, 3, 0)
+    assert job.fail(Refused(500))
+    assert job.release()
+    assert not job.fail(Refused(500))
+
+
+def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(player: Player) -> None:
+    job = Job(player, replace(DEFAULT, attempts=2))
+    for _ in range(3):
+        assert job.fail(Refused(503, told=1))
+    assert job.lose()
+    assert not job.lose()
+    assert [outcome for _, outcome in player.history(job.id)] == [*["retried"] * 3, "lost", "lost"]
+
+
+def test_a_policy_may_let_lost_attempts_wait_within_its_waits(player: Player) -> None:
+    rules = (rule("wait", category="worker_lost", schedule=Fixed(10)),)
+    job = Job(player, Policy(rules=rules, attempts=1, waits=3, total_wait=25))
+    assert [job.lose(), job.lose(), job.lose()] == [True, True, True]
+    assert (job.held.waits, job.held.waited) == (3, pytest.approx(25)), "the last one was cut short"
+    assert not job.lose()
+
+
+def test_one_attempt_may_still_wait(player: Player) -> None:
+    job = Job(player, replace(DEFAULT, attempts=1))
+    assert job.fail(Refused(429, told=1))
+    assert not job.fail(Refused(500))
+
+
+@pytest.mark.parametrize("policy", [NONE, DEFAULT.with_retries(0)], ids=["none", "retries=0"])
+def test_without_retries_the_body_runs_once(player: Player, policy: Policy) -> None:
+    for error in (Refused(429, told=1), Refused(500), Retry(after=1), Reject(requeue=True), CeleryRetry(when=1)):
+        assert not Job(player, policy).fail(error)
+    assert not Job(player, policy).lose()
+
+
+def test_nothing_is_put_off_beyond_the_deadline(player: Player) -> None:
+    job = Job(player)
+    claim, asks = job.held, Refused(429, told=100)
+    assert isinstance(judge_error(claim, asks, left=1_000), RetryLater)
+    assert isinstance(judge_error(claim, asks, left=99), Fail)
+
+
+def test_a_rescue_after_the_deadline_gives_up(player: Player) -> None:
+    job = Job(player)
+    player.age(job.id, deadline_at=1)
+    assert not job.lose()
+
+
+Play = Callable[[Job], bool]
+"""Ends an attempt; says whether another one has begun."""
+
+
+def _failing(status: int, told: float | None) -> Play:
+    return lambda job: job.fail(Refused(status, told))
+
+
+def _asking(after: float | None) -> Play:
+    return lambda job: job.fail(Retry(after=after))
+
+
+def _requeueing(job: Job) -> bool:
+    return job.fail(Reject(requeue=True))
+
+
+def _counting_down(job: Job) -> bool:
+    return job.fail(CeleryRetry(when=5))
+
+
+plays = (
+    st.builds(_failing, st.sampled_from([429, 500, 503]), st.sampled_from([7, 30, 400, None]))
+    | st.builds(_asking, st.none() | st.floats(0, 1_000))
+    | st.sampled_from(
+        [
+            Job.lose,
+            Job.release,
+            lambda job: job.fail(Reject(requeue=True)),
+            lambda job: job.fail(CeleryRetry(when=5)),
+        ]
+    )
+)
+RULES = (
+    DEFAULT.rules,
+    (rule("wait", told=True), rule("wait", category="worker_lost"), rule("retry", status="5xx", limit=2)),
+    (rule("wait", status=[429, "5xx"], schedule=Fixed(7)), rule("retry", category="error", schedule=Fixed(0))),
+)
+numbers, seconds = st.integers(2, 6), st.sampled_from([50.0, 500.0, 5_000.0, 0.0])
+persistent = st.builds(
+    Policy,
+    rules=st.sampled_from(RULES),
+    attempts=numbers,
+    total=seconds,
+    waits=numbers,
+    longest_wait=seconds,
+    total_wait=seconds,
+    spread=st.floats(0, 1),
+)
+any_policy = st.builds(
+    lambda policy, attempts, waits: replace(policy, attempts=attempts, waits=waits), policies(), numbers, numbers
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(policy=persistent | any_policy, failures=st.lists(plays, min_size=2, max_size=6))
+def test_no_job_exceeds_its_policy(player: Player, policy: Policy, failures: list[Play]) -> None:
+    job = Job(player, policy)
+    releases = 0
+    for play in cycle(failures):
+        releases += play is Job.release
+        is_alive = play(job)
+        slack = 1e-6 * (1 + policy.total + policy.total_wait)
+        row = job.row
+        assert job.counted <= policy.attempts
+        assert row.waits <= policy.waits
+        assert row.uncounted == row.waits + releases
+        assert row.attempt <= policy.attempts + policy.waits + releases
+        assert row.paused <= policy.total + slack
+        assert row.waited <= policy.total_wait + slack
+        if not is_alive or releases > MOST_RELEASES:
+            break

@@ -1,0 +1,72 @@
+"""Dead letters to look at and to decide about."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import select, update
+
+from agentq import step
+from agentq.ledger import caretaking, dead_messages
+from agentq.ledger.dead_messages import Refusal, RefusedMessage
+from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.records import Claim
+from agentq.ledger.types import seconds_from_now
+from tests.support.player import Player
+
+SECRET = "sk-0123456789abcdef0123"
+WHO = {"actor": "ann", "reason": "the cause is known"}
+
+
+@step
+def ask(prompt: str, *, limit: int = 10, api_key: str = "", tags: list[str] | None = None) -> dict[str, int]:
+    """A step with types to be held to."""
+    return {prompt: limit}
+
+
+def die(player: Player, canvas: Any) -> Claim:
+    """Start a canvas, claim its first job and let it fail for good."""
+    held = player.begin(canvas)
+    player.fail(held)
+    return held
+
+
+def die_again(player: Player) -> Claim:
+    """Dispatch the job that was replayed, claim it and let it fail for good."""
+    (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+    held = player.take(bell)
+    player.fail(held)
+    return held
+
+
+def run_due(player: Player) -> int:
+    """Dispatch what is due and run all that becomes ready; returns how many jobs ran."""
+    return player.run(*player.ledger.write(lambda c: caretaking.dispatch_due(c, 10)))
+
+
+def forget_step(player: Player, job_id: uuid.UUID, name: str = "gone.step") -> None:
+    """Let a job be of a step that no code has."""
+    player.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(step=name)))
+
+
+def arguments(player: Player, held: Claim) -> str:
+    """The arguments of a job as the ledger has them."""
+    return str(player.job(held.job_id).arguments)
+
+
+def age(player: Player, held: Claim, seconds: float) -> None:
+    """Let the dead letters of a job be so old."""
+    values = {"created_at": seconds_from_now(-seconds)}
+    of_job = DeadLetterRow.job_id == held.job_id
+    player.ledger.write(lambda c: c.execute(update(DeadLetterRow).where(of_job).values(values)))
+
+
+def refuse_message(player: Player, task: str = "no.such.task") -> str:
+    """Write the dead letter of a message that nobody could take; returns its id."""
+    message = RefusedMessage(
+        Refusal.UNKNOWN_TASK, task, "celery", "application/json", "default", "KeyError", "no such task", "{}"
+    )
+    player.ledger.write(lambda c: dead_messages.count(c, message))
+    of_messages = select(DeadLetterRow.id).where(DeadLetterRow.step == task)
+    return str(player.ledger.read(lambda c: c.scalar(of_messages)))

@@ -1,0 +1,120 @@
+"""The arguments of a dead job are edited: they fit the step, the old ones are kept, the job runs with the new."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentq import each
+from agentq.exceptions import ConfigurationError, InvalidArguments, ValueTooLarge
+from agentq.operations import dead_letters
+from tests.operations.letters import SECRET, WHO, arguments, ask, die, forget_step, run_due
+from tests.support.player import Player
+from tests.support.steps import echo, numbers, plain
+
+
+def test_an_edited_job_runs_with_its_new_arguments(player: Player) -> None:
+    held = die(player, ask.s("one", limit=2) | echo.s())
+    letter = dead_letters.edit(player.ledger, str(held.job_id), args=["two"], **WHO)
+    assert (letter.status, letter.args, letter.kwargs) == ("open", ["two"], {"limit": 2})
+    dead_letters.replay(player.ledger, str(letter.id), **WHO)
+    assert run_due(player) == 2
+    assert player.result(held.workflow_id) == {"args": [{"two": 2}], "kwargs": {}}
+
+
+def test_the_history_tells_who_edited_what_and_why(player: Player) -> None:
+    held = die(player, ask.s("one", api_key=SECRET))
+    dead_letters.edit(player.ledger, str(held.job_id), kwargs={"limit": 3}, **WHO)
+    letter = dead_letters.edit(player.ledger, str(held.job_id), args=["two"], actor="bob", reason="once more")
+    first, second = letter.actions
+    assert (first.action, first.actor, first.reason) == ("edit arguments", "ann", "the cause is known")
+    assert first.replaced == [["one"], {"api_key": "***"}]
+    assert (second.actor, second.replaced) == ("bob", [["one"], {"limit": 3}])
+    assert letter.snapshot["kwargs"] == {"api_key": "***"}, "it tells of the job when it died"
+    assert SECRET not in letter.model_dump_json()
+
+
+def test_a_secret_that_is_left_masked_stays(player: Player) -> None:
+    held = die(player, ask.s(f"use {SECRET}", api_key=SECRET, tags=["a", "b"]))
+    shown = dead_letters.get(player.ledger, str(held.job_id))
+    assert (shown.args, shown.kwargs) == (["use ***"], {"api_key": "***", "tags": ["a", "b"]})
+    kwargs = {**(shown.kwargs or {}), "tags": ["a"], "limit": 1}
+    dead_letters.edit(player.ledger, str(held.job_id), args=shown.args, kwargs=kwargs)
+    assert json.loads(arguments(player, held)) == [
+        [f"use {SECRET}"],
+        {"api_key": SECRET, "tags": ["a"], "limit": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edited", "told"),
+    [
+        ({"args": [7]}, "argument 'prompt' does not fit its annotation"),
+        ({"kwargs": {"limit": "many"}}, "argument 'limit' does not fit its annotation"),
+        ({"kwargs": {"limits": 1}}, "got an unexpected keyword argument 'limits'; its parameters are"),
+        ({"args": []}, "missing a required argument: 'prompt'"),
+        ({"args": ["a\x00"]}, "NUL"),
+        ({}, "neither args nor kwargs is given"),
+        ({"args": "two"}, "give a list and a dict"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(
+    player: Player, edited: dict[str, Any], told: str
+) -> None:
+    held = die(player, ask.s("one"))
+    before = arguments(player, held)
+    with pytest.raises(InvalidArguments, match=told):
+        dead_letters.edit(player.ledger, str(held.job_id), **edited)
+    assert arguments(player, held) == before
+    assert dead_letters.get(player.ledger, str(held.job_id)).actions == []
+
+
+def test_arguments_over_the_size_limit_are_refused(player: Player) -> None:
+    held = die(player, ask.s("one"))
+    with pytest.raises(
+        ValueTooLarge, match=r"the arguments of step .*over the limit of 1,024.* Nothing was changed"
+    ):
+        dead_letters.edit(player.ledger, str(held.job_id), args=["x" * 1_024], max_value_bytes=1_024)
+
+
+def test_what_the_job_before_gives_is_no_argument(player: Player) -> None:
+    started = player.start(echo.s() | ask.s(limit=1))
+    (bell,) = player.succeed(player.take(*started.bells), "from before").bells
+    held = player.take(bell)
+    player.fail(held)
+    with pytest.raises(InvalidArguments, match="too many positional arguments"):
+        dead_letters.edit(player.ledger, str(held.job_id), args=["mine"])
+    dead_letters.edit(player.ledger, str(held.job_id), kwargs={"limit": 5})
+    dead_letters.replay(player.ledger, str(held.job_id))
+    run_due(player)
+    assert player.result(held.workflow_id) == {"from before": 5}
+
+
+def test_the_item_of_an_each_is_an_argument(player: Player) -> None:
+    started = player.start(numbers.s(2) | each(echo.s("more")))
+    bells = player.succeed(player.take(*started.bells), [1, 2]).bells
+    held = player.take(bells[0])
+    player.fail(held)
+    assert dead_letters.get(player.ledger, str(held.job_id)).args == [1, "more"]
+    dead_letters.edit(player.ledger, str(held.job_id), args=[10, "more"])
+    dead_letters.replay(player.ledger, str(held.job_id))
+    run_due(player)
+    player.run(*bells[1:])
+    assert [item["args"] for item in player.result(held.workflow_id)] == [[10, "more"], [2, "more"]]
+
+
+def test_a_step_that_is_not_known_here_is_not_edited_unchecked(player: Player) -> None:
+    held = die(player, ask.s("one"))
+    forget_step(player, held.job_id)
+    with pytest.raises(ConfigurationError, match=r"step 'gone\.step' is not known here.*-A MODULE.* Nothing was"):
+        dead_letters.edit(player.ledger, str(held.job_id), args=["two"])
+
+
+def test_a_plain_task_takes_whatever_is_json(player: Player) -> None:
+    held = die(player, plain.s(1))
+    dead_letters.edit(player.ledger, str(held.job_id), args=[{"any": ["thing"]}])
+    assert json.loads(arguments(player, held)) == [[{"any": ["thing"]}], {}]
+    with pytest.raises(InvalidArguments, match=r"the arguments of step 'tests\.plain': .*64 bits"):
+        dead_letters.edit(player.ledger, str(held.job_id), args=[2**70])

@@ -1,0 +1,84 @@
+"""Dead jobs are replayed, one or many, each so often at most."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentq import each
+from agentq.exceptions import StateConflict
+from agentq.operations import dead_letters
+from agentq.operations.dead_letters import DeadLetterFilter
+from agentq.settings import Settings
+from agentq.states import DeadLetterStatus, JobStatus
+from tests.operations.letters import die, die_again, run_due
+from tests.support.player import Player
+from tests.support.steps import add, echo
+
+
+def test_a_job_is_replayed_so_often_and_then_only_by_force(player: Player) -> None:
+    held = die(player, add.s(1, 2) | echo.s())
+    job_id = str(held.job_id)
+    for replays in range(2):
+        assert dead_letters.replay(player.ledger, job_id, most_replays=2).replays == replays + 1
+        die_again(player)
+    with pytest.raises(StateConflict, match=rf"job {job_id} is replayed 2 time.* limit of 2.*--force"):
+        dead_letters.replay(player.ledger, job_id, most_replays=2)
+    assert player.job(held.job_id).status == JobStatus.FAILED
+    letter = dead_letters.replay(player.ledger, job_id, most_replays=2, force=True)
+    assert (letter.status, letter.replays) == (DeadLetterStatus.REPLAYED, 3)
+    run_due(player)
+    assert player.result(held.workflow_id) == {"args": [3], "kwargs": {}}
+
+
+def test_the_limit_may_be_none_at_all(player: Player) -> None:
+    held = die(player, add.s(1, 2))
+    with pytest.raises(StateConflict, match="limit of 0"):
+        dead_letters.replay(player.ledger, str(held.job_id), most_replays=0)
+
+
+def test_the_limit_is_the_setting_where_nobody_says(player: Player) -> None:
+    held = die(player, add.s(1, 2))
+    for _ in range(Settings().max_replays):
+        dead_letters.replay(player.ledger, str(held.job_id))
+        die_again(player)
+    with pytest.raises(StateConflict, match="replayed 10 time"):
+        dead_letters.replay(player.ledger, str(held.job_id))
+
+
+def test_a_replay_of_all_leaves_those_at_the_limit_and_tells_of_them(player: Player) -> None:
+    worn = die(player, add.s(1, 2))
+    dead_letters.replay(player.ledger, str(worn.job_id))
+    die_again(player)
+    fresh = [die(player, add.s(number, 2)) for number in range(3)]
+    planned = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most=2, most_replays=1, dry_run=True)
+    assert [letter.job_id for letter in planned.replayed] == [held.job_id for held in fresh[:2]]
+    assert {letter.status for letter in planned.replayed} == {DeadLetterStatus.OPEN}
+    done = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most=2, most_replays=1)
+    assert [letter.job_id for letter in done.replayed] == [letter.job_id for letter in planned.replayed]
+    assert {letter.status for letter in done.replayed} == {DeadLetterStatus.REPLAYED}
+    assert (
+        [letter.job_id for letter in done.capped] == [letter.job_id for letter in planned.capped] == [worn.job_id]
+    )
+    forced = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most_replays=1, force=True)
+    assert [letter.job_id for letter in forced.replayed] == [worn.job_id, fresh[2].job_id]
+    assert forced.capped == []
+
+
+def test_a_replay_of_all_tells_which_it_could_not_replay(player: Player) -> None:
+    held = player.begin(echo.s() | each(echo.s()))
+    player.succeed(held, "no list")
+    dead = die(player, add.s(1, 2))
+    done = dead_letters.replay_all(player.ledger, DeadLetterFilter())
+    assert [letter.job_id for letter in done.replayed] == [dead.job_id]
+    (refused,) = done.refused
+    assert "each() that got no list" in refused.why
+    assert dead_letters.get(player.ledger, str(refused.id)).status == DeadLetterStatus.OPEN
+
+
+def test_a_replay_before_the_record_keeps_what_the_job_was_when_it_died(player: Player) -> None:
+    held = die(player, add.s(1, 2))
+    letter = dead_letters.replay(player.ledger, str(held.job_id))
+    run_due(player)
+    recorded = dead_letters.record(player.ledger, letter.id)
+    assert recorded.snapshot["status"] == JobStatus.FAILED
+    assert [attempt["outcome"] for attempt in recorded.snapshot["attempts"]] == ["failed"]

@@ -1,0 +1,130 @@
+"""Two people decide about the same dead letter, or the answer to one of them is lost: one decision is made."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from celery import group
+
+from agentq.exceptions import StateConflict
+from agentq.ledger import caretaking
+from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.ledger.records import Bell
+from agentq.ledger.session import Ledger
+from agentq.operations import dead_letters
+from agentq.states import DeadLetterStatus, JobStatus
+from tests.operations.letters import ask, die
+from tests.races.overlap import at_one_moment, players, while_open
+from tests.support.player import Player
+from tests.support.proxy import Proxy
+from tests.support.steps import add, total
+
+ROUNDS = 20
+ACTION = "INSERT INTO agentq_actions"
+
+
+def decided(decision: Any, ledger: Ledger, letter_id: object, **how: Any) -> bool:
+    """Decide about a dead letter; False where somebody else did."""
+    try:
+        decision(ledger, str(letter_id), **how)
+    except StateConflict:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("how_many", [2, 6])
+def test_of_results_at_one_moment_one_counts(ledger_url: str, how_many: int) -> None:
+    with players(ledger_url, how_many) as all_players:
+        for _ in range(ROUNDS):
+            dead, alive = _branches(all_players[0])
+            bells: list[Bell] = []
+            calls = [
+                partial(decided, dead_letters.resolve, player.ledger, dead, result=100 + number, ring=bells.extend)
+                for number, player in enumerate(all_players)
+            ]
+            done = at_one_moment(calls)
+            assert sorted(done) == [False] * (how_many - 1) + [True]
+            all_players[0].run(*bells)
+            assert all_players[0].result(alive.workflow_id) == 100 + done.index(True) + 7
+
+
+def test_of_a_result_and_a_replay_one_counts(ledger_url: str) -> None:
+    with players(ledger_url, 2) as (one, two):
+        for _ in range(ROUNDS):
+            held = die(one, add.s(1, 2))
+            calls = [
+                partial(decided, dead_letters.resolve, one.ledger, held.job_id, result=30),
+                partial(decided, dead_letters.replay, two.ledger, held.job_id),
+            ]
+            resolved, replayed = at_one_moment(calls)
+            assert resolved is not replayed
+            assert one.job(held.job_id).status == (JobStatus.SUCCEEDED if resolved else JobStatus.SCHEDULED)
+            one.run(*one.ledger.write(lambda c: caretaking.dispatch_due(c, 10)))
+            assert one.result(held.workflow_id) == (30 if resolved else 3)
+
+
+def test_an_edit_beside_a_replay_is_in_time_or_refused(ledger_url: str) -> None:
+    with players(ledger_url, 2) as (one, two):
+        for _ in range(ROUNDS):
+            held = die(one, add.s(1, 2))
+            calls = [
+                partial(decided, dead_letters.edit, one.ledger, held.job_id, args=[10, 20]),
+                partial(decided, dead_letters.replay, two.ledger, held.job_id),
+            ]
+            edited, replayed = at_one_moment(calls)
+            assert replayed
+            one.run(*one.ledger.write(lambda c: caretaking.dispatch_due(c, 10)))
+            assert one.result(held.workflow_id) == (30 if edited else 3)
+
+
+def test_an_edit_that_finds_another_one_open_loses_neither(ledger_url: str) -> None:
+    with players(ledger_url, 2) as (one, two):
+        held = die(one, ask.s("one", limit=1))
+        first = '[["two"],{"limit":1}]'
+        while_open(
+            one.ledger,
+            lambda c: ledger_dead_letters.edit(c, held.job_id, first, actor="ann", reason="first"),
+            partial(dead_letters.edit, two.ledger, str(held.job_id), kwargs={"limit": 2}),
+        )
+        assert json.loads(one.job(held.job_id).arguments) == [["two"], {"limit": 2}]
+        actions = dead_letters.get(one.ledger, str(held.job_id)).actions
+        assert [deed.replaced for deed in actions] == [[["one"], {"limit": 1}], [["two"], {"limit": 1}]]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
+@pytest.mark.parametrize("decision", ["replay", "resolve", "edit", "assign", "cancel"])
+def test_a_decision_whose_answer_is_lost_is_made_once(ledger_url: str, decision: str) -> None:
+    given: dict[str, dict[str, Any]] = {
+        "resolve": {"result": 30},
+        "edit": {"args": [10, 20]},
+        "assign": {"owner": "ann"},
+    }
+    with players(ledger_url, 1) as (player,), Proxy(ledger_url) as proxy:
+        dead, _ = _branches(player)
+        beyond = Ledger(proxy.url)
+        try:
+            lost = proxy.lose_reply(ACTION)
+            bells: list[Bell] = []
+            how = given.get(decision, {}) | ({"ring": bells.extend} if decision == "resolve" else {})
+            letter = getattr(dead_letters, decision)(beyond, str(dead), **how)
+            assert lost.happened
+            assert len(letter.actions) == 1
+            assert letter.status == {
+                "replay": DeadLetterStatus.REPLAYED,
+                "resolve": DeadLetterStatus.RESOLVED,
+                "cancel": DeadLetterStatus.CANCELLED,
+            }.get(decision, DeadLetterStatus.OPEN)
+            assert [bell.step for bell in bells] == ([total.name] if decision == "resolve" else [])
+        finally:
+            beyond.close()
+
+
+def _branches(player: Player) -> tuple[Any, Any]:
+    """Two branches, of which one is done; returns the id of the other's job, which is dead, and the claim."""
+    dead, alive = map(player.take, player.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells)
+    player.fail(dead)
+    player.succeed(alive, 7)
+    return dead.job_id, alive

@@ -1,0 +1,14 @@
+"""A handler of dead letters that leaves a trace; a worker imports it with ``-I tests.runtime.telling``."""
+
+from __future__ import annotations
+
+import os
+
+from agentq import on_dead_letter
+from agentq.operations.schemas import DeadLetter
+from tests.support import gates
+
+
+@on_dead_letter
+def tell(letter: DeadLetter) -> None:
+    gates.note(os.environ["AGENTQ_TEST_FOLDER"], f"{letter.error_category} of {letter.step}")
