@@ -203,5 +203,5 @@ class ResultTimeout(AgentqError, TimeoutError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known name that is nearest to *name*, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, [str(word) for word in known], n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

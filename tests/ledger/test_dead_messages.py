@@ -7,10 +7,11 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import dead_letters, dead_messages
+from agentq.ledger.audit import audit
 from agentq.ledger.dead_messages import Refusal, RefusedMessage
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.session import Ledger
@@ -125,3 +126,14 @@ def test_only_an_open_letter_of_messages_can_be_closed(ledger: Ledger, player: P
         with pytest.raises(NotFound, match="no dead letter of messages has the id"):
             close(ledger, letter_id)
     assert rows(ledger)[-1].status == DeadLetterStatus.OPEN
+
+
+@pytest.mark.unsound
+def test_the_audit_finds_a_letter_of_messages_that_nobody_closed(ledger: Ledger) -> None:
+    count(ledger, OLD)
+    (row,) = rows(ledger)
+    close(ledger, row.id)
+    assert ledger.read(audit) == []
+    ledger.write(lambda connection: connection.execute(update(DeadLetterRow).values(owner=None)))
+    (violation,) = ledger.read(audit)
+    assert (violation.rule.name, violation.row_id) == ("closed_by_nobody", row.id)

@@ -83,6 +83,7 @@ def test_an_edit_beside_a_replay_is_in_time_or_refused(ledger_url: str) -> None:
 def test_an_edit_that_finds_another_one_open_loses_neither(ledger_url: str) -> None:
     with players(ledger_url, 2) as (one, two):
         held = die(one, ask.s("one", limit=1))
+        dead_letters.record(one.ledger, dead_letters.get(one.ledger, str(held.job_id)).id)
         first = '[["two"],{"limit":1}]'
         while_open(
             one.ledger,

@@ -70,9 +70,8 @@ def failed(workflow: Workflow[Any]) -> Attempt:
     return job.attempts[-1]
 
 
-def letter_of(at: Place, workflow: Workflow[Any]) -> DeadLetterSummary | None:
-    wanted = dead_letters.DeadLetterFilter(workflow=workflow.id)
-    return next(iter(dead_letters.list_(at.agentq.ledger, wanted)), None)
+def letters_of(at: Place, workflow: Workflow[Any]) -> list[DeadLetterSummary]:
+    return dead_letters.list_(at.agentq.ledger, dead_letters.DeadLetterFilter(workflow=workflow.id))
 
 
 def row_of(at: Place, workflow: Workflow[Any]) -> AnyRow:
@@ -101,15 +100,13 @@ class TestPolicy:
     def test_what_cannot_come_right_is_a_dead_letter_at_once(self, at: Place, serve: Servers) -> None:
         workflow = at.agentq.start(steps.ask.s(serve(Answer(401))))
         assert failed(workflow).error_category == "authentication"
-        letter = letter_of(at, workflow)
-        assert letter is not None
+        (letter,) = letters_of(at, workflow)
         assert (letter.attempts, letter.needs_person) == (1, False)
 
     def test_ask_marks_the_dead_letter_for_a_person(self, at: Place, serve: Servers) -> None:
         workflow = at.agentq.start(steps.pay.s(*serve(Answer(402))))
         assert failed(workflow).error_category == "quota_exhausted"
-        letter = letter_of(at, workflow)
-        assert letter is not None
+        (letter,) = letters_of(at, workflow)
         assert (letter.attempts, letter.needs_person) == (1, True)
 
     def test_a_due_job_starts_within_a_second(self, at: Place) -> None:
@@ -174,8 +171,7 @@ class TestDirectives:
         assert (said.error_category, said.error_status) == ("overloaded", 503)
         assert (said.error_message or "").startswith("an empty page (urllib.error.HTTPError: ")
         for workflow in (plain, caused):
-            letter = letter_of(at, workflow)
-            assert letter is not None
+            (letter,) = letters_of(at, workflow)
             assert (letter.attempts, letter.error_class) == (1, job_of(workflow).error_class)
 
     def test_cancel_cancels_the_workflow_and_leaves_no_dead_letter(self, at: Place) -> None:
@@ -183,12 +179,10 @@ class TestDirectives:
         with pytest.raises(WorkflowCancelled, match="the author took it back"):
             workflow.result(20)
         assert workflow.status == WorkflowStatus.CANCELLED
-        assert [(job.status, job.attempt) for job in workflow.jobs()] == [
-            (JobStatus.CANCELLED, 1),
-            (JobStatus.CANCELLED, 0),
-        ]
+        assert {job.status for job in workflow.jobs()} == {JobStatus.CANCELLED}
+        assert [job.attempt for job in workflow.jobs()] == [1, 0]
         assert history(workflow) == ["cancelled"]
-        assert letter_of(at, workflow) is None
+        assert letters_of(at, workflow) == []
 
 
 class TestCelery:
@@ -208,7 +202,6 @@ class TestCelery:
         workflow = at.agentq.start(steps.plain_retry.s(str(gates.folder), 1), retry=CONNECT_SOON)
         assert workflow.result(20) == 2
         first, second = job_of(workflow).attempts
-        assert (first.error_category, first.error_message) == ("connection", "engaged")
         assert started(second) - started(first) >= timedelta(seconds=1)
 
     @pytest.mark.parametrize("countdown", [-1, "soon"])
@@ -227,7 +220,7 @@ class TestCelery:
         workflow = at.agentq.start(steps.celery_ignore.s())
         with pytest.raises(WorkflowCancelled, match="Ignore"):
             workflow.result(20)
-        assert letter_of(at, workflow) is None
+        assert letters_of(at, workflow) == []
 
     def test_reject_with_requeue_is_another_attempt(self, at: Place, gates: Gates) -> None:
         workflow = at.agentq.start(steps.celery_reject.s(str(gates.folder), True))
@@ -237,15 +230,14 @@ class TestCelery:
     def test_reject_is_a_dead_letter(self, at: Place, gates: Gates) -> None:
         workflow = at.agentq.start(steps.celery_reject.s(str(gates.folder), False))
         assert failed(workflow).error_class == "celery.exceptions.Reject"
-        assert letter_of(at, workflow) is not None
+        assert len(letters_of(at, workflow)) == 1
 
 
 class TestOfOneWorkflow:
     def test_a_policy_replaces_those_of_its_steps(self, at: Place) -> None:
+        twice = rule("retry", category="connection", schedule=steps.SOON, limit=2)
         none = at.agentq.start(steps.engaged.s(1), retry="none")
-        soon = at.agentq.start(
-            steps.engaged.s(2), retry=[rule("retry", category="connection", schedule=steps.SOON, limit=2)]
-        )
+        soon = at.agentq.start(steps.engaged.s(2), retry=[twice])
         failed(none)
         failed(soon)
         assert (history(none), history(soon)) == (["failed"], ["retried", "failed"])

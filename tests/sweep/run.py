@@ -24,7 +24,7 @@ from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import CANVASES, ENDS, TENANT, Stage
+from tests.sweep.scenario import CANVASES, ENDS, GIVEN_UP, TENANT, Stage
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -163,7 +163,10 @@ class _Idle:
             if self._times > _MOST_IDLE or world.is_over(self._ledger, len(ENDS)):
                 return True
             letters = world.open_letters(self._ledger)
-        for letter_id in letters:
+        for letter_id, step in letters:
+            if step in GIVEN_UP:
+                dead_letters.cancel(self._ledger, str(letter_id), actor="ann", reason="not worth it")
+                continue
             self._diary.mend()
             dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="mended")
         with self._points.hidden():

@@ -6,13 +6,14 @@ from celery import Signature, group
 from sqlalchemy import Connection, update
 
 import agentq
-from agentq import Context, each, step
+from agentq import Bury, Cancel, Context, each, step
 from agentq.ledger.models import JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import seconds_from_now
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
 from tests.support.player import Player
+from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
 
@@ -100,11 +101,46 @@ def never(ctx: Context) -> None:
     effect(ctx)
 
 
+class RateLimitError(Exception):
+    """As a provider's client raises it."""
+
+    retry_after = 30.0
+
+
+@step
+def limited(ctx: Context) -> str:
+    """Meet a rate limit the first time."""
+    effect(ctx)
+    if ctx.attempt == 1:
+        raise RateLimitError("too many requests")
+    return "limited"
+
+
+@step
+def gone(ctx: Context) -> str:
+    effect(ctx)
+    raise Bury("beyond repair")
+
+
+@step
+def withdrawn(ctx: Context) -> str:
+    effect(ctx)
+    raise Cancel("taken back")
+
+
+@step
+def whole(ctx: Context, parts: list[str]) -> str:
+    effect(ctx, *parts)
+    return f"{', '.join(parts)}, without {[part.position for part in ctx.missing]}"
+
+
 CANVASES: dict[str, Signature] = {
     "forgotten": alone.s("forgotten"),
     "main": count_to.s(ITEMS) | each(double.s()) | group(largest.s(), total.s()) | combine.s(),
     "dead": fragile.s("in the step") | alone.s(),
     "cancelled": group(cancel_all.s(), alone.s("beside it")) | never.si(),
+    "partial": group(gone.s(), withdrawn.s(), limited.s()) | whole.s().set(needs=1),
+    "hurried": group(alone.s("in time"), never.s().set(countdown=world.FAR)) | whole.s().set(within=60),
 }
 """What the client starts, by key. The broker loses the message of the first one."""
 
@@ -113,6 +149,8 @@ ENDS: dict[str, tuple[WorkflowStatus, object]] = {
     "main": (WorkflowStatus.SUCCEEDED, "largest 2, total 2"),
     "dead": (WorkflowStatus.SUCCEEDED, "in the step"),
     "cancelled": (WorkflowStatus.CANCELLED, None),
+    "partial": (WorkflowStatus.SUCCEEDED, "limited, without [0, 1]"),
+    "hurried": (WorkflowStatus.SUCCEEDED, "in time, without [1]"),
     "held": (WorkflowStatus.SUCCEEDED, "held"),
     "poisonous": (WorkflowStatus.SUCCEEDED, "by its worker"),
     "late": (WorkflowStatus.CANCELLED, None),
@@ -126,8 +164,12 @@ EFFECTS = {
     *("count_to", "double 0", "double 1", "largest", "total", "combine"),
     *("fragile in the step", "alone in the step", "fragile by its worker"),
     *("alone forgotten", "alone held", "cancel_all"),
+    *("gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"),
 }
 """What must have been done to the world in the end."""
+
+GIVEN_UP = {gone.name}
+"""The steps whose dead letters the operator gives up."""
 
 MAY_HAPPEN = {"alone beside it"}
 """What may have been done, where the cancel comes late; and nothing else."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import seconds_from_now
-from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
+FAR = 1e8
+"""Seconds after which nothing in these runs is due."""
 LONG = 3_600.0
 """Seconds after which everything that waits for a time is due, and every message that is queued is overdue."""
+_is_timed = and_(JobRow.deadline_at.is_not(None), JobRow.finished_at.is_(None))
 
 
 def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
@@ -21,7 +24,9 @@ def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
     def age(connection: Connection) -> None:
         of_status = update(JobRow).where
         past = seconds_from_now(-LONG)
-        connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED).values(due_at=past))
+        soon = JobRow.due_at < seconds_from_now(FAR / 2)
+        connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED, soon).values(due_at=past))
+        connection.execute(of_status(JobRow.kind == JobKind.JOIN, _is_timed).values(deadline_at=past))
         connection.execute(of_status(JobRow.status == JobStatus.QUEUED).values(dispatched_at=past))
         late = update(DeadLetterRow).where(DeadLetterRow.dispatched_at.is_not(None))
         connection.execute(late.values(dispatched_at=past))
@@ -40,9 +45,10 @@ def is_over(ledger: Ledger, workflows: int) -> bool:
     return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0)
 
 
-def open_letters(ledger: Ledger) -> list[uuid.UUID]:
-    """Return the dead letters that handlers were called with and nobody has closed."""
-    query = select(DeadLetterRow.id).where(
+def open_letters(ledger: Ledger) -> list[tuple[uuid.UUID, str]]:
+    """Return id and step of the dead letters that handlers were called with and nobody has closed."""
+    query = select(DeadLetterRow.id, DeadLetterRow.step).where(
         DeadLetterRow.handled_at.is_not(None), DeadLetterRow.status == DeadLetterStatus.OPEN
     )
-    return ledger.read(lambda connection: list(connection.scalars(query.order_by(DeadLetterRow.id))))
+    found = query.order_by(DeadLetterRow.id)
+    return ledger.read(lambda connection: [(row.id, row.step) for row in connection.execute(found)])
