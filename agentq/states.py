@@ -82,7 +82,7 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.RUNNING: frozenset(
         {
             JobStatus.SUCCEEDED,
@@ -97,7 +97,8 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLED: frozenset(),
 }
 """Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
-queued to failed is for a deadline; out of failed is for the replay of a dead letter, or its result by hand."""
+queued to failed is for a deadline; queued to scheduled for what a person's command made ready; out of failed is
+for the replay of a dead letter, or its result by hand."""
 
 
 class DeadLetterKind(StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -94,6 +95,11 @@ def close_fan_in(connection: Connection, fan_in: uuid.UUID, workflow_id: uuid.UU
     transition.cancel_parts(connection, late, LATE)
     note_interrupted(connection, workflow_id)
     return hand_over(connection, *_finish_if_complete(connection, row))
+
+
+def dispatch_later(connection: Connection, bells: Iterable[Bell]) -> None:
+    """Let a caretaker dispatch what became ready: for people's commands, which may have no way to the broker."""
+    transition.schedule_now(connection, [bell.job_id for bell in bells])
 
 
 def wait_again(connection: Connection, job_id: uuid.UUID) -> bool:

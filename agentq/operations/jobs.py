@@ -11,9 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import NotFound
+from agentq.ids import new_id
+from agentq.ledger import workflows
+from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
+from agentq.operations.actors import current_user
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Attempt, Job, JobSummary, shown
 from agentq.states import VIRTUAL, JobStatus
@@ -52,6 +56,36 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSumm
             query = query.where(column == value)
     query = query.order_by(JobRow.id.desc()).limit(limit)
     return ledger.read(lambda connection: [JobSummary(**_summary(row)) for row in connection.execute(query)])
+
+
+def cancel(
+    ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = ""
+) -> bool:
+    """Cancel a job and what needs it: a part of a fan-in that can do without, or else its whole workflow.
+
+    Args:
+        ledger: where.
+        job_id: the job.
+        workflow: the workflow that it must be of; None for any.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns False where the job had ended before. Raises NotFound.
+    """
+    wanted = parse_id(job_id, "job")
+    of_workflow = None if workflow is None else parse_id(workflow, "workflow")
+    actor, reason, action_id = actor or current_user(), reason or "no reason given", new_id()
+
+    def write(connection: Connection) -> bool:
+        found = connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
+        if found is None or of_workflow not in (None, found):
+            of = "" if of_workflow is None else f" of workflow {workflow}"
+            raise NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
+        bells = workflows.cancel_job(connection, wanted, actor=actor, reason=reason, action_id=action_id)
+        dispatch_later(connection, bells or ())
+        return bells is not None
+
+    return ledger.write(write)
 
 
 def get(ledger: Ledger, job_id: str) -> Job:

@@ -76,6 +76,18 @@ class Workflow(Generic[R]):
         """
         return operations.cancel(self._ledger, self.id, reason=reason, actor=actor)
 
+    def cancel_job(self, job_id: str, reason: str = "", *, actor: str = "") -> bool:
+        """Cancel one job and what needs it: a part of a fan-in that can do without, or else the whole workflow.
+
+        Args:
+            job_id: the job, of this workflow.
+            reason: why, for the history.
+            actor: who, for the history. Default: the name of the process's user.
+
+        Returns False where the job had ended before. Raises NotFound where this workflow has no such job.
+        """
+        return job_operations.cancel(self._ledger, job_id, workflow=self.id, reason=reason, actor=actor)
+
     def jobs(self) -> list[Job]:
         """Return its jobs, oldest first, joins included."""
         return job_operations.of_workflow(self._ledger, self.id)

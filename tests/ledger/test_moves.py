@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from agentq import each
 from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger.handover import dispatch_later
 from agentq.states import JOB_MOVES
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
@@ -62,6 +63,8 @@ def _run_through(player: Player) -> None:
         dead = player.begin(add.s(1, 2))
         player.fail(dead)
         player.ledger.write(lambda c, way_on=way_on, dead=dead: way_on(c, dead.job_id))
+    bells = player.start(add.s(1, 2)).bells
+    player.ledger.write(lambda c: dispatch_later(c, bells))
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
         _cancel(player, player.start(canvas).workflow_id)
     _cancel(player, player.begin(add.s(1, 2)).workflow_id)

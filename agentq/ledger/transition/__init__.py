@@ -32,6 +32,7 @@ from agentq.ledger.transition.timing import (
     queue_due,
     ring_again,
     ring_these,
+    schedule_now,
 )
 from agentq.ledger.transition.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
@@ -71,6 +72,7 @@ __all__ = [
     "revive",
     "ring_again",
     "ring_these",
+    "schedule_now",
     "succeed",
     "succeed_plainly",
     "supply",

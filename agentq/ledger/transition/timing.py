@@ -28,6 +28,11 @@ _QUEUE_DUE = (
     .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
     .returning(*BELL)
 )
+_SCHEDULE_NOW = (
+    update(JobRow)
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.QUEUED)
+    .values(status=JobStatus.SCHEDULED, due_at=now())
+)
 # Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
 _pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
     case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches)
@@ -102,6 +107,12 @@ def queue_due(connection: Connection, most: int) -> list[AnyRow]:
     """Scheduled to queued for up to *most* jobs whose time has come."""
     due = connection.scalars(_DUE, {"most": most}).all()
     return _in_order_of(due, connection.execute(_QUEUE_DUE, {"job_ids": due}).all()) if due else []
+
+
+def schedule_now(connection: Connection, jobs: Sequence[uuid.UUID]) -> None:
+    """Queued to scheduled, due at once, for those *jobs* that nobody has claimed."""
+    if jobs:
+        connection.execute(_SCHEDULE_NOW, {"job_ids": list(jobs)})
 
 
 def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:

@@ -1,0 +1,28 @@
+"""Steps for fan-ins that lack parts; a worker imports them with ``-I tests.runtime.partial_steps``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from agentq import Bury, Context, step
+from tests.support import gates
+
+
+@step
+def part(ctx: Context, name: str, how: str, folder: str) -> str:
+    """Return the name, fail for good, or hang until nobody wants it any more."""
+    if how == "fail":
+        raise Bury(f"{name} is beyond repair")
+    if how == "hang":
+        gates.note(folder, "hanging")
+        while not ctx.cancelled:
+            time.sleep(0.05)
+        gates.note(folder, "saw it")
+    return name
+
+
+@step
+def tell(ctx: Context, parts: list[str]) -> dict[str, Any]:
+    missing = [[part.position, part.step.rpartition(".")[2], part.category, part.message] for part in ctx.missing]
+    return {"there": parts, "missing": missing}

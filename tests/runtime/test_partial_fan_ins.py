@@ -1,0 +1,90 @@
+"""Fan-ins that go on without a part, in a real worker: what the body sees, and what becomes of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Signature, group
+
+from agentq.exceptions import StepFailed, WorkflowCancelled
+from agentq.operations import dead_letters
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from tests.runtime.partial_steps import part, tell
+from tests.runtime.place import Place, migrated_ledger, place
+from tests.support import Gates, eventually, redis_server
+from tests.support.steps import echo
+
+
+@pytest.fixture(scope="module")
+def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder: Path = tmp_path_factory.mktemp("partial")
+    with (
+        redis_server() as broker,
+        migrated_ledger(database, folder) as url,
+        place(broker, url, arguments=("-I", "tests.runtime.partial_steps"), concurrency=3) as running,
+    ):
+        yield running
+
+
+def parts(gates: Gates, *hows: str) -> list[Signature]:
+    return [part.s(f"p{number}", how, str(gates.folder)) for number, how in enumerate(hows)]
+
+
+def test_the_body_sees_what_is_there_and_why_the_rest_is_not(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(group(parts(gates, "work", "fail", "work")) | tell.s().set(needs=2))
+    assert workflow.result(20) == {
+        "there": ["p0", "p2"],
+        "missing": [[1, "part", "error", "p1 is beyond repair"]],
+    }
+    (letter,) = dead_letters.list_(at.agentq.ledger, dead_letters.DeadLetterFilter(workflow=workflow.id))
+    assert letter.error_message == "p1 is beyond repair", "what is done without is still a dead letter"
+
+
+def test_after_its_time_a_part_that_hangs_is_told_and_left_out(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(group(parts(gates, "work", "hang")) | tell.s().set(within=1))
+    told = workflow.result(20)
+    assert told["there"] == ["p0"]
+    assert [missing[:3] for missing in told["missing"]] == [[1, "part", "deadline_exceeded"]]
+    gates.await_reached("saw it")
+    hung = workflow.jobs()[1]
+    assert (hung.status, [attempt.outcome for attempt in hung.attempts]) == (
+        JobStatus.CANCELLED,
+        [AttemptOutcome.CANCELLED],
+    )
+
+
+def test_with_too_few_parts_it_stops_and_says_so(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(group(parts(gates, "fail", "fail", "work")) | tell.s().set(needs=0.5))
+    with pytest.raises(StepFailed, match="2 of its 3 parts are missing, but it needs 50%"):
+        workflow.result(20)
+
+
+def test_one_job_can_be_cancelled_and_the_rest_goes_on(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(group(parts(gates, "hang", "work")) | tell.s().set(needs="any"))
+    gates.await_reached("hanging")
+    hung = workflow.jobs()[0]
+    assert workflow.cancel_job(str(hung.id), "too slow", actor="ann")
+    assert workflow.result(20)["missing"] == [[0, "part", "cancelled", "ann cancelled it: too slow"]]
+    assert not workflow.cancel_job(str(hung.id), "again"), "it has ended"
+    gates.await_reached("saw it")
+
+
+def test_a_job_that_all_needs_takes_the_workflow_along(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(parts(gates, "hang")[0] | echo.s())
+    gates.await_reached("hanging")
+    assert workflow.cancel_job(str(workflow.jobs()[1].id), "not needed", actor="ann")
+    with pytest.raises(WorkflowCancelled, match="not needed"):
+        workflow.result(20)
+    gates.await_reached("saw it")
+
+
+def test_a_part_that_is_replayed_completes_a_fan_in_that_lacked_it(at: Place, gates: Gates) -> None:
+    canvas = group(parts(gates, "fail", "work")) | tell.s().set(needs=2)
+    workflow = at.agentq.start(canvas)
+    eventually(lambda: workflow.status == WorkflowStatus.FAILED, 20, what="a workflow that stopped")
+    ledger = at.agentq.ledger
+    (letter,) = dead_letters.list_(ledger, dead_letters.DeadLetterFilter(workflow=workflow.id))
+    dead_letters.resolve(ledger, str(letter.id), result="p0 by hand", actor="ann", reason="known")
+    assert workflow.result(20) == {"there": ["p0 by hand", "p1"], "missing": []}
