@@ -124,7 +124,6 @@ def resolve(target: Target, letter_id: str, result_json: str, unchecked: bool, r
         result=result,
         unchecked=unchecked,
         max_value_bytes=settings_of(target).max_value_bytes,
-        ring=None if target.agentq is None else target.agentq.dispatcher.ring,
         reason=reason,
     )
     _tell(letter, f"resolved dead letter {letter.id} of step {letter.step}", as_json)

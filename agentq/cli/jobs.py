@@ -1,4 +1,4 @@
-"""``agentq jobs``: list, show."""
+"""``agentq jobs``: list, show, cancel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from agentq.cli import options
 from agentq.cli.describe import error_of, note_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.target import Target, pass_target
+from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import jobs as operations
 from agentq.operations.schemas import Attempt, Job, JobSummary
-from agentq.states import JobStatus
+from agentq.states import JOB_OPEN, JobStatus
 
 
 @click.group()
 def jobs() -> None:
-    """List and show jobs.
+    """List, show and cancel jobs.
 
     \b
     Example:
@@ -81,6 +82,33 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
     ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
     workers = health.worker_names(ledger, ids)
     click.echo("\n".join([_head(job, workers), *_history(job, workers)]))
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--reason", default="", help="Why, for the history.")
+@options.as_json
+@pass_target
+def cancel(target: Target, job_id: str, reason: str, as_json: bool) -> None:
+    """Cancel a job and what needs it.
+
+    In a fan-in that can do without, that is only the part that the job is of; anywhere else the whole workflow.
+
+    \b
+    Example:
+      agentq jobs cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "takes too long"
+    """
+    ledger = target.current_ledger()
+    cancelled = operations.cancel(ledger, job_id, reason=reason)
+    job = operations.get(ledger, job_id)
+    if not cancelled:
+        raise StateConflict(
+            f"job {job_id}", expected=sorted(JOB_OPEN), found=job.status, next_step="Nothing was changed."
+        )
+    if as_json:
+        echo_json(job)
+    else:
+        click.echo(f"cancelled job {job.id} of step {job.step}")
 
 
 def _row(job: JobSummary) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ ENTRIES = {
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
     "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show and cancel workflows."),
-    "jobs": Entry("agentq.cli.jobs", "jobs", "List and show jobs."),
+    "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),
     "dead-letters": Entry(
-        "agentq.cli.dead_letters", "dead_letters", "List, show, replay and cancel what failed for good."
+        "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."
     ),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),
     "demo": Entry("agentq.cli.demo", "demo", "Summarise a folder of documents and watch it survive failures."),

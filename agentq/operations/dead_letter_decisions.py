@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from sqlalchemy import Connection, select
@@ -12,8 +12,8 @@ from agentq.exceptions import InvalidArguments, StateConflict
 from agentq.ids import new_id
 from agentq.ledger import actions, dead_messages
 from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import DeadLetterRow, JobRow
-from agentq.ledger.records import Bell
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
 from agentq.operations.actors import current_user
@@ -83,11 +83,10 @@ def resolve(
     result: Any,
     unchecked: bool = False,
     max_value_bytes: int = MAX_VALUE_BYTES,
-    ring: Callable[[Sequence[Bell]], object] | None = None,
     actor: str = "",
     reason: str = "",
 ) -> DeadLetter:
-    """Give a dead job its result by hand; its workflow goes on with it, joins included.
+    """Give a dead job its result by hand; its workflow goes on with it at a caretaker's next look, joins included.
 
     Args:
         ledger: where.
@@ -95,8 +94,6 @@ def resolve(
         result: what the step should have returned, as JSON data.
         unchecked: take the result as it is: for a step that no code has any more.
         max_value_bytes: size limit of the result, in bytes of JSON.
-        ring: publishes the messages of what became ready, after the commit: ``AgentQ.dispatcher.ring``. Without
-            it, caretakers find these jobs as they find those whose message was lost.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
@@ -104,17 +101,14 @@ def resolve(
     once, one gets this; ConfigurationError where the job's step is not known in this process; InvalidResult or
     ValueTooLarge for a result that does not fit it.
     """
-    done, bells = deed(actor, reason), list[Bell]()
+    done = deed(actor, reason)
 
     def write(connection: Connection, letter: AnyRow) -> None:
         job = _job_of(connection, letter)
         text = checked_result(job, result, max_value_bytes, unchecked=unchecked)
-        bells[:] = ledger_dead_letters.resolve(connection, job.id, text, **done)
+        dispatch_later(connection, ledger_dead_letters.resolve(connection, job.id, text, **done))
 
-    letter = decide(ledger, letter_id, done, write)
-    if ring is not None:
-        ring(bells)
-    return letter
+    return decide(ledger, letter_id, done, write)
 
 
 def assign(

@@ -36,7 +36,7 @@ def edited_arguments(
         text = encode([new_args, new_kwargs], max_value_bytes)
         if job.kind == JobKind.STEP:
             takes_input = job.after_id is not None and not job.immutable
-            parameters_of(job.step).dump(tuple(new_args), new_kwargs, given=takes_input)
+            parameters_of(job.step).check(new_args, new_kwargs, given=takes_input)
     except InvalidArguments as error:
         raise InvalidArguments(f"{error}. {UNCHANGED}") from None
     except ValueTooLarge as error:

@@ -58,9 +58,7 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSumm
     return ledger.read(lambda connection: [JobSummary(**_summary(row)) for row in connection.execute(query)])
 
 
-def cancel(
-    ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = ""
-) -> bool:
+def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = "") -> bool:
     """Cancel a job and what needs it: a part of a fan-in that can do without, or else its whole workflow.
 
     Args:

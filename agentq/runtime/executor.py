@@ -14,11 +14,11 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidResult, InvalidValue
-from agentq.ledger import attempts, transition, workers
+from agentq.ledger import attempts, transition
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
-from agentq.runtime import loop
+from agentq.runtime import loop, refusals
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
 from agentq.states import JobKind, JobStatus
@@ -171,7 +171,7 @@ class Attempt:
 
     def _refuse(self, why: str) -> dict[str, Any]:
         logger.error("message refused: %s", why)
-        self._ledger.write(lambda connection: workers.count_refused(connection, hold().worker_id))
+        refusals.refuse_current(self._agentq, why)
         return {"refused": why}
 
     def _tell(self, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:

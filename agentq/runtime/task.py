@@ -9,12 +9,10 @@ from celery import Celery, _state
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
-from agentq.ledger import workers
-from agentq.runtime import adoption, dead_letters, starting
+from agentq.runtime import adoption, dead_letters, refusals, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
-from agentq.runtime.lease import hold
 from agentq.workflows import registry
 from agentq.workflows.step import Step
 
@@ -51,8 +49,8 @@ class StepMixin:
     def _adopted(self: Any, agentq: AgentQ, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
         try:
             return adoption.adopt(agentq, self, args, kwargs)
-        except (DefinitionError, InvalidValue, KeyConflict):
-            agentq.ledger.write(lambda connection: workers.count_refused(connection, hold().worker_id))
+        except (DefinitionError, InvalidValue, KeyConflict) as error:
+            refusals.refuse_current(agentq, str(error))
             raise
 
     def apply_async(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Workflow[Any]:

@@ -52,6 +52,16 @@ class Parameters:
         positional = [self._dump_one(next(names), value) for value in (*before, *args)]
         return positional[len(before) :], {name: self._dump_one(name, value) for name, value in kwargs.items()}
 
+    def check(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> None:
+        """Check JSON arguments as ``call`` will; *given* as for ``dump``. Raises InvalidArguments."""
+        before = [_GIVEN] if given else []
+        self._bind((*before, *args), kwargs)
+        names = self._positional_names()
+        for value in (*before, *args):
+            self._load_one(next(names), value)
+        for name, value in kwargs.items():
+            self._load_one(name, value)
+
     def call(self, args: list[Any], kwargs: dict[str, Any], context: Context | None) -> Any:
         """Rebuild JSON arguments as the annotations say and call the function; returns what it returns.
 
@@ -111,7 +121,7 @@ class Parameters:
 
     def _load_one(self, name: str, value: Any) -> Any:
         adapter = self._adapter_of(name)
-        if adapter is None:
+        if adapter is None or value is _GIVEN:
             return value
         try:
             return adapter.validate_json(json.dumps(value))

@@ -203,11 +203,11 @@ def test_a_step_is_known_by_the_app_that_is_named(tmp_path: Path, ledger_url: st
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
-def test_a_result_by_hand_rings_for_what_it_makes_ready(
+def test_what_a_result_by_hand_makes_ready_needs_no_lost_message_to_be_found(
     tmp_path: Path, ledger_url: str, redis_broker: Broker
 ) -> None:
     program = outside(tmp_path, ledger_url, redis_broker.url, redis_broker.queue)
-    late = {"redispatch_after": 600}  # so that nobody but the one who resolves can have rung
+    late = {"redispatch_after": 600}
     with client(redis_broker, ledger_url) as agentq, Worker(redis_broker, ledger_url, settings=late):
         workflow = agentq.start(group(fail.s("x"), add.s(1, 2)) | echo.s() | echo.s("last"))
         with pytest.raises(StepFailed):

@@ -54,6 +54,18 @@ def test_the_list_for_people_says_what_keeps_each_job(story: Story) -> None:
     assert story.program.text("jobs", "list", "--step", "none") == "no jobs\n"
 
 
+def test_cancel_ends_a_job_and_what_needs_it_and_works_once(story: Story) -> None:
+    doomed = story.agentq.start(add.s(1, 2).set(queue="nobody") | add.s(3))
+    job_id = str(doomed.jobs()[1].id)
+    said = story.program.text("jobs", "cancel", job_id, "--reason", "not needed")
+    assert said == f"cancelled job {job_id} of step {add.name}\n"
+    assert [job.status for job in doomed.jobs()] == [JobStatus.CANCELLED] * 2
+    assert "not needed" in story.program.text("workflows", "show", doomed.id).split("\nactions\n")[1]
+    assert f"job {job_id} is cancelled, but must be" in story.program.error("jobs", "cancel", job_id)
+    unknown = "019a0000-0000-7000-8000-000000000000"
+    assert f"no job has the id {unknown}" in story.program.error("jobs", "cancel", unknown)
+
+
 def test_the_statuses_to_choose_from_are_those_of_jobs(story: Story) -> None:
     ended = story.program.run("jobs", "list", "--status", "done")
     assert ended.returncode == 2

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from agentq import each
+from agentq import each, step
 from agentq.exceptions import ConfigurationError, InvalidArguments, ValueTooLarge
 from agentq.operations import dead_letters
 from tests.operations.letters import SECRET, WHO, arguments, ask, die, forget_step, run_due
+from tests.operations.test_dead_letter_results import Colour, Report
 from tests.support.player import Player
 from tests.support.steps import echo, numbers, plain
 
@@ -118,3 +120,18 @@ def test_a_plain_task_takes_whatever_is_json(player: Player) -> None:
     assert json.loads(arguments(player, held)) == [[{"any": ["thing"]}], {}]
     with pytest.raises(InvalidArguments, match=r"the arguments of step 'tests\.plain': .*64 bits"):
         dead_letters.edit(player.ledger, str(held.job_id), args=[2**70])
+
+
+@step
+def publish(report: Report, *, copies: int = 1) -> str:
+    return f"{report.colour} {report.made.year} {copies}"
+
+
+def test_arguments_are_read_as_json_is(player: Player) -> None:
+    """A strict model takes in JSON what stands for a datetime or an enum."""
+    report = Report(colour=Colour.RED, made=datetime(2026, 1, 1, tzinfo=UTC))
+    held = die(player, publish.s(report))
+    dead_letters.edit(player.ledger, str(held.job_id), args=[{"colour": "red", "made": "2027-01-01T00:00:00Z"}])
+    dead_letters.replay(player.ledger, str(held.job_id))
+    run_due(player)
+    assert player.result(held.workflow_id) == "red 2027 1"

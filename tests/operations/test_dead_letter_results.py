@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from agentq import each, step
 from agentq.exceptions import ConfigurationError, InvalidResult, ValueTooLarge
-from agentq.ledger.records import Bell
 from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.operations.letters import WHO, ask, die, forget_step
@@ -44,12 +42,12 @@ def test_a_workflow_goes_on_with_the_result_through_its_joins(player: Player) ->
     dead, alive = map(player.take, started.bells)
     player.fail(dead)
     player.run(*player.succeed(alive, 7).bells)
-    rung: list[Bell] = []
-    letter = dead_letters.resolve(player.ledger, str(dead.job_id), result=30, ring=rung.extend, **WHO)
+    letter = dead_letters.resolve(player.ledger, str(dead.job_id), result=30, **WHO)
     assert letter.status == DeadLetterStatus.RESOLVED
     assert [(deed.action, deed.actor, deed.reason) for deed in letter.actions] == [
         ("resolve", "ann", "the cause is known")
     ]
+    rung = player.due()
     assert [bell.step for bell in rung] == [total.name]
     assert player.workflow(dead.workflow_id).status == WorkflowStatus.RUNNING
     player.run(*rung)
@@ -58,18 +56,16 @@ def test_a_workflow_goes_on_with_the_result_through_its_joins(player: Player) ->
 
 def test_an_each_grows_from_a_result_by_hand(player: Player) -> None:
     held = die(player, numbers.s(2) | each(add.s(1)) | total.s())
-    rung: list[Bell] = []
-    dead_letters.resolve(player.ledger, str(held.job_id), result=[10, 20, 30], ring=rung.extend)
-    assert player.run(*rung) == 4
+    dead_letters.resolve(player.ledger, str(held.job_id), result=[10, 20, 30])
+    assert player.run(*player.due()) == 4
     assert player.result(held.workflow_id) == 63
 
 
 def test_the_last_job_ends_its_workflow(player: Player) -> None:
     held = die(player, add.s(1, 2))
-    rung: list[Sequence[Bell]] = []
-    dead_letters.resolve(player.ledger, str(held.job_id), result=3, ring=rung.append)
+    dead_letters.resolve(player.ledger, str(held.job_id), result=3)
     assert player.result(held.workflow_id) == 3
-    assert rung == [[]]
+    assert player.due() == []
 
 
 def test_another_failed_job_keeps_the_workflow_failed(player: Player) -> None:

@@ -12,7 +12,6 @@ from celery import group
 from agentq.exceptions import StateConflict
 from agentq.ledger import caretaking
 from agentq.ledger import dead_letters as ledger_dead_letters
-from agentq.ledger.records import Bell
 from agentq.ledger.session import Ledger
 from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus
@@ -40,14 +39,13 @@ def test_of_results_at_one_moment_one_counts(ledger_url: str, how_many: int) -> 
     with players(ledger_url, how_many) as all_players:
         for _ in range(ROUNDS):
             dead, alive = _branches(all_players[0])
-            bells: list[Bell] = []
             calls = [
-                partial(decided, dead_letters.resolve, player.ledger, dead, result=100 + number, ring=bells.extend)
+                partial(decided, dead_letters.resolve, player.ledger, dead, result=100 + number)
                 for number, player in enumerate(all_players)
             ]
             done = at_one_moment(calls)
             assert sorted(done) == [False] * (how_many - 1) + [True]
-            all_players[0].run(*bells)
+            all_players[0].run(*all_players[0].due())
             assert all_players[0].result(alive.workflow_id) == 100 + done.index(True) + 7
 
 
@@ -108,9 +106,7 @@ def test_a_decision_whose_answer_is_lost_is_made_once(ledger_url: str, decision:
         beyond = Ledger(proxy.url)
         try:
             lost = proxy.lose_reply(ACTION)
-            bells: list[Bell] = []
-            how = given.get(decision, {}) | ({"ring": bells.extend} if decision == "resolve" else {})
-            letter = getattr(dead_letters, decision)(beyond, str(dead), **how)
+            letter = getattr(dead_letters, decision)(beyond, str(dead), **given.get(decision, {}))
             assert lost.happened
             assert len(letter.actions) == 1
             assert letter.status == {
@@ -118,7 +114,8 @@ def test_a_decision_whose_answer_is_lost_is_made_once(ledger_url: str, decision:
                 "resolve": DeadLetterStatus.RESOLVED,
                 "cancel": DeadLetterStatus.CANCELLED,
             }.get(decision, DeadLetterStatus.OPEN)
-            assert [bell.step for bell in bells] == ([total.name] if decision == "resolve" else [])
+            due = {"resolve": [total.name], "replay": [add.name]}
+            assert [bell.step for bell in player.due()] == due.get(decision, [])
         finally:
             beyond.close()
 

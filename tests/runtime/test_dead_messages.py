@@ -159,3 +159,22 @@ def test_what_was_refused_last_is_written_by_a_worker_that_stops(redis_broker: B
         eventually(lambda: OLD in at.worker.log(), what="a word on the message")
         at.worker.terminate()
         await_refused(at, 1)
+
+
+def test_a_bell_for_no_job_of_this_ledger_is_one_letter(redis_broker: Broker, ledger_url: str) -> None:
+    with place(redis_broker, ledger_url, concurrency=1) as at:
+        for _ in range(3):
+            job_id = uuid.uuid4()
+            publish(at.agentq, redis_broker, [[str(job_id)], {}, {}], headers=bell_headers(add.name, job_id))
+        (letter,) = await_refused(at, 3)
+        assert (letter.step, letter.error_category, letter.messages) == (add.name, "refused", 3)
+        assert "which does not exist; find what sends it: is it for another ledger" in str(letter.error_message)
+        assert letter.snapshot["queue"] == redis_broker.queue
+
+
+def test_a_plain_call_that_does_not_fit_its_step_is_a_letter(redis_broker: Broker, ledger_url: str) -> None:
+    with place(redis_broker, ledger_url, concurrency=1) as at:
+        at.agentq.app.send_task(add.name, ["one", "two"], {"password": "hunter2"}, queue=redis_broker.queue)
+        (letter,) = await_refused(at, 1)
+        assert (letter.step, letter.error_category) == (add.name, "refused")
+        assert "hunter2" not in letter.model_dump_json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentq.exceptions import StepFailed
-from tests.runtime.limited import block, look_at_the_clock, save_in_time, wait
+from tests.runtime.limited import block, look_at_the_clock, save_in_time, save_in_time_too, wait
 from tests.runtime.place import place
 from tests.support import Broker, Gates, Worker
 
@@ -57,3 +57,21 @@ def test_prefork_enforces_both_limits_and_leaves_time_to_save(
         )
         assert gates.reached("saved") == 1
         assert end_of(at.agentq.start(wait.s(20))) == ("timed_out", "agentq.TimedOut")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_coroutine_over_its_time_saves_before_its_end_is_recorded(
+    redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
+) -> None:
+    with place(redis_broker, ledger_url, pool=pool, concurrency=1, arguments=LIMITED) as at:
+        assert end_of(at.agentq.start(save_in_time_too.s(str(gates.folder)))) == (
+            "timed_out",
+            "billiard.exceptions.SoftTimeLimitExceeded",
+        )
+        assert gates.reached("saved") == 1
+
+
+def test_a_coroutine_that_blocks_the_loop_goes_with_its_process(redis_broker: Broker, ledger_url: str) -> None:
+    with place(redis_broker, ledger_url, concurrency=1, arguments=LIMITED) as at:
+        assert end_of(at.agentq.start(block.s(60))) == ("timed_out", "agentq.TimedOut")
+        assert at.agentq.start(wait.s(0.01)).result(20) == "done"

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from agentq.ledger import attempts, reading, transition, workers, workflows
+from agentq.ledger import attempts, caretaking, reading, transition, workers, workflows
 from agentq.ledger.caretaking import Judge
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, Claim, Handed
@@ -110,6 +110,10 @@ class Player:
         while not (held := self.take(ready.pop(0))).is_last:
             ready += self.succeed(held, _call(held)).bells
         return held
+
+    def due(self) -> list[Bell]:
+        """Dispatch, as a caretaker, what is due."""
+        return self.ledger.write(lambda c: caretaking.dispatch_due(c, 100))
 
     def age(self, job_id: uuid.UUID, **columns: float) -> None:
         """Set times of a job to so many seconds ago."""
