@@ -47,9 +47,13 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The step failed and is not tried again; with ``needs_person``, a person is to decide what then."""
+    """The step failed and is not tried again, because of ``reason``.
+
+    With ``needs_person``, a person is to decide what then.
+    """
 
     failure: Failure
+    reason: str = ""
     needs_person: bool = False
 
 

@@ -136,6 +136,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
             ("due", when(job.due_at) if job.status == JobStatus.SCHEDULED else ""),
             ("error", printable(error_of(job))),
             ("category", job.error_category or ""),
+            ("ended by", printable(job.due_reason or "") if job.status == JobStatus.FAILED else ""),
             ("attempts", f"{job.attempt} of at most {job.max_attempts}"),
             ("waits", f"{job.waits} of these, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
             ("worker", workers.get(job.worker_id, "") if job.worker_id else ""),

@@ -106,12 +106,12 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
                 return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
             write_history(connection, held, AttemptOutcome.RETRIED, failure)
             return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
-        case Fail(failure, needs_person):
-            dead = transition.fail(connection, held.job_id, held.attempt, failure)
+        case Fail(failure):
+            dead = transition.fail(connection, held.job_id, held.attempt, outcome)
             if dead is None:
                 return _recorded_before(connection, held, AttemptOutcome.FAILED, failure)
             write_history(connection, held, AttemptOutcome.FAILED, failure)
-            return Handed(True, tuple(bury(connection, dead, needs_person=needs_person)))
+            return Handed(True, tuple(bury(connection, dead, needs_person=outcome.needs_person)))
         case GiveUp(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
             given_up = transition.give_up(connection, held.job_id, held.attempt, why)

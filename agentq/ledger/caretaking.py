@@ -248,7 +248,7 @@ def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judg
             if moved.status == JobStatus.QUEUED:
                 bells.append(bell(moved))
         else:
-            dead = transition.fail(connection, row.id, row.attempt, why)
+            dead = transition.fail(connection, row.id, row.attempt, judged)
             if dead is None:
                 continue
             bells += bury(connection, dead, needs_person=judged.needs_person)

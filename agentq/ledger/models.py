@@ -148,7 +148,7 @@ class JobRow(Base):
     # The number of the last attempt that it may have, and how many a replay gives it anew.
     max_attempts: Mapped[int]
     allowance: Mapped[int] = mapped_column(server_default="1")
-    # When to run, and why then.
+    # When to run, and why then, or why not again.
     delay: Mapped[float | None]
     due_at: Mapped[datetime | None]
     due_reason: Mapped[str | None]

@@ -19,7 +19,8 @@ from agentq.policies.reading import (
     whole,
 )
 
-_LONGEST_TEXT = 4_000
+_LONGEST_TEXT = 4_400
+"""More than what is kept of it, so that a secret that crosses the cut is seen whole, and masked."""
 _CODE_ATTRIBUTES = ("provider_error_code", "error_code", "code", "provider_error_type", "type", "status")
 _CODE_ENTRIES = ("error_code", "code", "type", "status", "Code", "__type", "reason")
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id")

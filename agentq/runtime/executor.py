@@ -77,7 +77,10 @@ class Attempt:
             return self._judge(claim, error, took=time.monotonic() - began_at)
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
-        override = self._ledger.read(lambda connection: attempts.workflow_policy(connection, claim.workflow_id))
+        override = self._ledger.read(
+            lambda connection: attempts.workflow_policy(connection, claim.workflow_id),
+            patience=self._agentq.settings.lease,  # as for recording: the failure must not be taken for a loss
+        )
         # The claim's times are the database's; what passed since, this machine knows.
         left = None
         if claim.deadline_at is not None:
@@ -90,7 +93,7 @@ class Attempt:
             args = [json.loads(claim.inputs), *args]
         limit = self._agentq.settings.max_value_bytes
         if claim.kind == JobKind.TASK:
-            return _encode_result(claim, self._run_plain_task(claim.step, args, kwargs), limit)
+            return _encode_result(claim, self._run_plain_task(claim, args, kwargs), limit)
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
         value = step.parameters.call(args, kwargs, self._context(claim))
@@ -98,12 +101,15 @@ class Attempt:
             claim, step.parameters.dump_result(loop.resolve(value, claim.timeout, claim.job_id)), limit
         )
 
-    def _run_plain_task(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
         task = self._agentq.app.tasks.get(name)
         if task is None:
             raise DefinitionError(f"no task named {name!r} is registered in this worker; import its module there")
-        # As if called directly: then its own self.retry raises, where else it would publish a message of its own.
-        task.push_request(args=args, kwargs=kwargs, id=str(self._job_id), called_directly=True)
+        # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
+        task.push_request(
+            args=args, kwargs=kwargs, id=str(self._job_id), called_directly=False, is_eager=True, retries=retries
+        )
         try:
             return loop.resolve(task(*args, **kwargs), None, self._job_id)
         finally:

@@ -55,9 +55,9 @@ def judge_error(
         case Ignore():
             return GiveUp("the task raised Celery's Ignore")
         case Bury():
-            return Fail(failure_of(error, _facts_of(error)))
+            return Fail(failure_of(error, _facts_of(error)), "the step buried it")
         case Reject() if not error.requeue:
-            return Fail(failure_of(error))
+            return Fail(failure_of(error), "the task raised Celery's Reject")
     policy, history = _policy(claim, override), _history(claim, left)
     match error:
         case Retry():
@@ -126,7 +126,7 @@ def _seconds(asked: CeleryRetry) -> float | None:
 
 
 def _outcome(failure: Failure, decision: Decision, is_asked: bool = False) -> RetryLater | Fail:
-    if decision.is_final:
-        return Fail(failure, needs_person=decision.needs_person)
     reason = clean(decision.reason, _LONGEST_REASON)
+    if decision.is_final:
+        return Fail(failure, reason, decision.needs_person)
     return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked)

@@ -197,7 +197,6 @@ class TestCelery:
         assert first.error_class == "tests.runtime.retry_steps.Unpicklable"
         assert started(second) - started(first) >= timedelta(seconds=1)
 
-    @pytest.mark.xfail(reason="Celery drops the countdown of what it takes for a direct call", strict=True)
     def test_its_retry_in_a_plain_task_too(self, at: Place, gates: Gates) -> None:
         workflow = at.agentq.start(steps.plain_retry.s(str(gates.folder), 1), retry=CONNECT_SOON)
         assert workflow.result(20) == 2

@@ -7,6 +7,7 @@ import sys
 
 from tests.sweep.broken import WAYS
 from tests.sweep.places import open_place
+from tests.sweep.scenario import SCENARIOS
 from tests.sweep.sweep import Sweep
 
 
@@ -14,28 +15,31 @@ def main() -> int:
     """Sweep; returns 1 where something is wrong."""
     options = _parser().parse_args()
     ledgers = [options.ledger] if options.ledger else ["sqlite", "postgresql"]
-    return max([_sweep(ledger, options) for ledger in ledgers])
+    scenarios = [options.scenario] if options.scenario else [*SCENARIOS]
+    return max([_sweep(ledger, scenario, options) for ledger in ledgers for scenario in scenarios])
 
 
-def _sweep(ledger: str, options: argparse.Namespace) -> int:
-    with open_place(ledger) as place:
-        result = Sweep(place, breaking=WAYS.get(options.broken)).run(
+def _sweep(ledger: str, name: str, options: argparse.Namespace) -> int:
+    scenario = SCENARIOS[name]
+    with open_place(ledger, scenario) as place:
+        result = Sweep(place, scenario, breaking=WAYS.get(options.broken)).run(
             only=options.point, at=options.at, each=options.each, again=options.double, stop=options.stop
         )
     if options.list:
         for number, name in enumerate(result.points):
             print(f"{number:5} {name}")
-    print(f"{ledger}: {result}", flush=True)
+    print(f"{ledger}, {name}: {result}", flush=True)
     return int(bool(result.wrong))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/crash-sweep",
-        description="Crash a reference workflow before and after every SQL statement, commit, publish, "
+        description="Crash workflows before and after every SQL statement, commit, publish, "
         "acknowledgement and effect, let a fresh worker recover it, and audit the ledger.",
     )
     parser.add_argument("--ledger", choices=["sqlite", "postgresql"], help="default: first one, then the other")
+    parser.add_argument("--scenario", choices=[*SCENARIOS], help="default: one after the other")
     parser.add_argument("--each", action="store_true", help="at each point, also where nothing is between two")
     parser.add_argument(
         "--double",

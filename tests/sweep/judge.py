@@ -13,7 +13,7 @@ from agentq.ledger.audit import audit
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
-from tests.sweep.scenario import EFFECTS, ENDS, GIVEN_UP, MAY_HAPPEN
+from tests.sweep.scenario import GIVEN_UP, Scenario
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,26 @@ class Verdict:
     """How attempts ended."""
 
 
-def judge(connection: Connection, diary: Diary) -> Verdict:
+def judge(connection: Connection, diary: Diary, scenario: Scenario) -> Verdict:
     """Find all that is wrong, in a transaction of its own."""
-    wrong = [*map(str, audit(connection)), *_of_workflows(connection), *_of_letters(connection, diary)]
+    wrong = [*map(str, audit(connection)), *_of_workflows(connection, scenario), *_of_letters(connection, diary)]
     return Verdict(
-        wrong=[*wrong, *_of_effects(diary)],
+        wrong=[*wrong, *_of_effects(diary, scenario)],
         attempts=connection.scalar(select(func.sum(JobRow.attempt))) or 0,
         outcomes=set(connection.scalars(select(AttemptRow.outcome).distinct())),
     )
 
 
-def _of_workflows(connection: Connection) -> Iterator[str]:
+def _of_workflows(connection: Connection, scenario: Scenario) -> Iterator[str]:
     found = defaultdict(list)
     for row in connection.execute(select(WorkflowRow.key, WorkflowRow.id)):
         found[row.key].append(row.id)
-    if {key: len(ids) for key, ids in found.items()} != dict.fromkeys(ENDS, 1):
-        yield f"there should be one workflow for each of {[*ENDS]}, but there are {dict(found)}"
+    if {key: len(ids) for key, ids in found.items()} != dict.fromkeys(scenario.ends, 1):
+        yield f"there should be one workflow for each of {[*scenario.ends]}, but there are {dict(found)}"
     for key, ids in found.items():
         for workflow_id in ids:
             status = reading.workflow_status(connection, workflow_id)
-            wanted, result = ENDS[key]
+            wanted, result = scenario.ends[key]
             if status.status != wanted:
                 yield f"workflow {key!r} is {status.status}, not {wanted}: {_jobs(connection, workflow_id)}"
             elif wanted is WorkflowStatus.SUCCEEDED:
@@ -78,14 +78,14 @@ def _jobs(connection: Connection, workflow_id: object) -> str:
     return ", ".join(f"{row.step.rpartition('.')[2]} {row.status} {row.attempt} {row.remaining}" for row in rows)
 
 
-def _of_effects(diary: Diary) -> Iterator[str]:
+def _of_effects(diary: Diary, scenario: Scenario) -> Iterator[str]:
     keys, attempts = defaultdict(set), defaultdict(list)
     for effect in diary.effects():
         keys[effect.what].add(effect.key)
         attempts[effect.what].append(effect.attempt)
-    for what in sorted(EFFECTS - set(keys)):
+    for what in sorted(scenario.effects - set(keys)):
         yield f"effect {what!r} never happened"
-    for what in sorted(set(keys) - EFFECTS - MAY_HAPPEN):
+    for what in sorted(set(keys) - scenario.effects - scenario.may_happen):
         yield f"effect {what!r} happened"
     for what, found in keys.items():
         if len(found) > 1:

@@ -16,7 +16,7 @@ from agentq.ledger import migrating
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
 from tests.support import postgresql_database, sqlite_file
-from tests.sweep.scenario import seed
+from tests.sweep.scenario import Scenario, seed
 
 _MEMORY = Path("/dev/shm")
 _DISCONNECT = text(
@@ -41,25 +41,25 @@ class Place(Protocol):
 
 
 @contextmanager
-def open_place(kind: str) -> Iterator[Place]:
-    """Make a ledger of its *kind*, sqlite or postgresql, for one sweep."""
+def open_place(kind: str, scenario: Scenario) -> Iterator[Place]:
+    """Make a ledger of its *kind*, sqlite or postgresql, for one sweep of a scenario."""
     # Neither a memory disk nor a server that does not wait for its disk loses what a dead process has written.
     where = _MEMORY if _MEMORY.is_dir() else None
     with TemporaryDirectory(prefix="sweep-", dir=where) as name:
         if kind == "sqlite":
-            yield _SqlitePlace(Path(name))
+            yield _SqlitePlace(Path(name), scenario)
         else:
             with postgresql_database(options="synchronous_commit = off") as url:
-                place = _PostgresqlPlace(url, Path(name))
+                place = _PostgresqlPlace(url, Path(name), scenario)
                 yield place
                 place.engine.dispose()
 
 
 class _SqlitePlace:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
         self.folder = folder
         self.url = sqlite_file(folder)
-        self.engine = _seeded(self.url)
+        self.engine = _seeded(self.url, scenario)
         self._file, self._seeded = folder / "ledger.db", folder / "seeded.db"
         shutil.move(self._file, self._seeded)
 
@@ -74,10 +74,10 @@ class _SqlitePlace:
 
 
 class _PostgresqlPlace:
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, scenario: Scenario) -> None:
         self.folder = folder
         self.url = url
-        self.engine = _seeded(url)
+        self.engine = _seeded(url, scenario)
         self._tables = Base.metadata.sorted_tables
         copies = MetaData(schema="seeds")
         self._seeds = {table.name: table.to_metadata(copies) for table in self._tables}
@@ -104,10 +104,11 @@ def _copy(connection: Connection, source: Table, target: Table) -> None:
     connection.execute(insert(target).from_select(source.columns.keys(), select(source)))
 
 
-def _seeded(url: str) -> Engine:
+def _seeded(url: str, scenario: Scenario) -> Engine:
     ledger = Ledger(url)
     migrating.upgrade(ledger)
-    seed(ledger)
+    if scenario.is_seeded:
+        seed(ledger)
     engine = ledger.engine
     engine.dispose()
     return engine

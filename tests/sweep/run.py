@@ -24,7 +24,7 @@ from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import CANVASES, ENDS, GIVEN_UP, TENANT, Stage
+from tests.sweep.scenario import FORGOTTEN, GIVEN_UP, TENANT, Scenario, Stage
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -43,10 +43,11 @@ class Report:
 
 
 class Runner:
-    """Runs the scenario on one place, each time in a child of its own."""
+    """Runs a scenario on one place, each time in a child of its own."""
 
-    def __init__(self, place: Place, breaking: Callable[[], None] | None = None) -> None:
+    def __init__(self, place: Place, scenario: Scenario, breaking: Callable[[], None] | None = None) -> None:
         self.place = place
+        self._scenario = scenario
         self.diary = Diary(place.folder / "diary")
         self._breaking = breaking
         self._app = Celery("swept", broker="memory://")
@@ -85,7 +86,7 @@ class Runner:
     def judge(self) -> Verdict:
         """Look at the ledger and at the diary from outside."""
         with self.place.engine.begin() as connection:
-            return judge(connection, self.diary)
+            return judge(connection, self.diary, self._scenario)
 
     def _begin(self) -> None:
         self.place.reset()
@@ -98,19 +99,21 @@ class Runner:
         if messages_kept:
             broker.deliver_again(self.diary)
         wrong = self._start_all()
-        worker = SweptWorker(self._agentq, clock, _Idle(self._agentq, self.diary, points, clock))
+        worker = SweptWorker(
+            self._agentq, clock, _Idle(self._agentq, self.diary, points, clock, len(self._scenario.ends))
+        )
         worker.run()
         self.diary.report.write_text(json.dumps(vars(Report(points.count, points.names, wrong))))
 
     def _start_all(self) -> list[str]:
         """Be the client; one that comes again after a crash starts everything again, with the same keys."""
         wrong, known = [], self.diary.starts()
-        for key, canvas in CANVASES.items():
+        for key, canvas in self._scenario.canvases.items():
             workflow = self._agentq.start(canvas.clone(), key=key)
             if key in known and (workflow.is_new or workflow.id != known[key]):
                 wrong.append(f"workflow {key!r} was lost after its start")
             self.diary.add_start(key, workflow.id)
-            if key == "forgotten":
+            if key == FORGOTTEN:
                 broker.forget()
         return wrong
 
@@ -149,7 +152,8 @@ class _Idle:
     Until all is over, or it went on for too long.
     """
 
-    def __init__(self, agentq: AgentQ, diary: Diary, points: Points, clock: Clock) -> None:
+    def __init__(self, agentq: AgentQ, diary: Diary, points: Points, clock: Clock, workflows: int) -> None:
+        self._workflows = workflows
         self._diary = diary
         self._agentq: Any = agentq
         self._ledger: Ledger = agentq.ledger
@@ -160,7 +164,7 @@ class _Idle:
     def __call__(self) -> bool:
         self._times += 1
         with self._points.hidden():
-            if self._times > _MOST_IDLE or world.is_over(self._ledger, len(ENDS)):
+            if self._times > _MOST_IDLE or world.is_over(self._ledger, self._workflows):
                 return True
             letters = world.open_letters(self._ledger)
         for letter_id, step in letters:

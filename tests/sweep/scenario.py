@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from celery import Signature, group
 from sqlalchemy import Connection, update
 
@@ -134,45 +136,74 @@ def whole(ctx: Context, parts: list[str]) -> str:
     return f"{', '.join(parts)}, without {[part.position for part in ctx.missing]}"
 
 
-CANVASES: dict[str, Signature] = {
-    "forgotten": alone.s("forgotten"),
-    "main": count_to.s(ITEMS) | each(double.s()) | group(largest.s(), total.s()) | combine.s(),
-    "dead": fragile.s("in the step") | alone.s(),
-    "cancelled": group(cancel_all.s(), alone.s("beside it")) | never.si(),
-    "partial": group(gone.s(), withdrawn.s(), limited.s()) | whole.s().set(needs=1),
-    "hurried": group(alone.s("in time"), never.s().set(countdown=world.FAR)) | whole.s().set(within=60),
-}
-"""What the client starts, by key. The broker loses the message of the first one."""
+@dataclass(frozen=True)
+class Scenario:
+    """Workflows to be run to their ends, and what must be so then.
 
-ENDS: dict[str, tuple[WorkflowStatus, object]] = {
-    "forgotten": (WorkflowStatus.SUCCEEDED, "forgotten"),
-    "main": (WorkflowStatus.SUCCEEDED, "largest 2, total 2"),
-    "dead": (WorkflowStatus.SUCCEEDED, "in the step"),
-    "cancelled": (WorkflowStatus.CANCELLED, None),
-    "partial": (WorkflowStatus.SUCCEEDED, "limited, without [0, 1]"),
-    "hurried": (WorkflowStatus.SUCCEEDED, "in time, without [1]"),
-    "held": (WorkflowStatus.SUCCEEDED, "held"),
-    "poisonous": (WorkflowStatus.SUCCEEDED, "by its worker"),
-    "late": (WorkflowStatus.CANCELLED, None),
-}
-"""How every workflow must end, by key, and with which result."""
+    Attributes:
+        canvases: what the client starts, by key.
+        ends: how every workflow must end, by key, and with which result.
+        outcomes: how attempts must have ended in a run without a crash, or it does not show what it is for.
+        effects: what must have been done to the world in the end.
+        may_happen: what may have been done, where a cancel comes late; and nothing else.
+        is_seeded: whether the ledger holds what ``seed`` writes before the client comes.
+    """
 
-OUTCOMES = {"succeeded", "retried", "failed", "lost", "cancelled"}
-"""How attempts must have ended in a run without a crash, or the scenario does not show what it is for."""
+    canvases: dict[str, Signature]
+    ends: dict[str, tuple[WorkflowStatus, object]]
+    outcomes: set[str]
+    effects: set[str]
+    may_happen: frozenset[str] = frozenset()
+    is_seeded: bool = False
 
-EFFECTS = {
-    *("count_to", "double 0", "double 1", "largest", "total", "combine"),
-    *("fragile in the step", "alone in the step", "fragile by its worker"),
-    *("alone forgotten", "alone held", "cancel_all"),
-    *("gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"),
-}
-"""What must have been done to the world in the end."""
+
+_SUCCEEDED, _CANCELLED = WorkflowStatus.SUCCEEDED, WorkflowStatus.CANCELLED
+
+FORGOTTEN = "forgotten"
+"""The workflow of which the broker loses the message."""
+
+REFERENCE = Scenario(
+    canvases={
+        FORGOTTEN: alone.s("forgotten"),
+        "main": count_to.s(ITEMS) | each(double.s()) | group(largest.s(), total.s()) | combine.s(),
+        "dead": fragile.s("in the step") | alone.s(),
+        "cancelled": group(cancel_all.s(), alone.s("beside it")) | never.si(),
+    },
+    ends={
+        FORGOTTEN: (_SUCCEEDED, "forgotten"),
+        "main": (_SUCCEEDED, "largest 2, total 2"),
+        "dead": (_SUCCEEDED, "in the step"),
+        "cancelled": (_CANCELLED, None),
+        "held": (_SUCCEEDED, "held"),
+        "poisonous": (_SUCCEEDED, "by its worker"),
+        "late": (_CANCELLED, None),
+    },
+    outcomes={"succeeded", "retried", "failed", "lost", "cancelled"},
+    effects={
+        *("count_to", "double 0", "double 1", "largest", "total", "combine"),
+        *("fragile in the step", "alone in the step", "fragile by its worker"),
+        *("alone forgotten", "alone held", "cancel_all"),
+    },
+    may_happen=frozenset({"alone beside it"}),
+    is_seeded=True,
+)
+PARTS = Scenario(
+    canvases={
+        "partial": group(gone.s(), withdrawn.s(), limited.s()) | whole.s().set(needs=1),
+        "hurried": group(alone.s("in time"), never.s().set(countdown=world.FAR)) | whole.s().set(within=60),
+    },
+    ends={
+        "partial": (_SUCCEEDED, "limited, without [0, 1]"),
+        "hurried": (_SUCCEEDED, "in time, without [1]"),
+    },
+    outcomes={"succeeded", "retried", "failed", "cancelled"},
+    effects={"gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"},
+)
+SCENARIOS = {"reference": REFERENCE, "parts": PARTS}
+"""Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name}
 """The steps whose dead letters the operator gives up."""
-
-MAY_HAPPEN = {"alone beside it"}
-"""What may have been done, where the cancel comes late; and nothing else."""
 
 
 def seed(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.sweep.places import Place
 from tests.sweep.points import AFTER, BEFORE, CRASHED
 from tests.sweep.run import Report, Runner
-from tests.sweep.scenario import MAY_HAPPEN, OUTCOMES
+from tests.sweep.scenario import Scenario
 
 _LOG_TAIL = 3_000
 
@@ -56,15 +56,17 @@ class Result:
 
 
 class Sweep:
-    """A sweep of one place.
+    """A sweep of one scenario.
 
     Args:
         place: where.
+        scenario: what is run.
         breaking: breaks the engine in each run, to see that the sweep finds it.
     """
 
-    def __init__(self, place: Place, *, breaking: Callable[[], None] | None = None) -> None:
-        self._runner = Runner(place, breaking)
+    def __init__(self, place: Place, scenario: Scenario, *, breaking: Callable[[], None] | None = None) -> None:
+        self._runner = Runner(place, scenario, breaking)
+        self._scenario = scenario
         self._reference = Report()
         self._attempts = 0
         self._result = Result()
@@ -111,7 +113,8 @@ class Sweep:
         self._result.points = self._reference.names
         verdict = self._runner.judge()
         assert not verdict.wrong, f"wrong without any crash: {verdict.wrong}"
-        assert verdict.outcomes >= OUTCOMES, f"no attempt was {OUTCOMES - verdict.outcomes}"
+        wanted = self._scenario.outcomes
+        assert verdict.outcomes >= wanted, f"no attempt was {wanted - verdict.outcomes}"
         self._attempts = verdict.attempts
 
     def _crash_at(self, point: int, again: int) -> Iterator[Wrong]:
@@ -148,7 +151,7 @@ class Sweep:
             return
         verdict = self._runner.judge()
         yield from (*self._runner.report().wrong, *verdict.wrong)
-        most = self._attempts + len(crashes.points) + len(MAY_HAPPEN)
+        most = self._attempts + len(crashes.points) + len(self._scenario.may_happen)
         if verdict.attempts > most:
             yield f"{verdict.attempts} attempts, where {most} are enough"
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import pytest
 
 from tests.support.services import postgresql_database
-from tests.sweep.command import Say, any_moment, check_every_point
+from tests.sweep.command import Say, any_moment, check_every_point, every_scenario
 
 
 @any_moment
+@every_scenario
 @pytest.mark.timeout(1800)
-def test_a_crash_at_any_point_is_recovered_from_on_postgresql(say: Say) -> None:
+def test_a_crash_at_any_point_is_recovered_from_on_postgresql(say: Say, scenario: str, least: int) -> None:
     with postgresql_database():
         pass  # skips, or fails in CI, where there is none
-    check_every_point("postgresql", say)
+    check_every_point("postgresql", scenario, least, say)

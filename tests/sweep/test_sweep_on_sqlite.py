@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sweep.command import Say, any_moment, check_every_point
+from tests.sweep.command import Say, any_moment, check_every_point, every_scenario
 
 
 @any_moment
+@every_scenario
 @pytest.mark.timeout(1800)
-def test_a_crash_at_any_point_is_recovered_from_on_sqlite(say: Say) -> None:
-    check_every_point("sqlite", say)
+def test_a_crash_at_any_point_is_recovered_from_on_sqlite(say: Say, scenario: str, least: int) -> None:
+    check_every_point("sqlite", scenario, least, say)

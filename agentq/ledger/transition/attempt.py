@@ -24,7 +24,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.models import JobRow
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
-from agentq.outcomes import Failure, RetryLater
+from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import JobKind, JobStatus
 
 _before = aliased(JobRow)
@@ -127,7 +127,12 @@ _RETRY = (
     )
     .returning(*BELL)
 )
-_FAIL = update(JobRow).where(MINE).values(status=JobStatus.FAILED, finished_at=now(), **FAILURE).returning(*DEAD)
+_FAIL = (
+    update(JobRow)
+    .where(MINE)
+    .values(status=JobStatus.FAILED, finished_at=now(), due_reason=bindparam("due_why"), **FAILURE)
+    .returning(*DEAD)
+)
 _GIVE_UP = (
     update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE).returning(*DEAD)
 )
@@ -173,10 +178,10 @@ def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryL
     return connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 
 
-def fail(connection: Connection, job_id: uuid.UUID, attempt: int, failure: Failure) -> AnyRow | None:
+def fail(connection: Connection, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow | None:
     """Running to failed; the columns of DEAD, or None where this attempt no longer holds the job."""
-    values = {"job_id": job_id, "held_attempt": attempt, **failure_values(failure)}
-    return connection.execute(_FAIL, values).one_or_none()
+    values = {"job_id": job_id, "held_attempt": attempt, "due_why": end.reason or None}
+    return connection.execute(_FAIL, values | failure_values(end.failure)).one_or_none()
 
 
 def give_up(connection: Connection, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
