@@ -106,6 +106,10 @@ class Caretaker:
         """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
         self._in_hand.note_ended(job_id, why)
 
+    def note_revoked(self, job_id: uuid.UUID) -> None:
+        """Note that somebody revoked the job's message through Celery, as Flower's button does."""
+        self._in_hand.note_revoked(job_id)
+
     def refuse(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
         """Note a message that no worker can take; written with the next round, not by the thread that consumes."""
         self.duties.refusals.add(stranger, refusal, error)

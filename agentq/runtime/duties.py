@@ -6,12 +6,15 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery.worker import state
 
-from agentq.ledger import caretaking, dead_letters, workers
+from agentq.exceptions import NotFound
+from agentq.ledger import caretaking, dead_letters, workers, workflows
 from agentq.ledger.transition import Overtaken
 from agentq.outcomes import Failure
 from agentq.runtime import refusals
@@ -55,9 +58,11 @@ class Duties:
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
+        self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs)
         self._duties = [
             _Duty(settings.due_interval, self.dispatch_due),
+            self._cancel,
             self._account,
             _Duty(settings.redispatch_after / 2.5, self.ring_lost),
             _Duty(min(settings.lease / 3, 5.0), self.rescue_lost),
@@ -74,7 +79,7 @@ class Duties:
     def do_due(self) -> None:
         """Do what is due; a failure of one duty leaves the others to be done."""
         if self._in_hand.changed.is_set():
-            self._account.due_at = 0.0
+            self._cancel.due_at = self._account.due_at = 0.0
         for duty in self._duties:
             if time.monotonic() >= duty.due_at:
                 self._try(duty.do)
@@ -116,6 +121,15 @@ class Duties:
         self._unaccounted = unaccounted
         self._rescue_abandoned(abandoned)
         self._stop_unwanted({item.job_id for item in held})
+
+    def cancel_revoked(self) -> None:
+        """Cancel the jobs whose messages somebody revoked through Celery, which would drop all that come again."""
+        for job_id in list(self._in_hand.revoked):
+            with suppress(NotFound):  # a plain call that was never adopted
+                cancel = partial(workflows.cancel_job, job_id=job_id, actor="celery", reason="it was revoked")
+                bells = self._ledger.write(cancel)
+                self._agentq.dispatcher.ring(bells or ())
+            self._in_hand.revoked.discard(job_id)
 
     def ring_lost(self) -> None:
         """Send messages again where there is evidence that the broker lost them."""

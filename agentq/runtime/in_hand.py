@@ -25,6 +25,8 @@ class InHand:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._ended: dict[uuid.UUID, Failure] = {}
+        self.revoked: set[uuid.UUID] = set()
+        """Jobs whose messages somebody revoked, and that are not cancelled yet."""
         self._unwanted: dict[Any, float] = {}
         self._terminated: set[Any] = set()
         self.changed = threading.Event()
@@ -42,6 +44,11 @@ class InHand:
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
         """Note that the process that ran an attempt at the job brings no outcome any more."""
         self._ended.setdefault(job_id, why)  # the first word is the cause, what follows only its effect
+        self.changed.set()
+
+    def note_revoked(self, job_id: uuid.UUID) -> None:
+        """Note that somebody revoked the job's message."""
+        self.revoked.add(job_id)
         self.changed.set()
 
     def take_ended(self) -> dict[uuid.UUID, Failure]:

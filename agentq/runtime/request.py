@@ -31,6 +31,13 @@ class StepRequest(Request):
             self._tell(_lost_by(error))
         return returned
 
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Celery drops the message of a task that somebody revoked, and remembers: so the job is cancelled."""
+        super()._announce_revoked(reason, terminated, signum, expired)
+        caretaker = agentq_of(self.app).caretaker
+        if caretaker is not None and not expired:
+            caretaker.note_revoked(ids_of(self.id)[1])
+
     def _tell(self, why: Failure) -> None:
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None:
