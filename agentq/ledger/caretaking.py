@@ -16,7 +16,7 @@ from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
-from agentq.ledger.workflows import cancel
+from agentq.ledger.workflows import cancel, give_up
 from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
 
@@ -79,7 +79,7 @@ _UNCLAIMED_QUEUES = select(_queues.c.queue).where(
 )
 # In a failed workflow it waits for a replay: that makes the workflow run, and then it is cancelled.
 _expired = (
-    select(JobRow.workflow_id, JobRow.step)
+    select(*transition.DEAD, JobRow.step)
     .join(WorkflowRow, and_(WorkflowRow.id == JobRow.workflow_id, WorkflowRow.status == WorkflowStatus.RUNNING))
     .where(
         JobRow.expires_at <= now(),
@@ -203,13 +203,14 @@ def ring_again(
     return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most)]
 
 
-def expire(connection: Connection, most: int) -> int:
-    """Cancel workflows of which a job's expiry passed before it ran; returns how many."""
-    rows = connection.execute(_expired, {"most": most}).all()
-    return sum(
-        cancel(connection, row.workflow_id, actor="agentq", reason=f"step {row.step!r} expired before it ran")
-        for row in rows
-    )
+def expire(connection: Connection, most: int) -> Ended:
+    """Cancel up to *most* jobs whose expiry passed before they ran, and what needs them."""
+    bells: list[Bell] = []
+    expired = connection.execute(_expired, {"most": most}).all()
+    for row in expired:
+        why = Failure("expired", "agentq.Expired", f"step {row.step!r} expired before it ran")
+        bells += give_up(connection, row, actor="agentq", why=why)
+    return Ended(len(expired), tuple(bells))
 
 
 def end_overdue(connection: Connection, most: int) -> Ended:

@@ -147,10 +147,10 @@ class Duties:
 
     def end_overdue(self) -> None:
         """End jobs and workflows whose deadline or expiry has passed."""
-        ended = self._ledger.write(lambda connection: caretaking.end_overdue(connection, _BATCH))
-        self._agentq.dispatcher.ring(ended.bells)
+        for end in (caretaking.end_overdue, caretaking.expire):
+            ended = self._ledger.write(partial(end, most=_BATCH))
+            self._agentq.dispatcher.ring(ended.bells)
         self._ledger.write(lambda connection: caretaking.cancel_overdue(connection, _BATCH))
-        self._ledger.write(lambda connection: caretaking.expire(connection, _BATCH))
 
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""

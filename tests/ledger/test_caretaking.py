@@ -181,12 +181,12 @@ class TestExpiry:
     def test_cancels_what_did_not_run_in_time(self, player: Player, canvas: Signature) -> None:
         started = player.start(canvas.clone().set(expires=60) | echo.s())
         job = player.jobs(started.workflow_id)[0]
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
         player.age(job.id, expires_at=0.01)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 1
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 1
         with pytest.raises(WorkflowCancelled, match=f"{add.name}' expired"):
             player.result(started.workflow_id)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
 
     def test_a_relative_expiry_counts_from_the_ledgers_clock(self, player: Player) -> None:
         for canvas in (add.s(1, 2).set(expires=60), add.s(1, 2).set(expires=60) | echo.s()):
@@ -198,7 +198,7 @@ class TestExpiry:
         player.succeed(done, 3)
         for held in (running, done):
             player.age(held.job_id, expires_at=1)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
         assert player.succeed(running, 3).accepted
 
 

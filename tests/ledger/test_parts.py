@@ -160,6 +160,37 @@ class TestWithin:
         assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
 
 
+class TestTime:
+    def test_a_part_that_expired_before_it_ran_is_left_out(self, player: Player) -> None:
+        started = player.start(group(add.s(1, 1).set(expires=60), add.s(2, 2)) | total.s().set(needs="any"))
+        player.age(started.bells[0].job_id, expires_at=1)
+        assert player.ledger.write(lambda c: caretaking.expire(c, 10)).count == 1
+        (bell,) = player.succeed(player.take(started.bells[1]), 4).bells
+        body = player.take(bell)
+        (missing,) = player.ledger.read(lambda c: missing_parts(c, body.job_id))
+        assert missing.error_message == f"step {add.name!r} expired before it ran"
+        player.succeed(body, 4)
+
+    def test_a_part_that_was_not_done_by_its_deadline_is_left_out(self, player: Player) -> None:
+        held = begin(player, group(THREE[:2]) | total.s().set(needs="any"))
+        player.age(held[0].job_id, deadline_at=1)
+        player.succeed(held[1], 4)
+        ended = player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+        player.run(*ended.bells)
+        assert player.result(held[0].workflow_id) == 4
+
+    def test_a_part_that_is_replayed_has_time_again(self, player: Player) -> None:
+        held = begin(player, group(THREE) | total.s().set(needs=2, within=60))
+        lose(player, *held[:2])
+        player.succeed(held[2], 6)
+        join = player.job(player.job(held[0].job_id).join_id)
+        player.age(join.id, deadline_at=1)
+        player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
+        player.run(*player.succeed(player.take(*player.due()), 2).bells)
+        assert player.result(held[0].workflow_id) == 8
+
+
 class TestOnFailure:
     def test_continue_leaves_the_part_out_although_the_fan_in_says_nothing(self, player: Player) -> None:
         held = begin(player, group(add.s(1, 1).set(on_failure="continue"), add.s(2, 2)) | total.s())

@@ -185,10 +185,11 @@ class Sweeping(LedgerMachine):
     @given_any(_expired)
     @rule()
     def expire(self) -> None:
-        late = {
+        expired = [
             job.workflow_id for job in _expired(self) if self._status(job.workflow_id) == WorkflowStatus.RUNNING
-        }
-        assert self.write(lambda c: caretaking.expire(c, ALL), *late) == len(late)
+        ]
+        late = set(expired)
+        assert self.write(lambda c: caretaking.expire(c, ALL).count, *late) == len(expired)
         for workflow_id in late:
             self._note_cancelled(workflow_id)
 

@@ -19,11 +19,11 @@ def test_what_expired_in_a_failed_workflow_cancels_it_after_a_replay(ledger: Led
     failing, late = started.bells
     player.fail(player.take(failing))
     player.age(late.job_id, expires_at=1, dispatched_at=1000)
-    assert ledger.write(lambda c: caretaking.expire(c, 10)) == 0
+    assert ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
     assert player.claim(late) is None
     assert ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10)) == []
     ledger.write(lambda c: dead_letters.replay(c, failing.job_id, actor="ann", reason="again"))
-    assert ledger.write(lambda c: caretaking.expire(c, 10)) == 1
+    assert ledger.write(lambda c: caretaking.expire(c, 10).count) == 1
     assert player.workflow(started.workflow_id).status == WorkflowStatus.CANCELLED
     assert player.job(late.job_id).status == JobStatus.CANCELLED
 

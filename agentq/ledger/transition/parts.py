@@ -39,6 +39,7 @@ _COUNT_BACK = (
     .values(
         remaining=JobRow.remaining + 1,
         missing=JobRow.missing - 1,
+        deadline_at=null(),  # it waits anew
         error_category=null(),
         error_class=null(),
         error_message=null(),
