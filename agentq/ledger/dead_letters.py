@@ -266,7 +266,7 @@ def _require_use(connection: Connection, job_id: uuid.UUID) -> None:
         raise StateConflict(
             f"what needs job {job_id}",
             expected=[JobStatus.WAITING],
-            found="over: its workflow has gone on without it, or was failed as a whole",
+            found="over: its workflow has gone on without it, or was cancelled or failed as a whole",
             next_step="Cancel the dead letter, and start a new workflow where its result is still wanted.",
         )
 

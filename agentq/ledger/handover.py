@@ -84,7 +84,14 @@ def go_on_without(connection: Connection, lost: AnyRow) -> list[Bell]:
     """Go on without a job that will give no result, as ``bury`` does; *lost* has the columns of DEAD."""
     if lost.part_id is None:  # what comes after it takes nothing from it
         return hand_over(connection, Done(lost.id, lost.workflow_id, None, False, "null"))
-    return hand_over(connection, *_lose_part(connection, lost.part_id))
+    return hand_over(connection, *_lose_part(connection, lost.part_id, lost.workflow_id))
+
+
+def leave_out(connection: Connection, job: AnyRow, why: Failure) -> list[Bell]:
+    """Cancel the part of a fan-in that a job is of, and go on without it; *job* has the columns of DEAD."""
+    transition.cancel_parts(connection, [job.part_id], why)
+    note_interrupted(connection, job.workflow_id)
+    return go_on_without(connection, job)
 
 
 def close_fan_in(connection: Connection, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> list[Bell]:
@@ -94,6 +101,7 @@ def close_fan_in(connection: Connection, fan_in: uuid.UUID, workflow_id: uuid.UU
     row = transition.close_fan_in(connection, fan_in, late)
     transition.cancel_parts(connection, late, LATE)
     note_interrupted(connection, workflow_id)
+    transition.reopen_workflow(connection, workflow_id)
     return hand_over(connection, *_finish_if_complete(connection, row))
 
 
@@ -105,11 +113,13 @@ def dispatch_later(connection: Connection, bells: Iterable[Bell]) -> None:
 def wait_again(connection: Connection, job_id: uuid.UUID) -> bool:
     """Let the fan-in that lacks a job's part wait for it again, now that the job lives again.
 
-    False where that part cannot come any more: its fan-in has gone on, or more of it was cancelled.
+    False where nothing waits for it any more: its fan-in has gone on, or what the workflow needs was cancelled.
     """
     job = connection.execute(select(*transition.DEAD).where(JobRow.id == job_id)).one()
-    if job.on_failure == OnFailure.FAIL:
-        return False  # all that comes after it was cancelled with it
+    needed = (JobRow.workflow_id == job.workflow_id, JobRow.part_id.is_(None))
+    cancelled = select(JobRow.id).where(*needed, JobRow.status == JobStatus.CANCELLED).limit(1)
+    if connection.scalar(cancelled) is not None:
+        return False
     return job.part_id is None or _wait_for_part(connection, job.part_id)
 
 
@@ -173,8 +183,11 @@ def _finish_if_complete(connection: Connection, row: AnyRow | None) -> list[Done
     return [Done(row.id, row.workflow_id, row.join_id, row.is_last)]
 
 
-def _lose_part(connection: Connection, part_id: uuid.UUID) -> list[Done]:
-    return _finish_if_complete(connection, transition.mark_missing(connection, part_id))
+def _lose_part(connection: Connection, part_id: uuid.UUID, workflow_id: uuid.UUID) -> list[Done]:
+    fan_in = transition.mark_missing(connection, part_id)
+    # What stopped the workflow may be in the part that it now goes on without.
+    transition.reopen_workflow(connection, workflow_id)
+    return _finish_if_complete(connection, fan_in)
 
 
 def _has_enough(connection: Connection, fan_in: AnyRow) -> bool:
@@ -191,7 +204,7 @@ def _leave_unmet(connection: Connection, fan_in: AnyRow) -> list[Done]:
     why = Failure("missing_parts", "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
     transition.note_unmet(connection, fan_in.id, why)
     if fan_in.on_failure == OnFailure.CONTINUE:
-        return _lose_part(connection, fan_in.part_id)
+        return _lose_part(connection, fan_in.part_id, fan_in.workflow_id)
     transition.fail_workflow(connection, fan_in.workflow_id, fan_in.id)
     return []
 

@@ -14,7 +14,7 @@ from agentq.exceptions import KeyConflict, NotFound
 from agentq.ids import new_id
 from agentq.ledger import actions, transition
 from agentq.ledger.growth import Place, Planting, insert_after
-from agentq.ledger.handover import finish_empty, go_on_without, hand_over
+from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
@@ -150,7 +150,7 @@ def cancel_job(
     bells: list[Bell] = []
     why = Failure("cancelled", "agentq.Cancelled", f"{actor} cancelled it: {reason}")
     if job.part_id is not None:
-        bells = _cancel_part(connection, job, why)
+        bells = leave_out(connection, job, why)
     elif not cancel(connection, job.workflow_id, actor=actor, reason=f"job {job_id} was cancelled: {reason}"):
         # Of a workflow that has failed, other branches may still run.
         if not transition.cancel_job(connection, job_id, why):
@@ -165,15 +165,9 @@ def cancel_job(
 def give_up(connection: Connection, job: AnyRow, *, actor: str, why: Failure) -> list[Bell]:
     """Cancel all that needs a job that has just given up; *job* has the columns of DEAD."""
     if job.part_id is not None:
-        return _cancel_part(connection, job, why)
+        return leave_out(connection, job, why)
     cancel(connection, job.workflow_id, actor=actor, reason=why.message)
     return []
-
-
-def _cancel_part(connection: Connection, job: AnyRow, why: Failure) -> list[Bell]:
-    transition.cancel_parts(connection, [job.part_id], why)
-    note_interrupted(connection, job.workflow_id)
-    return go_on_without(connection, job)
 
 
 def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:

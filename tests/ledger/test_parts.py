@@ -220,7 +220,7 @@ class TestOnFailure:
         assert [job.status for job in jobs] == ["failed", "cancelled", "cancelled", "cancelled"]
         assert status(player, held[0]) == WorkflowStatus.FAILED
         assert not player.succeed(held[1], 4).accepted
-        with pytest.raises(StateConflict, match="failed as a whole"):
+        with pytest.raises(StateConflict, match="cancelled or failed as a whole"):
             player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
 
 
@@ -305,6 +305,22 @@ class TestCancel:
             "waiting",
         ]
         player.succeed(held[2], 6)
+        with pytest.raises(StateConflict, match="was cancelled"):
+            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+
+    def test_a_part_that_stopped_its_workflow_can_be_left_out(self, player: Player) -> None:
+        inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2) | echo.s()
+        outer = group(inner, add.s(3, 3).set(on_failure="continue")) | total.s()
+        started = player.start(outer)
+        held = [player.take(bell) for bell in started.bells]
+        player.fail(held[0])
+        player.succeed(held[1], 4)
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        behind = next(job for job in player.jobs(started.workflow_id) if job.step == total.name)
+        player.ledger.write(lambda c: workflows.cancel_job(c, behind.id, **WHO))
+        assert status(player, held[0]) == WorkflowStatus.RUNNING
+        player.run(*player.succeed(held[2], 6).bells)
+        assert player.result(started.workflow_id) == 6
 
     @pytest.mark.parametrize(
         ("canvas", "ends"),

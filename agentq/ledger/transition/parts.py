@@ -103,9 +103,17 @@ def cancel_parts(connection: Connection, parts: Sequence[uuid.UUID], why: Failur
     for batch in _batches(parts):
         cancelled = connection.execute(_CANCEL, {"parts": batch, **failure_values(why)}).all()
         inner = [row.id for row in cancelled if row.kind in VIRTUAL]
-        own = select(JobRow.id).where(JobRow.join_id.in_(inner), JobRow.part_id == JobRow.id)
-        count += len(cancelled) + (cancel_parts(connection, connection.scalars(own).all(), why) if inner else 0)
+        count += len(cancelled) + (_cancel_members(connection, inner, why) if inner else 0)
     return count
+
+
+def _cancel_members(connection: Connection, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
+    """The parts of cancelled fan-ins are missing too."""
+    undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
+    members = connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
+    for batch in _batches(members):
+        connection.execute(_MARK_LATE, {"members": batch})
+    return cancel_parts(connection, members, why)
 
 
 def _batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:

@@ -37,9 +37,11 @@ _FAIL_WORKFLOW = (
     )
 )
 _other_failed = aliased(JobRow)
+_its_part = aliased(JobRow)
 # What stops a workflow: a failed job, or a fan-in that lacks parts; not what it goes on without.
 _stops = and_(
     _other_failed.on_failure != OnFailure.CONTINUE,
+    ~select(_its_part.id).where(_its_part.id == _other_failed.part_id, _its_part.is_missing).exists(),
     or_(
         _other_failed.status == JobStatus.FAILED,
         and_(_other_failed.status == JobStatus.WAITING, _other_failed.error_category.is_not(None)),
@@ -101,7 +103,7 @@ def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.U
 
 
 def reopen_workflow(connection: Connection, workflow_id: uuid.UUID) -> bool:
-    """Failed to running, unless another of its jobs is failed too; False where it is not failed.
+    """Failed to running, unless another of its jobs stops it too; False where it is not failed.
 
     The row is locked by a statement of its own, so that the second one sees every job that failed before.
     """

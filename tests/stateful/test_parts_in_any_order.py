@@ -1,0 +1,210 @@
+"""Fan-ins that can do without parts: whatever fails, is cancelled or replayed, nothing is ever stuck."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import pytest
+from celery import Signature, group
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import select
+
+from agentq import each
+from agentq.exceptions import StateConflict
+from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.records import Bell, Claim
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.outcomes import GiveUp
+from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
+from tests.stateful.auditing import audit_quickly
+from tests.support.ledgers import copied_ledger
+from tests.support.player import Player
+from tests.support.steps import echo, numbers
+
+EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))
+WHO: dict[str, Any] = {"actor": "ann", "reason": "because"}
+_MOST_WORKFLOWS = 40  # so many that one can always be started
+
+_needs = st.sampled_from([None, None, "any", "all", 0, 1, 2, 0.5, 0.9])
+_within = st.sampled_from([None, None, 60])
+_on_failure = st.sampled_from([None, None, None, "continue", "stop", "fail"])
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> Signature:
+    return echo.s().set(on_failure=draw(_on_failure))
+
+
+@st.composite
+def _fans(draw: st.DrawFn, branches: st.SearchStrategy[Signature]) -> Signature:
+    body = echo.s().set(needs=draw(_needs), within=draw(_within))
+    if draw(st.booleans()):
+        return numbers.si(draw(st.integers(0, 3))) | each(draw(branches)) | body
+    return group(draw(st.lists(branches, min_size=2, max_size=3))) | body
+
+
+@st.composite
+def _chains(draw: st.DrawFn, links: st.SearchStrategy[Signature]) -> Signature:
+    return draw(links) | draw(links)
+
+
+CANVASES = _fans(st.recursive(_steps(), lambda inner: _chains(inner) | _fans(inner), max_leaves=5))
+
+
+class PartsMachine(RuleBasedStateMachine):
+    """One worker, callers and operators on one ledger."""
+
+    template: ClassVar[str]
+    folder: ClassVar[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place = ExitStack()
+        folder = Path(self._place.enter_context(TemporaryDirectory(dir=self.folder)))
+        self.player = Player(Ledger(self._place.enter_context(copied_ledger(self.template, folder))))
+        self._place.callback(self.player.ledger.close)
+        self.bells: list[Bell] = []
+        self.held: list[Claim] = []
+        self.started = 0
+
+    @precondition(lambda machine: machine.started < _MOST_WORKFLOWS)
+    @rule(canvas=CANVASES)
+    def start(self, canvas: Signature) -> None:
+        self.started += 1
+        self._ring(self.player.start(canvas).bells)
+
+    @precondition(lambda machine: machine.bells)
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        held = self.player.claim(self._one(data, self.bells))
+        self.held += [held] if held else []
+
+    @precondition(lambda machine: machine.held)
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        self._succeed(self._one(data, self.held))
+
+    @precondition(lambda machine: machine.held)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        self._ring(self.player.fail(self._one(data, self.held)).bells)
+
+    @precondition(lambda machine: machine.held)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        self._ring(self.player.record(self._one(data, self.held), GiveUp("enough")).bells)
+
+    @precondition(lambda machine: machine._jobs(*JOB_OPEN))
+    @rule(data=st.data())
+    def cancel_a_job(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self._jobs(*JOB_OPEN)))
+        self._ring(self.player.ledger.write(lambda c: workflows.cancel_job(c, job.id, **WHO)) or ())
+
+    @precondition(lambda machine: machine._dead())
+    @rule(data=st.data(), by_hand=st.booleans())
+    def let_live_again(self, data: st.DataObject, by_hand: bool) -> None:
+        job_id = data.draw(st.sampled_from(self._dead()))
+        try:
+            if by_hand:
+                self._ring(self.player.ledger.write(lambda c: dead_letters.resolve(c, job_id, "[]", **WHO)))
+            else:
+                self.player.ledger.write(lambda c: dead_letters.replay(c, job_id, **WHO))
+        except StateConflict as conflict:
+            assert "has gone on without it" in str(conflict)  # noqa: PT017
+        self._ring(self.player.due())
+
+    @precondition(lambda machine: machine._timed())
+    @rule(data=st.data())
+    def time_is_over(self, data: st.DataObject) -> None:
+        self.player.age(data.draw(st.sampled_from(self._timed())).id, deadline_at=1)
+        self._ring(self.player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).bells)
+
+    @invariant()
+    def is_sound(self) -> None:
+        assert self.player.ledger.read(audit_quickly) == []
+        for fan_in in self._jobs(JobStatus.SUCCEEDED, virtual=True):
+            _check_needs(fan_in, self._rows(select(JobRow.status).where(JobRow.join_id == fan_in.id)))
+
+    def teardown(self) -> None:
+        """From here on all goes well: then every workflow that was not stopped comes to an end."""
+        while self.bells or self.held:
+            self.held += filter(None, [self.player.claim(self.bells.pop(0))] if self.bells else [])
+            if self.held:
+                self._succeed(self.held.pop())
+        self.is_sound()
+        left = self._rows(
+            select(WorkflowRow.id, WorkflowRow.name).where(WorkflowRow.status == WorkflowStatus.RUNNING)
+        )
+        assert left == [], "nothing will ever move these"
+        self._place.close()
+
+    def _succeed(self, held: Claim) -> None:
+        count = int(held.arguments[2]) if held.step == numbers.name else 0
+        result = list(range(count)) if held.step == numbers.name else 0
+        self._ring(self.player.succeed(held, result).bells)
+
+    def _ring(self, bells: Iterable[Bell]) -> None:
+        self.bells += bells
+
+    @staticmethod
+    def _one(data: st.DataObject, items: list[Any]) -> Any:
+        return items.pop(data.draw(st.integers(0, len(items) - 1)))
+
+    def _jobs(self, *statuses: JobStatus, virtual: bool = False) -> list[AnyRow]:
+        is_virtual = JobRow.kind.in_(VIRTUAL)
+        kinds = is_virtual if virtual else ~is_virtual
+        return self._rows(select(JobRow.__table__).where(JobRow.status.in_(statuses), kinds).order_by(JobRow.id))
+
+    def _timed(self) -> list[AnyRow]:
+        return [job for job in self._jobs(JobStatus.WAITING, virtual=True) if job.deadline_at is not None]
+
+    def _dead(self) -> list[Any]:
+        letters = select(DeadLetterRow.job_id).where(DeadLetterRow.status == DeadLetterStatus.OPEN)
+        return [row.job_id for row in self._rows(letters.order_by(DeadLetterRow.id))]
+
+    def _rows(self, query: Any) -> list[AnyRow]:
+        return self.player.ledger.read(lambda connection: list(connection.execute(query)))
+
+
+def _check_needs(fan_in: AnyRow, members: list[AnyRow]) -> None:
+    there = sum(member.status == JobStatus.SUCCEEDED for member in members)
+    match fan_in.needs:
+        case None | "any":
+            least = min(1, len(members))
+        case "all":
+            least = len(members)
+        case number:
+            share = float(number) * len(members) if "." in number else float(number)
+            least = min(math.ceil(share - 1e-6), len(members))
+    assert there >= least, f"{fan_in.id} needs {fan_in.needs} of {len(members)}, but went on with {there}"
+
+
+@pytest.mark.timeout(600 + 5 * EXAMPLES)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
+def test_fan_ins_go_on_with_what_they_need_or_stop(ledger_template: str, tmp_path: Path) -> None:
+    class Placed(PartsMachine):
+        template = ledger_template
+        folder = tmp_path
+
+    run_state_machine_as_test(
+        Placed,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,  # a failure is reproduced by the line that it prints
+            print_blob=True,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
