@@ -31,6 +31,7 @@ LEAST_STATES = 400_000
 NOT_MODELLED = {
     (JobStatus.WAITING, JobStatus.SCHEDULED): "a step with a delay",
     (JobStatus.WAITING, JobStatus.FAILED): "an each() that got no list",
+    (JobStatus.QUEUED, JobStatus.SCHEDULED): "what a result by hand made ready, within its own transaction",
 }
 
 
