@@ -6,6 +6,7 @@ from typing import Any
 
 from celery.exceptions import Retry as CeleryRetry
 from celery.worker.request import Request
+from celery.worker.state import revoked
 
 from agentq.exceptions import AttemptFailed
 from agentq.ledger.caretaking import TIMED_OUT, WORKER_LOST
@@ -32,10 +33,13 @@ class StepRequest(Request):
         return returned
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        """Celery drops the message of a task that somebody revoked, and remembers: so the job is cancelled."""
+        """Celery drops the message of a task that somebody revoked, and remembers: so the job is cancelled.
+
+        It announces also what the caretaker itself stopped; that is in nobody's memory.
+        """
         super()._announce_revoked(reason, terminated, signum, expired)
         caretaker = agentq_of(self.app).caretaker
-        if caretaker is not None and not expired:
+        if caretaker is not None and self.id in revoked:
             caretaker.note_revoked(ids_of(self.id)[1])
 
     def _tell(self, why: Failure) -> None:

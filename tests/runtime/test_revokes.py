@@ -29,7 +29,7 @@ def test_a_job_that_is_revoked_before_it_runs_is_cancelled(at: Place, gates: Gat
     busy = at.agentq.start(meet.s(1, str(gates.folder), "busy"))
     gates.await_reached("busy")
     waiting = at.agentq.start(add.s(1, 2) | echo.s())
-    at.agentq.app.control.revoke(str(waiting.jobs()[0].id), reply=True, timeout=10)
+    at.agentq.app.control.revoke(str(waiting.jobs()[0].id), reply=True, limit=1, timeout=10)
     gates.open("busy")
     assert busy.result(20) == 1
     with pytest.raises(WorkflowCancelled, match="it was revoked"):
@@ -39,7 +39,7 @@ def test_a_job_that_is_revoked_before_it_runs_is_cancelled(at: Place, gates: Gat
 def test_a_step_that_is_terminated_does_not_run_again(at: Place, gates: Gates) -> None:
     workflow = at.agentq.start(meet.s(1, str(gates.folder), "held"))
     gates.await_reached("held")
-    at.agentq.app.control.revoke(str(workflow.jobs()[0].id), terminate=True, signal="SIGKILL", reply=True)
+    at.agentq.app.control.revoke(str(workflow.jobs()[0].id), terminate=True, signal="SIGKILL", reply=True, limit=1)
     with pytest.raises(WorkflowCancelled, match="it was revoked"):
         workflow.result(20)
     assert at.agentq.start(add.s(1, 2)).result(20) == 3
@@ -50,6 +50,6 @@ def test_a_fan_in_goes_on_without_a_part_that_is_revoked(at: Place, gates: Gates
     canvas = group(meet.s(1, str(gates.folder), "part"), add.s(1, 2)) | total.s().set(needs="any")
     workflow = at.agentq.start(canvas)
     gates.await_reached("part")
-    at.agentq.app.control.revoke(str(workflow.jobs()[0].id), terminate=True, signal="SIGKILL", reply=True)
+    at.agentq.app.control.revoke(str(workflow.jobs()[0].id), terminate=True, signal="SIGKILL", reply=True, limit=1)
     assert workflow.result(20) == 3
     eventually(lambda: workflow.ready(), 10, what="an end")

@@ -174,7 +174,7 @@ class TestResult:
         job = next(job for job in workflow.jobs() if job.step == fail.name)
         assert (error.workflow_id, error.job_id, error.step) == (workflow.id, str(job.id), fail.name)
         assert (error.attempts, error.error_class, error.error_message) == (1, "ValueError", "no such thing")
-        assert error.category == "error"
+        assert error.category == "invalid_input"
         assert str(job.id) in str(error)
 
     def test_no_time_to_wait_only_looks(self, at: Place) -> None:

@@ -33,6 +33,6 @@ def is_running(pid: int) -> bool:
     """Say whether there is a process of this id that has not ended; one that waits for its parent has."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while it is read
         return False
     return not state.startswith(("Z", "X"))

@@ -55,7 +55,7 @@ def nap(value: Any, seconds: float) -> Any:
     return value
 
 
-@step(retry=Policy(otherwise=rule("retry", schedule=Fixed(0.1)), name="prompt"))
+@step(retry=Policy(otherwise=rule("retry", schedule=Fixed(0.5)), name="prompt"))
 def flaky(ctx: Context, value: Any, failures: int) -> Any:
     """Fail *failures* times, then return *value*."""
     if ctx.attempt <= failures:

@@ -21,7 +21,7 @@ def crash(folder: str, how: str) -> None:
     os._exit(3 if how == "exit" else 0)
 
 
-@step(timeout=0.5, hard_timeout=1.0, retries=1)
+@step(timeout=0.5, hard_timeout=1.0, retry="quick", retries=1)
 def ignore_limits(folder: str) -> None:
     """Swallow the soft limit, as ``except Exception`` does."""
     gates.note(folder, "ignore_limits")

@@ -33,7 +33,8 @@ def test_asked_twice_a_worker_still_lets_its_step_finish_and_charges_nothing(
             assert workflow.result(20) == "done"
         assert history(workflow) in (["succeeded"], ["released", "succeeded"])
         job = job_of(workflow)
-        assert job.max_attempts - job.attempt == 3, "the stop cost an attempt"
+        left = meet.policy.attempts - 1
+        assert job.max_attempts - job.attempt == left, "the stop cost an attempt"
         require_sound(agentq)
 
 
