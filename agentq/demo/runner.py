@@ -145,14 +145,22 @@ class Run:
 
     def _flush(self) -> str | None:
         """Empty the broker; None where it had no message just now."""
+        self._worker.freeze()  # so that it takes none of the messages between their count and their loss
+        try:
+            lost = self._flush_messages()
+        finally:
+            self._worker.thaw()
+        return f"Emptied the broker (FLUSHALL) with {counted(lost, 'message')} waiting in it." if lost else None
+
+    def _flush_messages(self) -> int | None:
         with app.connection_for_write() as connection:
             channel = connection.default_channel
             try:
-                lost = channel.queue_declare(queue=app.conf.task_default_queue, passive=True).message_count
+                waiting = channel.queue_declare(queue=app.conf.task_default_queue, passive=True).message_count
             except connection.channel_errors:  # in Redis, a queue without messages does not exist
                 return None
             channel.client.flushall()
-        return f"Emptied the broker (FLUSHALL) with {counted(lost, 'message')} waiting in it."
+        return int(waiting)
 
     def _start_worker(self, number: int) -> Worker:
         return Worker(f"demo{number}", self._concurrency, self._log)
