@@ -13,7 +13,9 @@ from agentq.ledger.audit import audit
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
-from tests.sweep.scenario import GIVEN_UP, Scenario
+from tests.sweep.scenario import BY_HAND, GIVEN_UP, Scenario
+
+_DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED) | dict.fromkeys(BY_HAND, DeadLetterStatus.RESOLVED)
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ def _of_workflows(connection: Connection, scenario: Scenario) -> Iterator[str]:
 def _of_letters(connection: Connection, diary: Diary) -> Iterator[str]:
     rows = connection.execute(select(DeadLetterRow.id, DeadLetterRow.step, DeadLetterRow.status)).all()
     for row in rows:
-        wanted = DeadLetterStatus.CANCELLED if row.step in GIVEN_UP else DeadLetterStatus.REPLAYED
+        wanted = _DECIDED.get(row.step, DeadLetterStatus.REPLAYED)
         if row.status != wanted:
             yield f"the dead letter of {row.step} is {row.status}"
     if {str(row.id) for row in rows} != diary.handled():
         yield f"the handler was called with {diary.handled()}, but there are {rows}"
-    dead = [row for row in rows if row.step not in GIVEN_UP]
+    dead = [row for row in rows if row.step not in _DECIDED]
     replays = connection.scalar(select(func.count()).where(ActionRow.action == "replay"))
     if replays != len(dead):
         yield f"{replays} replays are noted, but {len(dead)} dead letters"

@@ -24,7 +24,7 @@ from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import FORGOTTEN, GIVEN_UP, TENANT, Scenario, Stage
+from tests.sweep.scenario import BY_HAND, FORGOTTEN, GIVEN_UP, TENANT, Scenario, Stage
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -171,9 +171,18 @@ class _Idle:
             if step in GIVEN_UP:
                 dead_letters.cancel(self._ledger, str(letter_id), actor="ann", reason="not worth it")
                 continue
+            if step in BY_HAND:
+                self._do_by_hand(str(letter_id))
+                continue
             self._diary.mend()
             dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="mended")
         with self._points.hidden():
             world.let_time_pass(self._ledger, self._agentq.caretaker.worker_id)
         self._clock.put_forward(world.LONG)
         return False
+
+    def _do_by_hand(self, letter_id: str) -> None:
+        who = {"actor": "ann", "reason": "only a person can"}
+        dead_letters.assign(self._ledger, letter_id, owner="ann", **who)
+        dead_letters.edit(self._ledger, letter_id, args=["what it was about"], **who)
+        dead_letters.resolve(self._ledger, letter_id, result="done by hand", **who)

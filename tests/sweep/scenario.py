@@ -125,6 +125,12 @@ def gone(ctx: Context) -> str:
 
 
 @step
+def stuck(ctx: Context, which: str) -> str:
+    effect(ctx)
+    raise ValueError(f"{which} cannot be done by a program")
+
+
+@step
 def withdrawn(ctx: Context) -> str:
     effect(ctx)
     raise Cancel("taken back")
@@ -191,19 +197,24 @@ PARTS = Scenario(
     canvases={
         "partial": group(gone.s(), withdrawn.s(), limited.s()) | whole.s().set(needs=1),
         "hurried": group(alone.s("in time"), never.s().set(countdown=world.FAR)) | whole.s().set(within=60),
+        "by hand": stuck.s("it") | alone.s(),
     },
     ends={
         "partial": (_SUCCEEDED, "limited, without [0, 1]"),
         "hurried": (_SUCCEEDED, "in time, without [1]"),
+        "by hand": (_SUCCEEDED, "done by hand"),
     },
     outcomes={"succeeded", "retried", "failed", "cancelled"},
-    effects={"gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"},
+    effects={"gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"}
+    | {"stuck", "alone done by hand"},
 )
 SCENARIOS = {"reference": REFERENCE, "parts": PARTS}
 """Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name}
 """The steps whose dead letters the operator gives up."""
+BY_HAND = {stuck.name}
+"""The steps whose dead letters the operator takes on, edits and resolves."""
 
 
 def seed(ledger: Ledger) -> None:
