@@ -140,7 +140,9 @@ def cancel_job(
 
     Returns the bells of what goes on without it; None where the job had ended before. Raises NotFound.
     """
-    job = connection.execute(select(*transition.DEAD, JobRow.status).where(JobRow.id == job_id)).one_or_none()
+    # Locked, so that a completion that is under way has ended, one way or the other, before it is decided.
+    found = select(*transition.DEAD, JobRow.status).where(JobRow.id == job_id).with_for_update(key_share=True)
+    job = connection.execute(found).one_or_none()
     if job is None:
         raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
     if action_id is not None and actions.is_noted(connection, action_id):

@@ -7,8 +7,10 @@ import logging
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry as CeleryRetry
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _UNRUNG = 1.0
 """Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
@@ -74,7 +78,8 @@ class Attempt:
             if _is_stop(error):
                 raise  # the worker is being stopped: its caretaker gives the job back
             # SystemExit and MemoryError of a step must not end the worker.
-            return self._judge(claim, error, took=time.monotonic() - began_at)
+            judge = partial(self._judge, claim, error, took=time.monotonic() - began_at)
+            return _twice_if_late(judge)
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
         override = self._ledger.read(
@@ -145,10 +150,7 @@ class Attempt:
         return not self._ledger.read(lambda connection: attempts.holds(connection, claim.job_id, claim.attempt))
 
     def _record(self, claim: Claim, outcome: Outcome) -> Handed:
-        try:
-            return self._record_once(claim, outcome)
-        except SoftTimeLimitExceeded:  # it came after the step, in the middle of recording
-            return self._record_once(claim, outcome)
+        return _twice_if_late(partial(self._record_once, claim, outcome))
 
     def _record_once(self, claim: Claim, outcome: Outcome) -> Handed:
         patience = self._agentq.settings.lease
@@ -199,6 +201,14 @@ class Attempt:
                 raise CeleryRetry(str(error), exc=error, when=delay)
         logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
+
+
+def _twice_if_late(work: Callable[[], T]) -> T:
+    """Do what follows the step; once more where the soft limit, which comes once, came in the middle of it."""
+    try:
+        return work()
+    except SoftTimeLimitExceeded:
+        return work()
 
 
 def _encode_result(claim: Claim, value: Any, limit: int) -> str:

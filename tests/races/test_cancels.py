@@ -116,3 +116,24 @@ def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
             assert worker.history(held.job_id) == [(1, "succeeded" if handed.accepted else "lost")]
             caretaker.run(*handed.bells, *rescued.bells)
             assert worker.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
+
+
+@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_IN, Moment.CANCEL)
+@pytest.mark.parametrize("needs", ["any", None], ids=["a part", "the whole"])
+def test_a_cancel_of_one_job_that_finds_its_completion_open_takes_nothing_away(
+    ledger_url: str, needs: str | None
+) -> None:
+    with players(ledger_url, 2) as (worker, operator):
+        started = worker.start(group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=needs))
+        held, other = map(worker.take, started.bells)
+        handed, bells = while_open(
+            worker.ledger,
+            lambda connection: attempts.record(connection, held, Succeed("3")),
+            partial(
+                operator.ledger.write,
+                lambda c: workflows.cancel_job(c, held.job_id, actor="ann", reason="too slow"),
+            ),
+        )
+        assert (handed.accepted, bells) == (True, None), "the completion stands, and the cancel says so"
+        worker.run(*worker.succeed(other, 7).bells)
+        assert worker.result(started.workflow_id) == 10
