@@ -53,7 +53,7 @@ def insert_after(workflow: CTE) -> Any:
     return (
         insert(JobRow)
         .from_select([*_VALUES, "created_at"], select(*values, now()).select_from(workflow))
-        .returning(func.coalesce(JobRow.dispatched_at, JobRow.created_at))
+        .returning(func.coalesce(JobRow.dispatched_at, JobRow.created_at).label("written_at"))
     )
 
 

@@ -47,7 +47,7 @@ def hand_over(connection: Connection, *done: Done) -> list[Bell]:
     finished = list(done)
     while finished:
         job = finished.pop()
-        for row in transition.ready_successors(connection, job.job_id):
+        for row in () if job.is_last else transition.ready_successors(connection, job.job_id):
             if row.kind == JobKind.EACH:
                 finished += _grow_after(connection, row, job, bells)
             elif row.kind == JobKind.JOIN:

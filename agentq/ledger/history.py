@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, insert, literal, select
+from sqlalchemy import Connection, bindparam, insert, literal, select
 
 from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Claim
 from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
 
-_ADD = insert(AttemptRow).values(finished_at=now())
+_TOLD = {
+    column.key: bindparam(column.key, type_=column.type)
+    for column in AttemptRow.__table__.columns
+    if column.key != "finished_at"
+}
+_ADD = Prepared(insert(AttemptRow).values({**_TOLD, "finished_at": now()}))
 NO_FAILURE = Failure("", "", "")
 
 
@@ -35,7 +41,7 @@ def write_history(
         "error_code": failure.code,
         "error_request_id": failure.request_id,
     }
-    connection.execute(_ADD, values)
+    _ADD.count(connection, values)
 
 
 def note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:

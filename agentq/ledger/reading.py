@@ -6,39 +6,53 @@ import json
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
 from agentq.ledger.gathering import gather
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.types import AnyRow
-from agentq.states import WorkflowStatus
+from agentq.states import VIRTUAL, WorkflowStatus
 
-_STATUS = (
-    WorkflowRow.id,
-    WorkflowRow.status,
-    WorkflowRow.reason,
-    WorkflowRow.failed_job_id,
-    WorkflowRow.result_job_id,
+_STATUS = Prepared(
+    select(
+        WorkflowRow.id,
+        WorkflowRow.status,
+        WorkflowRow.reason,
+        WorkflowRow.failed_job_id,
+        WorkflowRow.result_job_id,
+        JobRow.kind,
+        JobRow.step,
+        JobRow.result,
+    )
+    .outerjoin(JobRow, JobRow.id == WorkflowRow.result_job_id)
+    .where(WorkflowRow.id == bindparam("workflow"))
 )
 
 
 def workflow_status(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
-    """Return id, status, reason, failed_job_id and result_job_id; raises NotFound."""
-    row = connection.execute(select(*_STATUS).where(WorkflowRow.id == workflow_id)).one_or_none()
+    """Return id, status, reason, failed_job_id and result_job_id, with kind, step and result of the latter.
+
+    One statement. Raises NotFound.
+    """
+    row = _STATUS.one_or_none(connection, {"workflow": workflow_id})
     if row is None:
         raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
     return row
 
 
 def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
-    """Return the step whose result it is, and the result as JSON data; raises what made the workflow fail."""
+    """Return the step whose result it is, and the result as JSON data; raises what made the workflow fail.
+
+    *status* has the columns of ``workflow_status``, so that the result of a step needs no statement more.
+    """
     if status.status == WorkflowStatus.CANCELLED:
         raise WorkflowCancelled(workflow_id=str(status.id), reason=status.reason or "")
     if status.status == WorkflowStatus.FAILED:
         raise _failure(connection, status)
-    step = connection.scalar(select(JobRow.step).where(JobRow.id == status.result_job_id))
-    return step or "", json.loads(gather(connection, status.result_job_id))
+    result = gather(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
+    return status.step or "", json.loads(result or "null")
 
 
 def _failure(connection: Connection, status: AnyRow) -> StepFailed:

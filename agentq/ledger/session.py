@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger import schema
 from agentq.ledger.forking import ForkGate
+from agentq.ledger.prepared import run_text
 
 T = TypeVar("T")
 
@@ -104,6 +105,12 @@ class Ledger:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
         return self._retried(lambda: self._transaction(work, read_only=True), patience)
 
+    def read_statement(self, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which reads with one statement only: as ``write_statement``, one round trip."""
+        if not self.is_postgresql:
+            return self.read(work)
+        return self._retried(lambda: self._autocommit(work), None)
+
     def close(self) -> None:
         """Close this process's connections."""
         engine = self._engines.pop(os.getpid(), None)
@@ -144,6 +151,23 @@ class Ledger:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, 1.0)
 
+    def _begin_sqlite(self, connection: Connection) -> None:
+        if connection.get_execution_options().get("agentq_read_only", False):
+            run_text(connection, "BEGIN")
+            return
+        # A transaction that begins as a reader and then writes fails at once when another one wrote meanwhile.
+        # SQLite's own wait for a writer begins with a whole millisecond, and soon grows to a hundred.
+        deadline, pause = time.monotonic() + self.timeout, 0.0001
+        while True:
+            try:
+                run_text(connection, "BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if not _may_pass(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.2, 0.01)
+
     def _unavailable(self, error: DBAPIError) -> str:
         where = self.url.render_as_string(hide_password=True)
         return f"the ledger at {where} does not answer: {_first_line(error)}. Is it up, and is the URL right?"
@@ -153,7 +177,7 @@ class Ledger:
         if self.is_postgresql:
             options |= _postgresql_options(self.timeout)
         else:
-            options["connect_args"] = {"timeout": self.timeout, "check_same_thread": False}
+            options["connect_args"] = {"timeout": 0, "check_same_thread": False}
         try:
             engine = create_engine(self.url, **options)
         except (NoSuchModuleError, ImportError) as error:
@@ -162,7 +186,7 @@ class Ledger:
             ) from error
         if not self.is_postgresql:
             event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "begin", self._begin_sqlite)
         return engine
 
 
@@ -196,12 +220,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late and loses updates
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins as a reader and then writes fails at once when another one wrote meanwhile.
-    read_only = connection.get_execution_options().get("agentq_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _first_line(error: DBAPIError) -> str:

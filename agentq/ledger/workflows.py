@@ -17,6 +17,7 @@ from agentq.ledger.growth import Place, Planting, insert_after
 from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.outcomes import Failure
@@ -33,18 +34,19 @@ def _values(prefix: str) -> dict[str, Any]:
 
 
 _INSERT = {
-    dialect.dialect.name: dialect.insert(WorkflowRow)
-    .values(_values(""))
-    .on_conflict_do_nothing()
-    .returning(WorkflowRow.created_at)
+    dialect.dialect.name: Prepared(
+        dialect.insert(WorkflowRow).values(_values("")).on_conflict_do_nothing().returning(WorkflowRow.created_at)
+    )
     for dialect in (postgresql, sqlite)
 }
-_INSERT_ONE = insert_after(
-    postgresql.insert(WorkflowRow)
-    .values(_values("w_"))
-    .on_conflict_do_nothing()
-    .returning(WorkflowRow.id)
-    .cte("workflow")
+_INSERT_ONE = Prepared(
+    insert_after(
+        postgresql.insert(WorkflowRow)
+        .values(_values("w_"))
+        .on_conflict_do_nothing()
+        .returning(WorkflowRow.id)
+        .cte("workflow")
+    )
 )
 """PostgreSQL starts a workflow of one job with one statement."""
 
@@ -186,11 +188,14 @@ def _write(connection: Connection, workflow: dict[str, Any], planting: Planting)
     """Write a workflow and its jobs; returns the database's time, or None where its id or key is there already."""
     if len(planting.rows) == 1 and connection.dialect.name == "postgresql":
         prefixed = {f"w_{name}": value for name, value in workflow.items()}
-        written_at: datetime | None = connection.scalar(_INSERT_ONE, prefixed | planting.rows[0])
+        written = _INSERT_ONE.one_or_none(connection, prefixed | planting.rows[0])
+        written_at: datetime | None = None if written is None else written.written_at
         return written_at
-    created_at: datetime | None = connection.scalar(_INSERT[connection.dialect.name], workflow)
-    if created_at is not None:
-        planting.write(connection)
+    created = _INSERT[connection.dialect.name].one_or_none(connection, workflow)
+    if created is None:
+        return None
+    planting.write(connection)
+    created_at: datetime = created.created_at
     return created_at
 
 

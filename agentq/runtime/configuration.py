@@ -8,11 +8,11 @@ from typing import Any
 from celery import Celery
 
 from agentq.exceptions import ConfigurationError
+from agentq.runtime import redis_transport
 from agentq.workflows import registry
 
 DEFAULTS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,  # a message held by a busy worker waits while others are idle
-    "worker_send_task_events": True,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Celery's 100 end the worker after a long outage of the broker
     "worker_soft_shutdown_timeout": 10.0,  # SIGQUIT, or SIGTERM remapped to it, lets steps end for so long
@@ -39,6 +39,7 @@ class Problem:
 def apply(app: Celery) -> None:
     """Put agentq's defaults under the app's own configuration."""
     app.add_defaults(DEFAULTS)
+    redis_transport.install()
 
 
 def require_usable(app: Celery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,14 @@ BELL_HEADER = "agentq"
 """The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
-_ONE_RECONNECT = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+_AT_ONCE: dict[str, Any] = {"retry": False}
+_ONE_RECONNECT: dict[str, Any] = {
+    "retry": True,
+    "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
+}
+
+Publisher = Callable[[Any, dict[str, Any]], None]
+"""Publishes one message with a producer, and these options of Celery's."""
 
 
 class Dispatcher:
@@ -39,20 +47,34 @@ class Dispatcher:
         A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
         them when it is back. So this raises nothing, and tries only once to reconnect.
         """
-        return self._publish_all([partial(self._publish_bell, bell=bell) for bell in bells])
+        return self._publish_all([partial(self._publish_bell, bell) for bell in bells])
 
     def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
         """Publish a message for each dead letter that is to be recorded; otherwise as ``ring``."""
-        return self._publish_all([partial(self._publish_letter, letter=letter, queue=queue) for letter in letters])
+        return self._publish_all([partial(self._publish_letter, letter, queue) for letter in letters])
 
-    def _publish_all(self, publishers: list[Callable[[Any], None]]) -> int:
+    def _publish_all(self, publishers: list[Publisher]) -> int:
+        if not publishers:
+            return 0
+        try:
+            return self._publish_at_once(publishers)
+        except Exception:  # most often a connection that the broker closed while it was idle
+            return self._publish_patiently(publishers)
+
+    def _publish_at_once(self, publishers: list[Publisher]) -> int:
+        with self._app.producer_or_acquire() as producer, _batch(producer, len(publishers)):
+            for publish in publishers:
+                publish(producer, _AT_ONCE)
+        return len(publishers)
+
+    def _publish_patiently(self, publishers: list[Publisher]) -> int:
+        """Publish one by one, with one reconnect; what was published before comes twice, which is harmless."""
         published = 0
         try:
-            if publishers:
-                with self._app.producer_or_acquire() as producer:
-                    for publish in publishers:
-                        publish(producer)
-                        published += 1
+            with self._app.producer_or_acquire() as producer:
+                for publish in publishers:
+                    publish(producer, _ONE_RECONNECT)
+                    published += 1
         except Exception as error:
             logger.warning(
                 "the broker took %d of %d messages (%s: %s); a caretaker sends the others when it is back",
@@ -60,24 +82,21 @@ class Dispatcher:
             )
         return published
 
-    def _publish_letter(self, producer: Any, letter: uuid.UUID, queue: str) -> None:
-        self._app.tasks[DEAD_LETTER].apply_async(
-            (str(letter),), producer=producer, queue=queue, retry=True, retry_policy=_ONE_RECONNECT
-        )
+    def _publish_letter(self, letter: uuid.UUID, queue: str, producer: Any, options: dict[str, Any]) -> None:
+        self._app.tasks[DEAD_LETTER].apply_async((str(letter),), producer=producer, queue=queue, **options)
 
-    def _publish_bell(self, producer: Any, bell: Bell) -> None:
-        options = {}
+    def _publish_bell(self, bell: Bell, producer: Any, options: dict[str, Any]) -> None:
         if bell.priority is not None:
-            options["priority"] = _broker_priority(producer, bell.priority)
-        self._app.amqp.send_task_message(
-            producer,
-            bell.step,
-            _message(bell, self._app.conf.task_send_sent_event),
-            queue=bell.queue,
-            retry=True,
-            retry_policy=_ONE_RECONNECT,
-            **options,
-        )
+            options = {**options, "priority": _broker_priority(producer, bell.priority)}
+        amqp = self._app.amqp
+        if hash(amqp.queues[bell.queue]) in producer.connection.declared_entities:
+            options = {**options, "declare": ()}  # kombu would find that too, but copies the queue first
+        message = _message(bell, self._app.conf.task_send_sent_event)
+        amqp.send_task_message(producer, bell.step, message, queue=bell.queue, **options)
+
+
+def _batch(producer: Any, size: int) -> Any:
+    return producer.batch() if size > 1 else nullcontext()
 
 
 def _message(bell: Bell, with_event: bool) -> Any:

@@ -27,6 +27,10 @@ _CELERY_STATES = {
 }
 
 
+_LATE, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 0.0005, 0.2
+"""The end is noticed at most this share of the wait later; bounds of the pause between two looks, in seconds."""
+
+
 class Workflow(Generic[R]):
     """Follow a workflow: each property asks the ledger, so a handle can be made anywhere from its id.
 
@@ -62,7 +66,9 @@ class Workflow(Generic[R]):
             ResultTimeout: it did not end in time; it goes on.
         """
         status = self._await_end(timeout)
-        step_name, value = self._ledger.read(lambda connection: reading.workflow_result(connection, status))
+        step_name, value = self._ledger.read_statement(
+            lambda connection: reading.workflow_result(connection, status)
+        )
         step = registry.find(step_name)
         rebuilt: R = value if step is None else step.parameters.load_result(value)
         return rebuilt
@@ -123,11 +129,11 @@ class Workflow(Generic[R]):
         return f"<Workflow {self.id}>"
 
     def _status(self) -> Any:
-        return self._ledger.read(lambda connection: reading.workflow_status(connection, self._id))
+        return self._ledger.read_statement(lambda connection: reading.workflow_status(connection, self._id))
 
     def _await_end(self, timeout: float | None) -> Any:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.002
+        began_at = time.monotonic()
+        deadline = None if timeout is None else began_at + timeout
         while True:
             status = self._status()
             if status.status in WORKFLOW_FINAL:
@@ -138,5 +144,6 @@ class Workflow(Generic[R]):
                     f"workflow {self.id} is {status.status} after {timeout:g} s and goes on; look with: "
                     f"agentq workflows show {self.id}"
                 )
+            # In proportion to the wait: what ends soon is noticed soon, what takes long is not asked for often.
+            pause = min(max((time.monotonic() - began_at) * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             time.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 1.25, 0.2)

@@ -92,7 +92,8 @@ class Job:
         self.player.renew(-1)
         rescued = self.player.ledger.write(lambda c: caretaking.rescue_lost(c, judge_loss, 10))
         self.player.renew(600)
-        assert [job.job_id for job in rescued.jobs] == [self.id]
+        # Jobs of examples before, which were released often enough, may still be running.
+        assert self.id in {job.job_id for job in rescued.jobs}
         return self._is_alive()
 
     def release(self) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Fail, Failure, RetryLater
@@ -29,7 +30,7 @@ from agentq.states import JobKind, JobStatus
 
 _before = aliased(JobRow)
 
-_CLAIM = (
+_CLAIM = Prepared(
     update(JobRow)
     .where(
         JobRow.id == JOB_ID,
@@ -105,6 +106,7 @@ SUCCEED = (
         error_message=None,
     )
 )
+_SUCCEED = Prepared(SUCCEED)
 
 _delay = bindparam("seconds", type_=Float())
 _wait = bindparam("wait", type_=Integer())
@@ -156,7 +158,7 @@ def claim(
 ) -> AnyRow | None:
     """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run."""
     values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token}
-    return connection.execute(_CLAIM, values).one_or_none()
+    return _CLAIM.one_or_none(connection, values)
 
 
 def new_claim_token() -> int:
@@ -167,7 +169,7 @@ def new_claim_token() -> int:
 def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str) -> bool:
     """Running to succeeded; False where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
-    return connection.execute(SUCCEED, values).rowcount == 1
+    return _SUCCEED.count(connection, values) == 1
 
 
 def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:

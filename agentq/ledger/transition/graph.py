@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, func, null, update
 
 from agentq.ledger.models import JobRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, WHEN_READY, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -29,7 +30,7 @@ JOIN_CLOCK = func.coalesce(
     JobRow.deadline_at, case((JobRow.deadline.is_not(None), seconds_from_now(JobRow.deadline)))
 )
 """A fan-in with a deadline waits so long after its first part has ended."""
-_READY = (
+_READY = Prepared(
     update(JobRow)
     .where(JobRow.after_id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(WHEN_READY)
@@ -40,7 +41,7 @@ _READY = (
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
 )
-_COUNT_DOWN = (
+_COUNT_DOWN = Prepared(
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(remaining=JobRow.remaining - 1, deadline_at=JOIN_CLOCK)
@@ -52,7 +53,7 @@ _COUNT_ON = (
     .values(remaining=bindparam("members"))
     .returning(*FAN_IN)
 )
-_FINISH_VIRTUAL = (
+_FINISH_VIRTUAL = Prepared(
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(status=JobStatus.SUCCEEDED, finished_at=now())
@@ -67,7 +68,7 @@ _FAIL_VIRTUAL = (
 
 def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
     """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
-    rows = connection.execute(_READY, {"job_id": job_id}).all()
+    rows = _READY.all(connection, {"job_id": job_id})
     return sorted(rows, key=lambda row: row.id)  # in the order of the canvas; RETURNING has none
 
 
@@ -77,7 +78,7 @@ def count_down(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:
     Counting by a decrement is right when two members finish at the same moment; counting the unfinished
     rows is not, at any isolation level.
     """
-    return connection.execute(_COUNT_DOWN, {"job_id": join_id}).one_or_none()
+    return _COUNT_DOWN.one_or_none(connection, {"job_id": join_id})
 
 
 def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> AnyRow | None:
@@ -87,7 +88,7 @@ def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> AnyRow
 
 def finish_virtual(connection: Connection, job_id: uuid.UUID) -> bool:
     """Waiting to succeeded for a join or an ``each`` whose members are all done."""
-    return connection.execute(_FINISH_VIRTUAL, {"job_id": job_id}).rowcount == 1
+    return _FINISH_VIRTUAL.count(connection, {"job_id": job_id}) == 1
 
 
 def fail_virtual(connection: Connection, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     CTE,
     Connection,
     Integer,
+    Select,
     String,
     Uuid,
     bindparam,
@@ -19,6 +22,7 @@ from sqlalchemy import (
 )
 
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Claim
 from agentq.ledger.transition.attempt import SUCCEED
 from agentq.ledger.transition.shared import BELL, WHEN_READY
@@ -82,14 +86,18 @@ def _ended_by(done: CTE, name: str) -> CTE:
     )
 
 
-_readied = union_all(
-    select(_readied_by(_done, "readied_by_job")), select(_readied_by(_joined, "readied_by_join"))
-).cte("readied")
-_SUCCEED_PLAINLY = (
-    select(_done.c.id.label("done_id"), *_readied.c)
-    .select_from(_done.outerjoin(_readied, true()))
-    .add_cte(_history, _ended_by(_done, "ended_by_job"), _ended_by(_joined, "ended_by_join"))
-)
+_readied_by_job = _readied_by(_done, "readied_by_job")
+_readied = union_all(select(_readied_by_job), select(_readied_by(_joined, "readied_by_join"))).cte("readied")
+
+
+def _handing_over_to(readied: CTE) -> Select[Any]:
+    return select(_done.c.id.label("done_id"), *readied.c).select_from(_done.outerjoin(readied, true()))
+
+
+# Each part of a statement costs time, also where it finds nothing to do: so a job has only those that it needs.
+_SUCCEED_LAST = Prepared(select(_done.c.id).add_cte(_history, _ended_by(_done, "ended_by_job")))
+_SUCCEED_BEFORE_ANOTHER = Prepared(_handing_over_to(_readied_by_job).add_cte(_history))
+_SUCCEED_INTO_JOIN = Prepared(_handing_over_to(_readied).add_cte(_history, _ended_by(_joined, "ended_by_join")))
 
 
 def succeed_plainly(connection: Connection, held: Claim, result: str) -> list[AnyRow] | None:
@@ -100,6 +108,9 @@ def succeed_plainly(connection: Connection, held: Claim, result: str) -> list[An
     """
     values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
     values |= {"by_worker": held.worker_id, "began_at": held.started_at}
-    rows = connection.execute(_SUCCEED_PLAINLY, values).all()
+    if held.is_last:
+        return [] if _SUCCEED_LAST.all(connection, values) else None
+    statement = _SUCCEED_BEFORE_ANOTHER if held.join_id is None else _SUCCEED_INTO_JOIN
+    rows = statement.all(connection, values)
     # In the order of the canvas; RETURNING has none.
     return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None

@@ -8,12 +8,13 @@ from sqlalchemy import Connection, String, Uuid, and_, bindparam, case, cast, fu
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.transition.shared import FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import now
 from agentq.outcomes import Failure
 from agentq.states import JOB_OPEN, JobStatus, OnFailure, WorkflowStatus
 
-_END_WORKFLOW = (
+_END_WORKFLOW = Prepared(
     update(WorkflowRow)
     .where(WorkflowRow.id == bindparam("workflow"), WorkflowRow.status == WorkflowStatus.RUNNING)
     .values(
@@ -94,7 +95,7 @@ def end_workflow(
 ) -> bool:
     """Running to a final status; False where it had ended already."""
     values = {"workflow": workflow_id, "new_status": status, "why": reason}
-    return connection.execute(_END_WORKFLOW, values).rowcount == 1
+    return _END_WORKFLOW.count(connection, values) == 1
 
 
 def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
