@@ -7,54 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Float, String, bindparam, case, cast, func, insert, select
-
 from agentq.ids import new_id
-from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell
-from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import VIRTUAL, JobKind, JobStatus
 from agentq.workflows.graph import BEYOND, Graph, Node, parse_time
 
-_BY_DATABASE = ("due_at", "dispatched_at", "delay", "expires_at")
-_SET_LATER = (
-    *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
-    *("deadline_at", "due_reason", "attempts_before", "uncounted", "waits", "paused", "waited"),
-    *("missing", "is_missing"),
-    *("error_category", "error_class", "error_message", "created_at"),
-)
 _RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
-_columns = JobRow.__table__.columns
-_status = bindparam("status", type_=String())
-_start_delay = cast(bindparam("delay"), Float())  # PostgreSQL cannot guess the type
-_expires_in = cast(bindparam("expires_in"), Float())
-_VALUES: dict[str, Any] = {
-    column.key: bindparam(column.key, type_=column.type)
-    for column in _columns
-    if column.key not in (*_BY_DATABASE, *_SET_LATER)
-} | {
-    "delay": _start_delay,
-    "due_at": case(
-        ((_status == JobStatus.SCHEDULED) & _start_delay.is_not(None), seconds_from_now(_start_delay)),
-        else_=bindparam("eta", type_=UtcDateTime()),
-    ),
-    "dispatched_at": case((_status == JobStatus.QUEUED, now())),
-    "expires_at": case(
-        (_expires_in.is_not(None), seconds_from_now(_expires_in)),
-        else_=bindparam("expiry", type_=UtcDateTime()),
-    ),
-}
-_INSERT = insert(JobRow).values(_VALUES)
-
-
-def insert_after(workflow: CTE) -> Any:
-    """Return a statement that inserts one job if the CTE, which inserts its workflow, did so."""
-    values = [value.label(name) for name, value in _VALUES.items()]
-    return (
-        insert(JobRow)
-        .from_select([*_VALUES, "created_at"], select(*values, now()).select_from(workflow))
-        .returning(func.coalesce(JobRow.dispatched_at, JobRow.created_at).label("written_at"))
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +41,9 @@ class Fed:
 
 
 class Planting:
-    """Collects the rows of one or many graphs, then writes them in one statement.
+    """Collects the rows of one or many graphs, to be written together.
 
-    Jobs that can run at once are written as queued; their bells are returned for dispatch after the commit.
+    Jobs that can run at once are written as queued; their bells are for dispatch after the commit.
     """
 
     def __init__(self) -> None:
@@ -94,7 +52,7 @@ class Planting:
         """Rows of jobs that can run at once."""
         self.fed: list[Fed] = []
         """``each`` nodes that have their list already; to be grown after the rows are written."""
-        self.empty: list[uuid.UUID] = []
+        self.empty: set[uuid.UUID] = set()
         """Fan-ins of nothing, done as soon as they are written."""
 
     def plant(
@@ -116,7 +74,7 @@ class Planting:
                 assert node.template is not None
                 self.fed.append(Fed(ids[index], node.template, item[0], row["part_id"]))
             elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
-                self.empty.append(ids[index])
+                self.empty.add(ids[index])
             elif row["status"] == JobStatus.QUEUED:
                 self.ready.append(row)
 
@@ -125,11 +83,6 @@ class Planting:
         return [
             Bell(job_id=row["id"], rung_at=rung_at, **{name: row[name] for name in _RUNG}) for row in self.ready
         ]
-
-    def write(self, connection: Connection) -> None:
-        """Insert all collected rows."""
-        if self.rows:
-            connection.execute(_INSERT, self.rows)
 
     def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
         is_first = node.after is None and node.kind not in VIRTUAL

@@ -18,6 +18,7 @@ from agentq.ledger import transition
 from agentq.ledger.gathering import gather
 from agentq.ledger.growth import Fed, Place, Planting
 from agentq.ledger.history import note_interrupted
+from agentq.ledger.insertion import insert_jobs
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
@@ -147,7 +148,7 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     for position, item in enumerate(fed.items):
         branch = replace(where, join_id=fed.each_id, position=position, part_id=fed.part_id)
         planting.plant(fed.template, branch, (item,))
-    planting.write(connection)
+    insert_jobs(connection, planting.rows)
     bells += planting.bells(rung_at)
     row = transition.count_on(connection, fed.each_id, len(fed.items))
     finished = _finish_if_complete(connection, row) + finish_empty(connection, planting, where)

@@ -7,7 +7,7 @@ through the dialect's ``do_execute`` like all others: whoever wraps that sees ev
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, false, literal_column, null, true
@@ -47,22 +47,32 @@ class Prepared:
         cursor.close()
         return rows
 
+    def each(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it once for each of *rows*, its values."""
+        if rows:
+            compiled = self._compiled_for(connection)
+            parameters = [compiled.parameters(values) for values in rows]
+            run_text(connection, compiled.text, parameters, many=True).close()
+
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[_Compiled, Any]:
-        dialect = connection.dialect
-        compiled = self._by_dialect.get(dialect.name)
-        if compiled is None:
-            compiled = self._by_dialect[dialect.name] = _Compiled(self._statement, dialect)
-        if not connection.in_transaction():
-            connection.begin()  # as SQLAlchemy's own execution does
+        compiled = self._compiled_for(connection)
         return compiled, run_text(connection, compiled.text, compiled.parameters(values))
 
+    def _compiled_for(self, connection: Connection) -> _Compiled:
+        if not connection.in_transaction():
+            connection.begin()  # as SQLAlchemy's own execution does
+        dialect = connection.dialect
+        if dialect.name not in self._by_dialect:
+            self._by_dialect[dialect.name] = _Compiled(self._statement, dialect)
+        return self._by_dialect[dialect.name]
 
-def run_text(connection: Connection, text: str, parameters: Any = ()) -> Any:
+
+def run_text(connection: Connection, text: str, parameters: Any = (), *, many: bool = False) -> Any:
     """Run a statement on the driver's cursor and return that; raises what SQLAlchemy raises."""
     dialect: Any = connection.dialect
     cursor = connection.connection.cursor()
     try:
-        dialect.do_execute(cursor, text, parameters)
+        (dialect.do_executemany if many else dialect.do_execute)(cursor, text, parameters)
     except dialect.loaded_dbapi.Error as error:
         is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
         if is_lost:

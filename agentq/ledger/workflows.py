@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, and_, bindparam, case, cast, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, or_, select
 
 from agentq.exceptions import KeyConflict, NotFound
 from agentq.ids import new_id
 from agentq.ledger import actions, transition
-from agentq.ledger.growth import Place, Planting, insert_after
+from agentq.ledger.growth import Place, Planting
 from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
+from agentq.ledger.insertion import insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
-
-_GIVEN = ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy")
-
-
-def _values(prefix: str) -> dict[str, Any]:
-    seconds = cast(bindparam(f"{prefix}deadline"), Float())  # PostgreSQL cannot guess the type
-    given = {name: bindparam(f"{prefix}{name}", type_=WorkflowRow.__table__.c[name].type) for name in _GIVEN}
-    return given | {"deadline_at": case((seconds.is_not(None), seconds_from_now(seconds)))}
-
-
-_INSERT = {
-    dialect.dialect.name: Prepared(
-        dialect.insert(WorkflowRow).values(_values("")).on_conflict_do_nothing().returning(WorkflowRow.created_at)
-    )
-    for dialect in (postgresql, sqlite)
-}
-_INSERT_ONE = Prepared(
-    insert_after(
-        postgresql.insert(WorkflowRow)
-        .values(_values("w_"))
-        .on_conflict_do_nothing()
-        .returning(WorkflowRow.id)
-        .cte("workflow")
-    )
-)
-"""PostgreSQL starts a workflow of one job with one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +34,29 @@ class Started:
     bells: tuple[Bell, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workflow that is to be started: its row and the rows of its jobs, the same each time that it is tried.
+
+    So a start whose commit got no answer finds its own workflow.
+    """
+
+    workflow: dict[str, Any]
+    planting: Planting
+    place: Place
+    is_named: bool
+
+    @property
+    def is_one_statement(self) -> bool:
+        """Whether it is written with one statement where the database can."""
+        return not self.planting.empty and is_one_statement(self.planting.rows)
+
+
 class _EndedBefore(Exception):
     """Undoes a cancel that came too late."""
 
 
-def start(
-    connection: Connection,
+def plan(
     graph: Graph,
     *,
     tenant: str,
@@ -74,42 +65,51 @@ def start(
     deadline: float | None = None,
     workflow_id: uuid.UUID | None = None,
     job_id: uuid.UUID | None = None,
-) -> Started:
-    """Write a workflow with all its jobs, or find the one that the same (tenant, key) started before.
+) -> Plan:
+    """Give ids to a workflow and its jobs.
 
-    *policy* is a retry policy for all its jobs, as JSON text; *deadline* in seconds from now. *workflow_id* is
-    the same each time that one start is tried: so a start whose commit got no answer finds its own workflow.
-    *job_id*, of the first node, is given where a caller already named it.
-
-    Raises KeyConflict where the key was used for a different canvas.
+    *policy* is a retry policy for all its jobs, as JSON text; *deadline* in seconds from its start. Ids are given
+    where a caller already named them, *job_id* for the first node.
     """
-    workflow_id = workflow_id or new_id()
-    fingerprint = graph.fingerprint()
     ids = [new_id() for _ in graph.nodes]
     if job_id is not None:
         ids[0] = job_id
-    values = {
-        "id": workflow_id,
+    place = Place(workflow_id or new_id(), tenant, is_last=True)
+    planting = Planting()
+    planting.plant(graph, place, ids=ids)
+    workflow = {
+        "id": place.workflow_id,
         "tenant": tenant,
         "name": graph.describe(),
         "status": WorkflowStatus.RUNNING,
         "key": key,
-        "fingerprint": fingerprint,
+        "fingerprint": graph.fingerprint(),
         "result_job_id": ids[graph.result],
         "policy": policy,
         "deadline": deadline,
     }
-    planting, place = Planting(), Place(workflow_id, tenant, is_last=True)
-    planting.plant(graph, place, ids=ids)
-    created_at = _write(connection, values, planting)
-    if created_at is None:
-        return _started_before(
-            connection, workflow_id, tenant, key, fingerprint, graph, is_named=job_id is not None
-        )
-    bells = planting.bells(created_at)
-    if planting.empty:
-        bells += hand_over(connection, *finish_empty(connection, planting, place))
-    return Started(workflow_id, True, tuple(bells))
+    return Plan(workflow, planting, place, is_named=job_id is not None)
+
+
+def start(connection: Connection, graph: Graph, **options: Any) -> Started:
+    """Start one workflow; *options* are those of ``plan``. Raises as ``start_all``."""
+    return start_all(connection, [plan(graph, **options)])[0]
+
+
+def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
+    """Write workflows with all their jobs, or find those that the same (tenant, key) started before.
+
+    Raises KeyConflict where a key was used for a different canvas.
+    """
+    jobs = [row for plan in plans for row in plan.planting.rows]
+    written_at = insert_workflows(connection, [plan.workflow for plan in plans], jobs)
+    started = []
+    for plan in plans:
+        if plan.workflow["id"] in written_at:
+            started.append(Started(plan.workflow["id"], True, _bells(connection, plan, written_at)))
+        else:
+            started.append(_started_before(connection, plan))
+    return started
 
 
 def cancel(
@@ -179,36 +179,17 @@ def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
 
-def is_one_statement(graph: Graph) -> bool:
-    """Say whether ``start`` writes with one statement where the database can."""
-    return len(graph.nodes) == 1
+def _bells(connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datetime]) -> tuple[Bell, ...]:
+    bells = plan.planting.bells(written_at[plan.workflow["id"]])
+    if plan.planting.empty:
+        bells += hand_over(connection, *finish_empty(connection, plan.planting, plan.place))
+    return tuple(bells)
 
 
-def _write(connection: Connection, workflow: dict[str, Any], planting: Planting) -> datetime | None:
-    """Write a workflow and its jobs; returns the database's time, or None where its id or key is there already."""
-    if len(planting.rows) == 1 and connection.dialect.name == "postgresql":
-        prefixed = {f"w_{name}": value for name, value in workflow.items()}
-        written = _INSERT_ONE.one_or_none(connection, prefixed | planting.rows[0])
-        written_at: datetime | None = None if written is None else written.written_at
-        return written_at
-    created = _INSERT[connection.dialect.name].one_or_none(connection, workflow)
-    if created is None:
-        return None
-    planting.write(connection)
-    created_at: datetime = created.created_at
-    return created_at
-
-
-def _started_before(
-    connection: Connection,
-    workflow_id: uuid.UUID,
-    tenant: str,
-    key: str | None,
-    fingerprint: str,
-    graph: Graph,
-    *,
-    is_named: bool,
-) -> Started:
+def _started_before(connection: Connection, plan: Plan) -> Started:
+    workflow_id, tenant, key, fingerprint = (
+        plan.workflow[name] for name in ("id", "tenant", "key", "fingerprint")
+    )
     wanted = WorkflowRow.id == workflow_id
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
@@ -221,10 +202,10 @@ def _started_before(
             key=key or str(workflow_id),
             workflow_id=str(found.id),
             stored=f"{found.name!r} ({found.fingerprint[:12]})",
-            given=f"{graph.describe()!r} ({fingerprint[:12]})",
+            given=f"{plan.workflow['name']!r} ({fingerprint[:12]})",
         )
     unclaimed = select(*transition.BELL).where(
         JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
     )
-    is_mine = found.id == workflow_id and not is_named
+    is_mine = found.id == workflow_id and not plan.is_named
     return Started(found.id, is_mine, tuple(bell(row) for row in connection.execute(unclaimed)))

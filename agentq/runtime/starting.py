@@ -12,7 +12,6 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from agentq.exceptions import CanvasError, InvalidArguments
-from agentq.ids import new_id
 from agentq.ledger import workflows
 from agentq.ledger.records import Bell
 from agentq.policies import dump_policy, policy_of
@@ -69,25 +68,24 @@ def start(
     if isinstance(session, Connection):
         # Nobody is told when a bare connection commits: the caretaker finds the jobs as soon as they are there.
         _delay_first(graph, _DUE_AT_ONCE)
-    # Named here, so that a start whose commit got no answer and is tried again is the same workflow.
-    workflow_id, job_id = ids_of(task_id) if task_id else (new_id(), None)
+    workflow_id, job_id = ids_of(task_id) if task_id else (None, None)
+    plan = workflows.plan(
+        graph,
+        tenant=tenant,
+        key=key,
+        policy=kept_policy,
+        deadline=deadline,
+        workflow_id=workflow_id,
+        job_id=job_id,
+    )
 
     def write(connection: Connection) -> workflows.Started:
-        return workflows.start(
-            connection,
-            graph,
-            tenant=tenant,
-            key=key,
-            policy=kept_policy,
-            deadline=deadline,
-            workflow_id=workflow_id,
-            job_id=job_id,
-        )
+        return workflows.start_all(connection, [plan])[0]
 
     if session is None:
         agentq.ensure_ledger()
         ledger = agentq.ledger
-        started = (ledger.write_statement if workflows.is_one_statement(graph) else ledger.write)(write)
+        started = (ledger.write_statement if plan.is_one_statement else ledger.write)(write)
         agentq.dispatcher.ring(started.bells)
     elif isinstance(session, Session):
         started = write(session.connection())

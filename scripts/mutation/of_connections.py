@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         name="lock-at-the-first-write",
         file=_SESSION,
-        text='"BEGIN" if read_only else "BEGIN IMMEDIATE"',
-        instead='"BEGIN"',
+        text='run_text(connection, "BEGIN IMMEDIATE")',
+        instead='run_text(connection, "BEGIN")',
         why="on SQLite, whoever reads first and then writes fails when another one wrote meanwhile",
         tests=(GUARDS,),
         pick="lock",
@@ -46,8 +46,8 @@ MUTANTS = [
     Mutant(
         name="start-under-a-new-id",
         file="agentq/runtime/starting.py",
-        text="            workflow_id=workflow_id,\n            job_id=job_id,",
-        instead="            workflow_id=new_id(),\n            job_id=job_id,",
+        text="workflows.start_all(connection, [plan])",
+        instead="[workflows.start(connection, graph, tenant=tenant, key=key)]",
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),
         pick="Starts",

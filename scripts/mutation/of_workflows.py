@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant(
         name="no-end-in-one-statement",
         file=_PLAIN,
-        text='_ended_by(_done, "ended_by_job"), ',
+        text=', _ended_by(_done, "ended_by_job")',
         instead="",
         why="on PostgreSQL, a workflow whose last step is done runs for ever",
         tests=(HANDING_OVER,),

@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu.message import Message
 from kombu.messaging import Producer
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 import agentq
 
@@ -71,16 +71,12 @@ class Points:
 
     def find_in(self, engine: Engine) -> None:
         """Find the points of this engine's statements and commits, and those of messages, from now on."""
-
-        def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            self.reach(BEFORE, lambda: _summary(statement))
-
-        def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            self.reach(AFTER, lambda: _summary(statement))
-
-        event.listen(engine, "before_cursor_execute", before)
-        event.listen(engine, "after_cursor_execute", after)
         dialect: Any = engine.dialect
+        for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+            execute = getattr(dialect, name)
+            setattr(
+                dialect, name, self._around_call(execute, lambda _, statement, *__, **___: _summary(statement))
+            )
         dialect.do_commit = self._around_call(dialect.do_commit, lambda *_, **__: "commit")
         producer: Any = Producer
         producer.publish = self._around_call(producer.publish, _what_is_published)
