@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -66,6 +67,7 @@ class Ledger:
         self.url = parse_url(url) if isinstance(url, str) else url
         self.timeout = timeout
         self._engines: dict[int, Engine] = {}
+        self._kept: dict[int, Connection] = {}
         self._checked: set[int] = set()
         self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
@@ -113,6 +115,9 @@ class Ledger:
 
     def close(self) -> None:
         """Close this process's connections."""
+        kept = self._kept.pop(os.getpid(), None)
+        if kept is not None:
+            kept.close()
         engine = self._engines.pop(os.getpid(), None)
         if engine is not None:
             engine.dispose()
@@ -131,8 +136,21 @@ class Ledger:
                 return work(connection)
 
     def _autocommit(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as connection:
-            return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        if threading.current_thread() is not threading.main_thread():
+            with self._connect_autocommit() as connection:
+                return work(connection)
+        # Where only one thread works, as in a process of the pool, its connection is not given back each time.
+        pid = os.getpid()
+        if pid not in self._kept:
+            self._kept[pid] = self._connect_autocommit()
+        try:
+            return work(self._kept[pid])
+        except BaseException:  # also a time limit in the middle of an answer: it may be in any state
+            self._kept.pop(pid).invalidate()
+            raise
+
+    def _connect_autocommit(self) -> Connection:
+        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def _retried(self, run: Callable[[], T], patience: float | None) -> T:
         deadline = time.monotonic() + (self.timeout if patience is None else patience)
