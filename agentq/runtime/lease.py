@@ -69,7 +69,7 @@ class Lease:
     def close(self) -> None:
         """Forget the lease: no child may claim any more."""
         self._memory[:8] = bytes(8)
-        os.environ.pop(_VARIABLE, None)
+        _held.pop(os.environ.pop(_VARIABLE, ""), None)
         if os.path.exists(self.path):
             os.unlink(self.path)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentq.exceptions import ResultTimeout
 from agentq.ledger import reading
+from agentq.operations import dead_letters
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
-from agentq.operations.schemas import Job
+from agentq.operations.schemas import DeadLetterSummary, Job
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 from agentq.workflows import registry
 
@@ -97,6 +98,10 @@ class Workflow(Generic[R]):
     def jobs(self) -> list[Job]:
         """Return its jobs, oldest first, joins included."""
         return job_operations.of_workflow(self._ledger, self.id)
+
+    def dead_letters(self) -> list[DeadLetterSummary]:
+        """Return its open dead letters, newest first."""
+        return dead_letters.list_(self._ledger, dead_letters.DeadLetterFilter(workflow=self.id))
 
     def get(self, timeout: float | None = None, **ignored: Any) -> R:
         """Celery's name for ``result``; further arguments of Celery's are accepted and have no meaning."""

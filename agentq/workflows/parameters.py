@@ -28,7 +28,7 @@ class Parameters:
 
     def __init__(self, step: str, function: Callable[..., Any]) -> None:
         self._step = step
-        self._function = function
+        self.function = function
         hints = _hints(step, function)
         full = inspect.signature(function)
         self._context = next((name for name in full.parameters if hints.get(name) is Context), None)
@@ -72,7 +72,7 @@ class Parameters:
         values = [self._load_one(next(names), value) for value in args]
         named = {name: self._load_one(name, value) for name, value in kwargs.items()}
         values, named = self._with_context(values, named, context)
-        return self._function(*values, **named)
+        return self.function(*values, **named)
 
     def dump_result(self, value: Any) -> Any:
         """Check what the function returned and return it ready for JSON; raises InvalidResult."""

@@ -1,0 +1,44 @@
+"""A ``Context`` for a unit test that calls a step as the function it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from agentq.ids import new_id
+from agentq.workflows.context import Context, MissingPart
+
+
+def make_context(
+    *,
+    step: str = "test",
+    tenant: str = "default",
+    attempt: int = 1,
+    max_attempts: int = 5,
+    deadline: datetime | None = None,
+    cancelled: bool = False,
+    missing: Iterable[MissingPart] = (),
+) -> Context:
+    """Return a context as a worker would give it to a step: ``summarise(make_context(attempt=2), "text")``.
+
+    Args:
+        step: the step's name.
+        tenant: whose workflow it is.
+        attempt: the number of this attempt, from 1.
+        max_attempts: the number of the last attempt that the job may have.
+        deadline: when it runs out of time (UTC), or None.
+        cancelled: what ``ctx.cancelled`` answers.
+        missing: what ``ctx.missing`` answers.
+    """
+    parts = list(missing)
+    return Context(
+        workflow_id=str(new_id()),
+        job_id=str(new_id()),
+        step=step,
+        tenant=tenant,
+        attempt=attempt,
+        max_attempts=max_attempts,
+        deadline=deadline,
+        is_cancelled=lambda: cancelled,
+        find_missing=lambda: list(parts),
+    )

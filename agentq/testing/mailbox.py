@@ -1,0 +1,59 @@
+"""The messages of a test: kept where a broker would be, delivered as a worker of Celery's would."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+from celery.app.trace import build_tracer
+
+from agentq.ledger.records import Bell
+from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, DEAD_LETTER, Dispatcher
+from agentq.states import JobKind
+
+
+class Mailbox(Dispatcher):
+    """In place of an app's dispatcher: keeps messages in order until they are delivered."""
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__(app)
+        self._messages: deque[tuple[str, str, dict[str, Any]]] = deque()
+
+    def ring(self, bells: Iterable[Bell]) -> int:
+        """Keep a message for each bell."""
+        for bell in bells:
+            name = CARRIER if bell.kind == JobKind.TASK else bell.step
+            request = {
+                "root_id": str(bell.workflow_id),
+                "parent_id": str(bell.after_id) if bell.after_id else None,
+                BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
+            }
+            self._keep(name, bell.job_id, bell.queue, request)
+        return len(self._messages)
+
+    def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
+        """Keep a message for each dead letter that is to be recorded."""
+        for letter in letters:
+            self._keep(DEAD_LETTER, letter, queue, {})
+        return len(self._messages)
+
+    def deliver(self) -> bool:
+        """Run the task of the oldest message to its end; False where there is none.
+
+        By Celery's own tracer, so that signals and the app's own task class see what they see in a worker.
+        """
+        try:
+            name, task_id, request = self._messages.popleft()
+        except IndexError:
+            return False
+        tracer = build_tracer(name, self._app.tasks[name], app=self._app, eager=True)
+        tracer(task_id, (task_id,), {}, request)
+        return True
+
+    def _keep(self, name: str, subject: uuid.UUID, queue: str, request: dict[str, Any]) -> None:
+        common = {"id": str(subject), "task": name, "retries": 0, "ignore_result": True}
+        request |= common | {"hostname": "inline", "delivery_info": {"routing_key": queue}}
+        self._messages.append((name, str(subject), request))
