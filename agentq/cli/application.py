@@ -9,7 +9,6 @@ from celery.app.utils import find_app
 
 from agentq.exceptions import ConfigurationError
 from agentq.runtime.app import AgentQ
-from agentq.workflows import registry
 
 
 def load(app: str | Celery) -> Celery:
@@ -27,7 +26,4 @@ def load(app: str | Celery) -> Celery:
 
 def queues(agentq: AgentQ) -> list[str]:
     """Return the app's default queue and every queue that one of its steps is routed to."""
-    agentq.app.loader.import_default_modules()
-    agentq.app.finalize()
-    routed = {step.queue or agentq.catalogue.queue(step.name, [], {}) for step in registry.all_steps()}
-    return sorted(routed | {agentq.app.conf.task_default_queue})
+    return agentq.catalogue.queues()

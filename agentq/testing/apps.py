@@ -21,8 +21,8 @@ def find(name: str) -> Celery:
     app = current_app._get_current_object()
     if getattr(app, "agentq", None) is None:
         raise ConfigurationError(
-            f"the current Celery app, {app.main!r}, has no AgentQ; import the module of the app in the test, or name "
-            "it in pytest's configuration: agentq_app = proj, or write a fixture agentq_app that returns it"
+            f"the current Celery app, {app.main!r}, has no AgentQ; import the module of the app in the test, or "
+            "name it in pytest's configuration: agentq_app = proj, or write a fixture agentq_app that returns it"
         )
     return cast("Celery", app)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentq.states import WorkflowStatus
 from agentq.testing.table import describe
@@ -19,7 +19,7 @@ def assert_succeeded(workflow: Workflow[R]) -> R:
     """Return the result of a workflow that succeeded; raises AssertionError for any other."""
     __tracebackhide__ = True
     if workflow.status is not WorkflowStatus.SUCCEEDED:
-        _fail(workflow, "it succeeded")
+        raise _failure(workflow, "it succeeded")
     return workflow.result(0)
 
 
@@ -48,7 +48,7 @@ def assert_dead_letter(
             for letter in letters
         )
         what = f"it has one open dead letter{_named(wanted)}"
-        _fail(workflow, what, f"open dead letters: {found or 'none'}")
+        raise _failure(workflow, what, f"open dead letters: {found or 'none'}")
     return fitting[0]
 
 
@@ -62,10 +62,10 @@ def assert_waiting_for(workflow: Workflow[Any], what: str, step: Step[..., Any] 
     """
     __tracebackhide__ = True
     name = _name(step)
-    for job in workflow.jobs():
-        if what in (job.waiting_for or "") and name in (None, job.step):
-            return job
-    _fail(workflow, f"a job{_named({'step': name})} waits for {what!r}")
+    waiting = [job for job in workflow.jobs() if what in (job.waiting_for or "") and name in (None, job.step)]
+    if not waiting:
+        raise _failure(workflow, f"a job{_named({'step': name})} waits for {what!r}")
+    return waiting[0]
 
 
 def _fits(letter: DeadLetterSummary, step: str | None, category: str | None, error: str | None) -> bool:
@@ -82,6 +82,5 @@ def _named(wanted: dict[str, str | None]) -> str:
     return f" with {', '.join(given)}" if given else ""
 
 
-def _fail(workflow: Workflow[Any], expected: str, *more: str) -> NoReturn:
-    __tracebackhide__ = True
-    raise AssertionError("\n".join([f"expected that {expected}, but {describe(workflow)}", *more]))
+def _failure(workflow: Workflow[Any], expected: str, *more: str) -> AssertionError:
+    return AssertionError("\n".join([f"expected that {expected}, but {describe(workflow)}", *more]))

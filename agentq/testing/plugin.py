@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Name the setting in pytest's configuration."""
-    parser.addini("agentq_app", "The Celery app of the agentq fixtures, as for celery -A; default: the current one.")
+    parser.addini(
+        "agentq_app", "The Celery app of the agentq fixtures, as for celery -A; default: the current one."
+    )
 
 
 @pytest.fixture(scope="session")

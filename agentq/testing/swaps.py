@@ -15,7 +15,7 @@ from agentq.workflows.step import Step
 
 @contextmanager
 def replaced(target: Any, **values: Any) -> Iterator[None]:
-    """Give an object other attributes inside the ``with``; those that it had not made yet, it still has not after."""
+    """Give an object other attributes inside the ``with``, without asking for those that it has not made yet."""
     own = vars(target)
     before = {name: own[name] for name in values if name in own}
     own.update(values)

@@ -15,7 +15,7 @@ _WIDEST = 100
 
 
 def describe(workflow: Workflow[Any]) -> str:
-    """Return a workflow's status and, in lines of their own, its jobs: status, attempt, what it waits for, error."""
+    """Return a workflow's status and a table of its jobs: status, attempt, what each one waits for, error."""
     rows = [_HEADER, *(_cells(job) for job in workflow.jobs())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
