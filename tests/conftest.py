@@ -7,7 +7,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from celery import Celery
 
+from agentq import AgentQ
 from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server, require_sound
@@ -71,6 +73,14 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     ledger = Ledger(ledger_url)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture(scope="session")
+def agentq_app() -> Celery:
+    """The app of ``agentq.testing``'s fixtures, configured for services that are nowhere."""
+    app = Celery("tests", broker="redis://nowhere.invalid", set_as_current=False)
+    AgentQ(app, ledger="postgresql://nowhere.invalid/none")
+    return app
 
 
 @pytest.fixture

@@ -46,11 +46,16 @@ def parse_url(text: str) -> URL:
         raise ConfigurationError(
             f"the ledger cannot live in {backend!r}; use sqlite:// or postgresql:// (see docs/ledger.md)"
         )
-    if url.database in (None, "", ":memory:"):
+    if _is_in_memory(url):
         raise ConfigurationError(
             "an in-memory SQLite ledger cannot be shared with workers; name a file: sqlite:////path/ledger.db"
         )
     return url
+
+
+def _is_in_memory(url: URL) -> bool:
+    is_nameless = url.database in (None, "", ":memory:", "file::memory:")
+    return is_nameless or url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb"
 
 
 class Ledger:

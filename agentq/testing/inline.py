@@ -14,7 +14,7 @@ from unittest.mock import Mock, patch
 
 from celery import Celery
 
-from agentq.exceptions import ResultTimeout
+from agentq.exceptions import InvalidArguments, ResultTimeout
 from agentq.ledger.session import Ledger
 from agentq.runtime.caretaker import Caretaker
 from agentq.runtime.find import agentq_of
@@ -99,10 +99,13 @@ class Inline:
         """Let time pass, a ``timedelta`` or seconds, and run what becomes due on the way, each at its moment.
 
         It is the ledger's time: retries, delays, deadlines, expiries. What a step itself asks of Python's clock
-        is the real time.
+        is the real time. Raises InvalidArguments for a move back.
         """
-        until = self.now + (by if isinstance(by, timedelta) else timedelta(seconds=by))
+        seconds = by.total_seconds() if isinstance(by, timedelta) else by
+        if not 0 <= seconds < 1e9:
+            raise InvalidArguments(f"advance({by!r}): must be a timedelta or seconds from 0 up")
         with self._turn:
+            until = self.now + timedelta(seconds=seconds)
             self.run()
             while self._skip(until):
                 self.run()

@@ -219,6 +219,9 @@ def in_child(ledger: Ledger) -> None:
     [
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
+        ("sqlite:///file::memory:?uri=true", "in-memory"),
+        ("sqlite:///file:ledger?mode=memory&cache=shared&uri=true", "in-memory"),
+        ("sqlite:///file:/ledger?vfs=memdb&uri=true", "in-memory"),
         ("mysql://u:hunter2@host/db", "'mysql'"),
         ("hunter2", "cannot be parsed"),
         ("", "cannot be parsed"),
