@@ -47,7 +47,7 @@ def test_a_dead_letter_that_is_not_there_shows_those_that_are(agentq_inline: Inl
     assert_dead_letter(workflow, fail, category="invalid_input", error="such thing")
     for wanted in ({"step": add}, {"category": "connection"}, {"error": "another thing"}):
         with pytest.raises(AssertionError) as failure:
-            assert_dead_letter(workflow, **wanted)  # type: ignore[arg-type]
+            assert_dead_letter(workflow, **wanted)
         assert f"one open dead letter with {next(iter(wanted))} '" in str(failure.value)
         assert f"open dead letters: \n  {fail.name}: invalid_input: ValueError: no" in str(failure.value)
 

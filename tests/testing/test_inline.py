@@ -217,7 +217,10 @@ class TestStubs:
 
 
 class TestEnds:
-    def test_a_dead_letter_is_told_and_replayed(self, agentq_inline: Inline) -> None:
+    def test_a_dead_letter_is_told_and_replayed(
+        self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agentq.runtime.dead_letters._handlers", {})
         told: list[DeadLetter] = []
         agentq.on_dead_letter(told.append)
         agentq_inline.fail(double, PermissionError("closed"), times=1)
@@ -237,8 +240,8 @@ class TestEnds:
             workflow.result(0)
 
     def test_a_cancel_while_it_runs(self, agentq_inline: Inline) -> None:
-        agentq_inline.stub(add, lambda x, y: workflow.cancel("changed my mind") and x)
         workflow = agentq.start(add.s(1, 2) | double.s())
+        agentq_inline.stub(add, lambda x, y: workflow.cancel("changed my mind") and x)
         agentq_inline.run()
         assert {job.status for job in workflow.jobs()} == {JobStatus.CANCELLED}
 
