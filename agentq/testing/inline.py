@@ -21,7 +21,7 @@ from agentq.runtime.find import agentq_of
 from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
 from agentq.testing.clock import Clock
-from agentq.testing.mailbox import Mailbox
+from agentq.testing.mailbox import Mailbox, MailboxEvidence
 from agentq.testing.memory import MemoryLedger
 from agentq.testing.moments import next_moment
 from agentq.testing.swaps import current, function_of, replaced
@@ -63,6 +63,7 @@ class Inline:
             app.loader.import_default_modules()  # as a worker does
             app.finalize()
             self._caretaker = Caretaker(self.agentq, SimpleNamespace(hostname="inline", pool=None))
+            self._caretaker.duties.evidence = MailboxEvidence(app, self._mailbox)
             stack.callback(self._caretaker.end)
             stack.enter_context(patch.object(Workflow, "_await_end", self._in_place_of(Workflow._await_end)))
             self._stack = stack.pop_all()

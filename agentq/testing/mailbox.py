@@ -12,6 +12,7 @@ from celery.app.trace import build_tracer
 
 from agentq.ledger.records import Bell
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, DEAD_LETTER, Dispatcher
+from agentq.runtime.evidence import Evidence
 from agentq.states import JobKind
 
 
@@ -53,7 +54,24 @@ class Mailbox(Dispatcher):
         tracer(task_id, (task_id,), {}, request)
         return True
 
+    @property
+    def queues(self) -> set[str]:
+        """The queues that messages are kept for."""
+        return {request["delivery_info"]["routing_key"] for _, _, request in self._messages}
+
     def _keep(self, name: str, subject: uuid.UUID, queue: str, request: dict[str, Any]) -> None:
         common = {"id": str(subject), "task": name, "retries": 0, "ignore_result": True}
         request |= common | {"hostname": "inline", "delivery_info": {"routing_key": queue}}
         self._messages.append((name, str(subject), request))
+
+
+class MailboxEvidence(Evidence):
+    """What a caretaker asks of the broker, answered by a mailbox."""
+
+    def __init__(self, app: Celery, mailbox: Mailbox) -> None:
+        super().__init__(app, tolerance=0)
+        self._mailbox = mailbox
+
+    def empty(self, queues: list[str]) -> set[str]:
+        """Return those queues of which there are no messages."""
+        return set(queues) - self._mailbox.queues

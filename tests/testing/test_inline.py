@@ -232,6 +232,26 @@ class TestEnds:
         assert workflow.result(3601) == {"args": [6], "kwargs": {}}
         assert workflow.dead_letters() == []
 
+    def test_a_dead_letter_that_was_interrupted_is_told_again(
+        self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agentq.runtime.dead_letters._handlers", {})
+        told: list[DeadLetter] = []
+
+        @agentq.on_dead_letter
+        def tell(letter: DeadLetter) -> None:
+            told.append(letter)
+            if len(told) == 1:
+                pytest.fail("interrupted")
+
+        agentq_inline.fail(double, PermissionError("closed"))
+        workflow = agentq.start(double.s(1))
+        with pytest.raises(pytest.fail.Exception):
+            agentq_inline.run()
+        agentq_inline.advance(60)
+        letter = assert_dead_letter(workflow)
+        assert [each.id for each in told] == [letter.id, letter.id]
+
     def test_a_cancel_before_it_ran(self, agentq_inline: Inline) -> None:
         workflow = agentq.start(add.s(1, 2) | double.s())
         assert workflow.cancel("not needed")
