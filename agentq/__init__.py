@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agentq.exceptions import Bury, Cancel, Retry
     from agentq.policies import Policy, rule
     from agentq.runtime.app import AgentQ
-    from agentq.runtime.current import start, workflow
+    from agentq.runtime.current import start, start_many, workflow
     from agentq.runtime.dead_letters import on_dead_letter
     from agentq.runtime.workflow import Workflow
     from agentq.workflows.context import Context
@@ -32,6 +32,7 @@ __all__ = [
     "on_dead_letter",
     "rule",
     "start",
+    "start_many",
     "step",
     "workflow",
 ]
@@ -49,6 +50,7 @@ _HOMES = {
     "on_dead_letter": "agentq.runtime.dead_letters",
     "rule": "agentq.policies",
     "start": "agentq.runtime.current",
+    "start_many": "agentq.runtime.current",
     "step": "agentq.workflows.step",
     "workflow": "agentq.runtime.current",
 }

@@ -24,6 +24,9 @@ from agentq.outcomes import Failure
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from agentq.workflows.graph import Graph
 
+_MOST_WORKFLOWS = 500
+"""Workflows of one statement."""
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -101,14 +104,16 @@ def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
 
     Raises KeyConflict where a key was used for a different canvas.
     """
-    jobs = [row for plan in plans for row in plan.planting.rows]
-    written_at = insert_workflows(connection, [plan.workflow for plan in plans], jobs)
     started = []
-    for plan in plans:
-        if plan.workflow["id"] in written_at:
-            started.append(Started(plan.workflow["id"], True, _bells(connection, plan, written_at)))
-        else:
-            started.append(_started_before(connection, plan))
+    for begin in range(0, len(plans), _MOST_WORKFLOWS):
+        some = plans[begin : begin + _MOST_WORKFLOWS]
+        jobs = [row for plan in some for row in plan.planting.rows]
+        written_at = insert_workflows(connection, [plan.workflow for plan in some], jobs)
+        for plan in some:
+            if plan.workflow["id"] in written_at:
+                started.append(Started(plan.workflow["id"], True, _bells(connection, plan, written_at)))
+            else:
+                started.append(_started_before(connection, plan))
     return started
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,31 @@ def start(
         canvas,
         tenant=tenant,
         key=key,
+        priority=priority,
+        not_before=not_before,
+        deadline=deadline,
+        retry=retry,
+        session=session,
+    )
+
+
+def start_many(
+    canvases: Iterable[Any],
+    *,
+    keys: Iterable[str] | None = None,
+    tenant: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    deadline: float | None = None,
+    retry: Retry = None,
+    session: Session | Connection | None = None,
+) -> list[Workflow[Any]]:
+    """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""
+    agentq = agentq_of(current_app._get_current_object())
+    return agentq.start_many(
+        canvases,
+        keys=keys,
+        tenant=tenant,
         priority=priority,
         not_before=not_before,
         deadline=deadline,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,59 +44,117 @@ _WAITING = "agentq_bells"
 _DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What ``AgentQ.start`` and ``AgentQ.start_many`` say beside the canvas, as the caller gave it."""
+
+    tenant: str | None = None
+    priority: int | None = None
+    not_before: datetime | None = None
+    deadline: float | None = None
+    retry: Retry = None
+    session: Session | Connection | None = None
+
+
+_NO_OPTIONS = StartOptions()
+
+
 def start(
     agentq: AgentQ,
     canvas: Any,
+    options: StartOptions = _NO_OPTIONS,
     *,
-    tenant: str | None = None,
     key: str | None = None,
-    priority: int | None = None,
-    not_before: datetime | None = None,
-    deadline: float | None = None,
-    retry: Retry = None,
-    session: Session | Connection | None = None,
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
     task_id: str | None = None,
 ) -> Workflow[Any]:
     """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
-    tenant = _checked_text("tenant", agentq.settings.tenant if tenant is None else tenant)
-    key = None if key is None else _checked_text("key", key)
-    deadline = _checked_deadline(deadline)
-    policy = None if retry is None else policy_of(retry)
-    kept_policy = None if policy is None else json.dumps(dump_policy(policy))
-    defaults = agentq.defaults(_checked_priority(priority), policy)
-    graph = compile_canvas(canvas, agentq.catalogue, defaults, args=args, kwargs=kwargs)
-    if not_before is not None:
-        _delay_first(graph, moment(not_before, "not_before", past_allowed=False))
-    if isinstance(session, Connection):
-        # Nobody is told when a bare connection commits: the caretaker finds the jobs as soon as they are there.
-        _delay_first(graph, _DUE_AT_ONCE)
-    workflow_id, job_id = ids_of(task_id) if task_id else (None, None)
-    plan = workflows.plan(
-        graph,
-        tenant=tenant,
-        key=key,
-        policy=kept_policy,
-        deadline=deadline,
-        workflow_id=workflow_id,
-        job_id=job_id,
-    )
+    planner = _Planner(agentq, options)
+    ids = ids_of(task_id) if task_id else (None, None)
+    plan = planner.plan(canvas, key, ids, args=args, kwargs=kwargs)
+    return _start_all(agentq, [plan], options.session, at_once=plan.is_one_statement)[0]
 
-    def write(connection: Connection) -> workflows.Started:
-        return workflows.start_all(connection, [plan])[0]
 
+def start_many(
+    agentq: AgentQ, canvases: Iterable[Any], keys: Iterable[str] | None, options: StartOptions
+) -> list[Workflow[Any]]:
+    """Write all workflows in one transaction, then dispatch what can run; see ``AgentQ.start_many``."""
+    canvases = list(canvases)
+    given = [None] * len(canvases) if keys is None else list(keys)
+    if len(given) != len(canvases):
+        raise InvalidArguments(f"there are {len(canvases)} canvases but {len(given)} keys; give one for each")
+    twice = [key for key, count in Counter(given).items() if key is not None and count > 1]
+    if twice:
+        raise InvalidArguments(f"the key {show(twice[0])} is given twice; each names one workflow")
+    planner = _Planner(agentq, options)
+    plans = [planner.plan(canvas, key, (None, None)) for canvas, key in zip(canvases, given, strict=True)]
+    return _start_all(agentq, plans, options.session) if plans else []
+
+
+class _Planner:
+    """Turns canvases into plans, under options that were checked once."""
+
+    def __init__(self, agentq: AgentQ, options: StartOptions) -> None:
+        self._catalogue = agentq.catalogue
+        self._tenant = _checked_text(
+            "tenant", agentq.settings.tenant if options.tenant is None else options.tenant
+        )
+        self._deadline = _checked_deadline(options.deadline)
+        policy = None if options.retry is None else policy_of(options.retry)
+        self._policy = None if policy is None else json.dumps(dump_policy(policy))
+        self._defaults = agentq.defaults(_checked_priority(options.priority), policy)
+        self._due_at = None
+        if options.not_before is not None:
+            self._due_at = moment(options.not_before, "not_before", past_allowed=False)
+        elif isinstance(options.session, Connection):
+            # Nobody is told when a bare connection commits: the caretaker finds the jobs once they are there.
+            self._due_at = _DUE_AT_ONCE
+
+    def plan(
+        self,
+        canvas: Any,
+        key: str | None,
+        ids: tuple[uuid.UUID | None, uuid.UUID | None],
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> workflows.Plan:
+        graph = compile_canvas(canvas, self._catalogue, self._defaults, args=args, kwargs=kwargs)
+        _delay_first(graph, self._due_at)
+        return workflows.plan(
+            graph,
+            tenant=self._tenant,
+            key=None if key is None else _checked_text("key", key),
+            policy=self._policy,
+            deadline=self._deadline,
+            workflow_id=ids[0],
+            job_id=ids[1],
+        )
+
+
+def _start_all(
+    agentq: AgentQ,
+    plans: Sequence[workflows.Plan],
+    session: Session | Connection | None,
+    *,
+    at_once: bool = False,
+) -> list[Workflow[Any]]:
+    """*at_once* says that they are written with one statement, where the database can."""
     if session is None:
         agentq.ensure_ledger()
         ledger = agentq.ledger
-        started = (ledger.write_statement if plan.is_one_statement else ledger.write)(write)
-        agentq.dispatcher.ring(started.bells)
-    elif isinstance(session, Session):
-        started = write(session.connection())
-        _ring_after_commit(session, agentq, started.bells)
+        write = ledger.write_statement if at_once else ledger.write
+        started = write(lambda connection: workflows.start_all(connection, plans))
     else:
-        started = write(session)
-    return Workflow(agentq.ledger, started.workflow_id, is_new=started.is_new)
+        connection = session if isinstance(session, Connection) else session.connection()
+        started = workflows.start_all(connection, plans)
+    bells = [bell for one in started for bell in one.bells]
+    if isinstance(session, Session):
+        _ring_after_commit(session, agentq, bells)
+    elif session is None:
+        agentq.dispatcher.ring(bells)
+    return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 
 def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:
@@ -149,7 +211,7 @@ def _holds_steps(part: Any) -> bool:
     return any(_holds_steps(item) for item in inner)
 
 
-def _ring_after_commit(session: Session, agentq: AgentQ, bells: tuple[Bell, ...]) -> None:
+def _ring_after_commit(session: Session, agentq: AgentQ, bells: Sequence[Bell]) -> None:
     """Dispatch when the session's outermost transaction is committed, and never if it is not."""
     if _WAITING not in session.info:
         session.info[_WAITING] = []
@@ -170,6 +232,8 @@ def _forget_waiting(session: Session, transaction: SessionTransaction) -> None:
 
 
 def _delay_first(graph: Graph, due_at: str | None) -> None:
+    if due_at is None:
+        return
     for node in graph.nodes:
         if node.after is None and node.due_at is None:
             node.due_at = due_at

@@ -29,9 +29,9 @@ class MemoryLedger(Ledger):
         super().__init__(url, timeout=_TIMEOUT)
         self._clock = clock
         # The database lives as long as one connection to it is open.
-        self._kept = sqlite3.connect(f"{url.database}?vfs=memdb", uri=True, check_same_thread=False)
+        self._anchor = sqlite3.connect(f"{url.database}?vfs=memdb", uri=True, check_same_thread=False)
         if not is_empty:
-            _with_schema()._kept.backup(self._kept)
+            _with_schema()._anchor.backup(self._anchor)
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +40,7 @@ class MemoryLedger(Ledger):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        self._kept.close()
+        self._anchor.close()
 
     def _create_engine(self) -> Engine:
         engine = super()._create_engine()
