@@ -123,6 +123,17 @@ class DeadLetterStatus(StrEnum):
     """Given up: nothing more will be done about it."""
 
 
+class WorkerStatus(StrEnum):
+    """Where a worker stands, as its lease tells."""
+
+    ALIVE = "alive"
+    """Its lease runs."""
+    STOPPED = "stopped"
+    """It signed off, and gave back what it held."""
+    LOST = "lost"
+    """Its lease ended without a word: it died, was killed, or cannot reach the ledger."""
+
+
 class AttemptOutcome(StrEnum):
     """How one attempt at a job ended."""
 

@@ -9,7 +9,7 @@ from celery import Celery
 from agentq.cli import application
 from agentq.exceptions import AgentqError
 from agentq.ledger.session import Ledger
-from agentq.operations import health
+from agentq.operations import health, queues
 from agentq.operations.health import Finding
 from agentq.runtime import configuration
 from agentq.runtime.app import AgentQ
@@ -55,7 +55,7 @@ def _broker_fault(app: Celery) -> Finding | None:
 
 def _backlog(ledger: Ledger | None) -> set[str]:
     try:
-        return set() if ledger is None else {item.queue for item in ledger.read(health.backlog)}
+        return set() if ledger is None else {queue.name for queue in queues.list_(ledger) if queue.queued}
     except AgentqError:  # told before, by the checks of the ledger
         return set()
 

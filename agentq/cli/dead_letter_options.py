@@ -25,7 +25,7 @@ kind = click.option(
 def narrowed(command: F) -> F:
     """Add the options that say which dead letters."""
     for option in (
-        click.option("--older-than", type=float, metavar="SECONDS", help="Only those that are older."),
+        click.option("--older-than", type=options.duration, help="Only those that are older: 90s, 15m, 12h, 30d."),
         click.option("--needs-person", is_flag=True, default=None, help="Only those that ask for a person."),
         click.option("--owner", metavar="NAME", help="Only those that were assigned to this person."),
         click.option("--workflow", metavar="ID", help="Only those of this workflow."),

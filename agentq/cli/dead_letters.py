@@ -14,6 +14,7 @@ from agentq.cli import dead_letter_decisions as decisions
 from agentq.cli import options
 from agentq.cli.dead_letter_options import kind, letter_id, narrowed
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
+from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
 from agentq.operations.dead_letters import CountBy, DeadLetterFilter
@@ -21,7 +22,7 @@ from agentq.operations.schemas import DeadLetter, DeadLetterSummary
 from agentq.states import DeadLetterStatus
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=ListingGroup)
 def dead_letters() -> None:
     """List and show what failed for good, and decide about it.
 

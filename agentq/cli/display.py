@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from agentq.states import JobStatus
+from agentq.states import JobStatus, WorkerStatus
 
 COLOURS = {
     JobStatus.SUCCEEDED: "green",
@@ -20,6 +20,8 @@ COLOURS = {
     JobStatus.CANCELLED: "red",
     "error": "red",
     "warning": "yellow",
+    WorkerStatus.ALIVE: "green",
+    WorkerStatus.LOST: "red",
 }
 """Colours of the words that tell how something stands. ``click.echo`` drops them where they cannot be shown."""
 

@@ -11,6 +11,7 @@ import click
 from agentq.cli import options
 from agentq.cli.describe import error_of, note_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
+from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
 from agentq.operations import health
@@ -19,7 +20,7 @@ from agentq.operations.schemas import Attempt, Job, JobSummary
 from agentq.states import JOB_OPEN, JobStatus
 
 
-@click.group()
+@click.group(cls=ListingGroup)
 def jobs() -> None:
     """List, show and cancel jobs.
 

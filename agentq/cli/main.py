@@ -20,6 +20,9 @@ ENTRIES = {
     "dead-letters": Entry(
         "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."
     ),
+    "queues": Entry("agentq.cli.queues", "queues", "Tell what waits and runs on each queue."),
+    "workers": Entry("agentq.cli.workers", "workers", "List and show workers."),
+    "prune": Entry("agentq.cli.prune", "prune", "Delete what ended long ago."),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),
     "demo": Entry("agentq.cli.demo", "demo", "Summarise a folder of documents and watch it survive failures."),
 }

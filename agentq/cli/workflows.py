@@ -9,6 +9,7 @@ import click
 from agentq.cli import options
 from agentq.cli.describe import error_of, tree_of
 from agentq.cli.display import age, echo_json, fields, table, took, when
+from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
 from agentq.operations import health
@@ -17,7 +18,7 @@ from agentq.operations.schemas import Action, Job, Workflow, WorkflowSummary
 from agentq.states import VIRTUAL, WorkflowStatus
 
 
-@click.group()
+@click.group(cls=ListingGroup)
 def workflows() -> None:
     """List, show and cancel workflows.
 

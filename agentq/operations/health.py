@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import AgentqError
-from agentq.ledger import schema
+from agentq.ledger import queues, schema
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now, seconds_from_now
@@ -42,14 +41,6 @@ class Finding(BaseModel):
     subject: str
     what: str
     mend: str = ""
-
-
-class Backlog(NamedTuple):
-    """The jobs that wait on one queue for a worker."""
-
-    queue: str
-    jobs: int
-    oldest_seconds: float
 
 
 def ok(subject: str, what: str) -> Finding:
@@ -84,21 +75,6 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
     yield ok("schema", f"revision {schema.REVISION}, as this code expects")
     for check in (_workers, _waiting, _stuck):
         yield from _run(ledger, check)
-
-
-def backlog(connection: Connection) -> list[Backlog]:
-    """Return each queue that has queued jobs, with the age of the oldest."""
-    since = func.min(func.coalesce(JobRow.dispatched_at, JobRow.created_at))
-    query = (
-        select(JobRow.queue, func.count(), since, now())
-        .where(JobRow.status == JobStatus.QUEUED)
-        .group_by(JobRow.queue)
-        .order_by(JobRow.queue)
-    )
-    return [
-        Backlog(queue, jobs, (moment - oldest).total_seconds())
-        for queue, jobs, oldest, moment in connection.execute(query)
-    ]
 
 
 def worker_names(ledger: Ledger, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
@@ -175,16 +151,17 @@ def _workers(connection: Connection) -> Iterator[Finding]:
 
 
 def _waiting(connection: Connection) -> Iterator[Finding]:
-    waiting = backlog(connection)
-    long = [item for item in waiting if item.oldest_seconds > LONG_WAIT]
-    for item in long:
+    loads = queues.loads(connection)
+    ages = {name: load.oldest_seconds or 0.0 for name, load in loads.items()}
+    long = [name for name, age in ages.items() if age > LONG_WAIT]
+    for name in long:
         yield warning(
             "queues",
-            f"{item.jobs} job(s) wait on queue {item.queue!r}, the oldest for {item.oldest_seconds / 60:.0f} min",
-            f"more workers, or one that consumes it: celery -A MODULE worker -Q {item.queue}",
+            f"{loads[name].queued} job(s) wait on queue {name!r}, the oldest for {ages[name] / 60:.0f} min",
+            f"more workers, or one that consumes it: celery -A MODULE worker -Q {name}",
         )
     if not long:
-        yield ok("queues", f"{sum(item.jobs for item in waiting)} job(s) queued, none for long")
+        yield ok("queues", f"{sum(load.queued for load in loads.values())} job(s) queued, none for long")
 
 
 def _stuck(connection: Connection) -> Iterator[Finding]:

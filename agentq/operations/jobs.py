@@ -116,6 +116,13 @@ def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
     return ledger.read(lambda connection: read_all(connection, wanted))
 
 
+def held_by(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list[JobSummary]:
+    """Return up to *limit* jobs that a worker holds, newest first, on a connection that is open already."""
+    held = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
+    query = select(JobRow.__table__).where(*held).order_by(JobRow.id.desc()).limit(limit)
+    return [JobSummary(**_summary(row)) for row in connection.execute(query)]
+
+
 def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
     """Return all jobs of a workflow, oldest first, on a connection that is open already."""
     return _read(connection, JobRow.workflow_id == workflow_id)

@@ -16,6 +16,7 @@ from agentq.states import (
     DeadLetterStatus,
     JobKind,
     JobStatus,
+    WorkerStatus,
     WorkflowStatus,
 )
 
@@ -178,6 +179,55 @@ class Workflow(WorkflowSummary):
 
     jobs: list[Job]
     actions: list[Action]
+
+
+class Queue(_Record):
+    """One queue, in the ledger and at the broker."""
+
+    name: str
+    depth: int | None
+    """Messages at the broker that no worker has taken; None where the broker was not asked, or did not answer."""
+    queued: int
+    scheduled: int
+    running: int
+    oldest_seconds: float | None
+    """Seconds since the queued job that waits longest was last dispatched."""
+    capped: tuple[JobStatus, ...]
+    """The counts at which counting stopped: there are at least so many."""
+
+
+class Worker(_Record):
+    """One worker process, from its start until a week after its end."""
+
+    id: uuid.UUID
+    hostname: str
+    pid: int
+    status: WorkerStatus
+    running: int
+    """How many jobs it holds."""
+    started_at: datetime
+    seen_at: datetime
+    lease_until: datetime
+    stopped_at: datetime | None
+    refused_messages: int
+
+
+class WorkerDetails(Worker):
+    """Everything about a worker."""
+
+    jobs: list[JobSummary]
+    """The jobs that it holds, newest first; of very many, the newest."""
+
+
+class Pruned(_Record):
+    """What a prune deleted, or would delete."""
+
+    workflows: int
+    jobs: int
+    dead_letters: int
+    is_dry_run: bool
+    is_complete: bool
+    """False where it stopped at its limit: there is more to delete."""
 
 
 def shown(text: str | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 
+from agentq.runtime.depths import depths
 from agentq.runtime.dispatcher import BELL_HEADER, PRIORITY_HEADER
 
 
@@ -31,9 +32,7 @@ class Evidence:
 
     def empty(self, queues: list[str]) -> set[str]:
         """Return those queues of which the broker has no messages; raises what the broker's client raises."""
-        with self._app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-            return {name for name in queues if self._depth(connection, name) == 0}
+        return {name for name, depth in depths(self._app, queues).items() if depth == 0}
 
     def overtaken_before(self, queue: str) -> dict[int | None, datetime]:
         """Return, by priority, the moment before which every message of the queue should have come by now."""
@@ -42,11 +41,3 @@ class Evidence:
             priority: datetime.fromtimestamp(latest / 1000, UTC) - self._tolerance
             for priority, latest in lanes.items()
         }
-
-    def _depth(self, connection: Any, name: str) -> int:
-        # A channel of its own: asking for a queue that does not exist closes the channel.
-        try:
-            with connection.channel() as channel:
-                return int(channel.queue_declare(queue=name, passive=True).message_count)
-        except connection.channel_errors:
-            return 0

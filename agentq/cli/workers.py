@@ -1,0 +1,105 @@
+"""``agentq workers``: list, show."""
+
+from __future__ import annotations
+
+import click
+
+from agentq.cli import options
+from agentq.cli.display import age, echo_json, fields, table, took, when
+from agentq.cli.listing import ListingGroup
+from agentq.cli.target import Target, pass_target
+from agentq.operations import workers as operations
+from agentq.operations.schemas import JobSummary, Worker, WorkerDetails
+from agentq.states import WorkerStatus
+
+
+@click.group(cls=ListingGroup)
+def workers() -> None:
+    """List and show workers, as the ledger knows them: no worker has to answer.
+
+    \b
+    Example:
+      agentq workers
+    """
+
+
+@workers.command("list")
+@options.status(WorkerStatus)
+@options.limit
+@options.as_json
+@pass_target
+def list_(target: Target, status: WorkerStatus | None, limit: int, as_json: bool) -> None:
+    """List workers, newest first, until a week after their end.
+
+    \b
+    Example:
+      agentq workers list --status alive
+    """
+    found = operations.list_(target.current_ledger(), status=status, limit=limit)
+    if as_json:
+        echo_json(found)
+    elif found:
+        header = ("ID", "STATUS", "RUNNING", "SINCE", "LEASE ENDS", "REFUSED", "WORKER")
+        click.echo(table(header, map(_row, found)))
+    else:
+        click.echo("no workers")
+
+
+@workers.command()
+@click.argument("worker_id", metavar="ID")
+@options.as_json
+@pass_target
+def show(target: Target, worker_id: str, as_json: bool) -> None:
+    """Show a worker and the jobs that it holds.
+
+    \b
+    Example:
+      agentq workers show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a12
+    """
+    worker = operations.get(target.current_ledger(), worker_id)
+    if as_json:
+        echo_json(worker)
+        return
+    click.echo(_head(worker))
+    if worker.jobs:
+        click.echo("\njobs")
+        click.echo(table(("ID", "RUNS FOR", "ATTEMPT", "QUEUE", "STEP"), map(_job, worker.jobs)))
+
+
+def _row(worker: Worker) -> tuple[str, ...]:
+    return (
+        str(worker.id),
+        worker.status,
+        str(worker.running),
+        age(worker.started_at),
+        age(worker.stopped_at or worker.lease_until),
+        str(worker.refused_messages or ""),
+        worker.hostname,
+    )
+
+
+def _head(worker: WorkerDetails) -> str:
+    return fields(
+        [
+            ("worker", worker.hostname),
+            ("id", str(worker.id)),
+            ("process", str(worker.pid)),
+            ("status", worker.status),
+            ("running", str(worker.running)),
+            ("started", when(worker.started_at)),
+            ("seen", when(worker.seen_at)),
+            ("lease ends", "" if worker.stopped_at else when(worker.lease_until)),
+            ("stopped", when(worker.stopped_at)),
+            ("refused", f"{worker.refused_messages} message(s)" if worker.refused_messages else ""),
+        ]
+    )
+
+
+def _job(job: JobSummary) -> tuple[str, ...]:
+    return (
+        str(job.id),
+        took(job.started_at, None),
+        f"{job.attempt}/{job.max_attempts}",
+        job.queue,
+        job.step,
+    )

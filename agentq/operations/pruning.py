@@ -1,0 +1,117 @@
+"""Pruning: delete what ended long ago, so that the ledger does not grow for ever."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+
+from agentq.exceptions import InvalidArguments
+from agentq.ledger import pruning
+from agentq.ledger.pruning import Over
+from agentq.ledger.session import Ledger
+from agentq.operations.schemas import Pruned
+from agentq.states import WORKFLOW_FINAL, WorkflowStatus
+
+MOST_WORKFLOWS = 100_000
+_MOST_JOBS = 2_000
+"""Jobs that one transaction deletes, unless a single workflow has more."""
+_FIRST = uuid.UUID(int=0)
+
+
+def prune(
+    ledger: Ledger,
+    *,
+    older_than: float,
+    status: WorkflowStatus | None = None,
+    tenant: str | None = None,
+    limit: int = MOST_WORKFLOWS,
+    dry_run: bool = False,
+) -> Pruned:
+    """Delete workflows that ended long ago, with their jobs, attempts, actions and closed dead letters.
+
+    Left alone is every workflow of which a job may still move or a dead letter is open. Dead letters of messages
+    that were closed as long ago go too, unless a *status* is named. The keys of the workflows are free again.
+
+    It goes in transactions of about 2,000 jobs each, and pauses after each for as long as it took.
+
+    Args:
+        ledger: where.
+        older_than: seconds since their end, by the ledger's clock. Keep it longer than the broker keeps messages
+            (a Redis' visibility timeout): the message of a job that is gone would be told as one that nobody can
+            take.
+        status: only workflows that ended so: succeeded, failed or cancelled. Default: any of these.
+        tenant: only those of this tenant.
+        limit: at most so many workflows.
+        dry_run: delete nothing, and only say what would be.
+
+    Returns how many were deleted. Run again after it was interrupted, it goes on. Raises InvalidArguments for a
+    status that is no end, or an age that is no number of seconds.
+    """
+    if not (math.isfinite(older_than) and older_than >= 0):
+        raise InvalidArguments(f"older_than is {older_than!r}, must be seconds from 0 up")
+    if status is not None and status not in WORKFLOW_FINAL:
+        raise InvalidArguments(
+            f"status is {status!r}, but only what has ended is pruned: {', '.join(sorted(WORKFLOW_FINAL))}"
+        )
+    statuses = sorted(WORKFLOW_FINAL) if status is None else [status]
+    over = _over(ledger, statuses, older_than, tenant)
+    deleted = [
+        _counted(part) if dry_run else _delete(ledger, part, older_than) for part in _parts(islice(over, limit))
+    ]
+    is_complete = next(over, None) is None
+    messages = 0 if status is not None else _messages(ledger, older_than, tenant, dry_run=dry_run)
+    workflows, jobs, letters = (sum(column) for column in zip((0, 0, messages), *deleted, strict=True))
+    return Pruned(
+        workflows=workflows, jobs=jobs, dead_letters=letters, is_dry_run=dry_run, is_complete=is_complete
+    )
+
+
+def _over(
+    ledger: Ledger, statuses: Sequence[WorkflowStatus], older_than: float, tenant: str | None
+) -> Iterator[Over]:
+    for status in statuses:
+        after: uuid.UUID | None = _FIRST
+        while after is not None:
+            look = partial(pruning.look, status=status, after=after, older_than=older_than, tenant=tenant)
+            seen = ledger.read(look)
+            yield from seen.found
+            after = seen.after
+
+
+def _parts(over: Iterator[Over]) -> Iterator[list[Over]]:
+    """Cut what is over into parts for one transaction each."""
+    part: list[Over] = []
+    jobs = 0
+    for workflow in over:
+        if part and jobs + workflow.jobs > _MOST_JOBS:
+            yield part
+            part, jobs = [], 0
+        part.append(workflow)
+        jobs += workflow.jobs
+    if part:
+        yield part
+
+
+def _delete(ledger: Ledger, part: list[Over], older_than: float) -> tuple[int, int, int]:
+    began = time.monotonic()
+    ids = [workflow.id for workflow in part]
+    gone = ledger.write(partial(pruning.delete_workflows, ids=ids, older_than=older_than))
+    time.sleep(time.monotonic() - began)  # half of the ledger's time is for everybody else
+    return _counted([workflow for workflow in part if workflow.id in gone])
+
+
+def _counted(part: list[Over]) -> tuple[int, int, int]:
+    return len(part), sum(workflow.jobs for workflow in part), sum(workflow.dead_letters for workflow in part)
+
+
+def _messages(ledger: Ledger, older_than: float, tenant: str | None, *, dry_run: bool) -> int:
+    if dry_run:
+        return ledger.read(partial(pruning.count_messages, older_than=older_than, tenant=tenant))
+    deleted = 0
+    while some := ledger.write(partial(pruning.delete_messages, older_than=older_than, tenant=tenant)):
+        deleted += some
+    return deleted
