@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import cast
 
 from celery import Celery
@@ -22,6 +23,17 @@ def load(app: str | Celery) -> Celery:
             f"the Celery app {app!r} cannot be loaded: {type(error).__name__}: {error}; is it importable from "
             "this folder, and does the module define a Celery app?"
         ) from error
+
+
+def name_of(app: Celery | None) -> str | None:
+    """Return the name by which ``celery -A`` finds an app, None where no module that was imported holds it."""
+    for module in list(sys.modules.values()):
+        if module.__name__.partition(".")[0] == "celery":  # it keeps the current one
+            continue
+        for attribute, value in list(vars(module).items()):
+            if value is app:
+                return f"{module.__name__}:{attribute}"
+    return None
 
 
 def queues(agentq: AgentQ) -> list[str]:

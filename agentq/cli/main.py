@@ -14,6 +14,7 @@ from agentq.exceptions import AgentqError
 
 ENTRIES = {
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
+    "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
     "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KEY = "agentq.cli.target"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenApp:
+    """The app of a program that has these commands as its own; the object of their click context."""
+
+    app: Celery | str
 
 
 class Target:
@@ -110,10 +118,15 @@ def _option(*names: str) -> Callable[[F], F]:
 
 def _note(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if _KEY not in ctx.meta:
-        given_to_celery = ctx.find_root().params.get("app")  # as celery -A proj agentq …
-        ctx.meta[_KEY] = Target(given_to_celery or os.environ.get("CELERY_APP"))
+        ctx.meta[_KEY] = Target(_given(ctx) or os.environ.get("CELERY_APP"))
     if value is not None:
         setattr(ctx.meta[_KEY], str(param.name), value)
+
+
+def _given(ctx: click.Context) -> Celery | str | None:
+    if isinstance(ctx.obj, GivenApp):
+        return ctx.obj.app
+    return ctx.find_root().params.get("app")  # as celery -A proj agentq …
 
 
 def _embedded_url(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""``agentq up``: one command from nothing to a worker, which ends without losing what it runs."""
+"""``agentq up`` and ``worker``: from nothing to a worker, which ends without losing what it runs."""
 
 import signal
 import subprocess
@@ -36,15 +36,26 @@ def project(program: Program) -> Program:
     return program
 
 
-def test_it_names_what_is_missing(program: Program) -> None:
-    assert "agentq up -A MODULE" in program.error("up")
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_it_names_what_is_missing(program: Program, command: str) -> None:
+    assert f"agentq {command} -A MODULE" in program.error(command)
 
 
-def test_it_serves_every_queue_and_gives_back_what_it_runs_when_it_is_stopped(project: Program) -> None:
-    log = Path(project.folder, "up.log")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["up", "-A", "proj", "--concurrency", "1"],
+        ["worker", "-A", "proj", "-lINFO", "-c1", "-Q", "slow lane"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_it_serves_its_queues_and_gives_back_what_it_runs_when_it_is_stopped(
+    project: Program, command: list[str]
+) -> None:
+    log = Path(project.folder, "worker.log")
     with log.open("wb") as output:
         worker = subprocess.Popen(
-            [BIN / "agentq", "up", "-A", "proj", "--concurrency", "1"],
+            [BIN / "agentq", *command],
             cwd=project.folder,
             env=project.environment(),
             stdout=output,
