@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """How often one job may be replayed, unless somebody insists."""
     ledger_timeout: float = Field(10.0, gt=0, le=600)
     """Seconds that a ledger statement, a lock or a connection may take."""
+    flower_url: str | None = Field(None, pattern=r"^https?://")
+    """Where Flower is, with its prefix: what is shown of a job then has the address of its page there."""
     max_value_bytes: int = Field(262_144, ge=1_024)
     """Size limit of one step's arguments, and of one result, in bytes of JSON."""
 

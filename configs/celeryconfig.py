@@ -10,6 +10,7 @@ broker_url = "redis://localhost:6379/0"
 agentq_ledger = "postgresql://agentq@localhost/agentq"
 # agentq_tenant = "acme"  # the tenant of workflows that are started without one
 # agentq_lease = 20  # seconds after which a dead worker's jobs are rescued
+# agentq_flower_url = "http://localhost:5555"  # agentq jobs show then prints the address of the job's page there
 
 # Steps choose their queue with @step(queue=…). Steps and tasks that choose none:
 task_default_queue = "default"

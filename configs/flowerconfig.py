@@ -3,7 +3,7 @@
 Flower is open to whoever reaches it. Keep it on loopback, or set ``basic_auth`` or ``auth``.
 """
 
-from agentq.contrib.flower import format_task as format_task  # two more rows: the workflow and the tenant
+from agentq.contrib.flower import format_task as format_task  # more rows: workflow, tenant, job status
 
 address = "127.0.0.1"
 port = 5555

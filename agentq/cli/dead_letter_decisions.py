@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agentq.cli import options
-from agentq.cli.dead_letter_options import know_steps, letter_id, narrowed, parsed, reason, settings_of
+from agentq.cli.dead_letter_options import know_steps, letter_id, narrowed, parsed, reason
 from agentq.cli.display import data, echo_json
 from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
@@ -56,7 +56,7 @@ def replay(
     if (letter_id is None) is not every:
         raise click.UsageError("Give the ID of one dead letter, or --all.")
     how: dict[str, Any] = {"attempts": attempts, "force": force, "reason": reason}
-    how["most_replays"] = settings_of(target).max_replays
+    how["most_replays"] = target.settings.max_replays
     ledger = target.current_ledger()
     if letter_id is not None:
         done = Replays(replayed=[operations.replay(ledger, letter_id, **how)])
@@ -92,7 +92,7 @@ def edit(
     if args is None and kwargs is None:
         raise click.UsageError("Give --args or --kwargs, or both.")
     know_steps(target)
-    ledger, limit = target.current_ledger(), settings_of(target).max_value_bytes
+    ledger, limit = target.current_ledger(), target.settings.max_value_bytes
     letter = operations.edit(ledger, letter_id, args=args, kwargs=kwargs, max_value_bytes=limit, reason=reason)
     if as_json:
         echo_json(letter)
@@ -123,7 +123,7 @@ def resolve(target: Target, letter_id: str, result_json: str, unchecked: bool, r
         letter_id,
         result=result,
         unchecked=unchecked,
-        max_value_bytes=settings_of(target).max_value_bytes,
+        max_value_bytes=target.settings.max_value_bytes,
         reason=reason,
     )
     _tell(letter, f"resolved dead letter {letter.id} of step {letter.step}", as_json)

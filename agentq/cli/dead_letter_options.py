@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from agentq import settings
 from agentq.cli import options
 from agentq.cli.target import Target
 from agentq.states import DeadLetterKind
@@ -51,11 +50,6 @@ def parsed(option: str, text: str | None, wanted: type) -> Any:
         shape = "an array, such as '[1, \"two\"]'" if wanted is list else "an object, such as '{\"limit\": 10}'"
         raise click.UsageError(f"{option} must be {shape}.")
     return value
-
-
-def settings_of(target: Target) -> settings.Settings:
-    """Return the settings of the app, or of the environment where no app is named."""
-    return settings.load({}, {}) if target.agentq is None else target.agentq.settings
 
 
 def know_steps(target: Target) -> None:

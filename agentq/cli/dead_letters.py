@@ -13,6 +13,7 @@ import click
 from agentq.cli import dead_letter_decisions as decisions
 from agentq.cli import options
 from agentq.cli.dead_letter_options import kind, letter_id, narrowed
+from agentq.cli.describe import page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
@@ -109,7 +110,8 @@ def show(target: Target, letter_id: str, as_json: bool) -> None:
     if as_json:
         echo_json(letter)
     else:
-        click.echo("\n".join(_shown(letter)))
+        page = "" if letter.job_id is None else page_of(letter.job_id, target.settings.flower_url)
+        click.echo("\n".join(_shown(letter, page)))
 
 
 def _row(letter: DeadLetterSummary) -> tuple[str, ...]:
@@ -127,8 +129,8 @@ def _row(letter: DeadLetterSummary) -> tuple[str, ...]:
     )
 
 
-def _shown(letter: DeadLetter) -> Iterator[str]:
-    yield _head(letter)
+def _shown(letter: DeadLetter, page: str) -> Iterator[str]:
+    yield _head(letter, page)
     if letter.job_id is None:
         yield f"\nwhat could be read of it\n{indent(data(letter.snapshot), '  ')}"
     else:
@@ -141,7 +143,7 @@ def _shown(letter: DeadLetter) -> Iterator[str]:
             yield f"\narguments before {deed.actor} edited them\n{indent(data(deed.replaced), '  ')}"
 
 
-def _head(letter: DeadLetter) -> str:
+def _head(letter: DeadLetter, page: str) -> str:
     error = ": ".join(part for part in (letter.error_class, letter.error_message) if part)
     return fields(
         [
@@ -159,6 +161,7 @@ def _head(letter: DeadLetter) -> str:
             ("person", "needed" if letter.needs_person else ""),
             ("owner", letter.owner or ""),
             ("note", printable(letter.note or "")),
+            ("flower", page),
             ("arguments", data(letter.args) if letter.args else ""),
             ("keywords", data(letter.kwargs) if letter.kwargs else ""),
             ("died", when(letter.created_at)),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from agentq.cli.display import one_line, seconds_between
 from agentq.cli.tree import JobRecord, job_tree
+from agentq.contrib.flower import task_page
 from agentq.operations.schemas import Attempt, Job, JobSummary, Workflow
 from agentq.states import VIRTUAL
 
@@ -25,6 +26,11 @@ def error_of(job: JobSummary | Attempt) -> str:
 def note_of(job: JobSummary) -> str:
     """Return what keeps a job: what it waits for, or its error."""
     return f"waits for {job.waiting_for}" if job.waiting_for else error_of(job)
+
+
+def page_of(job_id: uuid.UUID, flower_url: str | None) -> str:
+    """Return the address of a job's page in Flower, empty where none is set."""
+    return "" if flower_url is None else task_page(flower_url, job_id)
 
 
 def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:

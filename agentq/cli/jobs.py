@@ -9,7 +9,7 @@ from textwrap import indent
 import click
 
 from agentq.cli import options
-from agentq.cli.describe import error_of, note_of
+from agentq.cli.describe import error_of, note_of, page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
@@ -17,7 +17,7 @@ from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import jobs as operations
 from agentq.operations.schemas import Attempt, Job, JobSummary
-from agentq.states import JOB_OPEN, JobStatus
+from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
 
 
 @click.group(cls=ListingGroup)
@@ -82,7 +82,8 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
         return
     ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
     workers = health.worker_names(ledger, ids)
-    click.echo("\n".join([_head(job, workers), *_history(job, workers)]))
+    page = "" if job.kind in VIRTUAL else page_of(job.id, target.settings.flower_url)
+    click.echo("\n".join([_head(job, workers, page), *_history(job, workers)]))
 
 
 @jobs.command()
@@ -125,7 +126,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
     )
 
 
-def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
+def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str) -> str:
     return fields(
         [
             ("job", str(job.id)),
@@ -147,6 +148,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str]) -> str:
             ("made", when(job.created_at)),
             ("started", when(job.started_at)),
             ("took", took(job.started_at, job.finished_at)),
+            ("flower", page),
             ("arguments", data(job.args) if job.args else ""),
             ("keywords", data(job.kwargs) if job.kwargs else ""),
             ("result", data(job.result) if job.status == JobStatus.SUCCEEDED else ""),

@@ -13,6 +13,7 @@ from agentq.cli.target import target_options
 from agentq.exceptions import AgentqError
 
 ENTRIES = {
+    "init": Entry("agentq.cli.init", "init", "Write a commented starter: app, steps, configuration."),
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
     "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
     "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentq.ledger.session import Ledger
     from agentq.runtime.app import AgentQ
+    from agentq.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +55,13 @@ class Target:
         from agentq.runtime.find import agentq_of
 
         return agentq_of(application.load(self.app))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of the app, or of the environment where no app is named."""
+        from agentq import settings
+
+        return settings.load({}, {}) if self.agentq is None else self.agentq.settings
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -22,6 +22,7 @@ import pytest
 from agentq import AgentQ, Workflow, each
 from agentq.ledger import migrating
 from agentq.states import JobKind
+from tests.cli.program import Inside
 from tests.setup.source import ROOT
 from tests.support import Worker, client, eventually, redis_server, require_sound, sqlite_file
 from tests.support.services import Broker, kill_group
@@ -38,15 +39,15 @@ class Flower:
     """A running Flower, as its REST API and its pages tell."""
 
     def __init__(self, port: int) -> None:
-        self._address = f"http://127.0.0.1:{port}"
+        self.address = f"http://127.0.0.1:{port}"
 
     def get(self, path: str) -> str:
-        with urlopen(self._address + path, timeout=10) as answer:
+        with urlopen(self.address + path, timeout=10) as answer:
             return str(answer.read().decode())
 
     def post(self, path: str) -> int:
         try:
-            with urlopen(Request(self._address + path, data=b"{}", method="POST"), timeout=10) as answer:
+            with urlopen(Request(self.address + path, data=b"{}", method="POST"), timeout=10) as answer:
                 return int(answer.status)
         except HTTPError as error:
             with error:
@@ -191,11 +192,22 @@ def test_tasks_are_found_by_their_workflow_and_tenant(fan: Run) -> None:
     assert found.keys() == fan.tasks.keys()
 
 
-def test_a_jobs_page_tells_its_workflow_and_tenant(fan: Run) -> None:
+def test_a_jobs_page_tells_its_workflow_tenant_and_status(fan: Run) -> None:
     page = fan.flower.get(f"/task/{next(iter(fan.tasks))}")
     rows = page.replace("\n", "").replace(" ", "")
     assert f"<dt>Workflow</dt><dd>{fan.workflow.id}</dd>" in rows
     assert "<dt>Tenant</dt><dd>acme</dd>" in rows
+    assert "<dt>Jobstatus</dt><dd>succeeded</dd>" in rows
+
+
+def test_agentq_links_to_a_jobs_page(fan: Run, setting: tuple[AgentQ, Flower], tmp_path: Path) -> None:
+    url = setting[0].ledger.url.render_as_string()
+    program = Inside(tmp_path, {"AGENTQ_LEDGER": url, "AGENTQ_FLOWER_URL": fan.flower.address})
+    job_id = next(iter(fan.tasks))
+    (line,) = [line for line in program.text("jobs", "show", job_id).splitlines() if line.startswith("flower ")]
+    link = line.split()[1]
+    assert link.startswith(fan.flower.address)
+    assert job_id in fan.flower.get(link.removeprefix(fan.flower.address))
 
 
 def test_the_example_configuration_lets_nobody_change_anything(setting: tuple[AgentQ, Flower]) -> None:
