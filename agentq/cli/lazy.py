@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are used, so that ``--help`` is there at once."""
+"""A group whose commands are imported when they are used, so that ``--help`` and completion are there at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 
 class Entry(NamedTuple):
@@ -33,6 +34,15 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(entry.module), entry.name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        named = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self.entries.items()
+            if name.startswith(incomplete)
+        ]
+        return [*named, *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

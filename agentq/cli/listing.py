@@ -10,4 +10,5 @@ class ListingGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         is_bare = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
-        return super().parse_args(ctx, ["list", *args] if is_bare else args)
+        is_completion = ctx.resilient_parsing
+        return super().parse_args(ctx, ["list", *args] if is_bare and not is_completion else args)

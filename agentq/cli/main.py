@@ -58,6 +58,9 @@ class _Commands(LazyGroup):
 def agentq(show_traceback: bool) -> None:
     """Durable agent workflows on the Celery you already run.
 
+    Exit codes: 0 it is done, 1 it is not, and the one line on stderr says why, 2 the command cannot be understood.
+    To complete commands with the tab key, in bash: eval "$(_AGENTQ_COMPLETE=bash_source agentq)"
+
     \b
     Example:
       agentq workflows list --status failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentq.runtime.workflow import Workflow
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 
 Retry = Policy | str | Rule | Sequence[Rule] | None
@@ -84,8 +85,15 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return cast(R, self.function(*args, **kwargs))
 
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature: ...
+    @overload
+    def s(self: Step[Concatenate[Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Signature: ...
     def s(self, *args: Any, **kwargs: Any) -> Signature:
-        """Return a Celery signature; a result from the step before is put in front of *args*."""
+        """Return a Celery signature; a result from the step before is put in front of *args*.
+
+        So it takes all arguments, or all but the first.
+        """
         return Signature(self.name, args, kwargs)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
@@ -157,17 +165,39 @@ if TYPE_CHECKING:
 
         def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> R: ...  # type: ignore[override]
 
+    class AsyncStep(Step[P, R]):
+        """An ``async def`` step: awaited in a plain call, by the worker otherwise."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # type: ignore[override]
+
+    class AsyncContextStep(ContextStep[P, R]):
+        """Both."""
+
+        def __call__(  # type: ignore[override]
+            self, ctx: Context, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
+
     class StepDecorator(Protocol):
         """What ``@step(…)`` with options is."""
 
         @overload
+        def __call__(
+            self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+        ) -> AsyncContextStep[P, R]: ...
+        @overload
         def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextStep[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
         @overload
         def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
 
 
 @overload
+def step(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> AsyncContextStep[P, R]: ...
+@overload
 def step(function: Callable[Concatenate[Context, P], R], /) -> ContextStep[P, R]: ...
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload

@@ -1,0 +1,51 @@
+"""What ``--json`` prints keeps its shape: names may be added, none may be changed or taken away."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from agentq.operations import schemas
+from agentq.operations.audit import Audit
+from agentq.operations.health import Finding
+
+SUMMARY_OF_JOB = """
+    id workflow_id tenant kind step status attempt max_attempts queue priority waiting_for due_at created_at
+    started_at finished_at worker_id error_category error_class error_message
+"""
+SUMMARY_OF_WORKFLOW = "id name tenant key status reason created_at finished_at"
+SUMMARY_OF_LETTER = """
+    id kind status job_id workflow_id tenant step attempts needs_person owner note messages error_category
+    error_class error_message created_at recorded_at closed_at
+"""
+WORKER = "id hostname pid status running started_at seen_at lease_until stopped_at refused_messages"
+
+SHAPES: dict[type[BaseModel], str] = {
+    schemas.WorkflowSummary: SUMMARY_OF_WORKFLOW,
+    schemas.Workflow: f"{SUMMARY_OF_WORKFLOW} jobs actions",
+    schemas.JobSummary: SUMMARY_OF_JOB,
+    schemas.Job: f"""
+        {SUMMARY_OF_JOB} after_id join_id position timeout expires_at due_reason waits waited args kwargs result
+        attempts
+    """,
+    schemas.Attempt: """
+        number outcome worker_id started_at finished_at error_category error_class error_message error_traceback
+        error_provider error_status error_code error_request_id
+    """,
+    schemas.Action: "job_id action actor reason created_at",
+    schemas.DeadLetterSummary: SUMMARY_OF_LETTER,
+    schemas.DeadLetter: f"{SUMMARY_OF_LETTER} snapshot args kwargs replays actions",
+    schemas.DeadLetterCount: "value letters",
+    schemas.Replays: "replayed capped refused",
+    schemas.Queue: "name depth queued scheduled running oldest_seconds capped",
+    schemas.Worker: WORKER,
+    schemas.WorkerDetails: f"{WORKER} jobs",
+    schemas.Pruned: "workflows jobs dead_letters is_dry_run is_complete",
+    Finding: "level subject what mend",
+    Audit: "is_sound workflows jobs violations listed unlisted",
+}
+
+
+@pytest.mark.parametrize("model", SHAPES, ids=lambda model: model.__name__)
+def test_no_name_is_changed_or_taken_away(model: type[BaseModel]) -> None:
+    assert set(SHAPES[model].split()) <= model.model_fields.keys()
