@@ -9,7 +9,6 @@ from celery import Celery
 from celery.app.utils import find_app
 
 from agentq.exceptions import ConfigurationError
-from agentq.runtime.app import AgentQ
 
 
 def load(app: str | Celery) -> Celery:
@@ -34,8 +33,3 @@ def name_of(app: Celery | None) -> str | None:
             if value is app:
                 return f"{module.__name__}:{attribute}"
     return None
-
-
-def queues(agentq: AgentQ) -> list[str]:
-    """Return the app's default queue and every queue that one of its steps is routed to."""
-    return agentq.catalogue.queues()

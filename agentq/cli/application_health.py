@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from celery import Celery
 
-from agentq.cli import application
 from agentq.exceptions import AgentqError
 from agentq.ledger.session import Ledger
 from agentq.operations import health, queues
@@ -20,7 +19,7 @@ _PATIENCE = 2.0
 
 def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
     """Look at an app; *ledger* tells which queues have jobs, None where it cannot be asked."""
-    queues = application.queues(agentq)  # imports the steps, whose limits the settings must fit
+    queues = agentq.catalogue.queues()  # imports the steps, whose limits the settings must fit
     yield from _settings(agentq.app)
     broken = _broker_fault(agentq.app)
     if broken is not None:

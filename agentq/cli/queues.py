@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +15,9 @@ from agentq.cli.target import Target, pass_target
 from agentq.operations import queues as operations
 from agentq.operations.schemas import Queue
 from agentq.states import JobStatus
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
 
 @click.group(cls=ListingGroup)
@@ -40,14 +45,12 @@ def list_(target: Target, as_json: bool) -> None:
       agentq --ledger postgresql://host/database queues list --json
     """
     ledger = target.current_ledger()
-    if target.agentq is None:
+    agentq = target.agentq
+    if agentq is None:
         found = operations.list_(ledger)
     else:
-        from agentq.cli import application  # it imports Celery
-
-        agentq = target.agentq
-        known = [*application.queues(agentq), agentq.settings.dead_letter_queue]
-        found = operations.list_(ledger, known=known, depths=lambda names: _depths(target, names))
+        known = [*agentq.catalogue.queues(), agentq.settings.dead_letter_queue]
+        found = operations.list_(ledger, known=known, depths=partial(_depths, agentq))
     if as_json:
         echo_json(found)
     elif found:
@@ -57,12 +60,11 @@ def list_(target: Target, as_json: bool) -> None:
         click.echo("no queue has jobs to be done")
 
 
-def _depths(target: Target, names: Collection[str]) -> Mapping[str, int]:
-    assert target.agentq is not None
-    from agentq.runtime.depths import depths
+def _depths(agentq: AgentQ, names: Collection[str]) -> Mapping[str, int]:
+    from agentq.runtime.depths import depths  # it imports Celery
 
     try:
-        return depths(target.agentq.app, names)
+        return depths(agentq.app, names)
     except Exception as failure:  # each transport raises its own
         click.echo(f"warning: the broker does not tell its depths: {type(failure).__name__}: {failure}", err=True)
         return {}

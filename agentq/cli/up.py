@@ -21,11 +21,11 @@ def up(target: Target, concurrency: int | None, queues: str | None) -> None:
     Example:
       agentq up -A proj --concurrency 4
     """
-    from agentq.cli import application, launching  # they import Celery
+    from agentq.cli import launching  # it imports Celery
 
     agentq = launching.usable(target, "agentq up")
     agentq.ensure_ledger()
-    options = ["--loglevel", "INFO", "--queues", queues or ",".join(application.queues(agentq))]
+    options = ["--loglevel", "INFO", "--queues", queues or ",".join(agentq.catalogue.queues())]
     if concurrency is not None:
         options += ["--concurrency", str(concurrency)]
     launching.launch(target, agentq, options)
