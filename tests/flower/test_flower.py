@@ -92,6 +92,12 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AgentQ, 
         with Worker(broker, ledger) as worker, running_flower(broker, ledger, folder) as flower:
             online = f'flower_worker_online{{worker="{worker.name}"}} 1.0'
             eventually(lambda: online in flower.get("/metrics"), 30, what="Flower's first event")
+
+            def sees_jobs() -> bool:
+                agentq.start(echo.s(0)).result(10)
+                return flower.get("/api/tasks") != "{}"
+
+            eventually(sees_jobs, 30, what="Flower to switch the worker's events on")
             yield agentq, flower
     require_sound(ledger)
 
