@@ -41,7 +41,8 @@ JOB_ID = bindparam("job_id", type_=Uuid())
 
 MINE = and_(
     JobRow.id == JOB_ID,
-    JobRow.status == JobStatus.RUNNING,
+    # Not "=": PostgreSQL would then take the small index of running jobs, and read all of it, not the key.
+    JobRow.status.is_not_distinct_from(JobStatus.RUNNING),
     JobRow.attempt == bindparam("held_attempt", type_=Integer()),
 )
 
