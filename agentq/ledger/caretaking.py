@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Uuid, and_, bindparam, or_, select
 
 from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
 from agentq.ledger.history import write_history
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
+from agentq.ledger.skipping import distinct
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel, give_up
@@ -59,26 +60,19 @@ _lost = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
-_held_by = select(*_HELD).where(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker"))
-_first_queue = (
-    select(func.min(JobRow.queue).label("queue"))
-    .where(JobRow.status == JobStatus.QUEUED)
-    .cte("queues", recursive=True)
+HELD_BY = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker", type_=Uuid()))
+"""A job that the ledger says this worker is running."""
+_held_by = select(*_HELD).where(HELD_BY)
+_workers = distinct(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
+LOST_WORKERS = select(_workers).where(_workers.c.worker_id.is_not(None), ~transition.leased(_workers.c.worker_id))
+"""The workers that run jobs, says the ledger, though their lease is over."""
+_queues = distinct(JobRow.queue, JobRow.status == JobStatus.QUEUED)
+UNCLAIMED_QUEUES = select(_queues).where(
+    select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists()
 )
-# One look into the index per queue, however many jobs wait there.
-_queues = _first_queue.union_all(
-    select(
-        select(func.min(JobRow.queue))
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.queue > _first_queue.c.queue)
-        .scalar_subquery()
-    ).where(_first_queue.c.queue.is_not(None))
-)
-_UNCLAIMED_QUEUES = select(_queues.c.queue).where(
-    _queues.c.queue.is_not(None),
-    select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists(),
-)
+"""The queues in which nobody came for a job."""
 # In a failed workflow it waits for a replay: that makes the workflow run, and then it is cancelled.
-_expired = (
+EXPIRED = (
     select(*transition.DEAD, JobRow.step)
     .join(WorkflowRow, and_(WorkflowRow.id == JobRow.workflow_id, WorkflowRow.status == WorkflowStatus.RUNNING))
     .where(
@@ -86,13 +80,14 @@ _expired = (
         JobRow.finished_at.is_(None),
         JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED]),
     )
-    .limit(bindparam("most"))
 )
-_overdue_workflows = (
-    select(WorkflowRow.id)
-    .where(WorkflowRow.deadline_at <= now(), WorkflowRow.finished_at.is_(None))
-    .limit(bindparam("most"))
+"""The jobs whose expiry passed before they ran."""
+OVERDUE_WORKFLOWS = select(WorkflowRow.id).where(
+    WorkflowRow.deadline_at <= now(), WorkflowRow.finished_at.is_(None)
 )
+"""The workflows that were not done by their deadline."""
+_expired = EXPIRED.limit(bindparam("most"))
+_overdue_workflows = OVERDUE_WORKFLOWS.limit(bindparam("most"))
 
 
 Judge = Callable[[AnyRow, Failure], RetryLater | Fail]
@@ -184,7 +179,7 @@ def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
 
     Its message may be lost, or just wait its turn. The grace grows after each ringing.
     """
-    return [str(queue) for queue in connection.scalars(_UNCLAIMED_QUEUES, {"grace": grace})]
+    return [str(queue) for queue in connection.scalars(UNCLAIMED_QUEUES, {"grace": grace})]
 
 
 def ring_again(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, Float, bindparam, func, select, update
+from sqlalchemy import Connection, Float, and_, bindparam, func, or_, select, update
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, transition
@@ -15,6 +15,11 @@ from agentq.ledger.records import Bell
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
 
+_grace = bindparam("grace", type_=Float())
+_is_new = DeadLetterRow.dispatched_at.is_(None)
+_is_late = DeadLetterRow.dispatched_at < seconds_from_now(-_grace)
+TO_ISSUE = and_(DeadLetterRow.handled_at.is_(None), or_(_is_new, _is_late))
+"""A dead letter whose task was never dispatched, or over ``grace`` seconds ago and is not done."""
 _unhandled = (
     select(DeadLetterRow.id)
     .where(DeadLetterRow.handled_at.is_(None))
@@ -22,16 +27,9 @@ _unhandled = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
 )
-_NEW = _unhandled.where(DeadLetterRow.dispatched_at.is_(None))
-_OVERDUE = _unhandled.where(DeadLetterRow.dispatched_at < seconds_from_now(-bindparam("grace", type_=Float())))
-_ANY_LATE = select(
-    select(DeadLetterRow.id)
-    .where(
-        DeadLetterRow.handled_at.is_(None),
-        DeadLetterRow.dispatched_at < seconds_from_now(-bindparam("grace", type_=Float())),
-    )
-    .exists()
-)
+_NEW = _unhandled.where(_is_new)
+_LATE = _unhandled.where(_is_late)
+_ANY_LATE = select(select(DeadLetterRow.id).where(DeadLetterRow.handled_at.is_(None), _is_late).exists())
 _ISSUE = (
     update(DeadLetterRow)
     .where(DeadLetterRow.id.in_(bindparam("letter_ids", expanding=True)), DeadLetterRow.handled_at.is_(None))
@@ -46,7 +44,7 @@ def issue_new(connection: Connection, most: int) -> list[uuid.UUID]:
 
 def issue_again(connection: Connection, grace: float, most: int) -> list[uuid.UUID]:
     """Note another dispatch of those that were issued over *grace* seconds ago and are not handled."""
-    return _issue(connection, list(connection.scalars(_OVERDUE, {"most": most, "grace": grace})))
+    return _issue(connection, list(connection.scalars(_LATE, {"most": most, "grace": grace})))
 
 
 def any_late(connection: Connection, grace: float) -> bool:

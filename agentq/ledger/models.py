@@ -15,7 +15,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from agentq.ledger.types import UtcDateTime, now
+from agentq.ledger.types import UtcDateTime, Word, now
 from agentq.states import (
     JOB_FINAL,
     WORKFLOW_FINAL,
@@ -78,7 +78,7 @@ class WorkflowRow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     tenant: Mapped[str]
     name: Mapped[str]
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(Word(16))
     key: Mapped[str | None]
     fingerprint: Mapped[str] = mapped_column(String(64))
     result_job_id: Mapped[uuid.UUID]
@@ -122,7 +122,7 @@ class JobRow(Base):
     tenant: Mapped[str]
     kind: Mapped[str] = mapped_column(String(16))
     step: Mapped[str]
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(Word(16))
     # The graph.
     after_id: Mapped[uuid.UUID | None]
     join_id: Mapped[uuid.UUID | None]
@@ -228,7 +228,7 @@ class DeadLetterRow(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(Word(16))
     job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"))
     workflow_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_workflows.id", ondelete="CASCADE"))
     tenant: Mapped[str]

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53")
 """Serialization failure, deadlock, lock or statement timeout, server going down, connection, resources."""
 _RETRYABLE_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_BEGIN_READING, _BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
+"""On SQLite, where one that begins as a reader and then writes fails at once when another one wrote meanwhile."""
 
 
 def parse_url(text: str) -> URL:
@@ -110,13 +113,12 @@ class Ledger:
 
     def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
-        return self._retried(lambda: self._transaction(work, read_only=True), patience)
+        return self._retried(lambda: self._transaction(work, begin=_BEGIN_READING), patience)
 
     def read_statement(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which reads with one statement only: as ``write_statement``, one round trip."""
-        if not self.is_postgresql:
-            return self.read(work)
-        return self._retried(lambda: self._autocommit(work), None)
+        run = self._autocommit if self.is_postgresql else partial(self._transaction, begin=None)
+        return self._retried(lambda: run(work), None)
 
     def close(self) -> None:
         """Close this process's connections."""
@@ -131,12 +133,12 @@ class Ledger:
         """Raise SchemaMismatch unless the schema is the one of this code; asked once per process."""
         pid = os.getpid()
         if pid not in self._checked:
-            self._retried(lambda: self._transaction(schema.require_current, read_only=True), None)
+            self._retried(lambda: self._transaction(schema.require_current, begin=_BEGIN_READING), None)
             self._checked.add(pid)
 
-    def _transaction(self, work: Callable[[Connection], T], *, read_only: bool = False) -> T:
+    def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = _BEGIN_WRITING) -> T:
         with self._gate, self.engine.connect() as connection:
-            connection = connection.execution_options(agentq_read_only=read_only)
+            connection = connection.execution_options(agentq_begin=begin)
             with connection.begin():
                 return work(connection)
 
@@ -175,15 +177,14 @@ class Ledger:
             pause = min(pause * 2, 1.0)
 
     def _begin_sqlite(self, connection: Connection) -> None:
-        if connection.get_execution_options().get("agentq_read_only", False):
-            run_text(connection, "BEGIN")
+        begin = connection.get_execution_options().get("agentq_begin", _BEGIN_WRITING)
+        if begin is None:
             return
-        # A transaction that begins as a reader and then writes fails at once when another one wrote meanwhile.
         # SQLite's own wait for a writer begins with a whole millisecond, and soon grows to a hundred.
         deadline, pause = time.monotonic() + self.timeout, 0.0001
         while True:
             try:
-                run_text(connection, "BEGIN IMMEDIATE")
+                run_text(connection, begin)
                 return
             except OperationalError as error:
                 if not _may_pass(error) or time.monotonic() > deadline:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Row
+from sqlalchemy import ColumnElement, DateTime, Dialect, Row, String, literal_column
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement, FunctionElement
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 
 AnyRow = Row[*tuple[Any, ...]]
 """A row whose columns are read by name."""
 
 _SQLITE_FORMAT = "'%Y-%m-%d %H:%M:%f'"
+
+
+class Word(String):
+    """One word of an enumeration, written into statements that compare it, rather than bound.
+
+    PostgreSQL plans a prepared statement without its values, and an index of one status needs to see which.
+    """
+
+    class comparator_factory(String.Comparator[str]):
+        def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
+            return super().operate(op, *map(_written, other), **kwargs)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -31,6 +44,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return literal_column(f"'{value}'", String())
+    return [_written(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class now(FunctionElement[datetime]):

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection, Float, bindparam, delete, null, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ledger.models import WorkerRow
 from agentq.ledger.types import now, seconds_from_now
 
-_RENEW = (
-    update(WorkerRow)
-    .where(WorkerRow.id == bindparam("worker"))
-    .values(seen_at=now(), lease_until=seconds_from_now(bindparam("lease")), stopped_at=None)
-)
+
+def _enter_or_renew(dialect: Any) -> Any:
+    lease_until = seconds_from_now(bindparam("lease", type_=Float()))
+    new = dialect.insert(WorkerRow).values(lease_until=lease_until)
+    return new.on_conflict_do_update(
+        index_elements=["id"], set_={"seen_at": now(), "lease_until": lease_until, "stopped_at": null()}
+    )
+
+
+_REGISTER = {dialect.dialect.name: _enter_or_renew(dialect) for dialect in (postgresql, sqlite)}
 
 
 def register(connection: Connection, worker_id: uuid.UUID, *, hostname: str, pid: int, lease: float) -> None:
-    """Enter a worker process with a lease of *lease* seconds; entering it twice is harmless."""
-    if not renew(connection, worker_id, lease):
-        connection.execute(
-            insert(WorkerRow).values(
-                id=worker_id, hostname=hostname[:255], pid=pid, lease_until=seconds_from_now(lease)
-            )
-        )
-
-
-def renew(connection: Connection, worker_id: uuid.UUID, lease: float) -> bool:
-    """Extend the lease to *lease* seconds from now; False where the worker is not known."""
-    return connection.execute(_RENEW, {"worker": worker_id, "lease": lease}).rowcount == 1
+    """Give a worker process a lease of *lease* seconds, and enter it where it is not known; with one statement."""
+    values = {"id": worker_id, "hostname": hostname[:255], "pid": pid, "lease": lease}
+    connection.execute(_REGISTER[connection.dialect.name], values)
 
 
 def sign_off(connection: Connection, worker_id: uuid.UUID) -> None:

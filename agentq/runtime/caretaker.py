@@ -136,7 +136,7 @@ class Caretaker:
         """Renew the lease once; False where the ledger did not let it."""
         sent_at = time.monotonic()
         try:
-            self._ledger.write(
+            self._ledger.write_statement(
                 lambda connection: workers.register(
                     connection,
                     self.worker_id,

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
 from agentq.exceptions import NotFound
 from agentq.ledger import caretaking, dead_letters, workers, workflows
 from agentq.ledger.transition import Overtaken
+from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
 from agentq.runtime import refusals
 from agentq.runtime.evidence import Evidence
@@ -27,9 +28,13 @@ from agentq.states import JobStatus
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
+_TOGETHER = 0.05
+"""Seconds by which a duty may come early, to share a look at the ledger with another one."""
 _MOST_BATCHES = 40
 _REMEMBERED = 7 * 86_400.0
 """Seconds for which the row of a worker that is gone is kept, for people who look."""
@@ -41,6 +46,8 @@ _SETTLING = 5.0
 class _Duty:
     interval: float
     do: Callable[[], None]
+    work: Work | None = None
+    """What it is there for; None where the ledger cannot tell."""
     due_at: float = 0.0
 
 
@@ -59,15 +66,15 @@ class Duties:
         self.refusals = refusals.Refusals(settings.tenant)
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
-        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs)
+        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
         self._duties = [
-            _Duty(settings.due_interval, self.dispatch_due),
+            _Duty(settings.due_interval, self.dispatch_due, Work.DUE),
             self._cancel,
             self._account,
-            _Duty(settings.redispatch_after / 2.5, self.ring_lost),
-            _Duty(min(settings.lease / 3, 5.0), self.rescue_lost),
-            _Duty(1.0, self.end_overdue),
-            _Duty(1.0, self.issue_dead_letters),
+            _Duty(settings.redispatch_after / 2.5, self.ring_lost, Work.UNCLAIMED),
+            _Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),
+            _Duty(1.0, self.end_overdue, Work.OVERDUE),
+            _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
             _Duty(3600.0, self._forget_gone),
         ]
@@ -77,13 +84,24 @@ class Duties:
         return max(0.01, min(duty.due_at for duty in self._duties) - time.monotonic())
 
     def do_due(self) -> None:
-        """Do what is due; a failure of one duty leaves the others to be done."""
+        """Do what is due and has work; a failure of one duty leaves the others to be done."""
         if self._in_hand.changed.is_set():
+            self._in_hand.changed.clear()
             self._cancel.due_at = self._account.due_at = 0.0
-        for duty in self._duties:
-            if time.monotonic() >= duty.due_at:
+        due = self._due()
+        found = self._try(self.look_for_work) if due else None
+        for duty in due:
+            if found is not None and (duty.work is None or duty.work in found):
                 self._try(duty.do)
-                duty.due_at = time.monotonic() + duty.interval
+            duty.due_at = time.monotonic() + duty.interval
+
+    def look_for_work(self) -> set[Work]:
+        """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""
+        grace = self._agentq.settings.redispatch_after
+        found = self._ledger.read_statement(lambda connection: find_work(connection, self._lease.worker_id, grace))
+        if Work.UNCLAIMED not in found:
+            self._empty = set()
+        return found | {Work.HELD} if self._in_hand.is_busy else found
 
     def settle(self) -> None:
         """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too."""
@@ -110,7 +128,9 @@ class Duties:
         Twice in a row, since a claim or an outcome may be under way; at once where a request told of its end.
         """
         ended = self._in_hand.take_ended()
-        held = self._ledger.read(lambda connection: caretaking.held_by(connection, self._lease.worker_id))
+        held = self._ledger.read_statement(
+            lambda connection: caretaking.held_by(connection, self._lease.worker_id)
+        )
         in_hand = self._in_hand.jobs()
         unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
         abandoned = {
@@ -134,7 +154,9 @@ class Duties:
     def ring_lost(self) -> None:
         """Send messages again where there is evidence that the broker lost them."""
         grace = self._agentq.settings.redispatch_after
-        queues = self._ledger.read(lambda connection: caretaking.queues_with_unclaimed(connection, grace))
+        queues = self._ledger.read_statement(
+            lambda connection: caretaking.queues_with_unclaimed(connection, grace)
+        )
         empty = self.evidence.empty(queues) if queues else set()
         # Empty twice in a row: a message that was just taken from the queue is not lost.
         twice_empty, self._empty = empty & self._empty, empty
@@ -157,7 +179,7 @@ class Duties:
         queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
         letters = self._ledger.write(lambda connection: dead_letters.issue_new(connection, _BATCH))
         self._agentq.dispatcher.announce(letters, queue)
-        late = self._ledger.read(lambda connection: dead_letters.any_late(connection, grace))
+        late = self._ledger.read_statement(lambda connection: dead_letters.any_late(connection, grace))
         if late and self.evidence.empty([queue]):
             again = self._ledger.write(lambda connection: dead_letters.issue_again(connection, grace, _BATCH))
             self._agentq.dispatcher.announce(again, queue)
@@ -169,13 +191,20 @@ class Duties:
             lambda refused: self._ledger.write(lambda connection: refusals.write(connection, worker_id, refused))
         )
 
-    def _try(self, duty: Callable[[], None]) -> None:
+    def _due(self) -> list[_Duty]:
+        moment = time.monotonic()
+        if all(duty.due_at > moment for duty in self._duties):
+            return []
+        return [duty for duty in self._duties if duty.due_at <= moment + _TOGETHER]
+
+    def _try(self, work: Callable[[], T]) -> T | None:
         if self._lease.trusted_for() <= 0:
-            return
+            return None
         try:
-            duty()
+            return work()
         except Exception as error:  # the next round may succeed, and nobody else does this
-            logger.warning("%s failed and is tried again: %s: %s", duty.__name__, type(error).__name__, error)
+            logger.warning("%s failed and is tried again: %s: %s", work.__name__, type(error).__name__, error)
+            return None
 
     def _rescue_abandoned(self, abandoned: dict[caretaking.Held, Failure]) -> None:
         # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
@@ -195,7 +224,7 @@ class Duties:
             return
         running = self._in_hand.running()
         jobs = {running[request] for request in looked_twice if request in running}
-        taken = self._ledger.read(
+        taken = self._ledger.read_statement(
             lambda connection: caretaking.taken_away(connection, self._lease.worker_id, jobs)
         )
         for request, age in looked_twice.items():

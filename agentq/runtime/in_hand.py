@@ -41,6 +41,11 @@ class InHand:
         active = _snapshot(state.active_requests)
         return {request: ids_of(request.id)[1] for request in active if BELL_HEADER in request.request_dict}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the pool runs a request, or an attempt ended without an outcome that nobody has taken yet."""
+        return bool(self._ended or self.running())
+
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
         """Note that the process that ran an attempt at the job brings no outcome any more."""
         self._ended.setdefault(job_id, why)  # the first word is the cause, what follows only its effect
@@ -53,7 +58,6 @@ class InHand:
 
     def take_ended(self) -> dict[uuid.UUID, Failure]:
         """Return what was noted since the last call."""
-        self.changed.clear()
         ended, self._ended = self._ended, {}
         return ended
 

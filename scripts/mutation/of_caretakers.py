@@ -18,7 +18,7 @@ MUTANTS = [
     Mutant(
         name="rescue-from-the-living",
         file=_TIMING,
-        text="LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)",
+        text="LOST = and_(JobRow.status == JobStatus.RUNNING, ~leased(JobRow.worker_id))",
         instead="LOST = and_(JobRow.status == JobStatus.RUNNING)",
         why="every job is taken away from the worker that runs it",
         tests=(CARETAKING,),
@@ -27,8 +27,8 @@ MUTANTS = [
     Mutant(
         name="a-lease-never-ends",
         file=_TIMING,
-        text=".where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now())",
-        instead=".where(WorkerRow.id == JobRow.worker_id)",
+        text=".where(WorkerRow.id == worker_id, WorkerRow.lease_until >= now())",
+        instead=".where(WorkerRow.id == worker_id)",
         why="what a dead worker ran stays running for ever",
         tests=(CARETAKING,),
         pick="Rescue",
@@ -45,8 +45,8 @@ MUTANTS = [
     Mutant(
         name="ring-again-at-once",
         file=_TIMING,
-        text="JobRow.dispatched_at < seconds_from_now(-_pause),",
-        instead="JobRow.dispatched_at < seconds_from_now(_pause),",
+        text='_grace = bindparam("grace", type_=Float())',
+        instead='_grace = -bindparam("grace", type_=Float())',
         why="messages that only wait their turn are sent again and again, and flood the broker",
         tests=(CARETAKING,),
         pick="LostMessages",
@@ -54,30 +54,36 @@ MUTANTS = [
     Mutant(
         name="due-before-its-time",
         file=_TIMING,
-        text="    .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())\n",
-        instead="    .where(JobRow.status == JobStatus.SCHEDULED)\n",
+        text="DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())",
+        instead="DUE = and_(JobRow.status == JobStatus.SCHEDULED)",
         why="retries and scheduled starts do not wait",
         tests=(ATTEMPTS,),
     ),
     _without(
         "dispatch-of-what-is-due",
-        "_Duty(settings.due_interval, self.dispatch_due),",
+        "_Duty(settings.due_interval, self.dispatch_due, Work.DUE),",
         "retries and scheduled starts never run",
     ),
     _without("account-of-jobs", "self._account,", "what a killed child ran stays running for ever"),
     _without(
         "ringing-of-what-was-lost",
-        "_Duty(settings.redispatch_after / 2.5, self.ring_lost),",
+        "_Duty(settings.redispatch_after / 2.5, self.ring_lost, Work.UNCLAIMED),",
         "a job whose message the broker lost never runs",
     ),
     _without(
         "rescue",
-        "_Duty(min(settings.lease / 3, 5.0), self.rescue_lost),",
+        "_Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),",
         "what a dead worker ran stays running for ever",
     ),
-    _without("end-of-what-is-overdue", "_Duty(1.0, self.end_overdue),", "deadlines and expiries mean nothing"),
     _without(
-        "word-of-the-dead", "_Duty(1.0, self.issue_dead_letters),", "the handlers of dead letters are not called"
+        "end-of-what-is-overdue",
+        "_Duty(1.0, self.end_overdue, Work.OVERDUE),",
+        "deadlines and expiries mean nothing",
+    ),
+    _without(
+        "word-of-the-dead",
+        "_Duty(1.0, self.issue_dead_letters, Work.LETTERS),",
+        "the handlers of dead letters are not called",
     ),
     Mutant(
         name="end-without-release",

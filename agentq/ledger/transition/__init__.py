@@ -24,10 +24,13 @@ from agentq.ledger.transition.parts import (
 from agentq.ledger.transition.plain import succeed_plainly
 from agentq.ledger.transition.shared import BELL, DEAD
 from agentq.ledger.transition.timing import (
+    DUE,
     LOST,
+    OVERDUE,
     UNCLAIMED,
     Overtaken,
     fail_overdue,
+    leased,
     lock_overdue,
     queue_due,
     ring_again,
@@ -39,7 +42,9 @@ from agentq.ledger.transition.workflow import cancel_job, cancel_jobs, end_workf
 __all__ = [
     "BELL",
     "DEAD",
+    "DUE",
     "LOST",
+    "OVERDUE",
     "UNCLAIMED",
     "Overtaken",
     "cancel_job",
@@ -58,6 +63,7 @@ __all__ = [
     "fail_workflow",
     "finish_virtual",
     "give_up",
+    "leased",
     "lock_overdue",
     "mark_missing",
     "new_claim_token",

@@ -6,8 +6,22 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Float, Integer, String, and_, bindparam, case, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
@@ -15,9 +29,11 @@ from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
 from agentq.states import JobStatus
 
+DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
+"""A job whose time has come."""
 _DUE = (
     select(JobRow.id)
-    .where(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
+    .where(DUE)
     .order_by(JobRow.due_at, JobRow.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
@@ -34,11 +50,11 @@ _SCHEDULE_NOW = (
     .values(status=JobStatus.SCHEDULED, due_at=now())
 )
 # Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
-_pause = bindparam("grace", type_=Float()) * literal(1).op("<<")(
-    case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches)
-)
+_grace = bindparam("grace", type_=Float())
+_pause = _grace * literal(1).op("<<")(case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches))
 UNCLAIMED = and_(
     JobRow.status == JobStatus.QUEUED,
+    JobRow.dispatched_at < seconds_from_now(-_grace),  # no pause is shorter, and this one the index knows
     JobRow.dispatched_at < seconds_from_now(-_pause),
     or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
 )
@@ -66,6 +82,8 @@ _RING_AGAIN = (
     .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
     .returning(*BELL)
 )
+OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
+"""A job or a fan-in whose deadline has passed."""
 _OVERDUE = (
     select(
         *DEAD,
@@ -75,7 +93,7 @@ _OVERDUE = (
         JobRow.worker_id,
         JobRow.started_at,
     )
-    .where(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
+    .where(OVERDUE)
     .order_by(JobRow.workflow_id, JobRow.id)  # workflows are locked in one order by all who fail their jobs
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
@@ -90,8 +108,14 @@ _FAIL_OVERDUE = (
     )
     .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
 )
-_leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until >= now()).exists()
-LOST = and_(JobRow.status == JobStatus.RUNNING, ~_leased)
+
+
+def leased(worker_id: Any) -> ColumnElement[bool]:
+    """The condition that the worker of this id has a lease, which has not ended."""
+    return select(WorkerRow.id).where(WorkerRow.id == worker_id, WorkerRow.lease_until >= now()).exists()
+
+
+LOST = and_(JobRow.status == JobStatus.RUNNING, ~leased(JobRow.worker_id))
 """A running job whose worker has no lease any more."""
 
 

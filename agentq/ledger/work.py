@@ -1,0 +1,52 @@
+"""What there is to do for a caretaker, found by one look: one query, however many the duties."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+
+from sqlalchemy import Connection, or_, select
+
+from agentq.ledger import caretaking, dead_letters, transition
+from agentq.ledger.models import DeadLetterRow, JobRow
+
+
+class Work(StrEnum):
+    """What one of a caretaker's duties is there for."""
+
+    DUE = "due"
+    """A job's time has come."""
+    HELD = "held"
+    """This worker runs a job, or the ledger says so."""
+    UNCLAIMED = "unclaimed"
+    """Nobody came for a job; its message may be lost."""
+    LOST = "lost"
+    """The lease of a worker that ran a job is over."""
+    OVERDUE = "overdue"
+    """A deadline or an expiry has passed."""
+    LETTERS = "letters"
+    """A dead letter is to be recorded."""
+
+
+# Each is answered by an index of nothing but what is not done; so it costs the same however much is.
+_LOOK = select(
+    select(JobRow.id).where(transition.DUE).exists().label(Work.DUE),
+    select(JobRow.id).where(caretaking.HELD_BY).exists().label(Work.HELD),
+    caretaking.UNCLAIMED_QUEUES.exists().label(Work.UNCLAIMED),
+    caretaking.LOST_WORKERS.exists().label(Work.LOST),
+    or_(
+        select(JobRow.id).where(transition.OVERDUE).exists(),
+        caretaking.EXPIRED.exists(),
+        caretaking.OVERDUE_WORKFLOWS.exists(),
+    ).label(Work.OVERDUE),
+    select(DeadLetterRow.id).where(dead_letters.TO_ISSUE).exists().label(Work.LETTERS),
+)
+
+
+def find_work(connection: Connection, worker_id: uuid.UUID, grace: float) -> set[Work]:
+    """Return what there is to do now for the caretaker of a worker; with one statement, which only reads.
+
+    *grace* is for how many seconds a message may be on its way before it is looked into.
+    """
+    row = connection.execute(_LOOK, {"worker": worker_id, "grace": grace}).one()
+    return {work for work in Work if row._mapping[work]}
