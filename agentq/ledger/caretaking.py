@@ -56,16 +56,12 @@ _HELD: tuple[Any, ...] = (
 _lost = (
     select(*_HELD)
     .where(transition.LOST)
-    .order_by(JobRow.workflow_id, JobRow.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
 HELD_BY = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker", type_=Uuid()))
 """A job that the ledger says this worker is running."""
 _held_by = select(*_HELD).where(HELD_BY)
-_workers = distinct(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
-LOST_WORKERS = select(_workers).where(_workers.c.worker_id.is_not(None), ~transition.leased(_workers.c.worker_id))
-"""The workers that run jobs, says the ledger, though their lease is over."""
 _queues = distinct(JobRow.queue, JobRow.status == JobStatus.QUEUED)
 UNCLAIMED_QUEUES = select(_queues).where(
     select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists()
@@ -125,7 +121,7 @@ def dispatch_due(connection: Connection, most: int) -> list[Bell]:
 
 def rescue_lost(connection: Connection, judge: Judge, most: int) -> Rescued:
     """Take up to *most* jobs from workers whose lease is over: to be tried again, or failed for good."""
-    rows = connection.execute(_lost, {"most": most}).all()
+    rows = transition.by_workflow(connection.execute(_lost, {"most": most}))
     return _rescue(connection, ((row, WORKER_LOST) for row in rows), judge)
 
 

@@ -33,7 +33,7 @@ _LOOK = select(
     select(JobRow.id).where(transition.DUE).exists().label(Work.DUE),
     select(JobRow.id).where(caretaking.HELD_BY).exists().label(Work.HELD),
     caretaking.UNCLAIMED_QUEUES.exists().label(Work.UNCLAIMED),
-    caretaking.LOST_WORKERS.exists().label(Work.LOST),
+    transition.LOST_WORKERS.exists().label(Work.LOST),
     or_(
         select(JobRow.id).where(transition.OVERDUE).exists(),
         caretaking.EXPIRED.exists(),

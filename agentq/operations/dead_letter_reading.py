@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, case, func, or_, select
+from sqlalchemy import Connection, Select, case, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from agentq.exceptions import NotFound
@@ -118,7 +118,7 @@ def read(connection: Connection, letter_id: uuid.UUID) -> DeadLetter:
         args=None if job is None else job.args,
         kwargs=None if job is None else job.kwargs,
         replays=0 if job is None else ledger_dead_letters.replays(connection, job.id),
-        actions=[] if job is None else _actions(connection, job.id),
+        actions=[] if job is None else _actions(connection, job),
     )
 
 
@@ -141,11 +141,10 @@ def keep_snapshot(connection: Connection, letter: AnyRow) -> None:
 
 def find(connection: Connection, wanted: uuid.UUID, *, locked: bool = False) -> AnyRow:
     """Return the row by its own id, or the newest one of a job by the job's; raises NotFound."""
-    letters = select(DeadLetterRow.__table__).where(
-        or_(DeadLetterRow.id == wanted, DeadLetterRow.job_id == wanted)
-    )
-    newest = letters.order_by(DeadLetterRow.id.desc()).limit(1)
-    row = connection.execute(newest.with_for_update(key_share=True) if locked else newest).one_or_none()
+    of_job = select(DeadLetterRow.id).where(DeadLetterRow.job_id == wanted)
+    newest = of_job.order_by(DeadLetterRow.id.desc()).limit(1).scalar_subquery()
+    letter = select(DeadLetterRow.__table__).where(DeadLetterRow.id == func.coalesce(newest, wanted))
+    row = connection.execute(letter.with_for_update(key_share=True) if locked else letter).one_or_none()
     if row is None:
         raise _not_found(connection, wanted)
     return row
@@ -180,8 +179,10 @@ def _job(connection: Connection, job_id: uuid.UUID) -> Job:
     return job
 
 
-def _actions(connection: Connection, job_id: uuid.UUID) -> list[DeadLetterAction]:
-    done = select(ActionRow.__table__).where(ActionRow.job_id == job_id).order_by(ActionRow.id)
+def _actions(connection: Connection, job: Job) -> list[DeadLetterAction]:
+    # By its workflow too, which the index knows.
+    of_job = (ActionRow.workflow_id == job.workflow_id, ActionRow.job_id == job.id)
+    done = select(ActionRow.__table__).where(*of_job).order_by(ActionRow.id)
     return [DeadLetterAction(**row._mapping, replaced=shown(row.details)) for row in connection.execute(done)]
 
 

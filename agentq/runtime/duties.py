@@ -93,7 +93,9 @@ class Duties:
         for duty in due:
             if found is not None and (duty.work is None or duty.work in found):
                 self._try(duty.do)
-            duty.due_at = time.monotonic() + duty.interval
+        moment = time.monotonic()
+        for duty in due:  # of one moment, so that they stay together
+            duty.due_at = moment + duty.interval
 
     def look_for_work(self) -> set[Work]:
         """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""

@@ -18,7 +18,7 @@ MUTANTS = [
     Mutant(
         name="rescue-from-the-living",
         file=_TIMING,
-        text="LOST = and_(JobRow.status == JobStatus.RUNNING, ~leased(JobRow.worker_id))",
+        text="LOST = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id.in_(LOST_WORKERS))",
         instead="LOST = and_(JobRow.status == JobStatus.RUNNING)",
         why="every job is taken away from the worker that runs it",
         tests=(CARETAKING,),
@@ -27,8 +27,8 @@ MUTANTS = [
     Mutant(
         name="a-lease-never-ends",
         file=_TIMING,
-        text=".where(WorkerRow.id == worker_id, WorkerRow.lease_until >= now())",
-        instead=".where(WorkerRow.id == worker_id)",
+        text=".where(WorkerRow.id == _workers.c.worker_id, WorkerRow.lease_until >= now())",
+        instead=".where(WorkerRow.id == _workers.c.worker_id)",
         why="what a dead worker ran stays running for ever",
         tests=(CARETAKING,),
         pick="Rescue",

@@ -32,9 +32,14 @@ _SETTINGS = {
 
 
 class Postgres:
-    """One server with one folder and one port for its whole life; use it in a ``with``: it runs inside."""
+    """One server with one folder and one port for its whole life; use it in a ``with``: it runs inside.
 
-    def __init__(self) -> None:
+    Args:
+        settings: settings of the server's, beside those that all these servers have.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = [f"--{name}={value}" for name, value in {**_SETTINGS, **settings}.items()]
         self._bin = _binaries()
         self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
         self._folder = TemporaryDirectory(prefix="aq-pg-")
@@ -67,11 +72,10 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and return when it answers."""
-        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         address = ("-h", "127.0.0.1", "-p", str(self.port), "-k", self._folder.name)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._program("postgres"), *address, *settings],
+                [*self._program("postgres"), *address, *self._settings],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Float,
     Integer,
@@ -24,6 +22,7 @@ from sqlalchemy import (
 )
 
 from agentq.ledger.models import JobRow, WorkerRow
+from agentq.ledger.skipping import distinct
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -94,7 +93,7 @@ _OVERDUE = (
         JobRow.started_at,
     )
     .where(OVERDUE)
-    .order_by(JobRow.workflow_id, JobRow.id)  # workflows are locked in one order by all who fail their jobs
+    .order_by(JobRow.deadline_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
 )
@@ -108,14 +107,11 @@ _FAIL_OVERDUE = (
     )
     .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
 )
-
-
-def leased(worker_id: Any) -> ColumnElement[bool]:
-    """The condition that the worker of this id has a lease, which has not ended."""
-    return select(WorkerRow.id).where(WorkerRow.id == worker_id, WorkerRow.lease_until >= now()).exists()
-
-
-LOST = and_(JobRow.status == JobStatus.RUNNING, ~leased(JobRow.worker_id))
+_workers = distinct(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
+_leased = select(WorkerRow.id).where(WorkerRow.id == _workers.c.worker_id, WorkerRow.lease_until >= now()).exists()
+LOST_WORKERS = select(_workers.c.worker_id).where(_workers.c.worker_id.is_not(None), ~_leased)
+"""The workers that run jobs, says the ledger, though they have no lease any more."""
+LOST = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id.in_(LOST_WORKERS))
 """A running job whose worker has no lease any more."""
 
 
@@ -147,7 +143,7 @@ def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) 
 
 def lock_overdue(connection: Connection, most: int) -> list[AnyRow]:
     """Lock up to *most* jobs and fan-ins whose deadline passed, and return them."""
-    return list(connection.execute(_OVERDUE, {"most": most}))
+    return by_workflow(connection.execute(_OVERDUE, {"most": most}))
 
 
 def fail_overdue(connection: Connection, seen: AnyRow, failure: Failure) -> bool:
@@ -171,6 +167,14 @@ def ring_again(
         values |= {"before": overtaken.before, "of_priority": overtaken.priority}
     found = connection.scalars(_TO_RING, values).all()
     return ring_these(connection, found, grace)
+
+
+def by_workflow(rows: Iterable[AnyRow]) -> list[AnyRow]:
+    """Sort jobs as all do who fail them, so that their workflows are locked in one order.
+
+    Not by the database, which may then read all jobs in this order to find a few.
+    """
+    return sorted(rows, key=lambda row: (row.workflow_id, row.id))
 
 
 def _in_order_of(ids: Sequence[uuid.UUID], rows: Sequence[AnyRow]) -> list[AnyRow]:

@@ -1,0 +1,76 @@
+"""What workers and their caretakers do, each thing at least once, on a ledger that a real worker works for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import chain, group
+
+from agentq import AgentQ, each
+from agentq.exceptions import StepFailed, WorkflowCancelled
+from tests.support import eventually
+from tests.support.player import Player
+from tests.support.steps import add, echo, fail, flaky, numbers, total
+
+
+def run_canvases(agentq: AgentQ) -> None:
+    """Run every shape of a canvas to its end, and one that fails."""
+    running = [
+        agentq.start(chain(add.s(1, 2), add.s(3), echo.s())),
+        agentq.start(group(add.s(number, 1) for number in range(4)) | total.s()),
+        agentq.start(numbers.s(3) | each(add.s(1) | add.s(1)) | total.s()),
+        agentq.start(group(numbers.s(2) | each(group(add.s(1), echo.s())), add.s(1, 1)) | echo.s()),
+    ]
+    for workflow in running:
+        workflow.result(60)
+    with pytest.raises(StepFailed):
+        agentq.start(fail.s("no such thing") | echo.s()).result(60)
+
+
+def run_caretaker(agentq: AgentQ) -> None:
+    """Have something of each kind put right by a caretaker."""
+    player = Player(agentq.ledger)
+    late = agentq.start(add.s(1, 2).set(countdown=3600), deadline=0.1)
+    paused = agentq.start(flaky.s("result", 1))
+    _lose_a_worker(player)
+    _lose_a_message(player)
+    _expire(player)
+    _miss_a_deadline(player)
+    assert paused.result(60) == "result"
+    with pytest.raises(WorkflowCancelled):
+        late.result(60)
+
+
+def _lose_a_worker(player: Player) -> None:
+    held = Player(player.ledger, lease=-1).begin(add.s(1, 2))
+    _eventually(lambda: player.history(held.job_id), "a job that is taken from a worker that is gone")
+
+
+def _lose_a_message(player: Player) -> None:
+    (bell,) = player.start(add.s(1, 2)).bells
+    player.age(bell.job_id, dispatched_at=60)
+    _eventually(lambda: player.job(bell.job_id).finished_at, "the end of a job whose message was sent again")
+
+
+def _expire(player: Player) -> None:
+    started = player.start(add.s(1, 2).set(countdown=3600, expires=60))
+    player.age(_first(player, started.workflow_id), expires_at=1)
+    _eventually(lambda: player.workflow(started.workflow_id).finished_at, "the end of what has expired")
+
+
+def _miss_a_deadline(player: Player) -> None:
+    held = player.begin(add.s(1, 2))
+    player.age(held.job_id, deadline_at=1)
+    _eventually(lambda: player.history(held.job_id), "the end of a job that is past its deadline")
+
+
+def _first(player: Player, workflow_id: uuid.UUID) -> uuid.UUID:
+    first: uuid.UUID = player.jobs(workflow_id)[0].id
+    return first
+
+
+def _eventually(look: Callable[[], Any], what: str) -> None:
+    eventually(look, 60, what=what)

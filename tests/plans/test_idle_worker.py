@@ -1,0 +1,57 @@
+"""What a worker that has nothing to do asks of its ledger, BEGIN and COMMIT counted too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+from agentq.ledger import migrating
+from agentq.ledger.session import Ledger
+from tests.plans.trace import noted
+from tests.support import Broker, Worker, eventually, sqlite_file
+from tests.support.postgres import Postgres
+
+MOST_A_SECOND = 5
+STATEMENTS = 24
+"""So many are looked at: those of some seconds, a renewal of the lease among them."""
+_LOGGED = re.compile(r"^([\d.]+)\|agentq\|LOG:  (?:statement|execute [^:]*): (.*)$", re.MULTILINE)
+
+Statements = list[tuple[float, str]]
+
+
+def test_it_asks_little_of_postgresql(redis_broker: Broker) -> None:
+    with Postgres(log_statement="all", log_line_prefix="%n|%a|") as server:
+        upgrade(server.url)
+        with Worker(redis_broker, server.url):
+            logged = ran(lambda: [(float(moment), text) for moment, text in _LOGGED.findall(server.log())])
+    assert any(text.startswith("INSERT INTO agentq_workers") for _, text in logged), "the lease was not renewed"
+    assert per_second(logged) <= MOST_A_SECOND, logged
+
+
+def test_it_asks_little_of_sqlite_and_locks_it_for_the_lease_only(redis_broker: Broker, tmp_path: Path) -> None:
+    url, trace = sqlite_file(tmp_path), tmp_path / "trace"
+    upgrade(url)
+    with Worker(redis_broker, url, module="tests.plans.traced_project", env={"AGENTQ_TEST_TRACE": str(trace)}):
+        statements = ran(lambda: list(noted(trace)))
+    assert per_second(statements) <= MOST_A_SECOND, statements
+    texts = [text for _, text in statements]
+    locked = [after.split("(")[0] for begin, after in pairwise(texts) if "IMMEDIATE" in begin]
+    assert set(locked) == {"INSERT INTO agentq_workers "}
+
+
+def upgrade(url: str) -> None:
+    ledger = Ledger(url)
+    migrating.upgrade(ledger)
+    ledger.close()
+
+
+def ran(look: Callable[[], Statements]) -> Statements:
+    """What *look* finds beyond what there was, after enough has been run."""
+    before = len(look())
+    return eventually(lambda: look()[before:] if len(look()) >= before + STATEMENTS else [], 60, what="statements")
+
+
+def per_second(statements: Statements) -> float:
+    return (len(statements) - 1) / (statements[-1][0] - statements[0][0])

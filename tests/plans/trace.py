@@ -1,0 +1,32 @@
+"""What connections to SQLite run, whoever asks them to: noted by SQLite itself, in a file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+
+def note_statements(target: Any, path: Path) -> None:
+    """Let connections of *target*, an engine or all pools, note in a file what they run from now on."""
+
+    def note(statement: str) -> None:
+        with path.open("a") as file:  # one line: appended as a whole
+            file.write(json.dumps([time.monotonic(), statement]) + "\n")
+
+    def trace(connection: sqlite3.Connection, record: object) -> None:
+        connection.set_trace_callback(note)
+
+    event.listen(target, "connect", trace)
+
+
+def noted(path: Path) -> Iterator[tuple[float, str]]:
+    """Give when each statement ran, by the machine's clock, and the statement."""
+    for line in path.read_text().splitlines():
+        moment, statement = json.loads(line)
+        yield moment, statement
