@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
-from agentq.ledger import schema
+from agentq.ledger import pooling, schema
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
 
@@ -44,6 +44,7 @@ def parse_url(text: str) -> URL:
         ) from None
     backend = url.get_backend_name()
     if backend in ("postgresql", "postgres"):
+        pooling.is_pooled(url)
         return url.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise ConfigurationError(
@@ -199,22 +200,25 @@ class Ledger:
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}
         if self.is_postgresql:
-            options |= _postgresql_options(self.timeout)
+            session = pooling.SESSION if pooling.is_pooled(self.url) else _postgresql_session(self.timeout)
+            options |= _postgresql_options(self.timeout, session)
         else:
             options["connect_args"] = {"timeout": 0, "check_same_thread": False}
         try:
-            engine = create_engine(self.url, **options)
+            engine = create_engine(pooling.without_mode(self.url), **options)
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
                 f"the ledger's driver is not installed ({error}); run: pip install 'celery-agentq[postgres]'"
             ) from error
+        if pooling.is_pooled(self.url):
+            event.listen(engine, "connect", pooling.require_settings)
         if not self.is_postgresql:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", self._begin_sqlite)
         return engine
 
 
-def _postgresql_options(timeout: float) -> dict[str, Any]:
+def _postgresql_session(timeout: float) -> dict[str, Any]:
     milliseconds = int(timeout * 1000)
     settings = {
         # Also for statements outside a transaction: fan-in counts with guarded decrements, which are right
@@ -224,6 +228,10 @@ def _postgresql_options(timeout: float) -> dict[str, Any]:
         "lock_timeout": milliseconds,
         "idle_in_transaction_session_timeout": milliseconds * 3,
     }
+    return {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
+
+
+def _postgresql_options(timeout: float, session: dict[str, Any]) -> dict[str, Any]:
     return {
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": False,  # a broken connection is met by the retry, without a round trip per use
@@ -233,9 +241,9 @@ def _postgresql_options(timeout: float) -> dict[str, Any]:
             "keepalives_idle": max(1, int(timeout / 2)),
             "keepalives_interval": max(1, int(timeout / 6)),
             "keepalives_count": 3,
-            "tcp_user_timeout": milliseconds * 2,
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "tcp_user_timeout": int(timeout * 2000),
             "application_name": "agentq",
+            **session,
         },
     }
 
