@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.orm import aliased
 
 from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
 from agentq.ledger.gathering import gather
@@ -15,6 +16,9 @@ from agentq.ledger.prepared import Prepared
 from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, WorkflowStatus
 
+_same = aliased(WorkflowRow)
+# Named by a scalar subquery, as in the hand-over: a join may read all jobs, by a plan of when there were none.
+_result_job = select(_same.result_job_id).where(_same.id == bindparam("workflow")).scalar_subquery()
 _STATUS = Prepared(
     select(
         WorkflowRow.id,
@@ -26,7 +30,7 @@ _STATUS = Prepared(
         JobRow.step,
         JobRow.result,
     )
-    .outerjoin(JobRow, JobRow.id == WorkflowRow.result_job_id)
+    .outerjoin(JobRow, JobRow.id == _result_job)
     .where(WorkflowRow.id == bindparam("workflow"))
 )
 

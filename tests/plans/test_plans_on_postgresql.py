@@ -32,6 +32,7 @@ def agentq(server: ExplainingPostgres) -> Iterator[AgentQ]:
     settings = {"redispatch_after": 0.5, "lease": 2}
     with redis_server() as broker, client(broker, server.url) as agentq:
         migrating.upgrade(agentq.ledger)
+        server.administer("ANALYZE")  # so the planner knows that the tables are empty, and reads them whole
         with Worker(broker, server.url, pool="solo", concurrency=1, settings=settings):
             for _ in range(PREPARED):
                 run_canvases(agentq)
