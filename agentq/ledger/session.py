@@ -8,7 +8,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -76,7 +76,7 @@ class Ledger:
         self.url = parse_url(url) if isinstance(url, str) else url
         self.timeout = timeout
         self._engines: dict[int, Engine] = {}
-        self._kept: dict[int, Connection] = {}
+        self._kept: dict[tuple[Any, ...], Connection] = {}
         self._checked: set[int] = set()
         self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
@@ -123,9 +123,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close this process's connections."""
-        kept = self._kept.pop(os.getpid(), None)
-        if kept is not None:
-            kept.close()
+        for key in [key for key in self._kept if key[0] == os.getpid()]:
+            self._kept.pop(key).close()
         engine = self._engines.pop(os.getpid(), None)
         if engine is not None:
             engine.dispose()
@@ -138,27 +137,35 @@ class Ledger:
             self._checked.add(pid)
 
     def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = _BEGIN_WRITING) -> T:
-        with self._gate, self.engine.connect() as connection:
-            connection = connection.execution_options(agentq_begin=begin)
-            with connection.begin():
-                return work(connection)
+        with (
+            self._gate,
+            self._connection(not self.is_postgresql, agentq_begin=begin) as connection,
+            connection.begin(),
+        ):
+            return work(connection)
 
     def _autocommit(self, work: Callable[[Connection], T]) -> T:
-        if threading.current_thread() is not threading.main_thread():
-            with self._connect_autocommit() as connection:
-                return work(connection)
-        # Where only one thread works, as in a process of the pool, its connection is not given back each time.
-        pid = os.getpid()
-        if pid not in self._kept:
-            self._kept[pid] = self._connect_autocommit()
-        try:
-            return work(self._kept[pid])
-        except BaseException:  # also a time limit in the middle of an answer: it may be in any state
-            self._kept.pop(pid).invalidate()
-            raise
+        with self._connection(True, isolation_level="AUTOCOMMIT") as connection:
+            return work(connection)
 
-    def _connect_autocommit(self) -> Connection:
-        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    @contextlib.contextmanager
+    def _connection(self, is_often: bool, **options: Any) -> Iterator[Connection]:
+        """A connection with these options: of the pool, or a kept one where these are asked for often.
+
+        Kept only for the main thread: a process of Celery's prefork pool has no other that works.
+        """
+        if not is_often or threading.current_thread() is not threading.main_thread():
+            with self.engine.connect() as connection:
+                yield connection.execution_options(**options)
+            return
+        key = (os.getpid(), *options.values())
+        if key not in self._kept:
+            self._kept[key] = self.engine.connect().execution_options(**options)
+        try:
+            yield self._kept[key]
+        except BaseException:  # also a time limit in the middle of an answer: it may be in any state
+            self._kept.pop(key).invalidate()
+            raise
 
     def _retried(self, run: Callable[[], T], patience: float | None) -> T:
         deadline = time.monotonic() + (self.timeout if patience is None else patience)

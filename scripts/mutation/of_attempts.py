@@ -19,7 +19,7 @@ MUTANTS = [
     Mutant(
         name="write-without-status",
         file=_SHARED,
-        text="    JobRow.status == JobStatus.RUNNING,\n    JobRow.attempt == bindparam(",
+        text="    JobRow.status.is_not_distinct_from(JobStatus.RUNNING),\n    JobRow.attempt == bindparam(",
         instead="    JobRow.attempt == bindparam(",
         why="a worker writes to a job that was cancelled or failed, or records its outcome twice",
         tests=(CARETAKING,),

@@ -46,8 +46,12 @@ MUTANTS = [
     Mutant(
         name="start-under-a-new-id",
         file="agentq/runtime/starting.py",
-        text="workflows.start_all(connection, [plan])",
-        instead="[workflows.start(connection, graph, tenant=tenant, key=key)]",
+        text="write(lambda connection: workflows.start_all(connection, plans))",
+        instead=(
+            "write(lambda connection: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
+            "workflow_id=one.workflow['id']) for row in one.planting.rows] for one in plans] "
+            "and workflows.start_all(connection, plans))"
+        ),
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),
         pick="Starts",
