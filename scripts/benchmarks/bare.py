@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import time
+from collections.abc import Iterable
 from typing import Any
 
-from celery import Celery, Signature, chord
+from celery import Celery, Signature, chord, group
 
 from benchmarks import functions
+from benchmarks.place import here
 
-app = Celery("bare", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_BROKER"], set_as_current=False)
+app = Celery("bare", backend=here().results, set_as_current=False)
 app.conf.update(
+    here().settings(),
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
@@ -19,6 +22,13 @@ app.conf.update(
 echo = app.task(functions.echo)
 increase = app.task(functions.increase)
 total = app.task(functions.total)
+
+
+@app.task
+def wait(number: int) -> int:
+    """Celery runs no coroutines, so this takes a thread of its pool."""
+    time.sleep(functions.WAIT)
+    return number
 
 
 @app.task(bind=True)
@@ -31,7 +41,15 @@ def start(canvas: Signature) -> Any:
     return canvas.apply_async()
 
 
+def start_many(canvases: Iterable[Signature]) -> Any:
+    return group(canvases).apply_async()
+
+
 def collect(started: Any) -> Any:
+    return started.get(timeout=functions.PATIENCE)
+
+
+def collect_many(started: Any) -> Any:
     return started.get(timeout=functions.PATIENCE)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
+from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 from celery import Celery
 
 from agentq import AgentQ, Workflow, each, step
-from agentq.exceptions import ResultTimeout
 from benchmarks import functions
+from benchmarks.place import here
 
-app = Celery("durable", broker=os.environ["BENCH_BROKER"])
-agentq = AgentQ(app, ledger=os.environ["BENCH_LEDGER"])
-
-_LOOK_EVERY = 0.01
-"""Seconds between two looks for a result: ``Workflow.result`` looks ever more rarely, which blurs the time."""
+app = Celery("durable")
+app.conf.update(here().settings())
+agentq = AgentQ(app, ledger=here().ledger, dead_letter_queue=f"{here().queue}.dead")
 
 echo = step(functions.echo)
 increase = step(functions.increase)
@@ -24,21 +24,40 @@ total = step(functions.total)
 spread = step(functions.numbers)
 
 
+@step
+async def wait(number: int) -> int:
+    await asyncio.sleep(functions.WAIT)
+    return number
+
+
 def start(canvas: Any) -> Workflow[Any]:
     return agentq.start(canvas)
 
 
+def start_many(canvases: Iterable[Any]) -> list[Workflow[Any]]:
+    return agentq.start_many(list(canvases))
+
+
 def collect(started: Workflow[Any]) -> Any:
-    deadline = time.monotonic() + functions.PATIENCE
-    while True:
-        try:
-            return started.result(timeout=0)
-        except ResultTimeout:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_LOOK_EVERY)
+    return started.result(timeout=functions.PATIENCE)
+
+
+def collect_many(started: list[Workflow[Any]]) -> list[Any]:
+    return [collect(one) for one in started]
 
 
 def each_of(count: int) -> Any:
     """A step that returns *count* items, one job for each, and their sum."""
     return spread.s(count) | each(echo.s()) | total.s()
+
+
+def round_trip() -> float:
+    """Return how many seconds the shortest way to the ledger and back takes, in the median."""
+    seconds = []
+    with agentq.ledger.engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        for _ in range(200):
+            began = time.perf_counter()
+            connection.exec_driver_sql("SELECT 1")
+            seconds.append(time.perf_counter() - began)
+    return median(seconds)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds to wait for one result."""
+WAIT = 1.0
+"""Seconds that a model call takes which does nothing else."""
 
 
 def echo(number: int) -> int:

@@ -1,4 +1,4 @@
-"""What a run needs and takes away again: a private Redis, an empty ledger, one worker a side."""
+"""What a run starts and takes away again: a Redis of its own, its queues on a broker, one worker at a time."""
 
 from __future__ import annotations
 
@@ -7,91 +7,97 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from amqp.exceptions import NotFound
+from kombu.connection import Connection
+from kombu.utils.url import sanitize_url
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import create_engine, make_url
 
 from agentq.embedded.program import find_server
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger, parse_url
+from benchmarks.place import Place
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The broker of both sides, and where bare Celery keeps its results."""
+
+    url: str
+    results: str
+    pid: int | None
+    """The server, where it is the run's own."""
+
+
+def told(url: str | None) -> str:
+    """Say which broker is used, without its password."""
+    return sanitize_url(url) if url else "a Redis of the run's own"
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[Path]:
-    """A server on a unix socket that keeps nothing on disk."""
+def broker(url: str | None, folder: Path) -> Iterator[Broker]:
+    """The broker at *url*, or a Redis of the run's own; that also has the results of bare Celery."""
     socket = folder / "redis.sock"
     command = [find_server(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    with _process(command, folder / "redis.log"):
+    with process(command, folder / "redis.log") as server:
         with Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0)) as client:
             _await_answer(client)
-        yield socket
+        messages, results = (f"redis+socket://{socket}?virtual_host={number}" for number in range(2))
+        yield Broker(url or messages, results, None if url else server.pid)
 
 
 @contextmanager
-def ledger(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty ledger: a SQLite file, or a new database on the PostgreSQL server at *kind*."""
-    if kind == "sqlite":
-        url = f"sqlite:///{folder / 'ledger.db'}"
-        _upgrade(url)
-        yield url
-        return
-    name = f"agentq_bench_{uuid.uuid4().hex[:12]}"
-    _administer(kind, f"CREATE DATABASE {name}")
+def queues(place: Place) -> Iterator[None]:
+    """The queues of a place, deleted at the end."""
     try:
-        url = make_url(kind).set(database=name).render_as_string(hide_password=False)
-        _upgrade(url)
-        yield url
+        yield
     finally:
-        _administer(kind, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def durability(kind: str) -> str:
-    """Say what a commit waits for in the ledger."""
-    if kind == "sqlite":
-        return "SQLite as agentq sets it up"
-    engine = create_engine(parse_url(kind))
-    with engine.connect() as connection:
-        told = {
-            name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("fsync", "synchronous_commit")
-        }
-        version = connection.exec_driver_sql("SHOW server_version").scalar()
-    engine.dispose()
-    return f"PostgreSQL {version}, " + ", ".join(f"{name} {value}" for name, value in told.items())
+        with Connection(place.broker) as connection:
+            for name in (place.queue, f"{place.queue}.dead"):
+                for delete in ("queue_delete", "exchange_delete"):
+                    with suppress(NotFound), connection.channel() as channel:
+                        getattr(channel, delete)(name)
 
 
 @contextmanager
-def worker(side: str, folder: Path, environment: dict[str, str], *, pool: str, concurrency: int) -> Iterator[None]:
-    """``celery worker`` of one side; it may not be ready yet."""
+def worker(side: str, place: Place, log: Path, *, pool: str, concurrency: int) -> Iterator[int]:
+    """``celery worker`` of one side, as its process's id; it may not be ready yet."""
     command = [
         # At INFO both would write lines for every task, and that would be measured too.
         *(sys.executable, "-m", "celery", "-A", f"benchmarks.{side}", "worker", "--loglevel=WARNING"),
-        *(f"--pool={pool}", f"--concurrency={concurrency}"),
+        *("-n", place.node, f"--pool={pool}", f"--concurrency={concurrency}", "--without-mingle"),
     ]
-    with _process(command, folder / f"{side}.log", environment):
-        yield
+    with process(command, log, environment=place.environment) as started:
+        yield started.pid
 
 
 @contextmanager
-def _process(command: list[str], log: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=os.environ | (environment or {}), start_new_session=True
+def process(
+    command: list[str], log: Path, *, environment: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that leads a group, which is gone at the end."""
+    with log.open("ab") as output:
+        started = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env=os.environ | (environment or {}),
+            pass_fds=pass_fds,
+            start_new_session=True,
         )
     try:
-        yield
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            started.wait(timeout=10)
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
 
 
 def _await_answer(client: Redis) -> None:
@@ -104,16 +110,3 @@ def _await_answer(client: Redis) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _upgrade(url: str) -> None:
-    opened = Ledger(url)
-    migrating.upgrade(opened)
-    opened.close()
-
-
-def _administer(url: str, statement: str) -> None:
-    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()

@@ -1,105 +1,102 @@
-"""The workloads: each does some work on one side, checks the results, and says how long it took.
-
-To add one, write a function of a side and put ``@workload`` before it.
-"""
+"""The workloads: who is measured doing what, and how the figures are compared."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import quantiles
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from celery import chain, group
-
-Figures = dict[str, float]
-"""Seconds by what was measured."""
-
-
-class Side(Protocol):
-    """What the modules ``bare`` and ``durable`` have in common."""
-
-    echo: Any
-    increase: Any
-    total: Any
-
-    def start(self, canvas: Any) -> Any: ...
-    def collect(self, started: Any) -> Any: ...
-    def each_of(self, count: int) -> Any: ...
+from benchmarks import comparison, filling, growth, ledgers, memory, work
+from benchmarks.contender import BARE, DURABLE, WAITING, Contender
+from benchmarks.work import Figures, Work
 
 
 @dataclass(frozen=True)
 class Workload:
-    key: str
+    """One comparison."""
+
     title: str
-    measure: Callable[[Any], Figures]
+    contenders: tuple[Contender, ...]
+    ratio: str = "agentq is … times as fast"
+    """What the number says that is printed at the end of a row."""
+    compare: Callable[[Sequence[Figures]], comparison.Rows] = comparison.side_by_side
+    heads: tuple[str, str] | None = None
+    """What is written over the two figures of a row; None for the contenders' names."""
+    most_rounds: int | None = None
+    """For what takes minutes: it is repeated at most so often."""
+    in_bytes: bool = False
+    needs_postgresql: bool = False
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """What is written over the two figures of a row."""
+        return self.heads or (self.contenders[0].name, self.contenders[1].name)
 
 
-WORKLOADS: dict[str, Workload] = {}
+def _durable(name: str, do: Work, size: int, **rest: object) -> Contender:
+    return replace(Contender(name, DURABLE, do, size, warm_up=size), **rest)  # type: ignore[arg-type]
 
 
-def workload(key: str, title: str) -> Callable[[Callable[[Any], Figures]], Callable[[Any], Figures]]:
-    """Register a workload under the letter that ``--only`` takes."""
-
-    def register(measure: Callable[[Any], Figures]) -> Callable[[Any], Figures]:
-        WORKLOADS[key] = Workload(key, title, measure)
-        return measure
-
-    return register
+def _both(do: Work, size: int, **rest: object) -> tuple[Contender, Contender]:
+    durable = _durable("agentq", do, size, **rest)
+    return replace(durable, name="bare Celery", side=BARE), durable
 
 
-def timed(work: Callable[[], Any], expected: Any) -> Figures:
-    """Time *work*; raises AssertionError where it does not return what is expected."""
-    began = time.perf_counter()
-    found = work()
-    seconds = time.perf_counter() - began
-    assert found == expected, f"expected {expected!r:.80}, found {found!r:.80}"
-    return {"total": seconds}
+def _waiting() -> tuple[Contender, Contender]:
+    bare, durable = _both(work.waits, 2000, warm_up=500, jobs=2000, concurrency=500)
+    return replace(bare, pool="threads"), replace(durable, pool=WAITING)
 
 
-@workload("a", "1,000 of one step, started one by one")
-def singles(side: Side) -> Figures:
-    def work() -> list[int]:
-        started = [side.echo.delay(number) for number in range(1000)]
-        return [side.collect(one) for one in started]
-
-    return timed(work, list(range(1000)))
-
-
-@workload("c", "a chain of 100")
-def one_chain(side: Side) -> Figures:
-    return timed(lambda: side.collect(side.start(_chain_of(side, 100))), 100)
-
-
-@workload("d", "20 chains of 10 at once")
-def chains(side: Side) -> Figures:
-    def work() -> list[int]:
-        started = [side.start(_chain_of(side, 10)) for _ in range(20)]
-        return [side.collect(one) for one in started]
-
-    return timed(work, [10] * 20)
-
-
-@workload("e", "a fan of 500 with a fan-in")
-def fan(side: Side) -> Figures:
-    def canvas() -> Any:
-        return group(side.echo.s(number) for number in range(500)) | side.total.s()
-
-    return timed(lambda: side.collect(side.start(canvas())), sum(range(500)))
-
-
-@workload("f", "each over 10,000 items")
-def wide_each(side: Side) -> Figures:
-    return timed(lambda: side.collect(side.start(side.each_of(10_000))), sum(range(10_000)))
-
-
-@workload("g", "one step, one after the other, 200 times")
-def latency(side: Side) -> Figures:
-    seconds = [timed(lambda: side.collect(side.echo.delay(7)), 7)["total"] for _ in range(200)]
-    cuts = quantiles(seconds, n=100)
-    return {"p50": cuts[49], "p95": cuts[94]}
-
-
-def _chain_of(side: Side, length: int) -> Any:
-    return chain(side.increase.s(0), *(side.increase.s() for _ in range(length - 1)))
+WORKLOADS = {
+    "a": Workload("1,000 of one step, started one by one", _both(work.singles, 1000, warm_up=200, jobs=1000)),
+    "b": Workload("1,000 of one step, started at once", _both(work.bulk, 1000, warm_up=200, jobs=1000)),
+    "c": Workload("a chain of 100", _both(work.one_chain, 100, jobs=100)),
+    "d": Workload("20 chains of 10 at once", _both(work.chains, 20, jobs=200)),
+    "e": Workload("a fan of 500 with a fan-in", _both(work.fan, 500, warm_up=200, jobs=501)),
+    "f": Workload(
+        "each over 10,000 items", _both(work.wide_each, 10_000, warm_up=500, jobs=10_002), most_rounds=3
+    ),
+    "g": Workload("one step, and again when it is done", _both(work.latency, 200, warm_up=50, jobs=200)),
+    "h": Workload("2,000 steps that wait 1 s, 500 at a time", _waiting(), most_rounds=3),
+    "i": Workload(
+        "a job in the course of 100,000",
+        (_durable("agentq", work.bulk, growth.BATCH, measure=growth.measure),),
+        heads=("there", f"at {growth.MARKS[0]:,}"),
+        ratio="a job there costs … times as much",
+        compare=comparison.beside_first,
+        most_rounds=1,
+    ),
+    "j": Workload(
+        "a ledger of 1,000,000 finished jobs (SQLite: 100,000)",
+        (
+            _durable("full ledger", work.both_chains, 100, prepare=filling.fill),
+            _durable("empty ledger", work.both_chains, 100),
+        ),
+        ratio="with the full one it takes … times as long",
+    ),
+    "k": Workload(
+        "5,000 jobs and 8 processes: one join, or eight",
+        (
+            _durable("one fan", work.fan, 5_000, warm_up=500, jobs=5_001, concurrency=8),
+            _durable("eight fans", work.eight_fans, 5_000, warm_up=500, jobs=5_008, concurrency=8),
+        ),
+        ratio="the one takes … times as long",
+        most_rounds=3,
+    ),
+    "l": Workload(
+        "memory: each over 10,000 items, then 20,000",
+        _both(work.wide_each, 10_000, warm_up=500, measure=memory.measure),
+        ratio="bare Celery takes … times as much",
+        most_rounds=1,
+        in_bytes=True,
+    ),
+    "m": Workload(
+        "a chain of 100 and a fan of 500",
+        (
+            _durable("ledger 1 ms away", work.hops, 100, open_ledger=ledgers.far),
+            _durable("ledger here", work.hops, 100),
+        ),
+        ratio="it has … of the longer round trips in it",
+        compare=comparison.beyond_round_trip,
+        needs_postgresql=True,
+    ),
+}
