@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,30 +56,35 @@ def main(broker: str | None, rounds: int, only: list[str], json_file: Path | Non
     )
     click.echo("\n".join(f"{name}: {value}" for name, value in about.items()))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that services are ended
-    figures = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
-        used = stack.enter_context(services.broker(broker, folder))
-        heading = None
-        for key in only:
-            workload = WORKLOADS[key]
-            if workload.needs_postgresql and chosen.ledger == ledgers.SQLITE:
-                click.echo(f"\n{key}  {workload.title}: needs PostgreSQL, left out")
-                continue
-            if heading != (heading := report.heading(workload)):
-                click.echo(f"\n{heading}")
-            count = min(rounds, workload.most_rounds or rounds)
-            with Bench(workload, chosen, used, folder) as bench:
-                found = [bench.round(number) for number in range(count)]
-            click.echo("\n".join(report.lines(key, workload, found)))
-            figures[key] = {
-                "title": workload.title,
-                "ratio": workload.ratio,
-                "figures": report.summary(workload, found),
-                "rounds": [asdict(one) for one in found],
-            }
+    with TemporaryDirectory(prefix="bench-") as folder, services.broker(broker, Path(folder)) as used:
+        figures = _measure(only, rounds, chosen, used, Path(folder))
     if json_file:
         json_file.write_text(json.dumps({"about": about, "workloads": figures}, indent=2) + "\n")
+
+
+def _measure(
+    keys: list[str], rounds: int, options: Options, broker: services.Broker, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """Run the workloads and print their figures; returns them with all rounds."""
+    figures = {}
+    heading = None
+    for key in keys:
+        workload = WORKLOADS[key]
+        if workload.needs_postgresql and options.ledger == ledgers.SQLITE:
+            click.echo(f"\n{key}  {workload.title}: needs PostgreSQL, left out")
+            continue
+        if heading != (heading := report.heading(workload)):
+            click.echo(f"\n{heading}")
+        with Bench(workload, options, broker, folder) as bench:
+            found = [bench.round(number) for number in range(min(rounds, workload.most_rounds or rounds))]
+        click.echo("\n".join(report.lines(key, workload, found)))
+        figures[key] = {
+            "title": workload.title,
+            "ratio": workload.ratio,
+            "figures": report.summary(workload, found),
+            "rounds": [asdict(one) for one in found],
+        }
+    return figures
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ class Row(NamedTuple):
     second: float
     ratio: float
 
+    @classmethod
+    def of(cls, first: float, second: float) -> Row:
+        """Put the first over the second."""
+        return cls(first, second, first / second if second > 0 else nan)
+
 
 Rows = dict[str, Row]
 """Rows by what was measured."""
@@ -24,18 +29,20 @@ Rows = dict[str, Row]
 def side_by_side(round_: Sequence[Figures]) -> Rows:
     """Compare the two contenders: the first over the second."""
     first, second = round_
-    return {name: _over(first[name], second[name]) for name in first}
+    return {name: Row.of(first[name], second[name]) for name in first}
 
 
 def beside_first(round_: Sequence[Figures]) -> Rows:
-    """Compare the figures of one contender that differ in a number with the one of the smallest."""
+    """Compare what one contender's figures are at each point, as in ``"at 10, CPU"``, with the first point's."""
     (figures,) = round_
+    at_first: dict[str, float] = {}
     rows = {}
     for name, value in figures.items():
-        label = name.rpartition(", ")[0]
-        first = next(one for other, one in figures.items() if other.rpartition(", ")[0] == label)
-        if value is not first:
-            rows[name] = _over(value, first)
+        what = name.partition(", ")[2]
+        if what in at_first:
+            rows[name] = Row.of(value, at_first[what])
+        else:
+            at_first[what] = value
     return rows
 
 
@@ -44,7 +51,3 @@ def beyond_round_trip(round_: Sequence[Figures]) -> Rows:
     far, near = round_
     added = far["SELECT 1"] - near["SELECT 1"]
     return {name: Row(far[name], near[name], (far[name] - near[name]) / added) for name in far}
-
-
-def _over(first: float, second: float) -> Row:
-    return Row(first, second, first / second if second > 0 else nan)

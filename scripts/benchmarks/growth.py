@@ -26,6 +26,6 @@ def measure(crew: Crew) -> Figures:
         for _ in range(_WINDOW):
             seconds += crew.client.do(crew.contender.work, BATCH).values()
             done += BATCH
-        figures[f"{mark:,}"] = median(seconds) / BATCH
-        figures[f"CPU, {mark:,}"] = sum(meter.spent().values()) / BATCH / _WINDOW
+        figures[f"at {mark:,}"] = median(seconds) / BATCH
+        figures[f"at {mark:,}, CPU"] = sum(meter.spent().values()) / BATCH / _WINDOW
     return figures

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from math import inf
 from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.bench import Round
-from benchmarks.comparison import Rows
-from benchmarks.cpu import Spent
+from benchmarks.comparison import Row, Rows
+from benchmarks.work import TOTAL
 from benchmarks.workloads import Workload
 
-_LABEL = 56
+_LABEL = 50
 _FIGURE = 29
 
 
@@ -48,7 +48,7 @@ def summary(workload: Workload, rounds: Sequence[Round]) -> dict[str, dict[str, 
 
     The ratio is the median of the rounds' ratios: the two figures of a round met the same weather.
     """
-    compared: list[Rows] = [workload.compare(one.figures) for one in rounds]
+    compared = [workload.compare(one.figures) | _cpu_of_a_job(workload, one) for one in rounds]
     columns = (*workload.columns, "ratio")
     return {
         name: {column: _spread([rows[name][number] for rows in compared]) for number, column in enumerate(columns)}
@@ -65,32 +65,44 @@ def heading(workload: Workload) -> str:
 def lines(key: str, workload: Workload, rounds: Sequence[Round]) -> list[str]:
     """Return a workload's figures as lines of text, and where the CPU went, if that was measured."""
     units = _SIZES if workload.in_bytes else _TIMES
-    found: list[str] = []
+    title = f"{key}  {workload.title}"
+    found = []
     for name, columns in summary(workload, rounds).items():
+        if name != TOTAL:
+            found.append(title)
         first, second, ratio = columns.values()
-        label = f"{key}  {workload.title}" if not found else "   …"
-        label = f"{label}{', ' * bool(name)}{name}"
         figures = f"{_told(first, units):>{_FIGURE}}{_told(second, units):>{_FIGURE}}"
         times = f"{ratio['median']:>8.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
-        found.append(f"{label:<{_LABEL}}{figures}{times}")
-    return found + [
-        f"   CPU, µs a job, {contender.name}: {_shares([one.cpu[number] for one in rounds], contender.jobs)}"
-        for number, contender in enumerate(workload.contenders)
-        if contender.jobs and rounds[0].cpu
-    ]
+        found.append(f"{title if name == TOTAL else f'     {name}':<{_LABEL}}{figures}{times}")
+        title = ""
+    return [line for line in found if line] + _shares(workload, rounds)
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": median(values), "least": min(values), "most": max(values)}
 
 
-def _told(spread: dict[str, float], units: Iterable[_Unit]) -> str:
+def _told(spread: dict[str, float], units: Sequence[_Unit]) -> str:
     unit = next(unit for unit in units if spread["most"] >= unit.least)
     told = [f"{spread[name] * unit.factor:.{unit.digits}f}" for name in ("median", "least", "most")]
     return f"{told[0]} {unit.sign} ({told[1]} to {told[2]})"
 
 
-def _shares(rounds: Sequence[Spent], jobs: int) -> str:
-    shares = {kind: median(spent.get(kind, 0.0) for spent in rounds) / jobs * 1e6 for kind in rounds[0]}
-    told = ", ".join(f"{kind} {microseconds:.0f}" for kind, microseconds in shares.items())
-    return f"{sum(shares.values()):.0f} ({told})"
+def _cpu_of_a_job(workload: Workload, round_: Round) -> Rows:
+    jobs = [contender.jobs for contender in workload.contenders]
+    if not round_.cpu or None in jobs:
+        return {}
+    spent = [sum(one.values()) / (number or 1) for one, number in zip(round_.cpu, jobs, strict=True)]
+    return {"CPU of a job": Row.of(*spent)}
+
+
+def _shares(workload: Workload, rounds: Sequence[Round]) -> list[str]:
+    """Return lines that say which processes the CPU of a job went to."""
+    found = []
+    for number, contender in enumerate(workload.contenders):
+        spent = [one.cpu[number] for one in rounds if one.cpu]
+        if spent and contender.jobs:
+            shares = {kind: median(one.get(kind, 0.0) for one in spent) / contender.jobs for kind in spent[0]}
+            told = ", ".join(f"{kind} {seconds * 1e6:.0f} µs" for kind, seconds in shares.items())
+            found.append(f"       of it, {contender.name}: {told}")
+    return found

@@ -11,6 +11,8 @@ from celery import chain, group
 
 Figures = dict[str, float]
 """Seconds, or bytes, by what was measured."""
+TOTAL = "total"
+"""The name of what is measured where that is one thing."""
 
 
 class Side(Protocol):
@@ -33,13 +35,13 @@ Work = Callable[[Any, int], Figures]
 """Does work of a size on a side."""
 
 
-def timed(work: Callable[[], Any], expected: Any, name: str = "") -> Figures:
+def timed(work: Callable[[], Any], expected: Any) -> Figures:
     """Time *work*; raises AssertionError where it does not return what is expected."""
     began = time.perf_counter()
     found = work()
     seconds = time.perf_counter() - began
     assert found == expected, f"expected {expected!r:.80}, found {found!r:.80}"
-    return {name: seconds}
+    return {TOTAL: seconds}
 
 
 def singles(side: Side, count: int) -> Figures:
@@ -87,8 +89,8 @@ def chains(side: Side, count: int) -> Figures:
 def both_chains(side: Side, length: int) -> Figures:
     """Run one chain, and then a fifth of its length as chains of 10 at once."""
     count = length // 5
-    return {f"a chain of {length}": one_chain(side, length)[""]} | {
-        f"{count} chains of 10": chains(side, count)[""]
+    return {f"a chain of {length}": one_chain(side, length)[TOTAL]} | {
+        f"{count} chains of 10": chains(side, count)[TOTAL]
     }
 
 
@@ -113,7 +115,7 @@ def wide_each(side: Side, width: int) -> Figures:
 
 def latency(side: Side, times: int) -> Figures:
     """Run one step, and again when it is done."""
-    seconds = [timed(lambda: side.collect(side.echo.delay(7)), 7)[""] for _ in range(times)]
+    seconds = [timed(lambda: side.collect(side.echo.delay(7)), 7)[TOTAL] for _ in range(times)]
     cuts = quantiles(seconds, n=100)
     return {"p50": cuts[49], "p95": cuts[94]}
 
@@ -122,8 +124,8 @@ def hops(side: Any, length: int) -> Figures:
     """Time a round trip to the ledger, a hop of a chain, and a job of a fan five times as wide."""
     return {
         "SELECT 1": side.round_trip(),
-        "a hop of the chain": one_chain(side, length)[""] / length,
-        "a job of the fan": fan(side, length * 5)[""] / (length * 5),
+        "a hop of the chain": one_chain(side, length)[TOTAL] / length,
+        "a job of the fan": fan(side, length * 5)[TOTAL] / (length * 5),
     }
 
 

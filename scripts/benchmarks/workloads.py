@@ -68,8 +68,8 @@ WORKLOADS = {
     "j": Workload(
         "a ledger of 1,000,000 finished jobs (SQLite: 100,000)",
         (
-            _durable("full ledger", work.both_chains, 100, prepare=filling.fill),
-            _durable("empty ledger", work.both_chains, 100),
+            _durable("full ledger", work.both_chains, 100, jobs=300, prepare=filling.fill),
+            _durable("empty ledger", work.both_chains, 100, jobs=300),
         ),
         ratio="with the full one it takes … times as long",
     ),
