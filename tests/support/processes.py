@@ -1,8 +1,9 @@
-"""The same work in several processes that begin at the same moment."""
+"""Processes: the same work in several that begin at the same moment, and what Linux tells of one."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,3 +37,10 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while it is read
         return False
     return not state.startswith(("Z", "X"))
+
+
+def tcp_ports(pid: int) -> set[int]:
+    """Return the ports from which a process is connected over IPv4."""
+    open_files = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(address.split(":")[1], 16) for _, address, *rest in sockets if f"socket:[{rest[7]}]" in open_files}

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL: cuts connections, delays answers, loses the answer of a commit that took effect."""
+"""A proxy before PostgreSQL: cuts connections, delays answers, loses those of commits that took effect, counts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -13,8 +14,12 @@ from typing import BinaryIO, Self
 
 from sqlalchemy import make_url
 
+from tests.support.processes import tcp_ports
+
 _ENCRYPTION_REQUESTS = (80_877_103, 80_877_104)
 _IDLE = b"I"
+_ANSWERED = b"QS"
+"""A query, and the end of the messages that prepare and run one: after these a client waits."""
 
 
 class LostReply:
@@ -38,6 +43,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
         self._to_lose: list[LostReply] = []
+        self._requests: Counter[int] = Counter()
         self.delay = 0.0
         """Seconds by which every answer comes later."""
 
@@ -68,6 +74,10 @@ class Proxy:
             link.cut()
         return len(links)
 
+    def round_trips(self, pid: int) -> int:
+        """Return how often the process *pid* has asked for an answer, on the connections that it has."""
+        return sum(self._requests[port] for port in tcp_ports(pid))
+
     def lose_reply(self, text: str) -> LostReply:
         """Lose the answer of one commit: of the next transaction, or lone statement, that has *text* in it.
 
@@ -89,6 +99,10 @@ class Proxy:
         """Let the next fitting transaction lose this reply."""
         with self._lock:
             self._to_lose.append(reply)
+
+    def count_request(self, port: int) -> None:
+        """Note that the client at *port* asks for an answer."""
+        self._requests[port] += 1
 
     def forget(self, link: _Link) -> None:
         """Note that a connection is gone."""
@@ -147,7 +161,10 @@ class _Link:
     def _forward_requests(self) -> None:
         with self._client.makefile("rb") as stream:
             self._server.sendall(self._startup(stream))
+            port = self._client.getpeername()[1]
             for kind, message in _messages(stream):
+                if kind in _ANSWERED:
+                    self._proxy.count_request(port)
                 statement = self._statement(kind, message[5:])
                 if statement and self._to_lose is None:
                     self._to_lose = self._proxy.take(statement)
