@@ -24,14 +24,14 @@ increase = app.task(functions.increase)
 total = app.task(functions.total)
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def wait(number: int) -> int:
     """Celery runs no coroutines, so this takes a thread of its pool."""
     time.sleep(functions.WAIT)
     return number
 
 
-@app.task(bind=True)
+@app.task(bind=True)  # type: ignore[untyped-decorator]
 def spread(self: Any, count: int) -> Any:
     """What Celery has where agentq has ``each``: a task that is replaced by a chord."""
     raise self.replace(chord([echo.s(number) for number in range(count)], total.s()))

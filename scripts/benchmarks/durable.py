@@ -35,7 +35,7 @@ def start(canvas: Any) -> Workflow[Any]:
 
 
 def start_many(canvases: Iterable[Any]) -> list[Workflow[Any]]:
-    return agentq.start_many(list(canvases))
+    return agentq.start_many(canvases)
 
 
 def collect(started: Workflow[Any]) -> Any:

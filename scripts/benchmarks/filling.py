@@ -17,7 +17,7 @@ _LENGTH = 10
 _APART = 10
 """Milliseconds between two copies, by their ids, which sort by time."""
 _TWIN = """
-CREATE FUNCTION twin(id uuid, age bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN (
+CREATE OR REPLACE FUNCTION twin(id uuid, age bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN (
     lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - age), 12, '0')
     || substr(md5(id::text || age), 13)
 )::uuid
@@ -25,26 +25,31 @@ CREATE FUNCTION twin(id uuid, age bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RE
 
 
 def fill(crew: Crew) -> None:
-    """Let the ledger look as if it had been in use for long."""
+    """Let the crew's ledger look as if it had been in use for long."""
     crew.client.do(one_chain, _LENGTH)
     assert crew.place.ledger is not None
     ledger = Ledger(crew.place.ledger, timeout=1800)
     try:
-        ledger.write(_copy_all)
-        with ledger.engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.exec_driver_sql("VACUUM ANALYZE" if ledger.is_postgresql else "ANALYZE")
+        kind = "postgresql" if ledger.is_postgresql else "sqlite"
+        multiply(ledger, JOBS[kind] // _LENGTH)
     finally:
         ledger.close()
 
 
-def _copy_all(connection: Connection) -> None:
+def multiply(ledger: Ledger, copies: int) -> None:
+    """Copy each workflow with its jobs and their attempts so often, and gather statistics."""
+    ledger.write(lambda connection: _copy_all(connection, copies))
+    with ledger.engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("VACUUM ANALYZE" if ledger.is_postgresql else "ANALYZE")
+
+
+def _copy_all(connection: Connection, copies: int) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_TWIN)
     else:
         driver: Any = connection.connection.dbapi_connection
         driver.create_function("twin", 2, _twin, deterministic=True)
-    copies = JOBS[connection.dialect.name] // _LENGTH
     for row in (WorkflowRow, JobRow, AttemptRow):
         table = row.__table__
         assert isinstance(table, Table)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import NotFound  # type: ignore[import-untyped]
 from kombu.connection import Connection
 from kombu.utils.url import sanitize_url
 from redis import Redis, RedisError
@@ -56,7 +56,7 @@ def queues(place: Place) -> Iterator[None]:
     try:
         yield
     finally:
-        with Connection(place.broker) as connection:
+        with Connection(place.broker) as connection:  # type: ignore[no-untyped-call]
             for name in (place.queue, f"{place.queue}.dead"):
                 for delete in ("queue_delete", "exchange_delete"):
                     with suppress(NotFound), connection.channel() as channel:
