@@ -18,8 +18,8 @@ task_default_queue = "default"
 # agentq needs no result backend. Set one only for plain tasks whose results somebody reads.
 # result_backend = "redis://localhost:6379/1"
 
-# On Redis, a message is delivered again when it was not acknowledged for so many seconds. The copy of a running
-# step is dropped, so this saves only that trouble; make it longer than the longest step.
+# On Redis, the message of a plain task is delivered again when it was not acknowledged for so many seconds; make
+# it longer than the longest plain task. The messages of steps are not: the ledger has their jobs.
 broker_transport_options = {"visibility_timeout": 6 * 3600}
 
 # On SIGQUIT, and on SIGTERM under REMAP_SIGTERM=SIGQUIT, a worker gives its steps so many seconds, then gives them

@@ -9,7 +9,6 @@ from celery import Celery
 
 from agentq.exceptions import ConfigurationError
 from agentq.runtime import redis_transport
-from agentq.workflows import registry
 
 DEFAULTS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,  # a message held by a busy worker waits while others are idle
@@ -82,17 +81,6 @@ def _warnings(conf: Any) -> list[Problem]:
                 "set it to 1",
             )
         )
-    timeout = _visibility_timeout(conf)
-    longest = max((step.timeout or 0 for step in registry.all_steps()), default=0)
-    if timeout is not None and longest > timeout:
-        found.append(
-            Problem(
-                False,
-                f"a step may run {longest:g} s, longer than the broker's visibility_timeout of {timeout:g} s: "
-                "its message is delivered again meanwhile (the copy is dropped)",
-                "raise broker_transport_options['visibility_timeout'] to save that",
-            )
-        )
     return found
 
 
@@ -105,9 +93,3 @@ def broker_timeouts(conf: Any) -> dict[str, float]:
 
 def _is_redis(conf: Any) -> bool:
     return str(conf.broker_url or "").startswith(("redis", "valkey", "sentinel"))
-
-
-def _visibility_timeout(conf: Any) -> float | None:
-    if not _is_redis(conf):
-        return None
-    return float((conf.broker_transport_options or {}).get("visibility_timeout", 3600))

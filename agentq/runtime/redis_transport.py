@@ -1,23 +1,65 @@
-"""kombu's Redis transport with one client a channel: a new one for each command costs as much as the command."""
+"""kombu's Redis transport, without what costs agentq's workers time and gives them nothing.
+
+Redis forgets a message that it hands out. So kombu writes each into a hash of unacknowledged ones, and takes it
+out again at the end: two round trips a message. For a bell that is in vain: the ledger has the job, and caretakers
+ring again. One client a channel will do: kombu makes a new one for each command, which costs as much.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+
+from agentq.runtime.dispatcher import BELL_HEADER
 
 
-class Channel(redis.Channel):
-    """A client holds nothing but its pool of connections, so it can be used again."""
+class QoS(redis.QoS):
+    """Bells that are worked on are kept in the worker's memory, all other messages in Redis too."""
 
+    def append(self, message: Any, delivery_tag: str) -> None:
+        _keeper(message).append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        _keeper(self._delivered.get(delivery_tag)).ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        _keeper(self._delivered.get(delivery_tag)).reject(self, delivery_tag, requeue)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        message = self._delivered.get(tag)
+        if _is_bell(message):
+            self.channel._restore(message)
+        else:
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+
+
+class _Thrifty:
+    """What the channels of all kinds of Redis have in common; mixed into kombu's."""
+
+    QoS = QoS
     _kept: Any = None
 
-    def _create_client(self, asynchronous: bool = False) -> Any:
+    def _create_client(self: Any, asynchronous: bool = False) -> Any:
         if asynchronous:
-            return super()._create_client(asynchronous)  # type: ignore[no-untyped-call]
+            return super()._create_client(asynchronous)  # type: ignore[misc]
         if self._kept is None or self._kept.connection_pool is not self.pool:
-            self._kept = super()._create_client()  # type: ignore[no-untyped-call]
+            self._kept = super()._create_client()  # type: ignore[misc]
         return self._kept
+
+    def _restore(self: Any, message: Any, leftmost: bool = False) -> None:
+        if _is_bell(message):
+            virtual.Channel._restore(self, message)  # type: ignore[no-untyped-call]
+        else:
+            super()._restore(message, leftmost)  # type: ignore[misc]
+
+
+class Channel(_Thrifty, redis.Channel):
+    """Redis and Valkey."""
+
+
+class SentinelChannel(_Thrifty, redis.SentinelChannel):
+    """Redis behind Sentinel."""
 
 
 class Transport(redis.Transport):
@@ -26,7 +68,22 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
+class SentinelTransport(redis.SentinelTransport):
+    """The same for Redis behind Sentinel."""
+
+    Channel = SentinelChannel
+
+
 def install() -> None:
-    """Let kombu use it for all Redis connections that are made from now on."""
-    for name in ("redis", "rediss"):
-        TRANSPORT_ALIASES[name] = f"{__name__}:{Transport.__name__}"
+    """Let kombu use them for all Redis connections that are made from now on."""
+    for name, transport in (("redis", Transport), ("rediss", Transport), ("sentinel", SentinelTransport)):
+        TRANSPORT_ALIASES[name] = f"{__name__}:{transport.__name__}"
+
+
+def _keeper(message: Any) -> Any:
+    return virtual.QoS if _is_bell(message) else redis.QoS
+
+
+def _is_bell(message: Any) -> bool:
+    headers = getattr(message, "headers", None)
+    return isinstance(headers, dict) and isinstance(headers.get(BELL_HEADER), int)

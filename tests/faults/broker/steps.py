@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import shared_task
 from celery.exceptions import Retry
 
 from agentq import Context, step
@@ -24,3 +25,9 @@ def newer(value: Any, folder: str, name: str) -> Any:
     """A step that a worker of an older release does not have."""
     gates.note(folder, name)
     return value
+
+
+@shared_task(acks_late=True)  # type: ignore[untyped-decorator]
+def wait_plainly(folder: str) -> None:
+    """A plain Celery task that ends once the gate "plain" is open."""
+    gates.pass_gate(folder, "plain")

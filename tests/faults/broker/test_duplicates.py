@@ -28,16 +28,16 @@ def test_a_step_longer_than_the_visibility_timeout_runs_once(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     options = ("--", f"broker.transport_options=(dict){json.dumps(SHORT)}")
-    with (
-        client(redis_broker, ledger_url) as agentq,
-        worker_of(redis_broker, ledger_url, arguments=options) as worker,
-    ):
+    with client(redis_broker, ledger_url) as agentq:
         workflow = agentq.start(meet.s(5, str(gates.folder), "gate") | add.s(1))
-        gates.await_reached("gate")
-        # Once only: both copies have one delivery tag, so dropping the second ends the restoring of the first.
-        eventually(lambda: dropped(worker, RUNNING) >= 1, 20, what="a message that Redis delivered again")
-        gates.open("gate")
-        assert workflow.result(20) == 6
+        deliver_again = copied_message(agentq, redis_broker)
+        with worker_of(redis_broker, ledger_url, arguments=options) as worker, redis_broker.redis as redis:
+            gates.await_reached("gate")
+            assert redis.hlen("unacked") == 0  # nothing that this worker could be given again
+            deliver_again(1)  # as somebody else's worker would have it done
+            eventually(lambda: dropped(worker, RUNNING) >= 1, 20, what="a message that was delivered again")
+            gates.open("gate")
+            assert workflow.result(20) == 6
         assert gates.reached("gate") == 1
         assert ran_once(workflow)
         require_sound(agentq)
