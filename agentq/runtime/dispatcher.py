@@ -63,6 +63,8 @@ class Dispatcher:
 
     def _publish_at_once(self, publishers: list[Publisher]) -> int:
         with self._app.producer_or_acquire() as producer, _batch(producer, len(publishers)):
+            # Here kombu looks for how patient the first use of a connection may be.
+            producer.connection.transport_options.update(_ONE_RECONNECT["retry_policy"])
             for publish in publishers:
                 publish(producer, _AT_ONCE)
         return len(publishers)
