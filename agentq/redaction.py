@@ -61,10 +61,13 @@ def show(value: Any, limit: int = 80, *, name: object = None) -> str:
     return clean(text, limit)
 
 
-def masked(value: Any) -> Any:
-    """Return JSON-able data with the values of secret-looking keys, and secrets in texts, masked."""
+def masked(value: Any, *, by_name: bool = True) -> Any:
+    """Return JSON-able data with secrets in texts masked, and, *by_name*, the values of secret-looking keys."""
     if isinstance(value, dict):
-        return {key: MASK if is_secret_name(key) else masked(item) for key, item in value.items()}
+        return {
+            key: MASK if by_name and is_secret_name(key) else masked(item, by_name=by_name)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [masked(item) for item in value]
+        return [masked(item, by_name=by_name) for item in value]
     return _SECRET_TEXT.sub(MASK, value) if isinstance(value, str) else value

@@ -271,6 +271,30 @@ class ActionRow(Base):
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 
+class EventRow(Base):
+    """What a step told while it ran: its progress, or an event of its own kind.
+
+    Numbers ascend within a workflow, and whoever sees one sees all before it.
+    """
+
+    __tablename__ = "agentq_events"
+    __table_args__ = (
+        CheckConstraint("number > 0", name="number_positive"),
+        Index("ix_agentq_events_job", "job_id"),
+    )
+
+    workflow_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("agentq_workflows.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(64))
+    # JSON.
+    data: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
 class WorkerRow(Base):
     """One worker process, from its start to its end; it holds the lease for all that its pool runs."""
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentq.redaction import masked
 from agentq.states import (
+    WORKFLOW_FINAL,
     AttemptOutcome,
     DeadLetterKind,
     DeadLetterStatus,
@@ -228,6 +229,29 @@ class Pruned(_Record):
     is_dry_run: bool
     is_complete: bool
     """False where it stopped at its limit: there is more to delete."""
+
+
+class Event(_Record):
+    """Something that happened to a workflow, for whoever follows it."""
+
+    id: str
+    """How far the reader is with this event: what to go on after. Text without spaces, of under 64 characters."""
+    kind: str
+    """``progress`` or a kind of a step's own; or, with a dot, agentq's: ``workflow.started``, ``job.retried``."""
+    at: datetime
+    job_id: uuid.UUID | None = None
+    step: str | None = None
+    attempt: int | None = None
+    data: Any = None
+    """Of ``progress`` an object with done, total and message. Texts that look like secrets are masked."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it tells how the workflow ended: the last one."""
+        return self.kind in _ENDS
+
+
+_ENDS = frozenset(f"workflow.{status}" for status in WORKFLOW_FINAL)
 
 
 def shown(text: str | None) -> Any:

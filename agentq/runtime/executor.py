@@ -23,6 +23,7 @@ from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop, refusals
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
+from agentq.runtime.reports import Reports
 from agentq.states import JobKind, JobStatus
 from agentq.workflows import registry
 from agentq.workflows.context import CancelCheck, Context, MissingPart
@@ -58,7 +59,9 @@ class Attempt:
         claim = self._claim()
         if claim is None:
             return self._drop()
+        self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
+        _twice_if_late(self._reports.close)
         handed = self._record(claim, outcome)
         self._agentq.dispatcher.ring(handed.bells)
         return self._tell(claim, outcome, handed)
@@ -133,6 +136,7 @@ class Attempt:
             deadline=min(ends, default=None),
             is_cancelled=CancelCheck(lambda: self._is_cancelled(claim)),
             find_missing=lambda: self._missing(claim),
+            report=self._reports.add,
         )
 
     def _missing(self, claim: Claim) -> list[MissingPart]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentq.exceptions import ResultTimeout
 from agentq.ledger import reading
 from agentq.operations import dead_letters
+from agentq.operations import events as event_operations
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
-from agentq.operations.schemas import DeadLetterSummary, Job
+from agentq.operations.schemas import DeadLetterSummary, Event, Job
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 from agentq.workflows import registry
 
@@ -98,6 +100,26 @@ class Workflow(Generic[R]):
     def jobs(self) -> list[Job]:
         """Return its jobs, oldest first, joins included."""
         return job_operations.of_workflow(self._ledger, self.id)
+
+    def events(
+        self, after: str | None = None, timeout: float | None = None, follow: bool = True
+    ) -> Iterator[Event]:
+        """Yield what happened to it, and what will happen, to its end: what steps tell, and how attempts end.
+
+        Args:
+            after: the id of the last event that is known, to go on after a disconnect; None for all.
+            timeout: seconds after which it ends though the workflow goes on; None for never.
+            follow: whether to wait for what comes, rather than end with what is there.
+
+        Raises NotFound where there is no such workflow, InvalidArguments for a text that is no event's id.
+        """
+        return event_operations.follow(self._ledger, self.id, after=after, timeout=timeout, follow=follow)
+
+    def aevents(
+        self, after: str | None = None, timeout: float | None = None, follow: bool = True
+    ) -> AsyncIterator[Event]:
+        """Yield the same as ``events``, for ``async for``."""
+        return event_operations.afollow(self._ledger, self.id, after=after, timeout=timeout, follow=follow)
 
     def dead_letters(self) -> list[DeadLetterSummary]:
         """Return its open dead letters, newest first."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agentq.workflows.reporting import PROGRESS, event_data, progress_data
+
 
 class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
     """Puts the job's ids in front of each message and into the record's ``agentq`` attribute."""
@@ -68,6 +70,8 @@ class Context:
     """What ``cancelled`` asks."""
     find_missing: Callable[[], list[MissingPart]] = field(default=list, repr=False, compare=False)
     """What ``missing`` asks."""
+    report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
+    """What ``progress`` and ``emit`` tell, a kind and JSON text."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
@@ -94,6 +98,33 @@ class Context:
     def missing(self) -> list[MissingPart]:
         """The parts of the fan-in before this step that are not among its results, in order; each access asks."""
         return self.find_missing()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the step is, to whoever follows the workflow; costs the step next to nothing.
+
+        It is written behind the step's back, at most twice a second, the last one always; only the newest is kept.
+        Where the ledger is away it is dropped. The same in ``def`` and ``async def`` steps.
+
+        Args:
+            done: how much is done, from 0 up, in whatever unit.
+            total: how much there is to do, in the same unit; None where that is not known.
+            message: a line for people, of which 200 characters are kept.
+
+        Raises InvalidValue for a number that is negative, infinite or none at all.
+        """
+        self.report(PROGRESS, progress_data(done, total, message))
+
+    def emit(self, kind: str, data: Any = None) -> None:
+        """Tell something of one's own, as ``progress`` does; each event is kept, 1,000 of one attempt.
+
+        Args:
+            kind: a word of small letters, digits, ``-`` and ``_``, such as ``draft``.
+            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. Whoever may see the workflow's
+                events sees it.
+
+        Raises InvalidValue for a kind that cannot be used or data that is not JSON, ValueTooLarge over the limit.
+        """
+        self.report(kind, event_data(kind, data))
 
     @property
     def idempotency_key(self) -> str:

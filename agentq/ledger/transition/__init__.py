@@ -13,6 +13,7 @@ from agentq.ledger.transition.dead_letter import (
     revive,
     supply,
 )
+from agentq.ledger.transition.event import forget_before, tell
 from agentq.ledger.transition.graph import count_down, count_on, fail_virtual, finish_virtual, ready_successors
 from agentq.ledger.transition.parts import (
     cancel_parts,
@@ -65,6 +66,7 @@ __all__ = [
     "fail_virtual",
     "fail_workflow",
     "finish_virtual",
+    "forget_before",
     "give_up",
     "lock_overdue",
     "mark_missing",
@@ -84,5 +86,6 @@ __all__ = [
     "succeed",
     "succeed_plainly",
     "supply",
+    "tell",
     "unmark_missing",
 ]

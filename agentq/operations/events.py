@@ -1,0 +1,189 @@
+"""Events of a workflow: read a bounded part at a time, or follow it live; to be resumed after any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from agentq.exceptions import InvalidArguments, NotFound
+from agentq.ledger import events, workflows
+from agentq.ledger.events import Ended
+from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
+from agentq.operations.identity import parse_id
+from agentq.operations.schemas import Event
+from agentq.redaction import masked
+from agentq.states import WORKFLOW_FINAL
+
+_MOST = 200
+"""Events of each kind of source that one look takes in."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Bounds of the pause between two looks that find nothing, in seconds; it grows while nothing happens."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """How far a reader is: what an event's id says."""
+
+    number: int = 0
+    ended: Ended = Ended()
+    is_end: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        found = re.fullmatch(r"(\d{1,9})-(\d{1,9})-(\d{1,18})(-end)?", text)
+        if found is None:
+            raise InvalidArguments(f"after={text[:80]!r}: must be the id of an event of this workflow, or None")
+        number, count, moment = (int(group) for group in found.groups()[:3])
+        when = _EPOCH + timedelta(microseconds=moment) if count else None
+        return cls(number, Ended(count, when), found[4] is not None)
+
+    def __str__(self) -> str:
+        moment = 0 if self.ended.moment is None else (self.ended.moment - _EPOCH) // timedelta(microseconds=1)
+        return f"{self.number}-{self.ended.count}-{moment}{'-end' if self.is_end else ''}"
+
+
+class Reader:
+    """Reads the events of one workflow, in their order, and knows how far it has come.
+
+    Args:
+        ledger: where.
+        workflow_id: the workflow.
+        after: the id of the last event that is known; None to begin at the start.
+
+    Raises NotFound for a text that is no workflow id, InvalidArguments for one that is no event's id.
+    """
+
+    def __init__(self, ledger: Ledger, workflow_id: str, after: str | None = None) -> None:
+        self._ledger = ledger
+        self._id = parse_id(workflow_id, "workflow")
+        self._position = None if after is None else _Position.parse(after)
+        self._quiet_since = time.monotonic()
+        self.is_over = False
+        """Whether the workflow has ended and all is read."""
+
+    def read(self) -> list[Event]:
+        """Return what is new, a few hundred events at most; raises NotFound where there is no such workflow."""
+        found = self._ledger.read(lambda connection: self._read(connection, self._id))
+        if found:
+            self._quiet_since = time.monotonic()
+        return found
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look, where the last one found nothing: a fifth of the time that nothing came."""
+        return min(max((time.monotonic() - self._quiet_since) / 5, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+
+    def _read(self, connection: Connection, workflow_id: uuid.UUID) -> list[Event]:
+        # The workflow first: where it has ended, what is read after that is all there is.
+        workflow = workflows.get(connection, workflow_id)
+        if workflow is None:
+            raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+        position = self._position or _Position()
+        told = events.told_after(connection, workflow_id, position.number, _MOST)
+        count, ended = events.ended_after(connection, workflow_id, position.ended, _MOST)
+        has_ended = workflow.status in WORKFLOW_FINAL
+        is_end = position.is_end and has_ended  # else it was replayed
+        position = replace(position, ended=replace(position.ended, count=count), is_end=is_end)
+        found = [_started(workflow, position)] if self._position is None else []
+        for row in _by_time(told, ended):
+            position = _passed(position, row)
+            found.append(_event(row, position))
+        self.is_over = has_ended and len(told) < _MOST and len(ended) < _MOST
+        if self.is_over and (found or not position.is_end):
+            position = replace(position, is_end=True)
+            found.append(_ended(workflow, position))
+        self._position = position
+        return found
+
+
+def follow(
+    ledger: Ledger, workflow_id: str, *, after: str | None = None, timeout: float | None = None, follow: bool = True
+) -> Iterator[Event]:
+    """Yield the events of a workflow, and, where *follow*, those to come, to its end.
+
+    Args:
+        ledger: where.
+        workflow_id: the workflow.
+        after: the id of the last event that is known; None to begin at the start.
+        timeout: seconds after which it ends though the workflow has not; None for never.
+        follow: whether to wait for what comes.
+
+    Raises as ``Reader``.
+    """
+    reader, deadline = Reader(ledger, workflow_id, after), _deadline(timeout)
+    while True:
+        found = reader.read()
+        yield from found
+        left = deadline - time.monotonic()
+        if reader.is_over or left <= 0 or not (found or follow):
+            return
+        time.sleep(0 if found else min(reader.pause, left))
+
+
+async def afollow(
+    ledger: Ledger, workflow_id: str, *, after: str | None = None, timeout: float | None = None, follow: bool = True
+) -> AsyncIterator[Event]:
+    """Yield what ``follow`` does; the ledger is read in another thread, so the event loop goes on."""
+    reader, deadline = Reader(ledger, workflow_id, after), _deadline(timeout)
+    while True:
+        found = await asyncio.to_thread(reader.read)
+        for event in found:
+            yield event
+        left = deadline - time.monotonic()
+        if reader.is_over or left <= 0 or not (found or follow):
+            return
+        await asyncio.sleep(0 if found else min(reader.pause, left))
+
+
+def _deadline(timeout: float | None) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout
+
+
+def _by_time(told: list[AnyRow], ended: list[AnyRow]) -> list[AnyRow]:
+    """Merge both in the order of time, each in its own order: an attempt ends after what it told."""
+    merged: list[AnyRow] = []
+    told = told[:]
+    for row in ended:
+        while told and told[0].created_at <= row.finished_at:
+            merged.append(told.pop(0))
+        merged.append(row)
+    return merged + told
+
+
+def _passed(position: _Position, row: AnyRow) -> _Position:
+    if _is_end_of_attempt(row):
+        return replace(position, ended=Ended(position.ended.count + 1, row.finished_at), is_end=False)
+    return replace(position, number=row.number, is_end=False)
+
+
+def _event(row: AnyRow, position: _Position) -> Event:
+    common: dict[str, Any] = {"id": str(position), "job_id": row.job_id, "step": row.step}
+    if _is_end_of_attempt(row):
+        data = {"category": row.error_category} if row.error_category else None
+        return Event(kind=f"job.{row.outcome}", at=row.finished_at, attempt=row.number, data=data, **common)
+    data = masked(json.loads(row.data), by_name=False)
+    return Event(kind=row.kind, at=row.created_at, attempt=row.attempt, data=data, **common)
+
+
+def _is_end_of_attempt(row: AnyRow) -> bool:
+    return "outcome" in row._mapping
+
+
+def _started(workflow: AnyRow, position: _Position) -> Event:
+    data = {"name": workflow.name}
+    return Event(id=str(position), kind="workflow.started", at=workflow.created_at, data=data)
+
+
+def _ended(workflow: AnyRow, position: _Position) -> Event:
+    return Event(id=str(position), kind=f"workflow.{workflow.status}", at=workflow.finished_at)
