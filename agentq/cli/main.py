@@ -17,7 +17,7 @@ ENTRIES = {
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
     "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
     "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),
-    "workflows": Entry("agentq.cli.workflows", "workflows", "List, show and cancel workflows."),
+    "workflows": Entry("agentq.cli.workflows", "workflows", "List, show, watch and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),
     "dead-letters": Entry(
         "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."

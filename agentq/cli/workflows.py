@@ -1,4 +1,4 @@
-"""``agentq workflows``: list, show, cancel."""
+"""``agentq workflows``: list, show, watch, cancel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agentq.cli.describe import error_of, tree_of
 from agentq.cli.display import age, echo_json, fields, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
+from agentq.cli.watching import watch
 from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import workflows as operations
@@ -20,12 +21,15 @@ from agentq.states import VIRTUAL, WorkflowStatus
 
 @click.group(cls=ListingGroup)
 def workflows() -> None:
-    """List, show and cancel workflows.
+    """List, show, watch and cancel workflows.
 
     \b
     Example:
       agentq workflows list --status running
     """
+
+
+workflows.add_command(watch)
 
 
 @workflows.command("list")

@@ -55,6 +55,9 @@ class Ended:
     moment: datetime | None = None
 
 
+NOTHING_ENDED = Ended()
+
+
 def told_after(connection: Connection, workflow_id: uuid.UUID, number: int, limit: int) -> list[AnyRow]:
     """Return up to *limit* of the events after that number, in their order."""
     return list(connection.execute(_TOLD, {"workflow": workflow_id, "after": number, "limit": limit}))

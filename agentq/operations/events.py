@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from agentq.exceptions import InvalidArguments, NotFound
 from agentq.ledger import events, workflows
-from agentq.ledger.events import Ended
+from agentq.ledger.events import NOTHING_ENDED, Ended
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
 from agentq.operations.identity import parse_id
@@ -28,6 +28,7 @@ _MOST = 200
 """Events of each kind of source that one look takes in."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Bounds of the pause between two looks that find nothing, in seconds; it grows while nothing happens."""
+_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,17})(-end)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,12 +37,12 @@ class _Position:
     """How far a reader is: what an event's id says."""
 
     number: int = 0
-    ended: Ended = Ended()
+    ended: Ended = NOTHING_ENDED
     is_end: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        found = re.fullmatch(r"(\d{1,9})-(\d{1,9})-(\d{1,18})(-end)?", text)
+        found = _ID.fullmatch(text)
         if found is None:
             raise InvalidArguments(f"after={text[:80]!r}: must be the id of an event of this workflow, or None")
         number, count, moment = (int(group) for group in found.groups()[:3])
@@ -107,8 +108,18 @@ class Reader:
         return found
 
 
+def is_event_id(text: str) -> bool:
+    """Say whether a text has the form of an event's id."""
+    return _ID.fullmatch(text) is not None
+
+
 def follow(
-    ledger: Ledger, workflow_id: str, *, after: str | None = None, timeout: float | None = None, follow: bool = True
+    ledger: Ledger,
+    workflow_id: str,
+    *,
+    after: str | None = None,
+    timeout: float | None = None,
+    follow: bool = True,
 ) -> Iterator[Event]:
     """Yield the events of a workflow, and, where *follow*, those to come, to its end.
 
@@ -132,7 +143,12 @@ def follow(
 
 
 async def afollow(
-    ledger: Ledger, workflow_id: str, *, after: str | None = None, timeout: float | None = None, follow: bool = True
+    ledger: Ledger,
+    workflow_id: str,
+    *,
+    after: str | None = None,
+    timeout: float | None = None,
+    follow: bool = True,
 ) -> AsyncIterator[Event]:
     """Yield what ``follow`` does; the ledger is read in another thread, so the event loop goes on."""
     reader, deadline = Reader(ledger, workflow_id, after), _deadline(timeout)

@@ -19,6 +19,8 @@ _INTERVAL = 0.5
 """Seconds between two writes of one attempt."""
 _PATIENCE = 0.5
 """Seconds that a step's outcome may wait for what the step told last."""
+_AWAY = 2.0
+"""Seconds after which a ledger that does not answer is taken for away."""
 _TRIES = 50
 """How often an event asks for a number that others take too."""
 
@@ -29,7 +31,7 @@ Report = tuple[str, str]
 class Reports:
     """What one attempt tells: the newest progress, and every event.
 
-    The ledger is written to at most twice a second; where it is away, or the job is lost, what was told is dropped.
+    The ledger is written to at most twice a second; where it is away, or the job is lost, that is dropped.
     """
 
     def __init__(self, ledger: Ledger, claim: Claim) -> None:
@@ -97,7 +99,7 @@ class Reports:
         job_id, attempt = self._claim.job_id, self._claim.attempt
         for tries in range(_TRIES):
             number = self._ledger.write_statement(
-                lambda connection: transition.tell(connection, job_id, attempt, kind, data), patience=0
+                lambda connection: transition.tell(connection, job_id, attempt, kind, data), patience=_AWAY
             )
             if number is not None:
                 if kind == PROGRESS:
@@ -111,7 +113,7 @@ class Reports:
     def _keep_newest(self, number: int) -> None:
         self._ledger.write_statement(
             lambda connection: transition.forget_before(connection, self._claim.job_id, PROGRESS, number),
-            patience=0,
+            patience=_AWAY,
         )
 
     def _drop(self, why: str) -> None:

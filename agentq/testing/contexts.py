@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from agentq.ids import new_id
 from agentq.workflows.context import Context, MissingPart
@@ -18,6 +20,7 @@ def make_context(
     deadline: datetime | None = None,
     cancelled: bool = False,
     missing: Iterable[MissingPart] = (),
+    told: list[tuple[str, Any]] | None = None,
 ) -> Context:
     """Return a context as a worker would give it to a step: ``summarise(make_context(attempt=2), "text")``.
 
@@ -29,8 +32,10 @@ def make_context(
         deadline: when it runs out of time (UTC), or None.
         cancelled: what ``ctx.cancelled`` answers.
         missing: what ``ctx.missing`` answers.
+        told: a list that ``ctx.progress`` and ``ctx.emit`` add to: kind and data of each event.
     """
     parts = list(missing)
+    events = [] if told is None else told
     return Context(
         workflow_id=str(new_id()),
         job_id=str(new_id()),
@@ -41,4 +46,5 @@ def make_context(
         deadline=deadline,
         is_cancelled=lambda: cancelled,
         find_missing=lambda: list(parts),
+        report=lambda kind, data: events.append((kind, json.loads(data))),
     )

@@ -32,6 +32,7 @@ LIBRARIES = {
     "flower": ("contrib",),
     "django": ("contrib",),
     "flask": ("contrib",),
+    "starlette": ("contrib",),
     "click": ("cli", "demo"),
     "rich": ("demo",),
 }
