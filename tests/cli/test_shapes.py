@@ -40,6 +40,7 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.Queue: "name depth queued scheduled running oldest_seconds capped",
     schemas.Worker: WORKER,
     schemas.WorkerDetails: f"{WORKER} jobs",
+    schemas.Event: "id kind at job_id step attempt data",
     schemas.Pruned: "workflows jobs dead_letters is_dry_run is_complete",
     Finding: "level subject what mend",
     Audit: "is_sound workflows jobs violations listed unlisted",

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.types import now, seconds_from_now
 from tests.ledger.scene import Scene
 
@@ -71,6 +71,11 @@ class Spade:
         """Enter a worker that has been there for long."""
         values = {"hostname": "old", "pid": 1, "started_at": HOURS_AGO, "lease_until": HOUR}
         self.run(insert(WorkerRow).values(id=uuid.uuid4(), **values))
+
+    def event(self, workflow_id: uuid.UUID, job_id: uuid.UUID, attempt: int = 1) -> None:
+        """Let a job tell something."""
+        of = {"workflow_id": workflow_id, "job_id": job_id, "attempt": attempt}
+        self.run(insert(EventRow).values(number=1, kind="draft", data="null", **of))
 
     def drop_check(self, name: str) -> None:
         """Let the database accept what its constraint refuses, until the transaction's end."""
@@ -274,3 +279,11 @@ def letter_misfiled(spade: Spade) -> None:
 def letter_never_recorded(spade: Spade) -> None:
     spade.old_worker()
     spade.letter(created_at=HOURS_AGO)
+
+
+def told_elsewhere(spade: Spade) -> None:
+    spade.event(spade.scene.queued, spade.job(spade.scene.done))
+
+
+def told_by_no_attempt(spade: Spade) -> None:
+    spade.event(spade.scene.running, spade.job(spade.scene.running), attempt=2)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text, update
 
 from agentq.ledger import audit, rules
 from agentq.ledger.models import JobRow
-from agentq.ledger.rules import attempts, dead_letters, graph, leases, workflows
+from agentq.ledger.rules import attempts, dead_letters, events, graph, leases, workflows
 from agentq.ledger.rules.common import Rule
 from agentq.ledger.session import Ledger
 from agentq.operations import audit as operations
@@ -60,7 +60,7 @@ def test_a_violation_is_found_by_its_rule_and_by_no_other(connection: Connection
 
 
 def test_no_rule_is_left_out() -> None:
-    modules = (attempts, dead_letters, graph, leases, workflows)
+    modules = (attempts, dead_letters, events, graph, leases, workflows)
     written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Rule)}
     assert written == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)

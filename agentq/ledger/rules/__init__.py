@@ -1,6 +1,6 @@
 """The rules of the audit: what must never be in a ledger, each as one query that should find nothing."""
 
-from agentq.ledger.rules import attempts, dead_letters, graph, leases, workflows
+from agentq.ledger.rules import attempts, dead_letters, events, graph, leases, workflows
 from agentq.ledger.rules.common import Rule
 
 ALL: tuple[Rule, ...] = (
@@ -9,4 +9,5 @@ ALL: tuple[Rule, ...] = (
     *workflows.RULES,
     *leases.RULES,
     *dead_letters.RULES,
+    *events.RULES,
 )
