@@ -41,7 +41,7 @@ def launch(target: Target, agentq: AgentQ, options: Sequence[str]) -> NoReturn:
     """
     from agentq.cli import application
 
-    app = target.app if isinstance(target.app, str) else application.name_of(target.app)
+    app = target.app if isinstance(target.app, str) else target.name or application.name_of(target.app)
     if app is None:
         raise ConfigurationError(
             "a worker is a process of its own, and imports its Celery app; no module was found that holds this "

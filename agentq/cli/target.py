@@ -30,6 +30,8 @@ class GivenApp:
     """The app of a program that has these commands as its own; the object of their click context."""
 
     app: Celery | str
+    name: str | None = None
+    """How ``celery -A`` finds it in another process; None where it is a module's attribute."""
 
 
 class Target:
@@ -39,8 +41,9 @@ class Target:
     does without Celery.
     """
 
-    def __init__(self, app: str | Celery | None) -> None:
+    def __init__(self, app: str | Celery | None, name: str | None = None) -> None:
         self.app = app
+        self.name = name
         self.ledger_url: str | None = None
 
     @cached_property
@@ -126,15 +129,15 @@ def _option(*names: str) -> Callable[[F], F]:
 
 def _note(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if _KEY not in ctx.meta:
-        ctx.meta[_KEY] = Target(_given(ctx) or os.environ.get("CELERY_APP"))
+        ctx.meta[_KEY] = _target(ctx)
     if value is not None:
         setattr(ctx.meta[_KEY], str(param.name), value)
 
 
-def _given(ctx: click.Context) -> Celery | str | None:
+def _target(ctx: click.Context) -> Target:
     if isinstance(ctx.obj, GivenApp):
-        return ctx.obj.app
-    return ctx.find_root().params.get("app")  # as celery -A proj agentq …
+        return Target(ctx.obj.app, ctx.obj.name)
+    return Target(ctx.find_root().params.get("app") or os.environ.get("CELERY_APP"))  # as celery -A proj agentq …
 
 
 def _embedded_url(folder: Path) -> str:

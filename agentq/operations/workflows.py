@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
-from agentq.exceptions import NotFound
+from agentq.exceptions import NotFound, StateConflict
 from agentq.ids import new_id
 from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, WorkflowRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.types import AnyRow
 from agentq.operations import jobs
 from agentq.operations.actors import current_user
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Action, Workflow, WorkflowSummary
+from agentq.redaction import masked
 from agentq.states import WorkflowStatus
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
@@ -50,9 +53,7 @@ def get(ledger: Ledger, workflow_id: str) -> Workflow:
     wanted = parse_id(workflow_id, "workflow")
 
     def read(connection: Connection) -> Workflow:
-        row = ledger_workflows.get(connection, wanted)
-        if row is None:
-            raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+        row = _row(connection, wanted)
         actions = connection.execute(
             select(ActionRow.__table__).where(ActionRow.workflow_id == wanted).order_by(ActionRow.id)
         )
@@ -63,6 +64,33 @@ def get(ledger: Ledger, workflow_id: str) -> Workflow:
         )
 
     return ledger.read(read)
+
+
+def summary(ledger: Ledger, workflow_id: str) -> WorkflowSummary:
+    """Return one workflow without its jobs, which is cheap however many they are; raises NotFound."""
+    wanted = parse_id(workflow_id, "workflow")
+    return ledger.read(lambda connection: WorkflowSummary.model_validate(_row(connection, wanted)))
+
+
+def result(ledger: Ledger, workflow_id: str) -> Any:
+    """Return a workflow's result as JSON data, with secrets masked.
+
+    Raises NotFound; StateConflict while it runs; StepFailed or WorkflowCancelled where it ended without one.
+    """
+    wanted = parse_id(workflow_id, "workflow")
+
+    def read(connection: Connection) -> Any:
+        status = reading.workflow_status(connection, wanted)
+        if status.status == WorkflowStatus.RUNNING:
+            raise StateConflict(
+                f"workflow {wanted}",
+                expected=[WorkflowStatus.SUCCEEDED],
+                found=status.status,
+                next_step="Ask again later.",
+            )
+        return reading.workflow_result(connection, status)[1]
+
+    return masked(ledger.read(read))
 
 
 def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "") -> bool:
@@ -78,6 +106,13 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
         return ledger_workflows.cancel(connection, wanted, actor=actor, reason=reason, action_id=action_id)
 
     return ledger.write(write)
+
+
+def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
+    row = ledger_workflows.get(connection, workflow_id)
+    if row is None:
+        raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+    return row
 
 
 def _filtered(query: Query, wanted: WorkflowFilter) -> Query:

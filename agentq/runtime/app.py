@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
 
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
@@ -26,6 +24,7 @@ from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.dispatcher import Dispatcher
 from agentq.runtime.events import EventBatchStep
 from agentq.runtime.intake import IntakeStep
+from agentq.runtime.starting import Joinable
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
@@ -88,7 +87,7 @@ class AgentQ:
         not_before: datetime | None = None,
         deadline: float | None = None,
         retry: Retry = None,
-        session: Session | Connection | None = None,
+        session: Joinable | None = None,
     ) -> Workflow[Any]:
         """Start a workflow: once this returned, it runs to its end, whatever dies.
 
@@ -101,8 +100,8 @@ class AgentQ:
             deadline: seconds from now within which it must be done; then it is cancelled.
             retry: a retry policy for all its jobs, in place of each step's own: as in ``@step(retry=…)``, but
                 without predicates, since it is kept in the ledger.
-            session: a SQLAlchemy session or connection to the ledger's database: the workflow is written in
-                its transaction and dispatched after its commit.
+            session: a SQLAlchemy session (scoped or not) or connection to the ledger's database: the workflow
+                is written in its transaction and dispatched after its commit.
 
         Returns:
             The handle. ``is_new`` is False where the key had been started before.
@@ -134,7 +133,7 @@ class AgentQ:
         not_before: datetime | None = None,
         deadline: float | None = None,
         retry: Retry = None,
-        session: Session | Connection | None = None,
+        session: Joinable | None = None,
     ) -> list[Workflow[Any]]:
         """Start many workflows in one transaction: all of them, or none. Far cheaper than one by one.
 

@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from celery import current_app
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
 
 from agentq.runtime.find import agentq_of
+from agentq.runtime.starting import Joinable
 from agentq.runtime.workflow import Workflow
 from agentq.workflows.step import Retry
 
@@ -24,7 +23,7 @@ def start(
     not_before: datetime | None = None,
     deadline: float | None = None,
     retry: Retry = None,
-    session: Session | Connection | None = None,
+    session: Joinable | None = None,
 ) -> Workflow[Any]:
     """Start a workflow on the current Celery app; see ``AgentQ.start``."""
     agentq = agentq_of(current_app._get_current_object())
@@ -49,7 +48,7 @@ def start_many(
     not_before: datetime | None = None,
     deadline: float | None = None,
     retry: Retry = None,
-    session: Session | Connection | None = None,
+    session: Joinable | None = None,
 ) -> list[Workflow[Any]]:
     """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""
     agentq = agentq_of(current_app._get_current_object())

@@ -27,6 +27,7 @@ from agentq.runtime.reports import Reports
 from agentq.states import JobKind, JobStatus
 from agentq.workflows import registry
 from agentq.workflows.context import CancelCheck, Context, MissingPart
+from agentq.workflows.parameters import Parameters
 from agentq.workflows.values import encode
 
 if TYPE_CHECKING:
@@ -104,10 +105,9 @@ class Attempt:
             return _encode_result(claim, self._run_plain_task(claim, args, kwargs), limit)
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
-        value = step.parameters.call(args, kwargs, self._context(claim))
-        return _encode_result(
-            claim, step.parameters.dump_result(loop.resolve(value, claim.timeout, claim.job_id)), limit
-        )
+        values, named = step.parameters.load(args, kwargs, self._context(claim))
+        run = self._agentq.app.tasks[claim.step].enclosed(partial(_call, step.parameters, claim))
+        return _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
 
     def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
         name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
@@ -205,6 +205,10 @@ class Attempt:
                 raise CeleryRetry(str(error), exc=error, when=delay)
         logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
+
+
+def _call(parameters: Parameters, claim: Claim, /, *values: Any, **named: Any) -> Any:
+    return loop.resolve(parameters.function(*values, **named), claim.timeout, claim.job_id)
 
 
 def _twice_if_late(work: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Signature, current_app
 from celery.canvas import _chain, _chord, group
 from sqlalchemy import Connection, event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import workflows
@@ -30,6 +30,9 @@ from agentq.workflows.step import Retry
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
+
+Joinable = Session | scoped_session[Any] | Connection
+"""What a start can join: its transaction."""
 
 _CALL_OPTIONS = frozenset(
     {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "task_id"}
@@ -53,7 +56,7 @@ class StartOptions:
     not_before: datetime | None = None
     deadline: float | None = None
     retry: Retry = None
-    session: Session | Connection | None = None
+    session: Joinable | None = None
 
 
 _NO_OPTIONS = StartOptions()
@@ -136,11 +139,13 @@ class _Planner:
 def _start_all(
     agentq: AgentQ,
     plans: Sequence[workflows.Plan],
-    session: Session | Connection | None,
+    session: Joinable | None,
     *,
     at_once: bool = False,
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
+    if isinstance(session, scoped_session):
+        session = session()
     if session is None:
         agentq.ensure_ledger()
         ledger = agentq.ledger

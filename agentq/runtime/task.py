@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, _state
+from celery import Celery, Task, _state
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
@@ -45,6 +47,15 @@ class StepMixin:
         agentq = agentq_of(self.app)
         job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
         return Attempt(agentq, job_id, self.name).run()
+
+    def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
+        call = self.app.Task.__call__
+        if call is Task.__call__:  # Celery's own, which would hide the request
+            return run
+        task = object.__new__(type(self))
+        vars(task).update(vars(self), run=run)
+        return partial(call, task)
 
     def _adopted(self: Any, agentq: AgentQ, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
         try:

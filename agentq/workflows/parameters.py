@@ -53,7 +53,7 @@ class Parameters:
         return positional[len(before) :], {name: self._dump_one(name, value) for name, value in kwargs.items()}
 
     def check(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> None:
-        """Check JSON arguments as ``call`` will; *given* as for ``dump``. Raises InvalidArguments."""
+        """Check JSON arguments as ``load`` will; *given* as for ``dump``. Raises InvalidArguments."""
         before = [_GIVEN] if given else []
         self._bind((*before, *args), kwargs)
         names = self._positional_names()
@@ -62,17 +62,18 @@ class Parameters:
         for name, value in kwargs.items():
             self._load_one(name, value)
 
-    def call(self, args: list[Any], kwargs: dict[str, Any], context: Context | None) -> Any:
-        """Rebuild JSON arguments as the annotations say and call the function; returns what it returns.
+    def load(
+        self, args: list[Any], kwargs: dict[str, Any], context: Context | None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Rebuild JSON arguments as the annotations say, with the context where it is; for ``function``.
 
-        Raises InvalidArguments before the function is entered.
+        Raises InvalidArguments.
         """
         self._bind(tuple(args), kwargs)
         names = self._positional_names()
         values = [self._load_one(next(names), value) for value in args]
         named = {name: self._load_one(name, value) for name, value in kwargs.items()}
-        values, named = self._with_context(values, named, context)
-        return self.function(*values, **named)
+        return self._with_context(values, named, context)
 
     def dump_result(self, value: Any) -> Any:
         """Check what the function returned and return it ready for JSON; raises InvalidResult."""

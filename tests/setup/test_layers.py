@@ -61,6 +61,8 @@ def test_a_module_imports_only_its_own_part_and_lower_layers() -> None:
 
 def may_import(module: str, name: str) -> bool:
     both = {part_of(module), part_of(name)}
+    if module.startswith("agentq.contrib.") and "commands" in module.split("."):  # a framework's programs
+        return True
     if len(both) == 1 or both <= {*GROUND} or both <= {*PROGRAMS}:
         return True
     return rank(name) <= FACADE if module == "agentq" else rank(name) < rank(module)

@@ -155,4 +155,7 @@ def _call(held: Claim) -> Any:
     if held.inputs is not None:
         args = [json.loads(held.inputs), *args]
     step = registry.find(held.step)
-    return args[0] if step is None else step.parameters.dump_result(step.parameters.call(args, kwargs, None))
+    if step is None:
+        return args[0]
+    values, named = step.parameters.load(args, kwargs, None)
+    return step.parameters.dump_result(step.parameters.function(*values, **named))
