@@ -1,0 +1,144 @@
+"""The extension: configuration, contexts, several apps in one process, commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from celery import Celery, Task, current_app, shared_task
+from flask import Flask
+from flask import current_app as current_flask_app
+from flask_sqlalchemy import SQLAlchemy
+
+import agentq
+from agentq.contrib.flask import AgentQ
+from agentq.exceptions import ConfigurationError, NotFound
+from agentq.ledger import migrating
+from agentq.operations import workflows
+from agentq.testing.inline import Inline
+from tests.contrib.flask.apps import make_app, tell_app, tell_app_later
+
+
+@shared_task
+def plain_tell_app() -> str:
+    """Tell it from a plain task."""
+    return str(current_flask_app.name)
+
+
+class TestConfiguration:
+    """What ``AGENTQ`` and ``CELERY`` say."""
+
+    def test_settings_and_celerys_configuration_are_used(self) -> None:
+        app = make_app(AGENTQ={"ledger": "sqlite:///x.db", "lease": 30, "celery": {"broker_url": "redis://one"}})
+        assert app.extensions["agentq"].settings.lease == 30
+        assert app.extensions["agentq"].app is app.extensions["celery"]
+        assert app.extensions["celery"].conf.broker_url == "redis://one"
+
+    def test_celerys_configuration_may_be_where_flasks_documentation_has_it(self) -> None:
+        assert make_app(CELERY={"broker_url": "redis://two"}).extensions["celery"].conf.broker_url == "redis://two"
+
+    def test_a_celery_app_that_is_there_is_used(self) -> None:
+        app = Flask("adopting")
+        app.extensions["celery"] = own = Celery("own", set_as_current=False)
+        AgentQ().init_app(app)
+        assert app.extensions["agentq"].app is own
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"leese": 3}, "Did you mean 'lease'?"),
+            ({"lease": -1}, "agentq_lease"),
+            ({"celery": "redis://"}, "AGENTQ['celery'] is str; it must be a dict"),
+            ("sqlite://", "AGENTQ is str; it must be a dict"),
+        ],
+    )
+    def test_what_does_not_fit_is_told_when_the_app_is_made(self, given: object, told: str) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            make_app(AGENTQ=given)
+        assert told in str(caught.value)
+
+    def test_what_would_be_set_up_twice_is_told(self) -> None:
+        app = make_app()
+        with pytest.raises(ConfigurationError, match="call init_app once"):
+            AgentQ(app)
+        other = Flask("other")
+        other.extensions["celery"] = app.extensions["celery"]
+        with pytest.raises(ConfigurationError, match="leave that to the extension"):
+            AgentQ(other)
+
+    def test_configuration_that_would_not_be_read_is_told(self) -> None:
+        app = Flask("adopting")
+        app.extensions["celery"] = Celery("own", set_as_current=False)
+        app.config["AGENTQ"] = {"celery": {}}
+        with pytest.raises(ConfigurationError, match="would not be read"):
+            AgentQ(app)
+
+
+class TestContexts:
+    """Flask's context in steps, and Celery's current app in Flask's context."""
+
+    @pytest.mark.parametrize("step", [tell_app, tell_app_later], ids=["def", "async def"])
+    def test_a_step_runs_inside_the_application_context(self, step: agentq.Step[[], str]) -> None:
+        first, second = make_app("first"), make_app("second")
+        for app in (first, second):
+            with Inline(app.extensions["celery"]):
+                assert agentq.start(step.s()).result(timeout=0) == app.name
+
+    def test_so_does_a_plain_task(self) -> None:
+        with Inline(make_app("first").extensions["celery"]):
+            assert agentq.start(plain_tell_app.s()).result(timeout=0) == "first"
+
+    def test_a_task_base_of_ones_own_stays_in_force(self) -> None:
+        seen = []
+
+        class OwnTask(Task):
+            def __call__(self, *args: object, **kwargs: object) -> object:
+                seen.append(self.request.id)
+                return f"own {super().__call__(*args, **kwargs)}"
+
+        app = Flask("adopting")
+        app.extensions["celery"] = Celery("own", task_cls=OwnTask, broker="redis://nowhere.invalid")
+        AgentQ(app)
+        with app.app_context(), Inline(app.extensions["celery"]):
+            workflow = agentq.start(tell_app.s())
+            assert workflow.result(timeout=0) == "own adopting"
+            assert seen == [str(job.id) for job in workflow.jobs()]
+
+    def test_a_start_is_the_current_flask_apps(self) -> None:
+        first, second = make_app("first"), make_app("second")
+        before = current_app._get_current_object()
+        with first.app_context():
+            assert current_app._get_current_object() is first.extensions["celery"]
+            with second.app_context():
+                assert tell_app.task.app is second.extensions["celery"]
+            assert tell_app.task.app is first.extensions["celery"]
+        assert current_app._get_current_object() is before
+
+
+def test_flask_sqlalchemys_session_takes_a_start_with_it(empty_database: str) -> None:
+    app = make_app(AGENTQ={"ledger": empty_database}, SQLALCHEMY_DATABASE_URI=empty_database)
+    db = SQLAlchemy(app)
+    ledger = app.extensions["agentq"].ledger
+    migrating.upgrade(ledger)
+    with app.app_context():
+        dropped = agentq.start(tell_app.s(), session=db.session)
+        db.session.rollback()
+        kept = agentq.start(tell_app.s(), session=db.session)
+        assert workflows.count(ledger, workflows.WorkflowFilter()) == 0
+        db.session.commit()
+        assert kept.status == "running"
+        with pytest.raises(NotFound):
+            _ = dropped.status
+        db.engine.dispose()
+    ledger.close()
+
+
+class TestCommands:
+    """``flask agentq``."""
+
+    def test_each_app_has_its_own(self, tmp_path: Path) -> None:
+        for name in ("first", "second"):
+            url = f"sqlite:///{tmp_path}/{name}.db"
+            runner = make_app(name, AGENTQ={"ledger": url}).test_cli_runner()
+            assert runner.invoke(args=["agentq", "db", "upgrade"]).output.startswith(f"the ledger at {url}")
+            assert runner.invoke(args=["agentq", "workflows"]).output == "no workflows\n"
