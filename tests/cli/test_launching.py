@@ -143,6 +143,12 @@ class TestMounted:
         monkeypatch.setenv("AGENTQ_LEDGER", f"sqlite:///{project.folder}/named.db")
         assert f"{project.folder}/named.db went from no schema" in self.run("proj", "db", "upgrade").output
 
+    def test_a_worker_finds_what_no_module_holds_by_its_name(self, begun: list[Begun], tmp_path: Path) -> None:
+        group = mounted(self.app(tmp_path), name="made.elsewhere")
+        with pytest.raises(Launched):
+            CliRunner().invoke(group, ["worker"], catch_exceptions=False)
+        assert begun[0].command[4] == "made.elsewhere"
+
     def test_another_can_be_named(self, project: Inside, begun: list[Begun], tmp_path: Path) -> None:
         with pytest.raises(Launched):
             self.run("no.such.module", "-A", "proj", "worker")
