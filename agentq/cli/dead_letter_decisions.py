@@ -79,7 +79,7 @@ def replay(
 def edit(
     target: Target, letter_id: str, args_json: str | None, kwargs_json: str | None, reason: str, as_json: bool
 ) -> None:
-    """Replace the arguments of a dead job; what is not given stays, and so does a secret left as *** .
+    """Replace the arguments of a dead job; what is not given stays, and so does a secret that is left masked.
 
     They must fit the step, so the app that defines it is needed: -A. What a job before it gives is no argument
     that could be edited. Then replay it.
