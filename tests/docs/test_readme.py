@@ -1,9 +1,8 @@
-"""The README's quickstart works when it is pasted, and every Python snippet of the docs is valid."""
+"""The quickstart of README.md works when it is pasted."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,23 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.snippets import PYTHON, ROOT, read
 from tests.support.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-SNIPPETS = [
-    pytest.param(page, code, id=f"{page.name}-{number}")
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
-]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder with the README's tasks.py, and the README's worker in it."""
-    _page, code = SNIPPETS[0].values
-    assert isinstance(code, str)
-    Path(tmp_path, "tasks.py").write_text(code, encoding="utf-8")
+    quickstart = read(ROOT / "README.md").of(PYTHON)[0]
+    Path(tmp_path, "tasks.py").write_text(quickstart.code, encoding="utf-8")
     log = Path(tmp_path, "worker.log")
     with log.open("wb") as output:
         command = [BIN / "agentq", "up", "-A", "tasks"]
@@ -46,11 +39,6 @@ def test_the_quickstart_runs_as_it_is_written(folder: Path) -> None:
     assert first.endswith(" CHAPTER 1, CHAPTER 2, CHAPTER 3\n")
     assert second == first, "the same key names the same workflow"
     assert first.split()[0] in _run(folder, BIN / "agentq", "workflows", "list")
-
-
-@pytest.mark.parametrize(("page", "code"), SNIPPETS)
-def test_a_snippet_is_valid_python(page: Path, code: str) -> None:
-    compile(code, str(page), "exec")
 
 
 def _run(folder: Path, *command: str | Path) -> str:
