@@ -59,7 +59,7 @@ def _problem_of_agentq(words: list[str]) -> str:
             continue
         except click.UsageError as error:
             if not any(word.isupper() and f"'{word}'" in error.message for word in chosen):  # a placeholder
-                return f"{' '.join(chosen)}: {error.message}"
+                return f"{' '.join(chosen)}: {error.format_message()}"
     return ""
 
 
