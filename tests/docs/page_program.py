@@ -1,4 +1,4 @@
-"""A program that runs the Python of one page, in order, on a ledger in memory: python -m tests.docs.page_program PAGE."""
+"""A program that runs the Python of one page, in order, on a ledger in memory."""
 
 from __future__ import annotations
 

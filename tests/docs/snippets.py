@@ -8,7 +8,7 @@ A new page is covered by itself. What it can say, in comments that its readers d
     <!-- snippets: given
     CODE -->                                                 runs before the next snippet
 
-Python whose first line is ``# name.py`` is a file; it is compiled. All other Python runs, in the order of the page.
+Python whose first line is ``# name.py`` is a file, and is compiled. All other Python runs, in the page's order.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Page:
 
     @property
     def name(self) -> str:
-        return str(self.path.relative_to(ROOT))
+        """What tells it from other pages."""
+        return str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
 
     def of(self, languages: frozenset[str]) -> list[Snippet]:
         """The snippets in one of these languages."""
