@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agentq.exceptions import Bury, Cancel, Retry
     from agentq.policies import Policy, rule
     from agentq.runtime.app import AgentQ
-    from agentq.runtime.current import start, start_many, workflow
+    from agentq.runtime.current import astart, astart_many, aworkflow, start, start_many, workflow
     from agentq.runtime.dead_letters import on_dead_letter
     from agentq.runtime.workflow import Workflow
     from agentq.workflows.context import Context
@@ -28,6 +28,9 @@ __all__ = [
     "Retry",
     "Step",
     "Workflow",
+    "astart",
+    "astart_many",
+    "aworkflow",
     "each",
     "on_dead_letter",
     "rule",
@@ -46,6 +49,9 @@ _HOMES = {
     "Retry": "agentq.exceptions",
     "Step": "agentq.workflows.step",
     "Workflow": "agentq.runtime.workflow",
+    "astart": "agentq.runtime.current",
+    "astart_many": "agentq.runtime.current",
+    "aworkflow": "agentq.runtime.current",
     "each": "agentq.workflows.each",
     "on_dead_letter": "agentq.runtime.dead_letters",
     "rule": "agentq.policies",

@@ -28,7 +28,7 @@ class Prepared:
 
     def __init__(self, statement: Any) -> None:
         self._statement = statement
-        self._by_dialect: dict[str, _Compiled] = {}
+        self._by_dialect: dict[type[Dialect], _Compiled] = {}
 
     def all(self, connection: Connection, values: Mapping[str, Any]) -> list[AnyRow]:
         """Run it and return its rows, whose columns are read by name."""
@@ -62,9 +62,10 @@ class Prepared:
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy's own execution does
         dialect = connection.dialect
-        if dialect.name not in self._by_dialect:
-            self._by_dialect[dialect.name] = _Compiled(self._statement, dialect)
-        return self._by_dialect[dialect.name]
+        kind = type(dialect)  # not its name: a framework's connection gives the same database's values otherwise
+        if kind not in self._by_dialect:
+            self._by_dialect[kind] = _Compiled(self._statement, dialect)
+        return self._by_dialect[kind]
 
 
 def run_text(connection: Connection, text: str, parameters: Any = (), *, many: bool = False) -> Any:

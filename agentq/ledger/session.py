@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -120,6 +121,10 @@ class Ledger:
         """Run *work*, which reads with one statement only: as ``write_statement``, one round trip."""
         run = self._autocommit if self.is_postgresql else partial(self._transaction, begin=None)
         return self._retried(lambda: run(work), None)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do *work*, which may wait for a database or a broker, from an event loop without blocking it."""
+        return await asyncio.to_thread(work)
 
     def close(self) -> None:
         """Close this process's connections."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
@@ -24,11 +24,14 @@ from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.dispatcher import Dispatcher
 from agentq.runtime.events import EventBatchStep
 from agentq.runtime.intake import IntakeStep
-from agentq.runtime.starting import Joinable
+from agentq.runtime.joining import Joinable, off_loop
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
 from agentq.workflows.step import Retry, Step
+
+if TYPE_CHECKING:
+    from agentq.runtime.joining import AsyncJoinable
 
 _PREFIX = "agentq_"
 
@@ -162,6 +165,40 @@ class AgentQ:
         """Return the handle of a workflow that was started before; asking it raises NotFound if there is none."""
         self.ensure_ledger()
         return Workflow(self.ledger, parse_id(workflow_id, "workflow"))
+
+    async def astart(
+        self,
+        canvas: Any,
+        *,
+        key: str | None = None,
+        session: AsyncJoinable | None = None,
+        **options: Unpack[starting.StartKeywords],
+    ) -> Workflow[Any]:
+        """Start a workflow from an event loop, which is not blocked meanwhile: ``start`` in every other respect.
+
+        Args:
+            canvas, key, options: as in ``start``.
+            session: SQLAlchemy's AsyncSession or AsyncConnection to the ledger's database: the workflow is written
+                in its transaction and dispatched after its commit. Without one it is written in a thread.
+        """
+        return await off_loop(self, session, lambda joined: self.start(canvas, key=key, session=joined, **options))
+
+    async def astart_many(
+        self,
+        canvases: Iterable[Any],
+        *,
+        keys: Iterable[str] | None = None,
+        session: AsyncJoinable | None = None,
+        **options: Unpack[starting.StartKeywords],
+    ) -> list[Workflow[Any]]:
+        """Start many workflows in one transaction from an event loop; see ``start_many`` and ``astart``."""
+        return await off_loop(
+            self, session, lambda joined: self.start_many(canvases, keys=keys, session=joined, **options)
+        )
+
+    async def aworkflow(self, workflow_id: str) -> Workflow[Any]:
+        """Return the handle of a workflow, as ``workflow`` does, from an event loop."""
+        return await self.ledger.in_thread(lambda: self.workflow(workflow_id))
 
     def ensure_ledger(self) -> None:
         """Check, once per process, that the ledger has this code's schema; make the embedded one.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import current_app
 
 from agentq.runtime.find import agentq_of
-from agentq.runtime.starting import Joinable
+from agentq.runtime.joining import Joinable
+from agentq.runtime.starting import StartKeywords
 from agentq.runtime.workflow import Workflow
 from agentq.workflows.step import Retry
+
+if TYPE_CHECKING:
+    from agentq.runtime.joining import AsyncJoinable
 
 
 def start(
@@ -67,3 +71,32 @@ def start_many(
 def workflow(workflow_id: str) -> Workflow[Any]:
     """Return the handle of a workflow by its id, on the current Celery app; see ``AgentQ.workflow``."""
     return agentq_of(current_app._get_current_object()).workflow(workflow_id)
+
+
+async def astart(
+    canvas: Any,
+    *,
+    key: str | None = None,
+    session: AsyncJoinable | None = None,
+    **options: Unpack[StartKeywords],
+) -> Workflow[Any]:
+    """Start a workflow from an event loop, on the current Celery app; see ``AgentQ.astart``."""
+    agentq = agentq_of(current_app._get_current_object())
+    return await agentq.astart(canvas, key=key, session=session, **options)
+
+
+async def astart_many(
+    canvases: Iterable[Any],
+    *,
+    keys: Iterable[str] | None = None,
+    session: AsyncJoinable | None = None,
+    **options: Unpack[StartKeywords],
+) -> list[Workflow[Any]]:
+    """Start many workflows from an event loop, on the current Celery app; see ``AgentQ.astart_many``."""
+    agentq = agentq_of(current_app._get_current_object())
+    return await agentq.astart_many(canvases, keys=keys, session=session, **options)
+
+
+async def aworkflow(workflow_id: str) -> Workflow[Any]:
+    """Return the handle of a workflow from an event loop, on the current app; see ``AgentQ.aworkflow``."""
+    return await agentq_of(current_app._get_current_object()).aworkflow(workflow_id)

@@ -8,20 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from celery import Signature, current_app
 from celery.canvas import _chain, _chord, group
-from sqlalchemy import Connection, event
-from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import workflows
-from agentq.ledger.records import Bell
 from agentq.policies import dump_policy, policy_of
 from agentq.redaction import show
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.find import agentq_of
+from agentq.runtime.joining import Joinable, Joined
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import compile_canvas, moment
@@ -42,8 +40,6 @@ _WITHOUT_MEANING = frozenset(
     | {"argsrepr", "kwargsrepr", "connection", "serializer", "compression", "headers", "route_name"}
 )
 """Options of a publish; a start is no publish."""
-_WAITING = "agentq_bells"
-"""Where a session keeps the bells to ring after its commit."""
 _DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 
@@ -57,6 +53,16 @@ class StartOptions:
     deadline: float | None = None
     retry: Retry = None
     session: Joinable | None = None
+
+
+class StartKeywords(TypedDict, total=False):
+    """The same by name, but for the session."""
+
+    tenant: str | None
+    priority: int | None
+    not_before: datetime | None
+    deadline: float | None
+    retry: Retry
 
 
 _NO_OPTIONS = StartOptions()
@@ -76,7 +82,7 @@ def start(
     planner = _Planner(agentq, options)
     ids = ids_of(task_id) if task_id else (None, None)
     plan = planner.plan(canvas, key, ids, args=args, kwargs=kwargs)
-    return _start_all(agentq, [plan], options.session, at_once=plan.is_one_statement)[0]
+    return _start_all(agentq, [plan], planner.joined, at_once=plan.is_one_statement)[0]
 
 
 def start_many(
@@ -92,13 +98,14 @@ def start_many(
         raise InvalidArguments(f"the key {show(twice[0])} is given twice; each names one workflow")
     planner = _Planner(agentq, options)
     plans = [planner.plan(canvas, key, (None, None)) for canvas, key in zip(canvases, given, strict=True)]
-    return _start_all(agentq, plans, options.session) if plans else []
+    return _start_all(agentq, plans, planner.joined) if plans else []
 
 
 class _Planner:
     """Turns canvases into plans, under options that were checked once."""
 
     def __init__(self, agentq: AgentQ, options: StartOptions) -> None:
+        self.joined = None if options.session is None else Joined(options.session)
         self._catalogue = agentq.catalogue
         self._tenant = _checked_text(
             "tenant", agentq.settings.tenant if options.tenant is None else options.tenant
@@ -110,7 +117,7 @@ class _Planner:
         self._due_at = None
         if options.not_before is not None:
             self._due_at = moment(options.not_before, "not_before", past_allowed=False)
-        elif isinstance(options.session, Connection):
+        elif self.joined is not None and not self.joined.is_told:
             # Nobody is told when a bare connection commits: the caretaker finds the jobs once they are there.
             self._due_at = _DUE_AT_ONCE
 
@@ -139,26 +146,23 @@ class _Planner:
 def _start_all(
     agentq: AgentQ,
     plans: Sequence[workflows.Plan],
-    session: Joinable | None,
+    joined: Joined | None,
     *,
     at_once: bool = False,
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
-    if isinstance(session, scoped_session):
-        session = session()
-    if session is None:
+    if joined is None:
         agentq.ensure_ledger()
         ledger = agentq.ledger
         write = ledger.write_statement if at_once else ledger.write
         started = write(lambda connection: workflows.start_all(connection, plans))
     else:
-        connection = session if isinstance(session, Connection) else session.connection()
-        started = workflows.start_all(connection, plans)
+        started = workflows.start_all(joined.connection, plans)
     bells = [bell for one in started for bell in one.bells]
-    if isinstance(session, Session):
-        _ring_after_commit(session, agentq, bells)
-    elif session is None:
+    if joined is None:
         agentq.dispatcher.ring(bells)
+    else:
+        joined.ring_after_commit(agentq, bells)
     return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 
@@ -214,26 +218,6 @@ def _holds_steps(part: Any) -> bool:
         members = kwargs.get(name) or ()
         inner += [members] if isinstance(members, dict) else list(members)
     return any(_holds_steps(item) for item in inner)
-
-
-def _ring_after_commit(session: Session, agentq: AgentQ, bells: Sequence[Bell]) -> None:
-    """Dispatch when the session's outermost transaction is committed, and never if it is not."""
-    if _WAITING not in session.info:
-        session.info[_WAITING] = []
-        event.listen(session, "after_commit", _ring_waiting)
-        event.listen(session, "after_transaction_end", _forget_waiting)
-    session.info[_WAITING].append((agentq.dispatcher, bells))
-
-
-def _ring_waiting(session: Session) -> None:
-    if not session.in_nested_transaction():
-        for dispatcher, bells in session.info[_WAITING]:
-            dispatcher.ring(bells)
-
-
-def _forget_waiting(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session.info[_WAITING].clear()
 
 
 def _delay_first(graph: Graph, due_at: str | None) -> None:

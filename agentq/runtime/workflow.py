@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -68,13 +69,24 @@ class Workflow(Generic[R]):
             WorkflowCancelled: it was cancelled or expired.
             ResultTimeout: it did not end in time; it goes on.
         """
-        status = self._await_end(timeout)
-        step_name, value = self._ledger.read_statement(
-            lambda connection: reading.workflow_result(connection, status)
-        )
-        step = registry.find(step_name)
-        rebuilt: R = value if step is None else step.parameters.load_result(value)
-        return rebuilt
+        return self._result_of(self._await_end(timeout))
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """Wait for the end as ``result`` does, from an event loop, which is not blocked meanwhile."""
+        status = await self._aawait_end(timeout)
+        return await self._ledger.in_thread(lambda: self._result_of(status))
+
+    async def astatus(self) -> WorkflowStatus:
+        """Return ``status``, from an event loop."""
+        return await self._ledger.in_thread(lambda: self.status)
+
+    async def ajobs(self) -> list[Job]:
+        """Return ``jobs()``, from an event loop."""
+        return await self._ledger.in_thread(self.jobs)
+
+    async def acancel(self, reason: str = "", *, actor: str = "") -> bool:
+        """Cancel it as ``cancel`` does, from an event loop."""
+        return await self._ledger.in_thread(lambda: self.cancel(reason, actor=actor))
 
     def cancel(self, reason: str = "", *, actor: str = "") -> bool:
         """Cancel it and all its jobs that are not done; False where it had ended before.
@@ -158,19 +170,45 @@ class Workflow(Generic[R]):
     def _status(self) -> Any:
         return self._ledger.read_statement(lambda connection: reading.workflow_status(connection, self._id))
 
+    def _result_of(self, status: Any) -> R:
+        step_name, value = self._ledger.read_statement(
+            lambda connection: reading.workflow_result(connection, status)
+        )
+        step = registry.find(step_name)
+        rebuilt: R = value if step is None else step.parameters.load_result(value)
+        return rebuilt
+
     def _await_end(self, timeout: float | None) -> Any:
-        began_at = time.monotonic()
-        deadline = None if timeout is None else began_at + timeout
-        while True:
-            status = self._status()
-            if status.status in WORKFLOW_FINAL:
-                return status
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise ResultTimeout(
-                    f"workflow {self.id} is {status.status} after {timeout:g} s and goes on; look with: "
-                    f"agentq workflows show {self.id}"
-                )
-            # In proportion to the wait: what ends soon is noticed soon, what takes long is not asked for often.
-            pause = min(max((time.monotonic() - began_at) * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-            time.sleep(pause if left is None else min(pause, left))
+        patience = _Patience(self.id, timeout)
+        while (status := self._status()).status not in WORKFLOW_FINAL:
+            time.sleep(patience.pause(status.status))
+        return status
+
+    async def _aawait_end(self, timeout: float | None) -> Any:
+        patience = _Patience(self.id, timeout)
+        while (status := await self._ledger.in_thread(self._status)).status not in WORKFLOW_FINAL:
+            await asyncio.sleep(patience.pause(status.status))
+        return status
+
+
+class _Patience:
+    """How long somebody still waits for the end of a workflow, and until the next look."""
+
+    def __init__(self, workflow_id: str, timeout: float | None) -> None:
+        self._workflow_id = workflow_id
+        self._timeout = timeout
+        self._began_at = time.monotonic()
+
+    def pause(self, status: str) -> float:
+        """Return the seconds until the next look; raises ResultTimeout where the time is over."""
+        waited = time.monotonic() - self._began_at
+        # In proportion to the wait: what ends soon is noticed soon, what takes long is not asked for often.
+        pause = min(max(waited * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        if self._timeout is None:
+            return pause
+        if waited >= self._timeout:
+            raise ResultTimeout(
+                f"workflow {self._workflow_id} is {status} after {self._timeout:g} s and goes on; look with: "
+                f"agentq workflows show {self._workflow_id}"
+            )
+        return min(pause, self._timeout - waited)

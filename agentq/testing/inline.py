@@ -65,7 +65,9 @@ class Inline:
             self._caretaker = Caretaker(self.agentq, SimpleNamespace(hostname="inline", pool=None))
             self._caretaker.duties.evidence = MailboxEvidence(app, self._mailbox)
             stack.callback(self._caretaker.end)
-            stack.enter_context(patch.object(Workflow, "_await_end", self._in_place_of(Workflow._await_end)))
+            run_to_end = self._in_place_of(Workflow._await_end)
+            stack.enter_context(patch.object(Workflow, "_await_end", run_to_end))
+            stack.enter_context(patch.object(Workflow, "_aawait_end", _off_loop(run_to_end)))
             self._stack = stack.pop_all()
         return self
 
@@ -188,3 +190,10 @@ class Inline:
             return status
 
         return run_to_end
+
+
+def _off_loop(run_to_end: Callable[..., Any]) -> Callable[..., Any]:
+    async def await_end(workflow: Workflow[Any], timeout: float | None) -> Any:
+        return await workflow._ledger.in_thread(lambda: run_to_end(workflow, timeout))
+
+    return await_end
