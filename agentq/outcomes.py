@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """The step returned; ``result`` is its result as JSON text."""
+    """The step returned; ``result`` is its result as JSON text.
+
+    ``on_complete`` is called in the transaction that records it.
+    """
 
     result: str
+    on_complete: tuple[Callable[[Session], object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

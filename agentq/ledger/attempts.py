@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
 
 from agentq.ledger import transition
+from agentq.ledger.completing import complete
 from agentq.ledger.gathering import gather
 from agentq.ledger.handover import Done, bury, hand_over
 from agentq.ledger.history import NO_FAILURE, write_history
@@ -79,17 +80,18 @@ def claim(
 
 def is_one_statement(held: Claim, outcome: Outcome) -> bool:
     """Say whether ``record`` writes with one statement where the database can."""
-    return held.is_plain and isinstance(outcome, Succeed)
+    return held.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
 
 
 def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
     """Record the outcome of an attempt and hand over, in the caller's transaction.
 
     The worker that no longer holds the job changes nothing and gets ``accepted=False``; the one whose earlier
-    commit got no answer finds its own outcome there and gets the bells that may not have been rung.
+    commit got no answer finds its own outcome there and gets the bells that may not have been rung. What the step
+    wants to be done with its completion is done only by the one that records it; raises CompletionFailed.
     """
     match outcome:
-        case Succeed(result):
+        case Succeed(result, on_complete):
             if is_one_statement(held, outcome) and connection.dialect.name == "postgresql":
                 rows = transition.succeed_plainly(connection, held, result)
                 if rows is None:
@@ -97,6 +99,8 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
                 return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
             if not transition.succeed(connection, held.job_id, held.attempt, result):
                 return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
+            if on_complete:
+                complete(connection, on_complete)
             write_history(connection, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             return Handed(True, tuple(hand_over(connection, done)))

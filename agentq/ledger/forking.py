@@ -12,6 +12,8 @@ import threading
 import weakref
 from collections.abc import Callable
 
+from agentq.exceptions import LedgerError
+
 
 class ForkGate:
     """Held by each transaction of one SQLite ledger, and by a fork while it happens.
@@ -21,13 +23,21 @@ class ForkGate:
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._lock = threading.Lock()
+        self._holder: int | None = None
         self._close = weakref.WeakMethod(close)
         _gates.add(self)
 
     def __enter__(self) -> None:
+        if self._holder == threading.get_ident():
+            raise LedgerError(
+                "the ledger was asked in the middle of its own transaction, which would wait for itself; "
+                "in a callback of on_complete use the session that it is given, as in start(…, session=session)"
+            )
         self._lock.acquire()
+        self._holder = threading.get_ident()
 
     def __exit__(self, *exc_info: object) -> None:
+        self._holder = None
         self._lock.release()
 
     def shut(self) -> None:

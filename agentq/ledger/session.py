@@ -182,7 +182,7 @@ class Ledger:
                 raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from None
             except DBAPIError as error:
                 # Nothing is chained: the driver's own text may quote a row, and with it somebody's arguments.
-                if not _may_pass(error):
+                if not may_pass(error):
                     raise LedgerError(f"the ledger refused a statement: {_first_line(error)}") from None
                 if time.monotonic() + pause > deadline:
                     raise LedgerUnavailable(self._unavailable(error)) from None
@@ -200,7 +200,7 @@ class Ledger:
                 run_text(connection, begin)
                 return
             except OperationalError as error:
-                if not _may_pass(error) or time.monotonic() > deadline:
+                if not may_pass(error) or time.monotonic() > deadline:
                     raise
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.2, 0.01)
@@ -275,7 +275,8 @@ def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().partition("\n")[0]
 
 
-def _may_pass(error: DBAPIError) -> bool:
+def may_pass(error: DBAPIError) -> bool:
+    """Say whether the same transaction may succeed when it is run again."""
     if error.connection_invalidated:
         return True
     original = error.orig

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import AttemptFailed, DefinitionError, InvalidResult, InvalidValue
+from agentq.exceptions import (
+    AttemptFailed,
+    DefinitionError,
+    InvalidResult,
+    InvalidValue,
+    LedgerError,
+    LedgerUnavailable,
+)
 from agentq.ledger import attempts, transition
+from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
@@ -63,7 +71,11 @@ class Attempt:
         self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
         _twice_if_late(self._reports.close)
-        handed = self._record(claim, outcome)
+        try:
+            handed = self._record(claim, outcome)
+        except CompletionFailed as failed:
+            outcome = self._fail(claim, failed.error)
+            handed = self._record(claim, outcome)
         self._agentq.dispatcher.ring(handed.bells)
         return self._tell(claim, outcome, handed)
 
@@ -75,15 +87,17 @@ class Attempt:
         )
 
     def _execute(self, claim: Claim) -> Outcome:
-        began_at = time.monotonic()
+        self._began_at = time.monotonic()
         try:
-            return Succeed(self._run_function(claim))
+            return self._run_function(claim)
         except (Exception, SystemExit) as error:
-            if _is_stop(error):
-                raise  # the worker is being stopped: its caretaker gives the job back
-            # SystemExit and MemoryError of a step must not end the worker.
-            judge = partial(self._judge, claim, error, took=time.monotonic() - began_at)
-            return _twice_if_late(judge)
+            return self._fail(claim, error)
+
+    def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
+        if _is_stop(error):
+            raise error  # the worker is being stopped: its caretaker gives the job back
+        # SystemExit and MemoryError of a step must not end the worker.
+        return _twice_if_late(partial(self._judge, claim, error, took=time.monotonic() - self._began_at))
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
         override = self._ledger.read(
@@ -96,18 +110,20 @@ class Attempt:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
         return judge_error(claim, error, override=override, left=left)
 
-    def _run_function(self, claim: Claim) -> str:
+    def _run_function(self, claim: Claim) -> Succeed:
         args, kwargs = json.loads(claim.arguments)
         if claim.inputs is not None:
             args = [json.loads(claim.inputs), *args]
         limit = self._agentq.settings.max_value_bytes
         if claim.kind == JobKind.TASK:
-            return _encode_result(claim, self._run_plain_task(claim, args, kwargs), limit)
+            return Succeed(_encode_result(claim, self._run_plain_task(claim, args, kwargs), limit))
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
-        values, named = step.parameters.load(args, kwargs, self._context(claim))
+        context = self._context(claim)
+        values, named = step.parameters.load(args, kwargs, context)
         run = self._agentq.app.tasks[claim.step].enclosed(partial(_call, step.parameters, claim))
-        return _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
+        result = _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
+        return Succeed(result, tuple(context.callbacks))
 
     def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
         name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
@@ -160,7 +176,13 @@ class Attempt:
         patience = self._agentq.settings.lease
         one_statement = attempts.is_one_statement(claim, outcome)
         write = self._ledger.write_statement if one_statement else self._ledger.write
-        return write(lambda connection: attempts.record(connection, claim, outcome), patience=patience)
+        try:
+            return write(lambda connection: attempts.record(connection, claim, outcome), patience=patience)
+        except LedgerError as error:
+            is_refused = isinstance(outcome, Succeed) and outcome.on_complete
+            if isinstance(error, LedgerUnavailable) or not is_refused:
+                raise
+            raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
 
     def _drop(self) -> dict[str, Any]:
         """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""

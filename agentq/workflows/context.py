@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from agentq.exceptions import InvalidArguments
 from agentq.workflows.reporting import PROGRESS, event_data, progress_data
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
@@ -72,6 +77,8 @@ class Context:
     """What ``missing`` asks."""
     report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
     """What ``progress`` and ``emit`` tell, a kind and JSON text."""
+    callbacks: list[Callable[[Session], object]] = field(default_factory=list, repr=False, compare=False)
+    """What ``on_complete`` was given."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
@@ -85,6 +92,23 @@ class Context:
         }
         bound = _BoundLogger(logging.getLogger(f"agentq.step.{self.step}"), ids)
         object.__setattr__(self, "logger", bound)
+
+    def on_complete(self, callback: Callable[[Session], object]) -> None:
+        """Write to the ledger's database in the very transaction that records this step's completion.
+
+        So what is written is there exactly once, together with the outcome, whatever dies. *callback* is called
+        after the step returned, with a SQLAlchemy session; agentq commits. It may be called again where the
+        transaction must be run again, and then nothing is left of the call before. Where the attempt fails it is
+        not called; where the job was lost to another worker its writes are undone with the outcome; what it
+        raises is as if the step had raised it. Several are called in their order. Keep it short: locks are held.
+
+        Raises InvalidArguments for what is no plain function.
+        """
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            raise InvalidArguments(
+                f"on_complete({callback!r}): give a plain function that takes a session"
+            )
+        self.callbacks.append(callback)
 
     @property
     def cancelled(self) -> bool:
