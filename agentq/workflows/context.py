@@ -105,9 +105,7 @@ class Context:
         Raises InvalidArguments for what is no plain function.
         """
         if not callable(callback) or inspect.iscoroutinefunction(callback):
-            raise InvalidArguments(
-                f"on_complete({callback!r}): give a plain function that takes a session"
-            )
+            raise InvalidArguments(f"on_complete({callback!r}): give a plain function that takes a session")
         self.callbacks.append(callback)
 
     @property
