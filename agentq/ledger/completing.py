@@ -48,4 +48,5 @@ def _held_open(connection: Connection) -> Iterator[None]:
 
 
 def _refuse(connection: Connection) -> None:
+    connection.invalidate()  # SQLAlchemy holds it for committed now, and would not roll back
     raise LedgerError("the transaction of on_complete is committed with the job's outcome, not by its callback")
