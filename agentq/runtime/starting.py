@@ -29,9 +29,6 @@ from agentq.workflows.step import Retry
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
-Joinable = Session | scoped_session[Any] | Connection
-"""What a start can join: its transaction."""
-
 _CALL_OPTIONS = frozenset(
     {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "task_id"}
 )
