@@ -1,4 +1,4 @@
-"""Pages about workflows, in JSON: status, result, jobs, cancel. What starts them is the app's own view."""
+"""Pages about workflows: status, result, jobs, events, cancel. What starts them is the app's own view."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentq.contrib.flask import problems
+from agentq.contrib.sse.flask import events_response
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger.session import Ledger
 from agentq.operations import jobs, workflows
@@ -26,7 +27,8 @@ def status_blueprint(
     """Return a blueprint with pages about workflows, to be registered with a ``url_prefix`` of the app's choice.
 
     ``GET <id>``, ``GET <id>/result``, ``GET <id>/jobs`` and ``POST <id>/cancel`` answer in JSON, errors as
-    ``application/problem+json``. Secrets are masked.
+    ``application/problem+json``. ``GET <id>/events`` streams what happens, and goes on from ``Last-Event-ID``.
+    Secrets are masked.
 
     Args:
         allow: is asked before each answer, with the request and the workflow. A workflow that it refuses is
@@ -43,6 +45,7 @@ def status_blueprint(
         ("/<workflow_id>", pages.status),
         ("/<workflow_id>/result", pages.result),
         ("/<workflow_id>/jobs", pages.jobs),
+        ("/<workflow_id>/events", pages.events),
     ):
         blueprint.add_url_rule(rule, view.__name__, view)
     blueprint.add_url_rule("/<workflow_id>/cancel", "cancel", pages.cancel, methods=["POST"])
@@ -86,6 +89,10 @@ class _Pages:
         of_it = jobs.JobFilter(status=wanted.status, workflow=workflow_id)
         found = jobs.list_(_ledger(), of_it, limit=wanted.limit)
         return jsonify(jobs=[job.model_dump(mode="json") for job in found])
+
+    def events(self, workflow_id: str) -> ResponseReturnValue:
+        self._seen(workflow_id)
+        return events_response(current_app.extensions["agentq"].workflow(workflow_id))
 
     def cancel(self, workflow_id: str) -> ResponseReturnValue:
         # JSON alone: a form of another site cannot send it with the user's cookies.

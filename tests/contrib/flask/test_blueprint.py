@@ -83,6 +83,21 @@ def test_jobs(client: FlaskClient, inline: Inline) -> None:
         )
 
 
+def test_events_go_on_where_they_were_left(client: FlaskClient, inline: Inline) -> None:
+    workflow_id = start(sign_in.s("ann"))
+    inline.run()
+    told = client.get(f"/w/{workflow_id}/events")
+    assert (told.status_code, told.mimetype) == (200, "text/event-stream")
+    ids = [line.removeprefix("id: ") for line in told.text.splitlines() if line.startswith("id: ")]
+    assert len(ids) >= 2
+    left = client.get(f"/w/{workflow_id}/events", headers={"Last-Event-ID": ids[0]})
+    assert f"id: {ids[0]}" not in left.text
+    assert [line for line in left.text.splitlines() if line.startswith("id: ")] == [
+        f"id: {one}" for one in ids[1:]
+    ]
+    assert client.get(f"/w/{workflow_id}/events", headers={"Last-Event-ID": ids[-1]}).status_code == 204
+
+
 def test_the_result_of_what_failed(client: FlaskClient, inline: Inline) -> None:
     workflow_id = start(break_down.s())
     inline.run()
@@ -106,7 +121,7 @@ def test_cancel(client: FlaskClient, inline: Inline) -> None:
     assert problem(client.get(f"/w/{workflow.id}/result"), 409)["reason"] == "wrong"
 
 
-@pytest.mark.parametrize("page", ["", "/result", "/jobs", "/cancel"])
+@pytest.mark.parametrize("page", ["", "/result", "/jobs", "/events", "/cancel"])
 class TestClosed:
     """Who may not see."""
 
