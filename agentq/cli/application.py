@@ -13,10 +13,11 @@ from agentq.exceptions import ConfigurationError
 
 def load(app: str | Celery) -> Celery:
     """Return an app, imported by its name as ``celery -A`` does; raises ConfigurationError where that fails."""
-    if isinstance(app, Celery):
-        return app
     try:
-        return cast("Celery", find_app(app))
+        found = cast("Celery", find_app(app))
+        if not hasattr(found, "agentq"):
+            found.loader.import_default_modules()  # a framework sets its apps up when Celery says that
+        return found
     except Exception as error:  # importing the user's modules may raise anything
         raise ConfigurationError(
             f"the Celery app {app!r} cannot be loaded: {type(error).__name__}: {error}; is it importable from "

@@ -19,6 +19,19 @@ def upgrade(ledger: Ledger) -> None:
     ledger.write(_upgrade)
 
 
+def upgrade_to(connection: Connection, revision: str) -> None:
+    """Bring the schema to *revision* in the transaction of an open connection; a newer one stays as it is."""
+    found = current_revision(connection)
+    if found is None or found < revision:
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade_below(connection: Connection, revision: str) -> None:
+    """Undo *revision* in the transaction of an open connection, with all that its tables hold."""
+    if current_revision(connection) == revision:
+        command.downgrade(_config(connection), f"{revision}-1")
+
+
 def upgrade_sql(ledger: Ledger) -> None:
     """Print the SQL that ``upgrade`` would run on an empty database, for review or for a DBA."""
     config = _config()
@@ -32,12 +45,11 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Two upgrades at once would both create the tables; the second one waits here instead.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(_config(connection), "head")
 
 
-def _config() -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config()
+    config.attributes["connection"] = connection
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53")
 """Serialization failure, deadlock, lock or statement timeout, server going down, connection, resources."""
 _RETRYABLE_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_BEGIN_READING, _BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
+BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
 """On SQLite, where one that begins as a reader and then writes fails at once when another one wrote meanwhile."""
 
 
@@ -115,7 +115,7 @@ class Ledger:
 
     def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
-        return self._retried(lambda: self._transaction(work, begin=_BEGIN_READING), patience)
+        return self._retried(lambda: self._transaction(work, begin=BEGIN_READING), patience)
 
     def read_statement(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which reads with one statement only: as ``write_statement``, one round trip."""
@@ -125,6 +125,14 @@ class Ledger:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do *work*, which may wait for a database or a broker, from an event loop without blocking it."""
         return await asyncio.to_thread(work)
+
+    def write_together(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+        """Run *work*, in which the application's own code writes too, as ``write`` does."""
+        return self.write(work, patience=patience)
+
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Run *work* when what was written is committed: at once, unless it joined somebody's transaction."""
+        work()
 
     def close(self) -> None:
         """Close this process's connections."""
@@ -138,10 +146,10 @@ class Ledger:
         """Raise SchemaMismatch unless the schema is the one of this code; asked once per process."""
         pid = os.getpid()
         if pid not in self._checked:
-            self._retried(lambda: self._transaction(schema.require_current, begin=_BEGIN_READING), None)
+            self._retried(lambda: self._transaction(schema.require_current, begin=BEGIN_READING), None)
             self._checked.add(pid)
 
-    def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = _BEGIN_WRITING) -> T:
+    def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = BEGIN_WRITING) -> T:
         with (
             self._gate,
             self._connection(not self.is_postgresql, agentq_begin=begin) as connection,
@@ -190,7 +198,7 @@ class Ledger:
             pause = min(pause * 2, 1.0)
 
     def _begin_sqlite(self, connection: Connection) -> None:
-        begin = connection.get_execution_options().get("agentq_begin", _BEGIN_WRITING)
+        begin = connection.get_execution_options().get("agentq_begin", BEGIN_WRITING)
         if begin is None:
             return
         # SQLite's own wait for a writer begins with a whole millisecond, and soon grows to a hundred.
@@ -212,7 +220,9 @@ class Ledger:
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}
         if self.is_postgresql:
-            session = pooling.SESSION if pooling.is_pooled(self.url) else _postgresql_session(self.timeout)
+            session = (
+                pooling.SESSION if pooling.is_pooled(self.url) else _postgresql_session(self.timeout, self.url)
+            )
             options |= _postgresql_options(self.timeout, session)
         else:
             options["connect_args"] = {"timeout": 0, "check_same_thread": False}
@@ -230,7 +240,7 @@ class Ledger:
         return engine
 
 
-def _postgresql_session(timeout: float) -> dict[str, Any]:
+def _postgresql_session(timeout: float, url: URL) -> dict[str, Any]:
     milliseconds = int(timeout * 1000)
     settings = {
         # Also for statements outside a transaction: fan-in counts with guarded decrements, which are right
@@ -244,7 +254,8 @@ def _postgresql_session(timeout: float) -> dict[str, Any]:
         "enable_seqscan": "off",
         "jit": "off",
     }
-    return {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
+    given = str(url.query.get("options", ""))  # such as a search_path, which must not be lost
+    return {"options": " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())])}
 
 
 def _postgresql_options(timeout: float, session: dict[str, Any]) -> dict[str, Any]:

@@ -174,13 +174,14 @@ class Attempt:
 
     def _record_once(self, claim: Claim, outcome: Outcome) -> Handed:
         patience = self._agentq.settings.lease
+        is_together = isinstance(outcome, Succeed) and outcome.on_complete
         one_statement = attempts.is_one_statement(claim, outcome)
-        write = self._ledger.write_statement if one_statement else self._ledger.write
+        alone = self._ledger.write_statement if one_statement else self._ledger.write
+        write = self._ledger.write_together if is_together else alone
         try:
             return write(lambda connection: attempts.record(connection, claim, outcome), patience=patience)
         except LedgerError as error:
-            is_refused = isinstance(outcome, Succeed) and outcome.on_complete
-            if isinstance(error, LedgerUnavailable) or not is_refused:
+            if isinstance(error, LedgerUnavailable) or not is_together:
                 raise
             raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
 

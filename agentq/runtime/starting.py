@@ -157,7 +157,7 @@ def _start_all(
         started = workflows.start_all(joined.connection, plans)
     bells = [bell for one in started for bell in one.bells]
     if joined is None:
-        agentq.dispatcher.ring(bells)
+        agentq.ledger.after_commit(lambda: agentq.dispatcher.ring(bells))
     else:
         joined.ring_after_commit(agentq, bells)
     return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]

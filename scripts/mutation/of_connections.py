@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         name="lock-at-the-first-write",
         file=_SESSION,
-        text='_BEGIN_READING, _BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"',
-        instead='_BEGIN_READING, _BEGIN_WRITING = "BEGIN", "BEGIN"',
+        text='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"',
+        instead='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN"',
         why="on SQLite, whoever reads first and then writes fails when another one wrote meanwhile",
         tests=(GUARDS,),
         pick="lock",

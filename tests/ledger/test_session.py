@@ -95,6 +95,13 @@ def count_150_times(url: str) -> None:
         ledger.write(count)
 
 
+def test_options_in_the_url_are_kept(postgresql: Ledger) -> None:
+    ledger = Ledger(postgresql.url.update_query_dict({"options": "-c search_path=elsewhere"}))
+    with closing(ledger):
+        assert ledger.read(lambda c: c.scalar(text("SHOW search_path"))) == "elsewhere"
+        assert ledger.read(lambda c: c.scalar(text("SHOW statement_timeout"))) == "10s"
+
+
 def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
     first, second = (Player(postgresql).worker_id for _ in range(2))
     both_hold_one, runs = threading.Barrier(2), []
