@@ -1,0 +1,1 @@
+"""Django's migrations, each of which runs one of the ledger's own."""

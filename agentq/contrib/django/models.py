@@ -1,0 +1,122 @@
+"""The ledger's rows for Django's admin: unmanaged, without the columns that may hold secrets.
+
+Arguments and results are read through ``record``, which masks them as every surface of agentq does.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from django.db import models
+
+from agentq.contrib.django import project
+from agentq.operations import dead_letters, jobs, schemas, workflows
+from agentq.states import DeadLetterKind, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
+
+
+def _one_of(values: type[StrEnum]) -> models.CharField[str, str]:
+    return models.CharField(max_length=16, choices=[(value.value, value.value) for value in values])
+
+
+def _text() -> models.CharField[str | None, str | None]:
+    return models.CharField(max_length=255, null=True)
+
+
+class _LedgerManager(models.Manager[Any]):
+    """Reads from the database that the ledger lives in."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().using(project.current().options.database)
+
+
+class _LedgerRow(models.Model):
+    id = models.UUIDField(primary_key=True)
+    tenant = models.CharField(max_length=255)
+    created_at = models.DateTimeField()
+
+    objects = _LedgerManager()
+
+    class Meta:
+        abstract = True
+        managed = False
+        default_permissions = ("view",)
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Workflow(_LedgerRow):
+    """One started canvas."""
+
+    name = models.CharField(max_length=255)
+    status = _one_of(WorkflowStatus)
+    key = _text()
+    reason = models.TextField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta(_LedgerRow.Meta):
+        db_table = "agentq_workflows"
+        permissions = [("cancel_workflow", "Can cancel workflow")]
+
+    @cached_property
+    def record(self) -> schemas.Workflow:
+        """Everything about it, with its jobs."""
+        return workflows.get(project.current().ledger, str(self.pk))
+
+
+class Job(_LedgerRow):
+    """One step to be done in one workflow."""
+
+    workflow = models.ForeignKey(Workflow, models.DO_NOTHING, related_name="jobs", db_constraint=False)
+    kind = _one_of(JobKind)
+    step = models.CharField(max_length=255)
+    status = _one_of(JobStatus)
+    queue = models.CharField(max_length=255)
+    attempt = models.IntegerField()
+    error_category = _text()
+    error_message = models.TextField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta(_LedgerRow.Meta):
+        db_table = "agentq_jobs"
+        permissions = [("cancel_job", "Can cancel job")]
+
+    @cached_property
+    def record(self) -> schemas.Job:
+        """Everything about it, with its attempts."""
+        return jobs.get(project.current().ledger, str(self.pk))
+
+
+class DeadLetter(_LedgerRow):
+    """The record of a job that is exhausted or must not be tried again, or of a message that nobody can take."""
+
+    kind = _one_of(DeadLetterKind)
+    status = _one_of(DeadLetterStatus)
+    job = models.ForeignKey(Job, models.DO_NOTHING, related_name="dead_letters", null=True, db_constraint=False)
+    workflow = models.ForeignKey(
+        Workflow, models.DO_NOTHING, related_name="dead_letters", null=True, db_constraint=False
+    )
+    step = models.CharField(max_length=255)
+    attempts = models.IntegerField()
+    error_category = _text()
+    error_message = models.TextField(null=True)
+    owner = _text()
+    note = models.TextField(null=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta(_LedgerRow.Meta):
+        db_table = "agentq_dead_letters"
+        verbose_name = "dead letter"
+        permissions = [
+            ("replay_deadletter", "Can replay dead letter"),
+            ("cancel_deadletter", "Can give up dead letter"),
+        ]
+
+    @cached_property
+    def record(self) -> schemas.DeadLetter:
+        """Everything about it, with what was done about it."""
+        return dead_letters.get(project.current().ledger, str(self.pk))
