@@ -1,0 +1,193 @@
+"""Read-only pages of workflows, jobs and dead letters, with what an operator may decide about them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import models
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from pydantic import BaseModel
+
+from agentq.contrib.django import deciding
+from agentq.contrib.django.models import DeadLetter, Job, Workflow
+from agentq.operations import dead_letters, jobs, workflows
+from agentq.states import VIRTUAL
+
+_MOST_COUNTED = 10_000
+"""Rows that a list counts to its end; counting all of a large table would take longer than showing a page."""
+_ATTEMPT = ("number", "outcome", "started_at", "finished_at", "error_category", "error_message")
+_ACTION = ("created_at", "action", "actor", "reason")
+_JOB = ("id", "step", "status", "attempt", "waiting_for", "error_message")
+
+
+class _BoundedPaginator(Paginator):
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[:_MOST_COUNTED].count()
+
+
+class _ReadOnlyAdmin(admin.ModelAdmin):
+    paginator = _BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    search_fields = ("id",)
+    search_exactly: tuple[str, ...] = ()
+    """Columns that a search compares with, beside the id and the workflow's."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return deciding.may(request, "cancel", self.opts)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        """Compare whole values, which have an index; part of one would read the whole table."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = models.Q(**{f"{self.search_exactly[0]}__exact": term})
+        for column in self.search_exactly[1:]:
+            wanted |= models.Q(**{f"{column}__exact": term})
+        with suppress(ValueError):
+            wanted |= models.Q(pk=uuid.UUID(term))
+        return queryset.filter(wanted), False
+
+
+@admin.register(Workflow)
+class WorkflowAdmin(_ReadOnlyAdmin):
+    """Workflows."""
+
+    list_display = ("id", "name", "status", "tenant", "key", "created_at", "finished_at")
+    list_filter = ("status",)
+    search_exactly = ("key",)
+    actions = ("cancel",)
+    readonly_fields = ("jobs_of_it", "decisions")
+
+    @admin.display(description="jobs")
+    def jobs_of_it(self, row: Workflow) -> str:
+        """All its jobs, oldest first."""
+        return _table(_JOB, [job for job in row.record.jobs if job.kind not in VIRTUAL], links="job")
+
+    @admin.display(description="decisions")
+    def decisions(self, row: Workflow) -> str:
+        """What operators did."""
+        return _table(_ACTION, row.record.actions)
+
+    @admin.action(description="Cancel selected workflows", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: models.QuerySet[Workflow]) -> Any:
+        """Cancel workflows, after a question."""
+        return deciding.decide(self, request, queryset, "cancel", workflows.cancel)
+
+
+@admin.register(Job)
+class JobAdmin(_ReadOnlyAdmin):
+    """Jobs, without the joins, which no worker runs."""
+
+    list_display = ("id", "step", "status", "attempt", "queue", "tenant", "error_category", "created_at")
+    list_filter = ("status",)
+    search_exactly = ("workflow_id",)
+    actions = ("cancel",)
+    readonly_fields = ("waits_for", "arguments", "result", "attempts")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return super().get_queryset(request).exclude(kind__in=sorted(VIRTUAL))
+
+    @admin.display(description="waits for")
+    def waits_for(self, row: Job) -> str:
+        """What keeps it."""
+        return row.record.waiting_for or "nothing"
+
+    @admin.display
+    def arguments(self, row: Job) -> str:
+        """Its arguments, with secrets masked."""
+        return _json({"args": row.record.args, "kwargs": row.record.kwargs})
+
+    @admin.display
+    def result(self, row: Job) -> str:
+        """What it returned, with secrets masked."""
+        return _json(row.record.result)
+
+    @admin.display
+    def attempts(self, row: Job) -> str:
+        """Its finished attempts."""
+        return _table(_ATTEMPT, row.record.attempts)
+
+    @admin.action(description="Cancel selected jobs", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: models.QuerySet[Job]) -> Any:
+        """Cancel jobs, after a question."""
+        return deciding.decide(self, request, queryset, "cancel", jobs.cancel)
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(_ReadOnlyAdmin):
+    """Dead letters."""
+
+    list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at")
+    list_filter = ("status", "kind")
+    search_exactly = ("job_id", "workflow_id")
+    actions = ("replay", "cancel")
+    readonly_fields = ("arguments", "snapshot", "decisions")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return deciding.may(request, "replay", self.opts)
+
+    @admin.display
+    def arguments(self, row: DeadLetter) -> str:
+        """The arguments that the job has now, with secrets masked."""
+        return _json({"args": row.record.args, "kwargs": row.record.kwargs})
+
+    @admin.display
+    def snapshot(self, row: DeadLetter) -> str:
+        """The job when it died, with every attempt."""
+        return _json(row.record.snapshot)
+
+    @admin.display(description="decisions")
+    def decisions(self, row: DeadLetter) -> str:
+        """What was done about it."""
+        return _table(_ACTION, row.record.actions)
+
+    @admin.action(description="Replay selected dead letters", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
+        """Give the jobs new attempts, after a question."""
+        return deciding.decide(self, request, queryset, "replay", dead_letters.replay)
+
+    @admin.action(description="Give up selected dead letters", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
+        """Close dead letters, after a question."""
+        return deciding.decide(self, request, queryset, "cancel", dead_letters.cancel)
+
+
+def _json(value: Any) -> str:
+    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _table(columns: tuple[str, ...], rows: Any, *, links: str = "") -> str:
+    head = format_html_join("", "<th>{}</th>", ((column.replace("_", " "),) for column in columns))
+    body = format_html_join("", "<tr>{}</tr>", ((_cells(columns, row, links),) for row in rows))
+    return (
+        format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body) if body else "none"
+    )
+
+
+def _cells(columns: tuple[str, ...], row: BaseModel, links: str) -> str:
+    values = [getattr(row, column) for column in columns]
+    if links:
+        url = reverse(f"admin:agentq_{links}_change", args=[values[0]])
+        values[0] = format_html('<a href="{}">{}</a>', url, values[0])
+    return format_html_join("", "<td>{}</td>", (("" if value is None else value,) for value in values))
