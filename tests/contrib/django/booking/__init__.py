@@ -1,0 +1,1 @@
+"""An application whose steps write with their completion."""

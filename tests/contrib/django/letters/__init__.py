@@ -1,0 +1,1 @@
+"""An application that uses Django's tasks."""

@@ -1,0 +1,77 @@
+"""The example project of docs/examples/django, run as its users run it: in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "docs" / "examples" / "django"
+
+
+class Project:
+    """The example project with a database of its own.
+
+    Args:
+        database_url: an empty database.
+        folder: where SQLite's file and the private broker live.
+        broker: the broker's URL.
+        settings: the settings module.
+    """
+
+    def __init__(
+        self, database_url: str, folder: Path, *, broker: str = "memory://", settings: str = "research.settings"
+    ) -> None:
+        url = make_url(database_url)
+        own = {
+            "CELERY_BROKER_URL": broker,
+            "DJANGO_SETTINGS_MODULE": settings,
+            "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(ROOT)]),
+            "RESEARCH_DATA": str(folder),
+        }
+        if url.get_backend_name() == "postgresql":
+            own |= {
+                "RESEARCH_POSTGRESQL": url.database or "",
+                "PGHOST": url.host or "",
+                "PGUSER": url.username or "",
+            }
+            own |= {"PGPORT": str(url.port or 5432), "PGPASSWORD": url.password or ""}
+        outside = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AGENTQ_", "CELERY_"))
+        }
+        self.environment = outside | own
+        self.folder = folder
+
+    def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run one command of ``manage.py`` to its end, whatever that is."""
+        return subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, check=False, **self.place(env)
+        )
+
+    def celery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command of ``celery -A research`` to its end."""
+        command = [sys.executable, "-m", "celery", "-A", "research.celery", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, **self.place())
+
+    def manage(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        """Run one command of ``manage.py``, which must succeed, and return what it printed."""
+        done = self.run(*arguments, env=env)
+        assert done.returncode == 0, f"manage.py {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def shell(self, code: str) -> str:
+        """Run Python in the project, which must succeed, and return what it printed."""
+        return self.manage("shell", "-c", code)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a command line of ``manage.py``."""
+        return [sys.executable, str(EXAMPLE / "manage.py"), *arguments]
+
+    def place(self, env: dict[str, str] | None = None) -> dict[str, Any]:
+        """Return where, and in which environment, its processes run."""
+        return {"cwd": self.folder, "env": self.environment | (env or {})}

@@ -1,0 +1,133 @@
+"""The admin's pages, as the browser gets them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.test import TestCase
+
+import agentq
+from agentq import step
+from agentq.contrib.django import project
+from agentq.contrib.django.models import DeadLetter
+from tests.contrib.django.suite.canvases import double
+from tests.support.player import Player
+
+
+@step
+def sign(number: int, api_key: str) -> int:
+    """A step with a secret."""
+    return number
+
+
+class PagesTest(TestCase):
+    """What a superuser sees and does."""
+
+    def setUp(self) -> None:
+        self.user = User.objects.create_superuser("olga", password="x")
+        self.client.force_login(self.user)
+
+    def test_lists_and_pages_show_what_is_there(self) -> None:
+        workflow = agentq.start(double.s(21) | double.s(), key="shown")
+        (first, _) = workflow.jobs()
+        self.shows("workflow/", workflow.id, "shown", "running")
+        self.shows("job/", str(first.id), "queued")
+        self.shows(f"workflow/{workflow.id}/change/", str(first.id), "waiting", "1 job(s) before it")
+        self.shows(f"job/{first.id}/change/", "21", "a free worker on queue")
+
+    def test_secrets_are_masked(self) -> None:
+        (job,) = agentq.start(sign.s(1, api_key="sk-12345678")).jobs()
+        for page in ("job/", f"job/{job.id}/change/"):
+            assert "sk-12345678" not in self.get(page)
+
+    def test_a_search_finds_whole_values(self) -> None:
+        wanted, other = (agentq.start(double.s(number), key=f"key-{number}") for number in range(2))
+        for term in (wanted.id, "key-0"):
+            page = self.get("workflow/", q=term)
+            assert wanted.id in page
+            assert other.id not in page
+        (job,) = wanted.jobs()
+        self.shows("job/?q=" + wanted.id, str(job.id))
+
+    def test_nothing_can_be_changed(self) -> None:
+        workflow = agentq.start(double.s(1))
+        for page in ("workflow/add/", f"workflow/{workflow.id}/delete/"):
+            assert self.client.get(f"/admin/agentq/{page}").status_code == 403
+        page = self.get(f"workflow/{workflow.id}/change/")
+        assert 'name="_save"' not in page
+
+    def test_a_cancel_is_asked_about_then_done_and_noted(self) -> None:
+        workflow = agentq.start(double.s(1))
+        assert "Cancel 1 of" in self.post("workflow/", "cancel", workflow.id)
+        assert workflow.status == "running"
+        self.shows_after("workflow/", "cancel", workflow.id, "1 of 1 done", reason="not wanted")
+        assert workflow.status == "cancelled"
+        self.shows(f"workflow/{workflow.id}/change/", "olga", "not wanted")
+        self.shows_after("workflow/", "cancel", workflow.id, "had ended before")
+
+    def test_a_job_can_be_cancelled(self) -> None:
+        workflow = agentq.start(double.s(1))
+        (job,) = workflow.jobs()
+        self.shows_after("job/", "cancel", str(job.id), "1 of 1 done")
+        assert workflow.status == "cancelled"
+
+    def test_a_dead_letter_is_replayed_once(self) -> None:
+        letter = dead_letter()
+        self.shows("deadletter/", str(letter.pk), "open")
+        self.shows(f"deadletter/{letter.pk}/change/", "no such thing")
+        self.shows_after("deadletter/", "replay", str(letter.pk), "1 of 1 done", reason="mended")
+        letter = DeadLetter.objects.get(pk=letter.pk)
+        assert (letter.status, letter.workflow.status) == ("replayed", "running")
+        self.shows(f"deadletter/{letter.pk}/change/", "olga", "mended")
+        self.shows_after("deadletter/", "replay", str(letter.pk), "must be open")
+
+    def test_a_dead_letter_is_given_up(self) -> None:
+        letter = dead_letter()
+        self.shows_after("deadletter/", "cancel", str(letter.pk), "1 of 1 done")
+        assert DeadLetter.objects.get(pk=letter.pk).status == "cancelled"
+
+    def test_who_may_only_look_cannot_decide(self) -> None:
+        workflow = agentq.start(double.s(1))
+        viewer = User.objects.create_user("vera", password="x", is_staff=True)
+        viewer.user_permissions.add(Permission.objects.get(codename="view_workflow"))
+        self.client.force_login(viewer)
+        self.shows("workflow/", workflow.id)
+        self.post("workflow/", "cancel", workflow.id, confirmed="Yes")
+        assert workflow.status == "running"
+        viewer.user_permissions.add(Permission.objects.get(codename="cancel_workflow"))
+        self.post("workflow/", "cancel", workflow.id, confirmed="Yes")
+        assert workflow.status == "cancelled"
+
+    def test_the_ledger_is_the_projects_database(self) -> None:
+        agentq.start(double.s(1))
+        project.current().ensure_ledger()
+        with self.assertNumQueries(0):
+            project.current().ensure_ledger()
+
+    def get(self, page: str, **query: str) -> str:
+        answer = self.client.get(f"/admin/agentq/{page}", query)
+        assert answer.status_code == 200, answer
+        return str(answer.content.decode())
+
+    def shows(self, page: str, *texts: str) -> None:
+        found = self.get(page)
+        for text in texts:
+            assert text in found, f"{text!r} is not on {page}"
+
+    def post(self, page: str, action: str, row: str, **fields: Any) -> str:
+        data = {"action": action, "_selected_action": row, **fields}
+        answer = self.client.post(f"/admin/agentq/{page}", data, follow=True)
+        assert answer.status_code == 200
+        return str(answer.content.decode())
+
+    def shows_after(self, page: str, action: str, row: str, text: str, **fields: Any) -> None:
+        assert text in self.post(page, action, row, confirmed="Yes", **fields)
+
+
+def dead_letter() -> DeadLetter:
+    """Return the dead letter of a job that failed for good."""
+    player = Player(project.current().ledger)
+    held = player.begin(double.s(1))
+    player.fail(held)
+    return DeadLetter.objects.get(job_id=held.job_id)
