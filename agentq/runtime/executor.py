@@ -53,11 +53,14 @@ _STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUI
 class Attempt:
     """The attempt that one message asks for, in the process that runs it."""
 
-    def __init__(self, agentq: AgentQ, job_id: uuid.UUID, step: str | None) -> None:
+    def __init__(
+        self, agentq: AgentQ, job_id: uuid.UUID, step: str | None, hard_timeout: float | None = None
+    ) -> None:
         self._agentq = agentq
         self._ledger = agentq.ledger
         self._job_id = job_id
         self._step = step
+        self._hard_timeout = hard_timeout
 
     def run(self) -> dict[str, Any]:
         """Do it all; returns a line for Celery's log and Flower.
@@ -121,7 +124,8 @@ class Attempt:
         assert step is not None, "a step's task is bound to a registered step"
         context = self._context(claim)
         values, named = step.parameters.load(args, kwargs, context)
-        run = self._agentq.app.tasks[claim.step].enclosed(partial(_call, step.parameters, claim))
+        call = partial(_call, step.parameters, claim, self._hard_timeout)
+        run = self._agentq.app.tasks[claim.step].enclosed(call)
         result = _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
         return Succeed(result, tuple(context.callbacks))
 
@@ -135,7 +139,7 @@ class Attempt:
             args=args, kwargs=kwargs, id=str(self._job_id), called_directly=False, is_eager=True, retries=retries
         )
         try:
-            return loop.resolve(task(*args, **kwargs), None, self._job_id)
+            return loop.resolve(task(*args, **kwargs), None, self._hard_timeout, self._job_id)
         finally:
             task.pop_request()
 
@@ -230,8 +234,8 @@ class Attempt:
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
 
 
-def _call(parameters: Parameters, claim: Claim, /, *values: Any, **named: Any) -> Any:
-    return loop.resolve(parameters.function(*values, **named), claim.timeout, claim.job_id)
+def _call(parameters: Parameters, claim: Claim, hard_timeout: float | None, /, *values: Any, **named: Any) -> Any:
+    return loop.resolve(parameters.function(*values, **named), claim.timeout, hard_timeout, claim.job_id)
 
 
 def _twice_if_late(work: Callable[[], T]) -> T:

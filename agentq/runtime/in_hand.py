@@ -73,11 +73,11 @@ class InHand:
             return
         self._terminated = {known for known in self._terminated if known in state.active_requests} | {request}
         logger.warning("job %s: %s; its step is stopped", request.id, why)
-        loop.cancel(ids_of(request.id)[1])
         try:
             self._worker.pool.terminate_job(request.worker_pid, signal.SIGKILL)
         except NotImplementedError:
-            logger.warning("job %s: this pool cannot stop a running step; its outcome is discarded", request.id)
+            if not loop.cancel(ids_of(request.id)[1]):
+                logger.warning("job %s: this pool cannot stop its step; its outcome is discarded", request.id)
 
 
 def _snapshot(*sets: Any) -> list[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agentq.runtime import loop
 from agentq.workflows import registry
 from agentq.workflows.step import Step
 
@@ -37,9 +37,9 @@ def _enforces(pool: Any) -> bool:
 
 
 def _name(pool: Any) -> str:
-    """Return the pool's name on the command line."""
+    """Return the name by which people know the pool."""
     module = type(pool).__module__.rpartition(".")[2]
-    return {"thread": "threads"}.get(module, module)
+    return {"thread": "threads", "asyncio_pool": "asyncio"}.get(module, module)
 
 
 def _consumed(agentq: AgentQ) -> list[Step[..., Any]]:
@@ -49,7 +49,6 @@ def _consumed(agentq: AgentQ) -> list[Step[..., Any]]:
 
 
 def _is_unbounded(step: Step[..., Any]) -> bool:
-    """Say whether nothing but the pool could end an attempt in time; the loop ends coroutines at ``timeout``."""
-    if inspect.iscoroutinefunction(inspect.unwrap(step.function)):
-        return step.timeout is None and step.hard_timeout is not None
-    return step.timeout is not None or step.hard_timeout is not None
+    """Say whether nothing but the pool could end an attempt in time; coroutines are ended by their loop."""
+    is_limited = step.timeout is not None or step.hard_timeout is not None
+    return is_limited and not loop.is_async(step.function)

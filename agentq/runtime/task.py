@@ -46,7 +46,7 @@ class StepMixin:
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
         job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
-        return Attempt(agentq, job_id, self.name).run()
+        return Attempt(agentq, job_id, self.name, _hard_timeout(self)).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
@@ -119,11 +119,17 @@ def _bind(app: Celery, step: Step[..., Any]) -> None:
 
 
 def _bind_carrier(app: Celery) -> None:
-    def run(job_id: str) -> Any:
+    def run(self: Any, job_id: str) -> Any:
         """Run the plain Celery task of a job."""
-        return Attempt(agentq_of(app), _job_id((job_id,)), None).run()
+        return Attempt(agentq_of(app), _job_id((job_id,)), None, _hard_timeout(self)).run()
 
-    app._task_from_fun(run, name=CARRIER, **_options())
+    app._task_from_fun(run, name=CARRIER, bind=True, **_options())
+
+
+def _hard_timeout(task: Any) -> float | None:
+    """Return the hard limit in seconds that the pool is given as well, which only prefork keeps."""
+    hard: float | None = (task.request.timelimit or (None, None))[0]
+    return hard or task.time_limit
 
 
 def _options() -> dict[str, Any]:

@@ -33,6 +33,7 @@ LIBRARIES = {
     "django": ("contrib",),
     "flask": ("contrib",),
     "starlette": ("contrib",),
+    "greenlet": ("runtime",),
     "click": ("cli", "demo"),
     "rich": ("demo",),
 }
