@@ -39,9 +39,9 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 
-CARRIERS = 4
-"""Threads that carry the jobs of coroutines. One ledger call at a time each, so few connections; more would only
-contend for the interpreter."""
+CARRIERS = 8
+"""Threads that carry the jobs of coroutines, each with one ledger call at a time. Enough to keep one interpreter
+busy where a call takes up to 5 ms, and few enough for the ledger's connections."""
 _FIRST_PID = 1 << 23
 """Above the process ids of any system: Celery names a running job by the id of its process."""
 

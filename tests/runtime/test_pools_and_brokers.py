@@ -20,6 +20,9 @@ WAYS = [
     ("threads", "redis_broker", "sqlite"),
     ("threads", "redis_broker", "postgresql"),
     ("solo", "redis_broker", "sqlite"),
+    ("asyncio", "redis_broker", "sqlite"),
+    ("asyncio", "redis_broker", "postgresql"),
+    ("asyncio", "rabbitmq_broker", "postgresql"),
     ("prefork", "rabbitmq_broker", "sqlite"),
     ("prefork", "rabbitmq_broker", "postgresql"),
 ]

@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).parents[2]
 _LOG_TAIL = 6_000
+_CUSTOM = {"asyncio": "custom"}
 
 
 class Worker:
@@ -27,7 +28,7 @@ class Worker:
         broker: where its messages come from.
         ledger_url: where its ledger is.
         module: the app's module.
-        pool: prefork, threads or solo.
+        pool: prefork, threads, solo, or agentq's own asyncio.
         concurrency: how many steps it runs at once.
         queues: what it listens to. Default: the broker's queue.
         settings: settings of agentq, such as ``lease=2``.
@@ -54,7 +55,7 @@ class Worker:
         self._log_text = ""
         self._command = [
             *(sys.executable, "-m", "celery", "-A", module, "worker", "--loglevel=INFO", "-n", self.name),
-            *(f"--pool={pool}", f"--concurrency={concurrency}", "-Q", queues or broker.queue),
+            *(f"--pool={_CUSTOM.get(pool, pool)}", f"--concurrency={concurrency}", "-Q", queues or broker.queue),
             *("--without-gossip", "--without-mingle", *arguments),
         ]
         own = {f"AGENTQ_{name.upper()}": str(value) for name, value in (settings or {}).items()}
@@ -63,6 +64,7 @@ class Worker:
             "AGENTQ_LEDGER": ledger_url,
             "AGENTQ_TEST_QUEUE": broker.queue,
             "CELERY_BROKER_URL": broker.url,
+            "CELERY_CUSTOM_WORKER_POOL": "agentq.runtime.asyncio_pool:TaskPool",
         }
         own["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
         self._environment = {**os.environ, **own, **(env or {})}
