@@ -63,6 +63,21 @@ def _is_in_memory(url: URL) -> bool:
     return is_nameless or url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb"
 
 
+_keeping = threading.local()
+
+
+def keep_connections() -> None:
+    """Have this thread keep the connections that it needs often; for threads that are few, live long and work.
+
+    The main thread does so anyhow: a process of Celery's prefork pool has no other that works.
+    """
+    _keeping.is_on = True
+
+
+def _keeps_connections() -> bool:
+    return getattr(_keeping, "is_on", False) or threading.current_thread() is threading.main_thread()
+
+
 class Ledger:
     """The database behind one ``AgentQ``.
 
@@ -163,15 +178,12 @@ class Ledger:
 
     @contextlib.contextmanager
     def _connection(self, is_often: bool, **options: Any) -> Iterator[Connection]:
-        """A connection with these options: of the pool, or a kept one where these are asked for often.
-
-        Kept only for the main thread: a process of Celery's prefork pool has no other that works.
-        """
-        if not is_often or threading.current_thread() is not threading.main_thread():
+        """A connection with these options: of the pool, or a kept one where these are asked for often."""
+        if not (is_often and _keeps_connections()):
             with self.engine.connect() as connection:
                 yield connection.execution_options(**options)
             return
-        key = (os.getpid(), *options.values())
+        key = (os.getpid(), threading.get_ident(), *options.values())
         if key not in self._kept:
             self._kept[key] = self.engine.connect().execution_options(**options)
         try:

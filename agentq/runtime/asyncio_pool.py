@@ -28,6 +28,7 @@ from celery.utils.threads import USE_FAST_LOCALS
 from kombu.asynchronous import get_event_loop
 
 from agentq.exceptions import ConfigurationError
+from agentq.ledger.session import keep_connections
 from agentq.runtime import loop
 
 try:
@@ -63,6 +64,7 @@ class Carrier:
         self._is_closed = True
 
     def _run(self) -> None:
+        keep_connections()
         while not self._is_closed:
             _guarded(self._turns.get())
 
