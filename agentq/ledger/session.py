@@ -92,7 +92,7 @@ class Ledger:
         self.url = parse_url(url) if isinstance(url, str) else url
         self.timeout = timeout
         self._engines: dict[int, Engine] = {}
-        self._kept: dict[tuple[Any, ...], Connection] = {}
+        self._kept: dict[tuple[int, int], Connection] = {}
         self._checked: set[int] = set()
         self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
@@ -183,14 +183,16 @@ class Ledger:
             with self.engine.connect() as connection:
                 yield connection.execution_options(**options)
             return
-        key = (os.getpid(), threading.get_ident(), *options.values())
-        if key not in self._kept:
-            self._kept[key] = self.engine.connect().execution_options(**options)
+        key = (os.getpid(), threading.get_ident())
+        kept = self._kept.pop(key, None) or self.engine.connect()
+        if options.items() - kept.get_execution_options().items():
+            kept.execution_options(**options)
         try:
-            yield self._kept[key]
+            yield kept
         except BaseException:  # also a time limit in the middle of an answer: it may be in any state
-            self._kept.pop(key).invalidate()
+            kept.invalidate()
             raise
+        self._kept[key] = kept
 
     def _retried(self, run: Callable[[], T], patience: float | None) -> T:
         deadline = time.monotonic() + (self.timeout if patience is None else patience)

@@ -95,8 +95,9 @@ class Job:
         threads.submit(_guarded, self._run)
 
     def terminate(self, number: int | None = None) -> None:
-        """Stop it, as the signal *number* would; raises NotImplementedError where that cannot be done."""
-        raise NotImplementedError("the asyncio pool cannot stop a synchronous step or task")
+        """Stop it, as the signal *number* would a process, where that can be done."""
+        # Not raised: Celery's shutdown would end there, and a revoke would not reach the ledger.
+        logger.warning("the asyncio pool cannot stop a synchronous step or task; it ends by itself")
 
     def abandon(self) -> None:
         """Let nothing more come of it, as far as that can be done."""

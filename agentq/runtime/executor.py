@@ -73,7 +73,6 @@ class Attempt:
             return self._drop()
         self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
-        _twice_if_late(self._reports.close)
         try:
             handed = self._record(claim, outcome)
         except CompletionFailed as failed:
@@ -95,6 +94,8 @@ class Attempt:
             return self._run_function(claim)
         except (Exception, SystemExit) as error:
             return self._fail(claim, error)
+        finally:
+            _twice_if_late(self._reports.close)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
         if _is_stop(error):

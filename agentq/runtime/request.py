@@ -28,9 +28,14 @@ class StepRequest(Request):
         error = exc_info.exception
         error = getattr(error, "exc", error)  # Celery's wrapper that carries a traceback
         returned = super().on_failure(exc_info, send_failed_event, return_ok)
-        if not isinstance(error, (AttemptFailed, CeleryRetry)):
+        if not (self._already_cancelled or isinstance(error, (AttemptFailed, CeleryRetry))):
             self._tell(_lost_by(error))
         return returned
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """Celery cancels what it runs at a cold shutdown: the job is given back at the worker's end, not lost."""
+        self._already_cancelled = True  # before the pool can tell of the end
+        super().cancel(pool, signal, emit_retry)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         """Celery drops the message of a task that somebody revoked, and remembers: so the job is cancelled.

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, make_url, select, text, update
 
 from agentq.exceptions import AgentqError, ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger, parse_url
+from agentq.ledger.session import Ledger, keep_connections, parse_url
 from tests.support import postgresql_database
 from tests.support.player import Player
 from tests.support.processes import at_once
@@ -273,3 +274,15 @@ def _forked(work: Callable[[], object]) -> int:
         except BaseException:
             os._exit(1)
     return os.waitpid(child, 0)[1]
+
+
+def test_a_thread_keeps_one_connection_where_it_says_so_and_else_none(ledger: Ledger) -> None:
+    def held_after(begin: Callable[[], None]) -> int:
+        begin()
+        for run in (ledger.write_statement, ledger.write, ledger.read, ledger.read_statement):
+            assert run(lambda connection: connection.scalar(text("SELECT 1"))) == 1
+        return ledger.engine.pool.checkedout()  # type: ignore[attr-defined,no-any-return]
+
+    for begin, held in ((lambda: None, 0), (keep_connections, 1), (lambda: None, 1)):
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(held_after, begin).result() == held

@@ -30,9 +30,10 @@ OTHERS = 20
 
 
 @contextmanager
-def waiting_place(broker: Broker, ledger_url: str, **worker: Any) -> Iterator[Place]:
+def waiting_place(broker: Broker, ledger_url: str, *further: str, **worker: Any) -> Iterator[Place]:
     settings = {"lease": 2, "cancel_grace": 0.5, "redispatch_after": 1}
-    with place(broker, ledger_url, pool="asyncio", arguments=KNOWN, settings=settings, **worker) as at:
+    arguments = (*KNOWN, *further)
+    with place(broker, ledger_url, pool="asyncio", arguments=arguments, settings=settings, **worker) as at:
         yield at
         require_sound(at.agentq)
 
@@ -145,7 +146,7 @@ def test_a_synchronous_step_cannot_be_terminated_and_ends_by_itself(
         workflow = at.agentq.start(meet.s(1, str(gates.folder), "kept"))
         gates.await_reached("kept")
         workflow.cancel(reason="nobody wants it")
-        eventually(lambda: "this pool cannot stop its step" in at.worker.log(), what="a word on what goes on")
+        eventually(lambda: "cannot stop a synchronous step" in at.worker.log(), what="a word on what goes on")
         gates.open("kept")
         eventually(lambda: "its outcome was discarded" in at.worker.log(), what="a word on the outcome")
 
@@ -198,19 +199,42 @@ def test_a_worker_that_is_asked_to_stop_lets_its_coroutines_end(
 def test_a_worker_past_its_patience_gives_its_coroutines_back(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
-    options = {"pool": "asyncio", "concurrency": 2}
+    options = {"pool": "asyncio", "concurrency": 30}
     soft = (*KNOWN, "--", "worker.soft_shutdown_timeout=0.5")
     env = {"REMAP_SIGTERM": "SIGQUIT"}
     with client(redis_broker, ledger_url) as agentq:
         with worker_of(redis_broker, ledger_url, env=env, arguments=soft, **options) as worker:
-            workflow = agentq.start(hold.s(1, str(gates.folder), "impatient"))
-            gates.await_reached("impatient")
+            jobs = (hold.s(number, str(gates.folder), "impatient") for number in range(30))
+            workflow = agentq.start(group(jobs) | total.s())
+            gates.await_reached("impatient", 30)
             worker.terminate(30)
         gates.open("impatient")
         with worker_of(redis_broker, ledger_url, arguments=KNOWN, **options):
-            assert workflow.result(20) == 1
-        assert history(workflow) == ["released", "succeeded"]
+            assert workflow.result(20) == sum(range(30))
+        held = [job for job in workflow.jobs() if job.step == hold.name]
+        outcomes = [[str(attempt.outcome) for attempt in job.attempts] for job in held]
+        assert outcomes == [["released", "succeeded"]] * 30
         require_sound(agentq)
+
+
+@on_sqlite
+def test_a_synchronous_step_ends_before_its_worker_does(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    soft = (*KNOWN, "--", "worker.soft_shutdown_timeout=0.5")
+    options: dict[str, Any] = {"env": {"REMAP_SIGTERM": "SIGQUIT"}, "arguments": soft, "pool": "asyncio"}
+    with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, **options) as worker:
+        workflow = agentq.start(meet.s(1, str(gates.folder), "blocking"))
+        gates.await_reached("blocking")
+        ending = threading.Thread(target=worker.terminate)
+        ending.start()
+        eventually(lambda: "cannot stop a synchronous step" in worker.log(), what="a cold shutdown")
+        gates.open("blocking")
+        ending.join(20)
+        assert not worker.is_alive
+        assert "Traceback" not in worker.log()
+        assert workflow.result(1) == 1
+        assert history(workflow) == ["succeeded"]
 
 
 @on_sqlite
@@ -242,7 +266,7 @@ def test_signals_surround_each_job_in_its_own_context(
 def test_flower_is_told_of_coroutines_as_of_other_steps(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
-    with waiting_place(redis_broker, ledger_url, concurrency=4) as at, events(at.agentq) as seen:
+    with waiting_place(redis_broker, ledger_url, "-E", concurrency=4) as at, events(at.agentq) as seen:
         at.agentq.start(hold.s(1, str(gates.folder), "seen"))
         eventually(lambda: "task-started" in seen, what="a start")
         gates.open("seen")
@@ -258,6 +282,8 @@ def events(agentq: AgentQ) -> Iterator[list[str]]:
         receiver = agentq.app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
         thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
         thread.start()
-        yield seen
-        receiver.should_stop = True
-        thread.join(5)
+        try:
+            yield seen
+        finally:
+            receiver.should_stop = True
+            thread.join(5)
