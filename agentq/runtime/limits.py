@@ -26,7 +26,7 @@ def warn_of_unenforced(agentq: AgentQ, pool: Any) -> None:
         )
         logger.warning(
             "the %s pool cannot end a step that is over its time limit, so the limits of these are not enforced "
-            "here: %s; run them with --pool=prefork, or make them async def with a timeout, or let them look at "
+            "here: %s; run them with --pool=prefork, or make them async def, or let them look at "
             "ctx.deadline and ctx.cancelled (see docs/time-limits.md)",
             *(_name(pool), named),
         )

@@ -223,8 +223,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         priority: 0 to 9, 9 first, where the broker has priorities. Default: the broker's.
         timeout: seconds that one attempt may take; then ``SoftTimeLimitExceeded`` is raised in it, with time to
             save its work.
-        hard_timeout: seconds after which the process that runs the attempt is killed (prefork pool). Default:
-            10 s after *timeout*.
+        hard_timeout: seconds after which the process that runs the attempt is killed (prefork pool), or its
+            coroutine given up (every pool). Default: 10 s after *timeout*.
         deadline: seconds from the start of the first attempt within which the job must be done, over all
             attempts and the pauses between them; then it fails.
         retry: what is done about which error: a ``Policy``, a preset's name ("default", "quick", "patient",
