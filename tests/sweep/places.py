@@ -109,6 +109,5 @@ def _seeded(url: str, scenario: Scenario) -> Engine:
     migrating.upgrade(ledger)
     if scenario.is_seeded:
         seed(ledger)
-    engine = ledger.engine
-    engine.dispose()
-    return engine
+    ledger.close()
+    return ledger.engine
