@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from agentq import Context, Policy, rule, step
 from agentq.policies import Fixed
-from tests.support import gates
 
 
 @step
@@ -34,15 +32,6 @@ def tell_and_fail_once(ctx: Context) -> int:
     if ctx.attempt == 1:
         raise ConnectionError("not yet")
     return ctx.attempt
-
-
-@step
-def tell_at_gates(ctx: Context, folder: str, count: int) -> int:
-    """Tell each number and then wait at its gate."""
-    for number in range(count):
-        ctx.emit("number", number)
-        gates.pass_gate(folder, str(number))
-    return os.getpid()
 
 
 @step
