@@ -15,7 +15,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from agentq.ledger.types import UtcDateTime, Word, now
+from agentq.ledger.types import UtcDateTime, is_word_of, now, word_of
 from agentq.states import (
     JOB_FINAL,
     WORKFLOW_FINAL,
@@ -41,17 +41,14 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime(), uuid.UUID: Uuid(), str: String(255)}
 
 
-def _quoted(values: Iterable[StrEnum]) -> str:
-    return ", ".join(f"'{value}'" for value in sorted(values))
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({_quoted(values)})", name=f"{column}_known")
+def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    check = CheckConstraint(is_word_of(column, words), name=f"{column}_known")
+    return check.ddl_if(dialect="sqlite")  # on PostgreSQL, ``word_of`` does it
 
 
 def _finished_iff_final(final: Iterable[StrEnum]) -> CheckConstraint:
     return CheckConstraint(
-        f"(finished_at IS NOT NULL) = (status IN ({_quoted(final)}))", name="finished_iff_final"
+        f"(finished_at IS NOT NULL) = ({is_word_of('status', final)})", name="finished_iff_final"
     )
 
 
@@ -78,7 +75,7 @@ class WorkflowRow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     tenant: Mapped[str]
     name: Mapped[str]
-    status: Mapped[str] = mapped_column(Word(16))
+    status: Mapped[str] = mapped_column(word_of(WorkflowStatus))
     key: Mapped[str | None]
     fingerprint: Mapped[str] = mapped_column(String(64))
     result_job_id: Mapped[uuid.UUID]
@@ -120,9 +117,9 @@ class JobRow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     workflow_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agentq_workflows.id", ondelete="CASCADE"))
     tenant: Mapped[str]
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(word_of(JobKind))
     step: Mapped[str]
-    status: Mapped[str] = mapped_column(Word(16))
+    status: Mapped[str] = mapped_column(word_of(JobStatus))
     # The graph.
     after_id: Mapped[uuid.UUID | None]
     join_id: Mapped[uuid.UUID | None]
@@ -188,7 +185,7 @@ class AttemptRow(Base):
 
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    outcome: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[str] = mapped_column(word_of(AttemptOutcome))
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime] = mapped_column(default=now())
@@ -227,8 +224,8 @@ class DeadLetterRow(Base):
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(Word(16))
+    kind: Mapped[str] = mapped_column(word_of(DeadLetterKind))
+    status: Mapped[str] = mapped_column(word_of(DeadLetterStatus))
     job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_jobs.id", ondelete="CASCADE"))
     workflow_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agentq_workflows.id", ondelete="CASCADE"))
     tenant: Mapped[str]

@@ -13,6 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from agentq.exceptions import SchemaMismatch
 from agentq.ledger import migrating, schema
@@ -34,15 +37,30 @@ def test_the_migrations_make_what_the_models_say(ledger: Ledger) -> None:
 def test_the_migrations_make_it_to_the_last_constraint(ledger: Ledger, database: str, tmp_path: Path) -> None:
     with new_database(database, tmp_path / "models") as url:
         models = Ledger(url)
-        models.write(Base.metadata.create_all)
+        models.write(create_all)
         assert models.read(described) == ledger.read(described)
         models.close()
+
+
+def create_all(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        for domain in domains().values():
+            domain.create(connection)
+    Base.metadata.create_all(connection)
+
+
+def domains() -> dict[str, DOMAIN]:
+    columns = [column for table in Base.metadata.tables.values() for column in table.columns]
+    types = [column.type.dialect_impl(postgresql.dialect()) for column in columns]
+    return {str(kind.name): kind for kind in types if isinstance(kind, DOMAIN)}
 
 
 def described(connection: Connection) -> dict[str, Any]:
     """All that the database says about agentq's tables; alembic's comparison leaves CHECKs out."""
     found = inspect(connection)
-    told = {}
+    told: dict[str, Any] = {}
+    if isinstance(found, PGInspector):
+        told["domains"] = sorted(json.dumps(domain, sort_keys=True) for domain in found.get_domains())
     for table in Base.metadata.tables:
         columns = [
             (column["name"], str(column["type"]), column["nullable"], column["default"])
