@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from agentq.ledger import attempts
+from agentq.ledger.completing import complete
 from agentq.ledger.handover import Done
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.ledger.types import AnyRow
-from agentq.outcomes import Outcome
+from agentq.outcomes import Outcome, Succeed
 from agentq.runtime.executor import Attempt
 
 
@@ -58,4 +61,19 @@ def bury_later() -> None:
     executor._record = record_then_bury
 
 
-WAYS: dict[str, Callable[[], None]] = {way.__name__: way for way in (hand_over_later, bury_later)}
+def complete_before() -> None:
+    """Call what ``on_complete`` was given in a transaction of its own, before the one that records the outcome."""
+    executor: Any = Attempt
+    record = executor._record_once
+
+    def complete_then_record(self: Any, claim: Claim, outcome: Outcome) -> Handed:
+        if isinstance(outcome, Succeed) and outcome.on_complete:
+            self._ledger.write(partial(complete, callbacks=outcome.on_complete))
+            outcome = replace(outcome, on_complete=())
+        handed: Handed = record(self, claim, outcome)
+        return handed
+
+    executor._record_once = complete_then_record
+
+
+WAYS: dict[str, Callable[[], None]] = {way.__name__: way for way in (hand_over_later, bury_later, complete_before)}

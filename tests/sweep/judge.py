@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from sqlalchemy import Connection, func, select
 
 from agentq.ledger import reading
 from agentq.ledger.audit import audit
-from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkflowRow
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
-from tests.sweep.scenario import BY_HAND, GIVEN_UP, Scenario
+from tests.sweep.receipts import wrong_receipts
+from tests.sweep.scenario import BY_HAND, GIVEN_UP, GOAL, PAID, TOLD, Scenario, advance, narrate
 
 _DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED) | dict.fromkeys(BY_HAND, DeadLetterStatus.RESOLVED)
 
@@ -32,6 +34,7 @@ class Verdict:
 def judge(connection: Connection, diary: Diary, scenario: Scenario) -> Verdict:
     """Find all that is wrong, in a transaction of its own."""
     wrong = [*map(str, audit(connection)), *_of_workflows(connection, scenario), *_of_letters(connection, diary)]
+    wrong += [*_of_narrations(connection), *_of_progress(connection), *wrong_receipts(connection, PAID)]
     return Verdict(
         wrong=[*wrong, *_of_effects(diary, scenario)],
         attempts=connection.scalar(select(func.sum(JobRow.attempt))) or 0,
@@ -69,6 +72,30 @@ def _of_letters(connection: Connection, diary: Diary) -> Iterator[str]:
     replays = connection.scalar(select(func.count()).where(ActionRow.action == "replay"))
     if replays != len(dead):
         yield f"{replays} replays are noted, but {len(dead)} dead letters"
+
+
+def _of_narrations(connection: Connection) -> Iterator[str]:
+    for job in connection.execute(select(JobRow.id, JobRow.attempt).where(JobRow.step == narrate.name)):
+        query = select(EventRow.number, EventRow.attempt, EventRow.kind).where(EventRow.job_id == job.id)
+        rows = connection.execute(query.order_by(EventRow.number)).all()
+        told: dict[int, tuple[str, ...]] = {job.attempt: ()}
+        for row in rows:
+            told[row.attempt] = (*told.get(row.attempt, ()), row.kind)
+        attempts = [row.attempt for row in rows]
+        if (
+            [row.number for row in rows] != [*range(1, len(rows) + 1)]
+            or attempts != sorted(attempts)
+            or any(kinds != TOLD[: len(kinds)] for kinds in told.values())
+            or told[job.attempt] != TOLD
+        ):
+            yield f"attempt {job.attempt} succeeded, but the events are {rows}"
+
+
+def _of_progress(connection: Connection) -> Iterator[str]:
+    for job in connection.execute(select(JobRow.id, JobRow.attempt).where(JobRow.step == advance.name)):
+        rows = connection.execute(select(EventRow.attempt, EventRow.data).where(EventRow.job_id == job.id)).all()
+        if [(row.attempt, json.loads(row.data)["done"]) for row in rows] != [(job.attempt, GOAL)]:
+            yield f"attempt {job.attempt} succeeded, but the progress is {rows}"
 
 
 def _jobs(connection: Connection, workflow_id: object) -> str:

@@ -16,6 +16,7 @@ from agentq.ledger import migrating
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
 from tests.support import postgresql_database, sqlite_file
+from tests.sweep.receipts import RECEIPTS
 from tests.sweep.scenario import Scenario, seed
 
 _MEMORY = Path("/dev/shm")
@@ -78,7 +79,7 @@ class _PostgresqlPlace:
         self.folder = folder
         self.url = url
         self.engine = _seeded(url, scenario)
-        self._tables = Base.metadata.sorted_tables
+        self._tables = [*Base.metadata.sorted_tables, RECEIPTS]
         copies = MetaData(schema="seeds")
         self._seeds = {table.name: table.to_metadata(copies) for table in self._tables}
         with self.engine.begin() as connection:
@@ -107,6 +108,7 @@ def _copy(connection: Connection, source: Table, target: Table) -> None:
 def _seeded(url: str, scenario: Scenario) -> Engine:
     ledger = Ledger(url)
     migrating.upgrade(ledger)
+    RECEIPTS.create(ledger.engine)
     if scenario.is_seeded:
         seed(ledger)
     ledger.close()

@@ -1,11 +1,13 @@
-"""The reference workflows: chain, fan-out, fan-in, each, retry, cancel, expiry, dead letters and more."""
+"""The workflows: chain, fan-out, fan-in, each, retry, cancel, expiry, dead letters, events, own rows and more."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from celery import Signature, group
 from sqlalchemy import Connection, update
+from sqlalchemy.orm import Session
 
 import agentq
 from agentq import Bury, Cancel, Context, each, step
@@ -18,9 +20,14 @@ from tests.support.player import Player
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
+from tests.sweep.receipts import write_receipt
 
 TENANT = "swept"
 ITEMS = 2
+GOAL = 3
+"""As far as ``advance`` comes."""
+TOLD = ("begun", "drafted", "ended")
+"""What ``narrate`` tells."""
 
 
 class Stage:
@@ -142,6 +149,49 @@ def whole(ctx: Context, parts: list[str]) -> str:
     return f"{', '.join(parts)}, without {[part.position for part in ctx.missing]}"
 
 
+@step
+def narrate(ctx: Context) -> str:
+    """Tell things before its effect and after it."""
+    ctx.emit("begun")
+    ctx.emit("drafted")
+    effect(ctx)
+    ctx.emit("ended")
+    return "narrated"
+
+
+@step
+def advance(ctx: Context) -> int:
+    """Tell how far it is, before its effect and after it."""
+    ctx.progress(1, GOAL)
+    effect(ctx)
+    ctx.progress(2, GOAL)
+    ctx.progress(GOAL, GOAL)
+    return GOAL
+
+
+@step
+def pay(ctx: Context, what: object) -> str:
+    """Write a receipt with the completion; the first time fail after it was written."""
+    effect(ctx)
+
+    def write(session: Session) -> None:
+        write_receipt(ctx, session)
+        if ctx.attempt == 1:
+            raise ConnectionError("not yet")
+
+    ctx.on_complete(write)
+    return f"paid {what}"
+
+
+@step
+def order(ctx: Context) -> str:
+    """Start a workflow with the completion, and write a receipt."""
+    effect(ctx)
+    ctx.on_complete(lambda session: agentq.start(alone.s("ordered"), key="ordered", session=session))
+    ctx.on_complete(partial(write_receipt, ctx))
+    return "ordered"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Workflows to be run to their ends, and what must be so then.
@@ -208,13 +258,30 @@ PARTS = Scenario(
     effects={"gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"}
     | {"stuck", "alone done by hand"},
 )
-SCENARIOS = {"reference": REFERENCE, "parts": PARTS}
+WRITERS = Scenario(
+    canvases={
+        "narrated": narrate.s(),
+        "advanced": advance.s() | pay.s(),
+        "ordering": order.s(),
+    },
+    ends={
+        "narrated": (_SUCCEEDED, "narrated"),
+        "advanced": (_SUCCEEDED, f"paid {GOAL}"),
+        "ordering": (_SUCCEEDED, "ordered"),
+        "ordered": (_SUCCEEDED, "ordered"),
+    },
+    outcomes={"succeeded", "retried"},
+    effects={"narrate", "advance", "pay", "order", "alone ordered"},
+)
+SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "writers": WRITERS}
 """Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name}
 """The steps whose dead letters the operator gives up."""
 BY_HAND = {stuck.name}
 """The steps whose dead letters the operator takes on, edits and resolves."""
+PAID = {pay.name, order.name}
+"""The steps that write a receipt with their completion."""
 
 
 def seed(ledger: Ledger) -> None:

@@ -10,9 +10,19 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 
 import agentq.runtime.duties as duties_module
+import agentq.runtime.executor as executor_module
 from agentq import AgentQ
+from agentq.runtime.reports import Reports
 
 _NO_TIME = 1e-9
+
+
+class _PromptReports(Reports):
+    """Writes what a step tells at once, in the step's own thread, where its place in the order is fixed."""
+
+    def add(self, kind: str, data: str) -> None:
+        self._waiting.append((kind, data))
+        self._write()
 
 
 class Clock:
@@ -38,8 +48,10 @@ class SweptWorker:
     def __init__(self, agentq: AgentQ, clock: Clock, idle: Callable[[], bool]) -> None:
         self._agentq: Any = agentq
         self._idle = idle
-        module: Any = duties_module
-        module.time = clock
+        duties: Any = duties_module
+        duties.time = clock
+        executor: Any = executor_module
+        executor.Reports = _PromptReports
 
     def run(self) -> None:
         """Boot, work, and shut down warmly."""
