@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
-from agentq.exceptions import KeyConflict, NotFound
+from agentq.exceptions import KeyConflict, LedgerError, NotFound
 from agentq.ids import new_id
 from agentq.ledger import actions, transition
 from agentq.ledger.growth import Place, Planting
@@ -26,6 +26,8 @@ from agentq.workflows.graph import Graph
 
 _MOST_WORKFLOWS = 500
 """Workflows of one statement."""
+_TRIES = 5
+"""How often a start is tried that finds its key taken, and then nobody who has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,8 @@ def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
     started = []
     for begin in range(0, len(plans), _MOST_WORKFLOWS):
         some = plans[begin : begin + _MOST_WORKFLOWS]
-        jobs = [row for plan in some for row in plan.planting.rows]
-        written_at = insert_workflows(connection, [plan.workflow for plan in some], jobs)
-        for plan in some:
-            if plan.workflow["id"] in written_at:
-                started.append(Started(plan.workflow["id"], True, _bells(connection, plan, written_at)))
-            else:
-                started.append(_started_before(connection, plan))
+        written_at = _insert(connection, some)
+        started += [_started(connection, plan, written_at) for plan in some]
     return started
 
 
@@ -184,6 +181,25 @@ def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
 
+def _insert(connection: Connection, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
+    jobs = [row for plan in plans for row in plan.planting.rows]
+    return insert_workflows(connection, [plan.workflow for plan in plans], jobs)
+
+
+def _started(
+    connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datetime], tries: int = _TRIES
+) -> Started:
+    if plan.workflow["id"] in written_at:
+        return Started(plan.workflow["id"], True, _bells(connection, plan, written_at))
+    before = _started_before(connection, plan)
+    if before is not None:
+        return before
+    if tries == 1:
+        raise LedgerError(f"a start found its key taken, and then nobody who has it, {_TRIES} times")
+    # What had the key was pruned between the two statements: the key is free now.
+    return _started(connection, plan, _insert(connection, [plan]), tries - 1)
+
+
 def _bells(connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datetime]) -> tuple[Bell, ...]:
     bells = plan.planting.bells(written_at[plan.workflow["id"]])
     if plan.planting.empty:
@@ -191,7 +207,8 @@ def _bells(connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datet
     return tuple(bells)
 
 
-def _started_before(connection: Connection, plan: Plan) -> Started:
+def _started_before(connection: Connection, plan: Plan) -> Started | None:
+    """Return the workflow that has the key, or the id; None where there is none any more."""
     workflow_id, tenant, key, fingerprint = (
         plan.workflow[name] for name in ("id", "tenant", "key", "fingerprint")
     )
@@ -200,7 +217,9 @@ def _started_before(connection: Connection, plan: Plan) -> Started:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
     found = connection.execute(
         select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint).where(wanted)
-    ).one()
+    ).one_or_none()
+    if found is None:
+        return None
     if found.fingerprint != fingerprint:
         raise KeyConflict(
             tenant=tenant,

@@ -1,0 +1,89 @@
+"""A start finds its key taken, and before it looks who has it, that workflow is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine
+
+from agentq.exceptions import LedgerError
+from agentq.ledger import workflows
+from agentq.ledger.session import Ledger
+from agentq.ledger.workflows import Started
+from agentq.operations.pruning import prune
+from tests.races.overlap import players
+from tests.support import eventually
+from tests.support.faults import Fault, Moment, covers
+from tests.support.player import Player, graph_of
+from tests.support.steps import add
+
+
+@contextmanager
+def no_transaction(ledger: Ledger) -> Iterator[Connection]:
+    """A caller's own connection on which each statement is committed by itself."""
+    engine = create_engine(ledger.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def start(connection: Connection) -> Started:
+    return workflows.start(connection, graph_of(add.s(1, 2)), tenant="acme", key="k")
+
+
+def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times: int) -> list[int]:
+    """Let *other* have the key at an INSERT and prune it then, *times* times; returns what each INSERT wrote."""
+    insert = workflows.insert_workflows
+    written: list[int] = []
+
+    def insert_and_prune(connection: Connection, *rows: Any) -> Any:
+        if connection.engine is other.ledger.engine:
+            return insert(connection, *rows)
+        is_taken = len(written) < times
+        if is_taken:
+            other.run(*other.start(add.s(1, 2), key="k").bells)
+        new = insert(connection, *rows)
+        written.append(len(new))
+        if is_taken:
+            # It must have ended before now, of which SQLite knows the milliseconds.
+            eventually(lambda: prune(other.ledger, older_than=0).workflows == 1)
+        return new
+
+    monkeypatch.setattr(workflows, "insert_workflows", insert_and_prune)
+    return written
+
+
+def require_new(one: Player, written: list[int], started: Started) -> None:
+    assert (written, started.is_new) == ([0, 1], True)
+    assert len(one.jobs(started.workflow_id)) == len(started.bells) == 1
+    one.run(*started.bells)
+    assert one.result(started.workflow_id) == 3
+
+
+@covers(Fault.CONFLICT, Moment.START)
+def test_the_start_is_tried_again(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with players(ledger_url, 2) as (one, other):
+        written = prune_before_the_look(monkeypatch, other, 1)
+        with no_transaction(one.ledger) as connection:
+            started = start(connection)
+        require_new(one, written, started)
+
+
+@covers(Fault.CONFLICT, Moment.START)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
+def test_the_start_is_tried_again_in_its_transaction(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with players(ledger_url, 2) as (one, other):
+        written = prune_before_the_look(monkeypatch, other, 1)
+        require_new(one, written, one.ledger.write(start))
+
+
+@covers(Fault.CONFLICT, Moment.START)
+def test_it_is_not_tried_for_ever(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with players(ledger_url, 2) as (one, other):
+        written = prune_before_the_look(monkeypatch, other, 100)
+        with no_transaction(one.ledger) as connection, pytest.raises(LedgerError, match="5 times"):
+            start(connection)
+        assert written == [0] * 5
