@@ -1,0 +1,49 @@
+"""A step that tells how far it is, in a worker that stops in the middle of the write.
+
+Imported with ``-I tests.faults.worker.reporting_steps``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from agentq import Context, step
+from agentq.ledger import transition
+from agentq.workflows.reporting import PROGRESS
+from tests.support import gates
+
+HELD = "AGENTQ_TEST_HELD"
+"""Names the folder of the gate ``telling``, where the write of a progress stops."""
+WHEN = "AGENTQ_TEST_WHEN"
+"""Says where: ``before`` its statement or ``after`` it."""
+
+
+@step(retry="quick")
+def tell(ctx: Context, folder: str) -> int:
+    """Tell something before the gate ``body`` and after it; returns the attempt's number."""
+    ctx.emit("begun", ctx.attempt)
+    ctx.progress(1, 2)
+    gates.pass_gate(folder, "body")
+    ctx.progress(2, 2)
+    ctx.emit("ended", ctx.attempt)
+    return ctx.attempt
+
+
+def _hold(folder: str, when: str) -> None:
+    module: Any = transition
+    tell = transition.tell
+
+    def tell_and_wait(connection: Any, job_id: Any, attempt: int, kind: str, data: str) -> int | None:
+        if kind == PROGRESS and when == "before":
+            gates.pass_gate(folder, "telling")
+        number = tell(connection, job_id, attempt, kind, data)
+        if kind == PROGRESS and when == "after":
+            gates.pass_gate(folder, "telling")
+        return number
+
+    module.tell = tell_and_wait
+
+
+if HELD in os.environ:
+    _hold(os.environ[HELD], os.environ[WHEN])
