@@ -6,15 +6,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from celery import group
 from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import agentq
 from agentq.exceptions import InvalidArguments
 from agentq.operations import workflows as operations
 from tests.runtime.place import Place
-from tests.support.steps import add
+from tests.support.steps import add, total
 
 
 def started(at: Place, tenant: str) -> int:
@@ -49,20 +50,29 @@ def test_a_session_that_is_closed_rings_for_nothing(
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
-def test_an_asynchronous_session_is_joined(at: Place, is_committed: bool) -> None:
-    asyncio.run(start_in_session(at, f"async {is_committed}", is_committed))
+@pytest.mark.parametrize("kind", [AsyncSession, AsyncConnection])
+def test_an_asynchronous_transaction_is_joined(
+    at: Place, kind: type[AsyncSession] | type[AsyncConnection], is_committed: bool
+) -> None:
+    asyncio.run(start_together(at, kind, f"{kind.__name__} {is_committed}", is_committed))
 
 
-async def start_in_session(at: Place, tenant: str, is_committed: bool) -> None:
+async def start_together(at: Place, kind: Any, tenant: str, is_committed: bool) -> None:
     url = make_url(at.ledger_url)
     driver = "sqlite+aiosqlite" if url.get_backend_name() == "sqlite" else "postgresql+asyncpg"
     engine = create_async_engine(url.set(drivername=driver))
-    async with AsyncSession(engine) as session:
-        workflow = await agentq.astart(add.s(1, 2), tenant=tenant, session=session)
-        (other,) = await agentq.astart_many([add.s(3, 4)], tenant=tenant, session=session)
+    async with kind(engine) as session:
+        workflow = await agentq.astart(add.s(1, 2), tenant=tenant, key="one", session=session)
+        again = await agentq.astart(add.s(1, 2), tenant=tenant, key="one", session=session)
+        assert again == workflow
+        async with session.begin_nested() as savepoint:
+            await agentq.astart(add.s(1, 2), tenant=tenant, session=session)
+            await savepoint.rollback()
+        fan_in = group(add.s(3, 4), add.s(5, 6)) | total.s()
+        (other,) = await agentq.astart_many([fan_in], tenant=tenant, session=session)
         if is_committed:
             await session.commit()
-            assert (await workflow.aresult(20), await other.aresult(20)) == (3, 7)
+            assert (await workflow.aresult(20), await other.aresult(20)) == (3, 18)
     await engine.dispose()
     assert started(at, tenant) == (2 if is_committed else 0)
 
