@@ -16,8 +16,9 @@ def events_response(request: HttpRequest, workflow: Workflow[Any], *, heartbeat:
     """Return a response that streams the workflow's events, on from the request's ``Last-Event-ID``.
 
     For a view that is no coroutine. Under WSGI it keeps a thread of the server for as long as the browser listens,
-    under ASGI none. Its status is 204, on which a browser stops asking, where all is told. *heartbeat* as in
-    ``sse.frames``. Raises NotFound where there is no such workflow.
+    and up to two heartbeats longer; under ASGI the one that Django has for each request, idle. Its status is 204,
+    on which a browser stops asking, where all is told. *heartbeat* as in ``sse.frames``. Raises NotFound where
+    there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
     if sse.is_told(workflow, after):
