@@ -87,9 +87,7 @@ def judge(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> Verdic
 
 def _compare(connection: Connection, story: Story, verdict: Verdict) -> None:
     rows = connection.execute(
-        select(WorkflowRow.id, WorkflowRow.key, WorkflowRow.status, WorkflowRow.reason)
-        .add_columns(WorkflowRow.failed_job_id, WorkflowRow.result_job_id)
-        .order_by(WorkflowRow.id)
+        select(WorkflowRow.id, WorkflowRow.key, WorkflowRow.status).order_by(WorkflowRow.id)
     ).all()
     known = {str(row.id) for row in rows}
     for key, ids in story.started.items():
@@ -127,7 +125,7 @@ def _result(connection: Connection, row: AnyRow) -> Any:
     if row.status != WorkflowStatus.SUCCEEDED:
         return None
     try:
-        return reading.workflow_result(connection, row)[1]
+        return reading.workflow_result(connection, reading.workflow_status(connection, row.id))[1]
     except WorkflowFailed as error:
         return error
 
