@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from celery import Celery
+from celery import Celery, _state
 
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
@@ -63,6 +63,9 @@ class AgentQ:
         app.steps["consumer"].update({IntakeStep, EventBatchStep})
         starting.adopt_native_canvases()
         self._embed_broker()
+        # A current app is of one thread: where no app is the default, those of a web server would find none.
+        if app.set_as_current and _state.default_app is None:
+            app.set_default()
 
     @cached_property
     def settings(self) -> settings_module.Settings:

@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             (folder / name).write_text(code, encoding="utf-8")
     (folder / "settings.py").write_text(SETTINGS)
     (folder / "asgi.py").write_text(
+        "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
         "import steps\nfrom django.core.asgi import get_asgi_application\nweb = get_asgi_application()\n"
     )
     log = folder / "worker.log"
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def running(folder: Path, log: Path, *command: str) -> Iterator[None]:
     """One of the environment's programs, from its start to its end."""
-    environment = _environment() | {"DJANGO_SETTINGS_MODULE": "settings"}
+    environment = _environment()
     with log.open("wb") as output:
         program = [str(BIN / command[0]), *command[1:]]
         process = subprocess.Popen(program, cwd=folder, env=environment, stdout=output, stderr=output)
