@@ -10,7 +10,7 @@ from celery import Celery
 
 from agentq import AgentQ
 from agentq.testing.inline import Inline
-from tests.docs.snippets import PYTHON, read
+from tests.docs.snippets import read
 
 
 def main(path: str) -> None:
@@ -20,8 +20,8 @@ def main(path: str) -> None:
     with Inline(app) as inline:
         module = ModuleType("page")
         vars(module).update(app=app, inline=inline)
-        for snippet in read(Path(path)).of(PYTHON):
-            if snippet.file or snippet.not_run:
+        for snippet in read(Path(path)).snippets:
+            if not snippet.is_program:
                 continue
             module.__name__ = f"page_{snippet.line}"  # so that two snippets can have steps of one name
             sys.modules[module.__name__] = module

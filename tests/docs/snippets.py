@@ -1,30 +1,36 @@
 """The snippets of the README and of all pages, with what the pages say about them.
 
-A new page is covered by itself. What it can say, in comments that its readers do not see:
+A new page is covered by itself. In a folder of its own its commands and its SQL are typed, in the page's order:
+each command must succeed, or get ready if it is one that does not end. Its Python runs in a program of its own.
+A snippet whose first line is ``# name.py`` is a file of the folder instead, and a ``text`` is what was printed
+before it. What a page can say besides, in comments that its readers do not see:
 
-    <!-- snippets: tested by tests/docs/test_testing.py -->  the page has tests of its own, which name it
-    <!-- snippets: run in order -->                          its console blocks are one script, its Python is files
-    <!-- snippets: not run, REASON -->                       of the next snippet
+    <!-- snippets: in PLACE -->            its folder begins as this one of the checkout, or with the files of this
+                                           page; by default as tests/docs/project
+    <!-- snippets: tested by FILE -->      its files are run by these tests, which name the page
     <!-- snippets: given
-    CODE -->                                                 runs before the next snippet
-
-Python whose first line is ``# name.py`` is a file, and is compiled. All other Python runs, in the page's order.
+    CODE -->                               comes before the next snippet, in its language
+    <!-- snippets: not run, REASON -->     of the next snippet
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = frozenset({"python"})
-CONSOLE = frozenset({"console", "sh", "bash", "shell"})
+PYTHON = "python"
+COMMANDS = ("console", "sh", "bash", "shell")
+SQL = "sql"
+PRINTED = "text"
+_SPHINX = "{"  # of a directive such as {toctree}: tests/docs/test_site.py makes the site
 _MARK = re.compile(r"<!-- snippets: (?P<words>.*?)\s*-->", re.DOTALL)
-_FILE = re.compile(r"# ([\w./-]+\.py)\n")
+_FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,16 @@ class Snippet:
         found = _FILE.match(self.code)
         return found[1] if found else None
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether somebody at a terminal does it."""
+        return self.language in (*COMMANDS, SQL) and not self.not_run
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is Python that runs by itself."""
+        return self.language == PYTHON and not self.file and not self.not_run
+
 
 @dataclass
 class Page:
@@ -51,16 +67,34 @@ class Page:
     path: Path
     snippets: list[Snippet] = field(default_factory=list)
     tests: str = ""
-    in_order: bool = False
+    place: str = "tests/docs/project"
 
     @property
     def name(self) -> str:
         """What tells it from other pages."""
         return str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
 
-    def of(self, languages: frozenset[str]) -> list[Snippet]:
-        """The snippets in one of these languages."""
-        return [snippet for snippet in self.snippets if snippet.language in languages]
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that it shows, by name; what it shows in parts, one after the other."""
+        found: defaultdict[str, str] = defaultdict(str)
+        for snippet in self.snippets:
+            if snippet.file:
+                found[snippet.file] += snippet.code
+        return dict(found)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether there is anything to type."""
+        return any(snippet.is_typed for snippet in self.snippets)
+
+    def runs(self, snippet: Snippet) -> bool:
+        """Say whether a snippet is run by something."""
+        if snippet.file:
+            return self.is_typed or bool(self.tests)
+        if snippet.language == PRINTED:
+            return any(other.is_typed and other.line < snippet.line for other in self.snippets)
+        return snippet.is_typed or snippet.is_program or snippet.language.startswith(_SPHINX)
 
 
 def pages() -> Iterator[Page]:
@@ -69,11 +103,14 @@ def pages() -> Iterator[Page]:
         yield read(path)
 
 
-def read(path: Path) -> Page:
-    """Collect the snippets of a page; raises ValueError for a mark that is none."""
+def read(path: Path, ports: Mapping[str, str] | None = None) -> Page:
+    """Collect the snippets of a page, with *ports* in place of others; raises ValueError for an unknown mark."""
     page = Page(path)
     said: dict[str, str] = {}
-    for token in MarkdownIt().parse(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    for port, other in (ports or {}).items():
+        text = re.sub(rf"\b{port}\b", other, text)
+    for token in MarkdownIt().parse(text):
         if token.type == "html_block" and (found := _MARK.match(token.content)):
             _mark(page, said, found["words"])
         elif token.type == "fence":
@@ -85,8 +122,8 @@ def read(path: Path) -> Page:
 
 
 def _mark(page: Page, said: dict[str, str], words: str) -> None:
-    if words == "run in order":
-        page.in_order = True
+    if words.startswith("in "):
+        page.place = words.removeprefix("in ")
     elif words.startswith("tested by "):
         page.tests = words.removeprefix("tested by ")
     elif words.startswith("not run, "):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -17,9 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.docs.place import environment
+from tests.docs.snippets import ROOT, read
 from tests.support.waiting import eventually
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 BIN = Path(sys.executable).parent
 SETTINGS = """
 SECRET_KEY, ALLOWED_HOSTS, ROOT_URLCONF = "not secret", ["*"], "django_urls"
@@ -31,8 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project of the pages, with its worker at work."""
     folder = tmp_path_factory.mktemp("project")
     for page in ("progress.md", "fastapi.md"):
-        text = (DOCS / page).read_text(encoding="utf-8")
-        for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
+        for name, code in read(ROOT / "docs" / page).files.items():
             (folder / name).write_text(code, encoding="utf-8")
     (folder / "settings.py").write_text(SETTINGS)
     (folder / "asgi.py").write_text(
@@ -48,10 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def running(folder: Path, log: Path, *command: str) -> Iterator[None]:
     """One of the environment's programs, from its start to its end."""
-    environment = _environment()
     with log.open("wb") as output:
         program = [str(BIN / command[0]), *command[1:]]
-        process = subprocess.Popen(program, cwd=folder, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(program, cwd=folder, env=environment(), stdout=output, stderr=output)
     try:
         yield
     except BaseException as error:
@@ -81,10 +79,6 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/").status_code > 0
     except httpx.TransportError:
         return False
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AGENTQ_", "CELERY_"))}
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
@@ -162,6 +156,6 @@ def test_the_events_are_followed_in_python_and_in_the_terminal(folder: Path) -> 
 
 def _run(folder: Path, *command: str) -> str:
     program = [str(BIN / command[0]), *command[1:]]
-    done = subprocess.run(program, cwd=folder, env=_environment(), check=False, capture_output=True, text=True)
+    done = subprocess.run(program, cwd=folder, env=environment(), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

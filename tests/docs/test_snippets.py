@@ -1,18 +1,18 @@
-"""Every snippet of the README and of the pages is run or checked, or says why it is not."""
+"""Every snippet of the README and of the pages is run, or says why it is not."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import problems
-from tests.docs.snippets import CONSOLE, PYTHON, ROOT, Page, Snippet, pages, read
+from tests.docs.place import environment, place
+from tests.docs.reader import Reader
+from tests.docs.snippets import ROOT, Page, Snippet, pages, read
 
 PAGES = list(pages())
 SNIPPETS = [
@@ -25,40 +25,64 @@ def named(chosen: list[Page]) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS)
-def test_a_snippet_is_valid(page: Page, snippet: Snippet) -> None:
-    if snippet.language in PYTHON and not page.tests:  # they may be parts of what its own tests run
-        compile(snippet.code, page.name, "exec")
-    elif snippet.language in CONSOLE:
-        if snippet.not_run:
-            pytest.skip(snippet.not_run)
-        is_run = bool(page.tests) or page.in_order
-        assert problems(snippet, known_programs=not is_run) == []
+def test_a_snippet_is_run_or_says_why_not(page: Page, snippet: Snippet) -> None:
+    if snippet.not_run:
+        pytest.skip(snippet.not_run)
+    assert page.runs(snippet), "mark it: <!-- snippets: not run, REASON -->, or see tests/docs/snippets.py"
 
 
-@named([page for page in PAGES if page.of(PYTHON) and not page.tests and not page.in_order])
+@named([page for page in PAGES if any(snippet.is_program for snippet in page.snippets)])
 def test_the_python_of_a_page_runs(page: Page, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.docs.page_program", str(page.path)]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
-    )
+    env = environment() | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
-@named([page for page in PAGES if page.in_order])
-def test_a_page_that_is_run_in_order_prints_what_it_says(page: Page, tmp_path: Path) -> None:
-    for snippet in page.of(PYTHON):
-        assert snippet.file, f"{page.name}:{snippet.line}: say which file it is, in its first line"
-        (tmp_path / snippet.file).write_text(snippet.code, encoding="utf-8")
-    script = "\n".join(snippet.code for snippet in page.of(CONSOLE) if not snippet.not_run)
-    printed = run(script, tmp_path)
-    for snippet in page.of(frozenset({"text"})):
-        for line in snippet.code.splitlines():
-            assert re.search(re.escape(line).replace("…", ".+"), printed), f"{line!r} is not in:\n{printed}"
+@pytest.mark.timeout(600)
+@named([page for page in PAGES if page.is_typed])
+def test_what_a_page_says_can_be_typed(page: Page, tmp_path: Path) -> None:
+    with place(page, tmp_path) as (own, env), Reader(tmp_path, env) as reader:
+        for snippet in own.snippets:
+            reader.do(snippet)
 
 
-@named([page for page in PAGES if page.tests])
-def test_the_tests_that_a_page_names_are_about_it(page: Page) -> None:
-    assert page.path.name in (ROOT / page.tests).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("true\nfalse  # it fails", "exit code 1 of: false"),
+        ("agentq jobz", "exit code 2"),
+        ("frobnicate --all", "exit code 127"),
+        ("true | false | true", "exit code 1"),
+        ("exit", "ended its shell"),
+    ],
+)
+def test_a_command_that_fails_is_told(code: str, wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=wrong), Reader(tmp_path, environment()) as reader:
+        reader.do(Snippet(1, "console", code))
+
+
+def test_a_command_that_does_not_end_keeps_its_terminal(tmp_path: Path) -> None:
+    served = "here=yes\nbash -c 'echo running on http && exec sleep 600'\necho here ${here-no}\n"
+    with Reader(tmp_path, environment()) as reader:
+        reader.do(Snippet(1, "console", served))
+        reader.do(Snippet(6, "text", "here no"))
+
+
+def test_what_is_not_printed_is_told(tmp_path: Path) -> None:
+    with Reader(tmp_path, environment()) as reader:
+        reader.do(Snippet(1, "console", "echo one"))
+        reader.do(Snippet(4, "text", "o…e"))
+        with pytest.raises(AssertionError, match="'two' is not printed"):
+            reader.do(Snippet(7, "text", "two"))
+
+
+@pytest.mark.parametrize("language", ["yaml", "", "text"])
+def test_what_nothing_runs_needs_a_mark(language: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"```{language}\nsomething\n```\n", encoding="utf-8")
+    page = read(path)
+    assert not page.runs(page.snippets[0])
 
 
 def test_a_mark_that_is_none_is_told(tmp_path: Path) -> None:
@@ -68,44 +92,14 @@ def test_a_mark_that_is_none_is_told(tmp_path: Path) -> None:
         read(page)
 
 
-@pytest.mark.parametrize(
-    ("command", "wrong"),
-    [
-        ("agentq jobs list --statsu failed", "No such option"),
-        ("agentq jobz", "No such command"),
-        ("agentq dead-letters count [--by step|colour]", "colour"),
-        ("celery -A proj agentq jobs show", "Missing argument"),
-        ("scripts/none", "no such script"),
-        ("pip install 'celery-agentq[none]'", "no such extra"),
-        ("frobnicate --all", "mark it"),
-    ],
-)
-def test_what_is_wrong_with_a_command_is_told(command: str, wrong: str) -> None:
-    [told] = problems(Snippet(1, "console", f"{command}   # as ever\n"), known_programs=True)
-    assert wrong in told
+@named([page for page in PAGES if page.tests])
+def test_the_tests_that_a_page_names_are_about_it(page: Page) -> None:
+    assert page.path.name in (ROOT / page.tests).read_text(encoding="utf-8")
 
 
-def run(script: str, folder: Path) -> str:
-    shell = subprocess.Popen(
-        ["bash", "-e"],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        printed, _ = shell.communicate(script, timeout=150)
-    finally:
-        if shell.poll() is None:
-            os.killpg(shell.pid, signal.SIGKILL)
-    assert shell.returncode == 0, printed
-    return printed
-
-
-def environment() -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTQ_", "CELERY_"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), own["PATH"]])
-    return own | {"PATH": path, "PYTHONPATH": str(ROOT)}
+def test_the_extras_that_are_installed_exist() -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    text = "\n".join(page.path.read_text(encoding="utf-8") for page in PAGES)
+    named = {extra for names in re.findall(r"celery-agentq\[([\w,-]+)\]", text) for extra in names.split(",")}
+    assert named
+    assert named <= known.keys()

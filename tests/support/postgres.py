@@ -51,6 +51,11 @@ class Postgres:
         """The URL of its only database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    def environment(self, path: str) -> dict[str, str]:
+        """What PostgreSQL's own programs need to be found, behind *path*, and to find it."""
+        own = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres"}
+        return own | {"PATH": os.pathsep.join([path, str(self._bin)])}
+
     def __enter__(self) -> Self:
         with suppress(PermissionError):
             shutil.chown(self._folder.name, self._user)

@@ -77,15 +77,16 @@ class Broker:
 
 
 @contextmanager
-def redis_server() -> Iterator[Broker]:
-    """A Redis or Valkey server of the caller's own, on a unix socket; it keeps nothing on disk."""
+def redis_server(port: int = 0) -> Iterator[Broker]:
+    """A Redis or Valkey server of the caller's own, on a unix socket and *port*; it keeps nothing on disk."""
     try:
         program = find_server()
     except EmbeddedServerError as error:
         missing("Redis", str(error))
     with TemporaryDirectory(prefix="aq-") as folder:
         socket = str(Path(folder, "redis.sock"))
-        command = (program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder)
+        address = ("--bind", "127.0.0.1", "--port", str(port), "--unixsocket", socket)
+        command = (program, *address, "--save", "", "--dir", folder)
         broker = Broker(f"redis+socket://{quote(socket)}?virtual_host=0", "celery", command=command)
         broker.start()
         try:
