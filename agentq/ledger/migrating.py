@@ -45,6 +45,8 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Two upgrades at once would both create the tables; the second one waits here instead.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
+        # Reading a large table once takes as long as it takes; a lock is still not waited for longer than usual.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     command.upgrade(_config(connection), "head")
 
 

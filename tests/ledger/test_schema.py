@@ -101,6 +101,27 @@ def test_upgrades_at_once_make_one_schema(empty_database: str) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
+def test_an_upgrade_takes_as_long_as_it_takes(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(SLOW_DDL)
+    ledger = Ledger(empty_database, timeout=1)
+    migrating.upgrade(ledger)
+    ledger.check_schema()
+    ledger.close()
+
+
+SLOW_DDL = """
+CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('slow.slept', true) IS NULL THEN
+        PERFORM pg_sleep(2), set_config('slow.slept', 'yes', false);
+    END IF;
+END $$;
+CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION slow();
+"""
+"""The first command that changes the schema takes two seconds."""
+
+
 def upgrade(url: str) -> None:
     migrating.upgrade(Ledger(url))
 
