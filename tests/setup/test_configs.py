@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import tomllib
 from itertools import chain
@@ -20,6 +21,8 @@ from tests.setup.source import ROOT
 
 CONFIGS = ROOT / "configs"
 CELERY_SETTINGS = {name for name, _ in flatten(NAMESPACES)}
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = sorted(path.name for path in CONFIGS.glob("*.lock"))
 CELERY_VARIABLES = {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
 
 
@@ -30,7 +33,7 @@ def assigned(name: str) -> dict[str, Any]:
 
 
 def test_no_file_goes_unchecked() -> None:
-    checked = {"Dockerfile", "agentq.env", "celeryconfig.py", "flowerconfig.py", "requirements.lock"}
+    checked = {"Dockerfile", "agentq.env", "celeryconfig.py", "flowerconfig.py", *LOCKS}
     assert {path.name for path in CONFIGS.iterdir() if path.is_file()} == checked
 
 
@@ -70,35 +73,51 @@ def test_flower_reads_only_and_stays_on_loopback() -> None:
     assert flower["address"] == "127.0.0.1"
 
 
-def test_the_lock_pins_every_dependency_with_hashes() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
-    wanted = chain(project["project"]["dependencies"], *extras.values(), *groups.values())
+def test_the_lock_pins_every_dependency() -> None:
+    extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
+    wanted = chain(PROJECT["project"]["dependencies"], *extras.values(), *groups.values())
     names = {canonicalize_name(Requirement(text).name) for text in wanted} - {"celery-agentq"}
-    assert names <= locked().keys()
-    assert [name for name, hashes in locked().items() if not hashes] == []
+    assert names <= hashes("requirements.lock").keys()
 
 
-def test_the_lock_pins_versions_that_the_project_accepts() -> None:
-    text = (CONFIGS / "requirements.lock").read_text()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    for wanted in map(Requirement, project["project"]["dependencies"]):
-        pins = [
-            Requirement(line.rstrip("\\ ")) for line in text.splitlines() if line.startswith(f"{wanted.name}==")
-        ]
-        assert pins
-        assert all(wanted.specifier.contains(str(pin.specifier).removeprefix("==")) for pin in pins)
+def test_there_is_a_lock_for_each_version_of_django() -> None:
+    name = re.compile(r"Framework :: Django :: (.+)")
+    versions = [found[1] for text in PROJECT["project"]["classifiers"] if (found := name.fullmatch(text))]
+    assert [*(f"django-{version}.lock" for version in versions), "requirements.lock"] == LOCKS
+    for version in versions:
+        (pin,) = pins(f"django-{version}.lock", "django")
+        assert f"{pin.specifier}".startswith(f"=={version}.")
 
 
-def test_the_lock_tells_no_place_to_download_from() -> None:
-    assert "://" not in (CONFIGS / "requirements.lock").read_text()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_hashes_of_everything(lock: str) -> None:
+    assert [name for name, number in hashes(lock).items() if not number] == []
 
 
-def locked() -> dict[str, int]:
-    """Return how many hashes each package in the lock has."""
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_versions_that_the_project_accepts(lock: str) -> None:
+    for wanted in map(Requirement, PROJECT["project"]["dependencies"]):
+        found = pins(lock, wanted.name)
+        assert found
+        assert all(wanted.specifier.contains(str(pin.specifier).removeprefix("==")) for pin in found)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_tells_no_place_to_download_from(lock: str) -> None:
+    assert "://" not in (CONFIGS / lock).read_text()
+
+
+def pins(lock: str, name: str) -> list[Requirement]:
+    """Return the versions of a package in a lock; there may be one for each range of Pythons."""
+    lines = (CONFIGS / lock).read_text().splitlines()
+    return [Requirement(line.rstrip("\\ ")) for line in lines if line.startswith(f"{name}==")]
+
+
+def hashes(lock: str) -> dict[str, int]:
+    """Return how many hashes each package in a lock has."""
     found: dict[str, int] = {}
     name = ""
-    for line in (CONFIGS / "requirements.lock").read_text().splitlines():
+    for line in (CONFIGS / lock).read_text().splitlines():
         if "==" in line:
             name = canonicalize_name(line.partition("==")[0])
             found.setdefault(name, 0)

@@ -12,6 +12,7 @@ PAGE = (ROOT / "docs" / "django.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
 ELSEWHERE = {
     "letters/tasks.py": ROOT / "tests/contrib/django/letters/tasks.py",
+    "letters/patient.py": ROOT / "tests/contrib/django/letters/patient.py",
     "settings": ROOT / "tests/contrib/django/task_settings.py",
 }
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import skipIf
 
 import django
 import pytest
-from django.tasks import TaskResultStatus, default_task_backend, task_backends
+from django.tasks import TaskResultStatus, default_task_backend, task, task_backends
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.test import TestCase, override_settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 import agentq
 from agentq.contrib.django.tasks.backend import scaled
-from agentq.exceptions import ConfigurationError
+from agentq.exceptions import ConfigurationError, StepDefinitionError
 from agentq.operations.schemas import Job
+from agentq.policies import PATIENT
 from agentq.workflows import registry
-from tests.contrib.django.letters.tasks import add, send, tell
+from tests.contrib.django.letters.tasks import add, send, tell, wait
 from tests.contrib.django.suite.canvases import bells, double, rolled_back, started
 
+from_6_1 = skipIf(django.VERSION < (6, 1), "@task(…) takes further options from Django 6.1 on")
 OURS = "agentq.contrib.django.tasks.Backend"
 
 
@@ -94,13 +98,27 @@ class EnqueueTest(TestCase):
 class OptionsTest(TestCase):
     """What a task or its backend says about the step."""
 
+    @from_6_1
     def test_a_task_says_it_itself(self) -> None:
-        if django.VERSION < (6, 1):
-            self.skipTest("@task(…) takes further options from Django 6.1 on")
         step = registry.find(send.module_path)
         assert step is not None
         assert (step.retries, step.timeout) == (2, 30)
         assert only_job(send.enqueue("ann").id).max_attempts == 3
+
+    @from_6_1
+    def test_each_option_is_the_steps(self) -> None:
+        fetch = import_string("tests.contrib.django.letters.patient.fetch")
+        step = registry.find(fetch.module_path)
+        assert step is not None
+        assert (step.timeout, step.hard_timeout, step.deadline, step.on_failure) == (60, 90, 3600, "fail")
+        assert step.policy == PATIENT
+        job = only_job(fetch.enqueue("https://example.org").id)
+        assert (job.timeout, job.max_attempts) == (60, PATIENT.attempts)
+
+    @from_6_1
+    def test_an_option_that_makes_no_sense_is_told_where_it_is_declared(self) -> None:
+        with pytest.raises(StepDefinitionError, match="must be longer than timeout"):
+            task(timeout=60, hard_timeout=30)(wait.func)
 
     @override_settings(TASKS={"default": {"BACKEND": OURS, "OPTIONS": {"retries": 7}}})
     def test_a_backend_says_it_for_its_tasks(self) -> None:
