@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import django
 import pytest
 
 from tests.contrib.django.project import Project
@@ -87,7 +88,7 @@ def passed(source: Path, kind: str) -> bool:
         return True
     told = done.stderr.splitlines()
     summary = [line for line in told if line.startswith(("Ran ", "OK", "FAILED"))]
-    print(f"Django's own tests of task backends on {kind}: {', '.join(summary)}")
+    print(f"Django {django.__version__}'s own tests of task backends on {kind}: {', '.join(summary)}")
     if done.returncode != 0:
         print(done.stderr)
     return done.returncode == 0
