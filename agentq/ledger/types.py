@@ -36,7 +36,7 @@ def word_of(words: type[StrEnum]) -> String:
     """A column's type that takes the words of *words* only; on SQLite, ``is_word_of`` sees to that.
 
     A domain checks what is written. A CHECK would be read, parsed and compiled anew by every statement that writes
-    to its table: as much as a fifth of what the server does for a completion.
+    to its table: nearly a tenth of what the server does for a completion.
     """
     snake = re.sub("(?<=[a-z])(?=[A-Z])", "_", words.__name__).lower()
     name, check = f"agentq_{snake}", is_word_of("VALUE", words)

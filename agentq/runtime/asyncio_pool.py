@@ -206,8 +206,10 @@ class TaskPool(BasePool):
         return job
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        # In the main thread it is Celery, which acknowledges the message next, and only then stops the job itself.
+        # Stopped here, the job might acknowledge at the same moment in its own thread: twice ends the worker.
         job = self._running.get(pid)
-        if job is not None:
+        if job is not None and threading.current_thread() is not threading.main_thread():
             job.terminate(signal)
 
     def on_stop(self) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
-from celery import group
+from celery import Celery, group
+from celery.exceptions import Terminated
 
 from agentq import AgentQ
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.operations import dead_letters
+from agentq.runtime import loop
+from agentq.runtime.asyncio_pool import TaskPool
 from tests.faults.worker.place import worker_of
 from tests.runtime.limited import save_in_time, save_in_time_too, wait
 from tests.runtime.looks import history, require_sound
@@ -136,6 +143,30 @@ def test_a_coroutine_that_is_revoked_is_cancelled_and_does_not_run_again(
             workflow.result(20)
         assert (gates.reached("revoked"), gates.reached("revoked cancelled")) == (1, 1)
         assert at.agentq.start(wait.s(0.01)).result(20) == "done"
+
+
+def test_celery_acknowledges_what_it_revokes_before_the_job_is_stopped() -> None:
+    """Both ends of a revoked job acknowledge its message; at the same moment, that would end the worker."""
+    app = Celery(set_as_current=False)
+
+    @app.task(name="endless")
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    def run(*_: Any) -> None:
+        loop.resolve(endless.run(), None, None, uuid.uuid4())
+
+    accepted, failed = SimpleQueue[int](), SimpleQueue[Any]()
+    pool = TaskPool(1, app=app)
+    pool.start()
+    told = {"accept_callback": lambda pid, at: accepted.put(pid), "callback": None, "error_callback": failed.put}
+    job = pool.on_apply(run, (endless.name, "id", {}), **told)
+    pool.terminate_job(accepted.get(timeout=10), signal.SIGTERM)
+    with pytest.raises(Empty):  # it goes on, until Celery, after the acknowledgement, stops it by its result
+        failed.get(timeout=0.5)
+    job.terminate(signal.SIGTERM)
+    assert failed.get(timeout=10).type is Terminated
+    pool.stop()
 
 
 @on_sqlite
