@@ -15,7 +15,6 @@ from celery import Celery, _state
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
 from agentq.exceptions import CanvasError, nearest
-from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
@@ -212,6 +211,8 @@ class AgentQ:
             return
         with self._lock:
             if self.settings.ledger is None:
+                from agentq.ledger import migrating  # Alembic, for nobody else: a tenth of the time to start
+
                 self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
                 migrating.upgrade(self.ledger)
             self.ledger.check_schema()

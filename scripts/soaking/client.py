@@ -29,7 +29,7 @@ from soaking.journal import Journal
 from soaking.shapes import SHAPES
 from soaking.steps import mend
 from tests.support import Broker
-from tests.support.client import client
+from tests.support.clients import client
 
 _LOOK_EVERY = 0.5
 _REPEATS = 3

@@ -12,6 +12,7 @@ from agentq.operations import jobs
 from agentq.states import JobStatus
 from tests.cli.program import BIN, Program
 from tests.support import eventually
+from tests.support.worker import STOPS_WITHIN
 
 PROJECT = """
 import time
@@ -67,7 +68,7 @@ def test_it_serves_its_queues_and_gives_back_what_it_runs_when_it_is_stopped(
         _start(project, "nap.delay(0.0).result(20), nap.delay(600.0)")
         eventually(lambda: _statuses(ledger) == [JobStatus.RUNNING, JobStatus.SUCCEEDED], 20)
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert worker.wait(STOPS_WITHIN) == 0
         assert _statuses(ledger)[0] in (JobStatus.QUEUED, JobStatus.SCHEDULED)
         ledger.close()
     finally:

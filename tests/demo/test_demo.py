@@ -21,6 +21,7 @@ from agentq.operations import jobs, workflows
 from agentq.states import JobStatus, WorkflowStatus
 from tests.demo.endpoint import Endpoint
 from tests.support.waiting import eventually
+from tests.support.worker import STOPS_WITHIN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = 16
@@ -100,14 +101,14 @@ def test_after_ctrl_c_any_worker_finishes_the_workflow(
         workflow_id = found(f"Started workflow ({UUID})", process.stdout.readline())
         eventually(lambda: done(ledger, workflow_id, "demo.find"), 60, what="the first step to succeed")
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=STOPS_WITHIN)
     assert (process.returncode, errors) == (130, "")
     assert workflows.get(ledger, workflow_id).status is WorkflowStatus.RUNNING
     resume = found(r"celery (-A agentq\.demo\.app worker)\n", output)
     with started(tmp_path, ["-m", "celery", *resume.split(), "--concurrency", "2"]) as worker:
         eventually(lambda: done(ledger, workflow_id, "demo.write"), 60, what="the last step to succeed")
         worker.terminate()
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=STOPS_WITHIN)
     ledger.close()
     assert (tmp_path / "report.md").read_bytes() == undisturbed[1]
 
@@ -190,7 +191,7 @@ def started(where: Path, arguments: list[str], **environment: str) -> Iterator[s
     finally:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=STOPS_WITHIN)
 
 
 def found(pattern: str, text: str) -> str:

@@ -1,11 +1,17 @@
 """What the tests share: services, workers as real processes, steps that can be held, counted and killed."""
 
-from tests.support.client import client
-from tests.support.gates import Gates
-from tests.support.ledgers import copied_ledger, empty, new_database, require_sound, sqlite_file
-from tests.support.services import Broker, postgresql_database, rabbitmq, redis_server
-from tests.support.waiting import eventually
-from tests.support.worker import Worker
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.clients import client
+    from tests.support.gates import Gates
+    from tests.support.ledgers import copied_ledger, empty, new_database, require_sound, sqlite_file
+    from tests.support.services import Broker, postgresql_database, rabbitmq, redis_server
+    from tests.support.waiting import eventually
+    from tests.support.worker import Worker
 
 __all__ = [
     "Broker",
@@ -22,3 +28,21 @@ __all__ = [
     "require_sound",
     "sqlite_file",
 ]
+
+_HOMES = {
+    "clients": ["client"],
+    "gates": ["Gates"],
+    "ledgers": ["copied_ledger", "empty", "new_database", "require_sound", "sqlite_file"],
+    "services": ["Broker", "postgresql_database", "rabbitmq", "redis_server"],
+    "waiting": ["eventually"],
+    "worker": ["Worker"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is used: hundreds of workers run these steps, and need neither pytest nor the services."""
+    for home, names in _HOMES.items():
+        if name in names:
+            globals()[name] = getattr(import_module(f"tests.support.{home}"), name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Connection, exists, inspect, make_url, select
+from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect, make_url, select
 
-from agentq.ledger.audit import audit
+from agentq.ledger.audit import Violation, audit
 from agentq.ledger.models import Base, WorkflowRow
-from agentq.ledger.session import Ledger
+from agentq.ledger.session import parse_url
 from tests.support.services import postgresql_database
 
 
@@ -58,13 +60,35 @@ def empty(url: str) -> None:
 
 def require_sound(url: str) -> None:
     """Fail with what the audit finds in the ledger at the URL; costs next to nothing where that is empty."""
-    ledger = Ledger(url)
-    try:
-        if ledger.read(_is_used):
-            found = ledger.read(audit)
-            assert found == [], "the ledger is unsound:\n" + "\n".join(map(str, found))
-    finally:
-        ledger.close()
+    place = parse_url(url)
+    found = _auditor(place.drivername).audit(place)
+    assert found == [], "the ledger is unsound:\n" + "\n".join(map(str, found))
+
+
+class _Auditor:
+    """One engine for the ledgers of all tests: an engine for each would compile the rules' queries each time."""
+
+    def __init__(self, driver: str) -> None:
+        self._place = URL.create(driver)
+        self._engine = create_engine(self._place, creator=self._connect, poolclass=NullPool)
+
+    def audit(self, place: URL) -> list[Violation]:
+        self._place = place
+        with self._engine.connect() as connection:
+            with connection.begin():
+                is_used = _is_used(connection)
+            with connection.begin():
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql("BEGIN")  # else each query would see a moment of its own
+                return audit(connection) if is_used else []
+
+    def _connect(self) -> Any:
+        dialect = self._engine.dialect
+        arguments, options = dialect.create_connect_args(self._place)
+        return dialect.connect(*arguments, **options)
+
+
+_auditor = cache(_Auditor)
 
 
 def _is_used(connection: Connection) -> bool:

@@ -18,6 +18,9 @@ from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).parents[2]
 _LOG_TAIL = 6_000
+STOPS_WITHIN = 60
+"""Seconds. One that is stopped before it has read that a child took a job, forgets that job: the child then waits
+30 s to be heard (billiard's ``GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT``), and the worker for the child."""
 _CUSTOM = {"asyncio": "custom"}
 
 
@@ -119,7 +122,7 @@ class Worker:
         """Let a frozen worker go on."""
         kill_group(self._process, signal.SIGCONT)
 
-    def terminate(self, seconds: float = 20, number: int = signal.SIGTERM) -> int:
+    def terminate(self, seconds: float = STOPS_WITHIN, number: int = signal.SIGTERM) -> int:
         """Ask the main process to end and wait for it; returns its exit code."""
         self._process.send_signal(number)
         return self._process.wait(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, select
@@ -54,7 +55,7 @@ def rule(noun: str) -> Callable[[Callable[[], Found]], Rule]:
     """Make a rule of a function that returns its query; the docstring says what is wrong."""
 
     def make(query: Callable[[], Found]) -> Rule:
-        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, query)
+        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, cache(query))
 
     return make
 
