@@ -14,8 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, select
 
 from agentq.ledger.models import AttemptRow, EventRow, JobRow
-from agentq.ledger.rules.elements import later
-from agentq.ledger.types import AnyRow, UtcDateTime
+from agentq.ledger.types import AnyRow, UtcDateTime, later
 
 _LATEST_COMMIT = 60.0
 """Seconds between the time of an attempt's end and its commit, at most: the ledger's own time-outs are shorter."""

@@ -93,6 +93,17 @@ class seconds_from_now(FunctionElement[datetime]):
         super().__init__(seconds)
 
 
+class later(FunctionElement[datetime]):
+    """A moment plus so many seconds, which may be negative."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "later"
+
+    def __init__(self, moment: ColumnElement[Any] | Any, seconds: float) -> None:
+        super().__init__(moment, seconds)
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
     return "statement_timestamp()"
@@ -112,3 +123,15 @@ def _from_now_postgresql(element: seconds_from_now, compiler: Any, **kw: Any) ->
 def _from_now_sqlite(element: seconds_from_now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
     return f"strftime({_SQLITE_FORMAT}, 'now', printf('%+.3f seconds', {seconds}))"
+
+
+@compiles(later, "postgresql")
+def _later_postgresql(element: later, compiler: Any, **kw: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{moment} + make_interval(secs => {seconds})"
+
+
+@compiles(later, "sqlite")
+def _later_sqlite(element: later, compiler: Any, **kw: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {moment}, printf('%+.3f seconds', {seconds}))"

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,7 +97,12 @@ def test_after_ctrl_c_any_worker_finishes_the_workflow(
     undisturbed: tuple[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / '.agentq' / 'ledger.db'}")
-    with started(tmp_path, demo(folder)) as process:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,  # a model that never answers: nothing ends before Ctrl-C
+        started(
+            tmp_path, demo(folder), OPENAI_BASE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        ) as process,
+    ):
         assert process.stdout is not None
         workflow_id = found(f"Started workflow ({UUID})", process.stdout.readline())
         eventually(lambda: done(ledger, workflow_id, "demo.find"), 60, what="the first step to succeed")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.rules.common import CLOCK, Found, is_step, letter_closed, rule
-from agentq.ledger.rules.elements import later
+from agentq.ledger.types import later
 from agentq.states import AttemptOutcome, DeadLetterStatus, JobStatus
 
 _ACCEPTED = (AttemptOutcome.SUCCEEDED, AttemptOutcome.FAILED)

@@ -11,8 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
-from agentq.ledger.rules.elements import later
-from agentq.ledger.types import UtcDateTime
+from agentq.ledger.types import UtcDateTime, later
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
 
 Found = Select[uuid.UUID, str]

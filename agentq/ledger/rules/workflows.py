@@ -7,7 +7,7 @@ from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.rules.common import CLOCK, MOVING, OPEN, Found, rule
-from agentq.ledger.rules.elements import later
+from agentq.ledger.types import later
 from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
 
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
