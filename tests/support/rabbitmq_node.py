@@ -61,7 +61,7 @@ class Node(Broker):
     def close_connections(self) -> None:
         """Close every client's connection, as a network that drops them does."""
         command = (self.control, "close_all_connections", "a test closes it")
-        subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=30)
+        subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
 
     def fresh_queue(self) -> None:
         """Give the next test a queue of its own."""
