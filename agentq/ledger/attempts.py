@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -13,6 +14,7 @@ from agentq.ledger.gathering import gather
 from agentq.ledger.handover import Done, bury, hand_over
 from agentq.ledger.history import NO_FAILURE, write_history
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.prepared import Meanwhile
 from agentq.ledger.records import Bell, Claim, Handed, bell
 from agentq.ledger.types import AnyRow
 from agentq.ledger.workflows import give_up
@@ -40,14 +42,20 @@ _BRANCHES = (
 
 
 def claim(
-    connection: Connection, job_id: uuid.UUID, step: str | None, worker_id: uuid.UUID, token: int
+    connection: Connection,
+    job_id: uuid.UUID,
+    step: str | None,
+    worker_id: uuid.UUID,
+    token: int,
+    early_after: uuid.UUID | None = None,
 ) -> Claim | None:
     """Take a job for execution, with its arguments and the result it starts from.
 
-    *step* is the name that the message has; None for the carrier of plain tasks. Returns None where the job
-    is not to be run now: done, running, cancelled, not due, unknown, or of another name.
+    *step* is the name that the message has; None for the carrier of plain tasks. *early_after* is the job before
+    it, where the message was sent before that one's completion was committed. Returns None where the job is not to
+    be run now: done, running, cancelled, not due, unknown, or of another name.
     """
-    row = transition.claim(connection, job_id, step, worker_id, token)
+    row = transition.claim(connection, job_id, step, worker_id, token, early_after)
     if row is None:
         return None
     inputs = row.inputs
@@ -75,6 +83,7 @@ def claim(
         join_id=row.join_id,
         is_last=row.is_last,
         is_plain=row.is_plain,
+        successor=_only_successor(job_id, row),
     )
 
 
@@ -83,7 +92,7 @@ def is_one_statement(held: Claim, outcome: Outcome) -> bool:
     return held.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
 
 
-def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
+def record(connection: Connection, held: Claim, outcome: Outcome, meanwhile: Meanwhile | None = None) -> Handed:
     """Record the outcome of an attempt and hand over, in the caller's transaction.
 
     The worker that no longer holds the job changes nothing and gets ``accepted=False``; the one whose earlier
@@ -93,7 +102,7 @@ def record(connection: Connection, held: Claim, outcome: Outcome) -> Handed:
     match outcome:
         case Succeed(result, on_complete):
             if is_one_statement(held, outcome) and connection.dialect.name == "postgresql":
-                rows = transition.succeed_plainly(connection, held, result)
+                rows = transition.succeed_plainly(connection, held, result, meanwhile)
                 if rows is None:
                     return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
                 return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
@@ -161,6 +170,27 @@ def ring_successors(connection: Connection, job_id: uuid.UUID, grace: float) -> 
     """
     waiting = [bell.job_id for bell in queued_successors(connection, job_id)]
     return [bell(row) for row in transition.ring_these(connection, waiting, grace)]
+
+
+def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:
+    """Return the bell of what waits for this job alone and comes next by itself; None where there are more."""
+    successors = json.loads(row.successors or "[]")
+    if len(successors) != 1:
+        return None
+    [(id_, kind, step, queue, priority, timeout, hard_timeout)] = successors
+    return Bell(
+        job_id=uuid.UUID(id_),
+        workflow_id=row.workflow_id,
+        after_id=job_id,
+        tenant=row.tenant,
+        kind=kind,
+        step=step,
+        queue=queue,
+        priority=priority,
+        timeout=timeout,
+        hard_timeout=hard_timeout,
+        rung_at=row.started_at,
+    )
 
 
 def _recorded_before(

@@ -18,6 +18,8 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from agentq.ledger.types import AnyRow
 
 Processor = Callable[[Any], Any]
+Meanwhile = Callable[[], object]
+"""Done while the database works on a statement; must not use the same connection."""
 
 
 class Prepared:
@@ -30,9 +32,14 @@ class Prepared:
         self._statement = statement
         self._by_dialect: dict[type[Dialect], _Compiled] = {}
 
-    def all(self, connection: Connection, values: Mapping[str, Any]) -> list[AnyRow]:
-        """Run it and return its rows, whose columns are read by name."""
-        compiled, cursor = self._run(connection, values)
+    def all(
+        self, connection: Connection, values: Mapping[str, Any], meanwhile: Meanwhile | None = None
+    ) -> list[AnyRow]:
+        """Run it and return its rows, whose columns are read by name.
+
+        *meanwhile* is done while the database works, where the driver can do that; or else not at all.
+        """
+        compiled, cursor = self._run(connection, values, meanwhile)
         return compiled.rows(cursor)
 
     def one_or_none(self, connection: Connection, values: Mapping[str, Any]) -> AnyRow | None:
@@ -54,8 +61,13 @@ class Prepared:
             parameters = [compiled.parameters(values) for values in rows]
             run_text(connection, compiled.text, parameters, many=True).close()
 
-    def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[_Compiled, Any]:
+    def _run(
+        self, connection: Connection, values: Mapping[str, Any], meanwhile: Meanwhile | None = None
+    ) -> tuple[_Compiled, Any]:
         compiled = self._compiled_for(connection)
+        driver: Any = connection.connection.dbapi_connection
+        if meanwhile is not None and hasattr(driver, "meanwhile"):
+            driver.meanwhile = meanwhile
         return compiled, run_text(connection, compiled.text, compiled.parameters(values))
 
     def _compiled_for(self, connection: Connection) -> _Compiled:

@@ -54,6 +54,8 @@ class Claim:
     join_id: uuid.UUID | None
     is_last: bool
     is_plain: bool
+    successor: Bell | None
+    """The bell of the one job that waits for this one, and for nothing else; rung at the claim's time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger import pooling, schema
+from agentq.ledger.clock import Clock
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
 
@@ -94,6 +95,7 @@ class Ledger:
         self._engines: dict[int, Engine] = {}
         self._kept: dict[tuple[int, int], Connection] = {}
         self._checked: set[int] = set()
+        self.clock = Clock()
         self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
     @property
@@ -248,7 +250,11 @@ class Ledger:
             ) from error
         if pooling.is_pooled(self.url):
             event.listen(engine, "connect", pooling.require_settings)
-        if not self.is_postgresql:
+        if self.is_postgresql:
+            from agentq.ledger import driver  # psycopg comes with an extra
+
+            event.listen(engine, "do_connect", driver.connect)
+        else:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", self._begin_sqlite)
         return engine

@@ -23,6 +23,8 @@ DEAD_LETTER = "agentq.dead_letter"
 """The task that records a dead letter and calls its handlers."""
 BELL_HEADER = "agentq"
 """The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
+EARLY_HEADER = "agentq_early"
+"""The header of a bell that was rung before the job's hand-over was committed."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 _AT_ONCE: dict[str, Any] = {"retry": False}
@@ -41,13 +43,15 @@ class Dispatcher:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def ring(self, bells: Iterable[Bell]) -> int:
+    def ring(self, bells: Iterable[Bell], *, early: bool = False) -> int:
         """Publish a message for each bell; returns how many were published.
+
+        *early* says that what the bells are for is not committed yet.
 
         A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
         them when it is back. So this raises nothing, and tries only once to reconnect.
         """
-        return self._publish_all([partial(self._publish_bell, bell) for bell in bells])
+        return self._publish_all([partial(self._publish_bell, bell, early) for bell in bells])
 
     def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
         """Publish a message for each dead letter that is to be recorded; otherwise as ``ring``."""
@@ -87,13 +91,13 @@ class Dispatcher:
     def _publish_letter(self, letter: uuid.UUID, queue: str, producer: Any, options: dict[str, Any]) -> None:
         self._app.tasks[DEAD_LETTER].apply_async((str(letter),), producer=producer, queue=queue, **options)
 
-    def _publish_bell(self, bell: Bell, producer: Any, options: dict[str, Any]) -> None:
+    def _publish_bell(self, bell: Bell, early: bool, producer: Any, options: dict[str, Any]) -> None:
         if bell.priority is not None:
             options = {**options, "priority": _broker_priority(producer, bell.priority)}
         amqp = self._app.amqp
         if hash(amqp.queues[bell.queue]) in producer.connection.declared_entities:
             options = {**options, "declare": ()}  # kombu would find that too, but copies the queue first
-        message = _message(bell, self._app.conf.task_send_sent_event)
+        message = _message(bell, early, self._app.conf.task_send_sent_event)
         amqp.send_task_message(producer, bell.step, message, queue=bell.queue, **options)
 
 
@@ -101,7 +105,7 @@ def _batch(producer: Any, size: int) -> Any:
     return producer.batch() if size > 1 else nullcontext()
 
 
-def _message(bell: Bell, with_event: bool) -> Any:
+def _message(bell: Bell, early: bool, with_event: bool) -> Any:
     """Build a message of Celery's protocol 2 with the headers that a bell needs.
 
     Celery's own builder adds a dozen empty ones, which cost time and the bound of 1 KB.
@@ -123,6 +127,8 @@ def _message(bell: Bell, with_event: bool) -> Any:
         "ignore_result": True,
         BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
     }
+    if early:
+        headers[EARLY_HEADER] = True
     if bell.priority is not None:
         headers[PRIORITY_HEADER] = bell.priority
     if is_task:

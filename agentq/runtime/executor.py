@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,9 +27,10 @@ from agentq.exceptions import (
 from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
-from agentq.ledger.records import Claim, Handed
+from agentq.ledger.records import Bell, Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop, refusals
+from agentq.runtime.early import PAUSES, Early, EarlyRing
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
 from agentq.runtime.reports import Reports
@@ -54,13 +56,19 @@ class Attempt:
     """The attempt that one message asks for, in the process that runs it."""
 
     def __init__(
-        self, agentq: AgentQ, job_id: uuid.UUID, step: str | None, hard_timeout: float | None = None
+        self,
+        agentq: AgentQ,
+        job_id: uuid.UUID,
+        step: str | None,
+        hard_timeout: float | None = None,
+        early: Early | None = None,
     ) -> None:
         self._agentq = agentq
         self._ledger = agentq.ledger
         self._job_id = job_id
         self._step = step
         self._hard_timeout = hard_timeout
+        self._early = early
 
     def run(self) -> dict[str, Any]:
         """Do it all; returns a line for Celery's log and Flower.
@@ -69,24 +77,44 @@ class Attempt:
         that Celery's events tell the same as the ledger.
         """
         claim = self._claim()
+        if claim is None and self._early is not None:
+            claim = self._claim_when_there(self._early)
         if claim is None:
             return self._drop()
+        self._ledger.clock.note(claim.started_at)
         self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
+        early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
         try:
-            handed = self._record(claim, outcome)
+            handed = self._record(claim, outcome, early)
         except CompletionFailed as failed:
             outcome = self._fail(claim, failed.error)
-            handed = self._record(claim, outcome)
-        self._agentq.dispatcher.ring(handed.bells)
+            handed = self._record(claim, outcome, early)
+        early.ring_rest(handed.bells)
         return self._tell(claim, outcome, handed)
 
     def _claim(self) -> Claim | None:
         worker_id = hold().await_trust()
         token = transition.new_claim_token()
+        after_id = None if self._early is None else self._early.after_id
         return self._ledger.write_statement(
-            lambda connection: attempts.claim(connection, self._job_id, self._step, worker_id, token)
+            lambda connection: attempts.claim(connection, self._job_id, self._step, worker_id, token, after_id)
         )
+
+    def _claim_when_there(self, early: Early) -> Claim | None:
+        """The bell may have come before the very statement that it was rung during."""
+        for pause in PAUSES:
+            found = self._status()
+            if not early.may_come(None if found is None else found.status):
+                return None
+            time.sleep(pause)
+            claim = self._claim()
+            if claim is not None:
+                return claim
+        return None
+
+    def _status(self) -> Any:
+        return self._ledger.read_statement(lambda connection: attempts.status_of(connection, self._job_id))
 
     def _execute(self, claim: Claim) -> Outcome:
         self._began_at = time.monotonic()
@@ -174,17 +202,25 @@ class Attempt:
             return True
         return not self._ledger.read(lambda connection: attempts.holds(connection, claim.job_id, claim.attempt))
 
-    def _record(self, claim: Claim, outcome: Outcome) -> Handed:
-        return _twice_if_late(partial(self._record_once, claim, outcome))
+    def _bell_of_next(self, claim: Claim) -> Bell | None:
+        moment = self._ledger.clock.now()
+        if claim.successor is None or moment is None:
+            return None
+        return replace(claim.successor, rung_at=moment)
 
-    def _record_once(self, claim: Claim, outcome: Outcome) -> Handed:
+    def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
+        return _twice_if_late(partial(self._record_once, claim, outcome, early))
+
+    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         patience = self._agentq.settings.lease
         is_together = isinstance(outcome, Succeed) and outcome.on_complete
         one_statement = attempts.is_one_statement(claim, outcome)
         alone = self._ledger.write_statement if one_statement else self._ledger.write
         write = self._ledger.write_together if is_together else alone
         try:
-            return write(lambda connection: attempts.record(connection, claim, outcome), patience=patience)
+            return write(
+                lambda connection: attempts.record(connection, claim, outcome, early.meanwhile), patience=patience
+            )
         except LedgerError as error:
             if isinstance(error, LedgerUnavailable) or not is_together:
                 raise
@@ -192,13 +228,16 @@ class Attempt:
 
     def _drop(self) -> dict[str, Any]:
         """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
-        found = self._ledger.read(lambda connection: attempts.status_of(connection, self._job_id))
+        found = self._status()
+        if found is None and self._early is not None and self._early.after_id is None:
+            logger.info("job %s: its start was not committed: message dropped", self._job_id)
+            return {"dropped": "not started"}
         if found is None or (found.kind != JobKind.TASK and found.step != self._step):
             what = "does not exist" if found is None else f"is of step {found.step!r}"
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
-        logger.info("job %s is %s already: message dropped", self._job_id, found.status)
+        logger.info("job %s is %s: message dropped", self._job_id, found.status)
         return {"dropped": found.status}
 
     def _ring_successors(self) -> None:

@@ -12,7 +12,8 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime import adoption, dead_letters, refusals, starting
-from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
+from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER
+from agentq.runtime.early import Early
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
 from agentq.workflows import registry
@@ -46,7 +47,7 @@ class StepMixin:
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
         job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
-        return Attempt(agentq, job_id, self.name, _hard_timeout(self)).run()
+        return Attempt(agentq, job_id, self.name, _hard_timeout(self), _early(request)).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
@@ -121,7 +122,8 @@ def _bind(app: Celery, step: Step[..., Any]) -> None:
 def _bind_carrier(app: Celery) -> None:
     def run(self: Any, job_id: str) -> Any:
         """Run the plain Celery task of a job."""
-        return Attempt(agentq_of(app), _job_id((job_id,)), None, _hard_timeout(self)).run()
+        job = _job_id((job_id,))
+        return Attempt(agentq_of(app), job, None, _hard_timeout(self), _early(self.request)).run()
 
     app._task_from_fun(run, name=CARRIER, bind=True, **_options())
 
@@ -130,6 +132,13 @@ def _hard_timeout(task: Any) -> float | None:
     """Return the hard limit in seconds that the pool is given as well, which only prefork keeps."""
     hard: float | None = (task.request.timelimit or (None, None))[0]
     return hard or task.time_limit
+
+
+def _early(request: Any) -> Early | None:
+    """Say for what the bell was rung before it was committed; None where it was rung after that."""
+    if getattr(request, EARLY_HEADER, False) is not True:
+        return None
+    return Early(after_id=_job_id((request.parent_id,)) if request.parent_id else None)
 
 
 def _options() -> dict[str, Any]:

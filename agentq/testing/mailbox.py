@@ -11,7 +11,7 @@ from celery import Celery
 from celery.app.trace import build_tracer
 
 from agentq.ledger.records import Bell
-from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, DEAD_LETTER, Dispatcher
+from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, DEAD_LETTER, EARLY_HEADER, Dispatcher
 from agentq.runtime.evidence import Evidence
 from agentq.states import JobKind
 
@@ -23,7 +23,7 @@ class Mailbox(Dispatcher):
         super().__init__(app)
         self._messages: deque[tuple[str, str, dict[str, Any]]] = deque()
 
-    def ring(self, bells: Iterable[Bell]) -> int:
+    def ring(self, bells: Iterable[Bell], *, early: bool = False) -> int:
         """Keep a message for each bell."""
         for bell in bells:
             name = CARRIER if bell.kind == JobKind.TASK else bell.step
@@ -31,6 +31,7 @@ class Mailbox(Dispatcher):
                 "root_id": str(bell.workflow_id),
                 "parent_id": str(bell.after_id) if bell.after_id else None,
                 BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
+                EARLY_HEADER: early,
             }
             self._keep(name, bell.job_id, bell.queue, request)
         return len(self._messages)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.prepared import Prepared
+from agentq.ledger.prepared import Meanwhile, Prepared
 from agentq.ledger.records import Claim
 from agentq.ledger.transition.attempt import SUCCEED
 from agentq.ledger.transition.shared import BELL, WHEN_READY
@@ -100,17 +100,19 @@ _SUCCEED_BEFORE_ANOTHER = Prepared(_handing_over_to(_readied_by_job).add_cte(_hi
 _SUCCEED_INTO_JOIN = Prepared(_handing_over_to(_readied).add_cte(_history, _ended_by(_joined, "ended_by_join")))
 
 
-def succeed_plainly(connection: Connection, held: Claim, result: str) -> list[AnyRow] | None:
+def succeed_plainly(
+    connection: Connection, held: Claim, result: str, meanwhile: Meanwhile | None = None
+) -> list[AnyRow] | None:
     """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
 
     For jobs with ``is_plain``, on PostgreSQL. Returns the columns of BELL for each job that became ready, or
-    None where this attempt no longer holds the job.
+    None where this attempt no longer holds the job. *meanwhile* is as in ``Prepared.all``.
     """
     values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
     values |= {"by_worker": held.worker_id, "began_at": held.started_at}
     if held.is_last:
-        return [] if _SUCCEED_LAST.all(connection, values) else None
+        return [] if _SUCCEED_LAST.all(connection, values, meanwhile) else None
     statement = _SUCCEED_BEFORE_ANOTHER if held.join_id is None else _SUCCEED_INTO_JOIN
-    rows = statement.all(connection, values)
+    rows = statement.all(connection, values, meanwhile)
     # In the order of the canvas; RETURNING has none.
     return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None
