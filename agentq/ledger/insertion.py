@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.prepared import Meanwhile, Prepared
+from agentq.ledger.prepared import Prepared
 from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import JobStatus
 
@@ -104,16 +104,15 @@ _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
 def insert_workflows(
-    connection: Connection, workflows: Sequence[Row], jobs: Sequence[Row], meanwhile: Meanwhile | None = None
+    connection: Connection, workflows: Sequence[Row], jobs: Sequence[Row]
 ) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
-    Those are left out whose id or key was there before: nothing of them is written. *meanwhile* is as in
-    ``Prepared.all``.
+    Those are left out whose id or key was there before: nothing of them is written.
     """
     if connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        written = _START.all(connection, {"workflows": _packed(workflows), "jobs": _packed(first)}, meanwhile)
+        written = _START.all(connection, {"workflows": _packed(workflows), "jobs": _packed(first)})
     else:
         rest = jobs
         written = [row for workflow in workflows for row in _INSERT_WORKFLOW.all(connection, workflow)]

@@ -19,7 +19,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger import pooling, schema
-from agentq.ledger.clock import Clock
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
 
@@ -95,7 +94,6 @@ class Ledger:
         self._engines: dict[int, Engine] = {}
         self._kept: dict[tuple[int, int], Connection] = {}
         self._checked: set[int] = set()
-        self.clock = Clock()
         self._gate = contextlib.nullcontext() if self.is_postgresql else ForkGate(self.close)
 
     @property

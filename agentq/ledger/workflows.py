@@ -18,7 +18,6 @@ from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
 from agentq.ledger.insertion import insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.prepared import Meanwhile
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
@@ -56,12 +55,6 @@ class Plan:
     def is_one_statement(self) -> bool:
         """Whether it is written with one statement where the database can."""
         return not self.planting.empty and is_one_statement(self.planting.rows)
-
-    def only_bell(self, rung_at: datetime) -> Bell | None:
-        """Return the bell of the one job that can run at once; None where others have it, or there are more."""
-        is_certain = self.workflow["key"] is None and not self.is_named and self.is_one_statement
-        bells = self.planting.bells(rung_at) if is_certain else []
-        return bells[0] if len(bells) == 1 else None
 
 
 class _EndedBefore(Exception):
@@ -108,15 +101,15 @@ def start(connection: Connection, graph: Graph, **options: Any) -> Started:
     return start_all(connection, [plan(graph, **options)])[0]
 
 
-def start_all(connection: Connection, plans: Sequence[Plan], meanwhile: Meanwhile | None = None) -> list[Started]:
+def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
     """Write workflows with all their jobs, or find those that the same (tenant, key) started before.
 
-    *meanwhile* is as in ``Prepared.all``. Raises KeyConflict where a key was used for a different canvas.
+    Raises KeyConflict where a key was used for a different canvas.
     """
     started = []
     for begin in range(0, len(plans), _MOST_WORKFLOWS):
         some = plans[begin : begin + _MOST_WORKFLOWS]
-        written_at = _insert(connection, some, meanwhile)
+        written_at = _insert(connection, some)
         started += [_started(connection, plan, written_at) for plan in some]
     return started
 
@@ -188,11 +181,9 @@ def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
 
-def _insert(
-    connection: Connection, plans: Sequence[Plan], meanwhile: Meanwhile | None = None
-) -> dict[uuid.UUID, datetime]:
+def _insert(connection: Connection, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
     jobs = [row for plan in plans for row in plan.planting.rows]
-    return insert_workflows(connection, [plan.workflow for plan in plans], jobs, meanwhile)
+    return insert_workflows(connection, [plan.workflow for plan in plans], jobs)
 
 
 def _started(

@@ -9,30 +9,15 @@ one that is needed.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from agentq.ledger.prepared import Meanwhile
 from agentq.ledger.records import Bell
 from agentq.runtime.dispatcher import Dispatcher
-from agentq.states import JobStatus
 
 PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 """Seconds between two looks of a worker whose early bell finds a job that is not handed over yet."""
 _SURELY_AWAITED = sum(PAUSES) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Early:
-    """Says of a bell that it was rung early: for what comes after this job, or for a start where there is none."""
-
-    after_id: uuid.UUID | None
-
-    def may_come(self, status: str | None) -> bool:
-        """Say whether a job of this status, None where there is none, may be there to be claimed in a moment."""
-        before = None if self.after_id is None else JobStatus.WAITING
-        return status in (before, JobStatus.QUEUED)
 
 
 class EarlyRing:

@@ -30,7 +30,7 @@ from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop, refusals
-from agentq.runtime.early import PAUSES, Early, EarlyRing
+from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
 from agentq.runtime.reports import Reports
@@ -61,14 +61,14 @@ class Attempt:
         job_id: uuid.UUID,
         step: str | None,
         hard_timeout: float | None = None,
-        early: Early | None = None,
+        early_after: uuid.UUID | None = None,
     ) -> None:
         self._agentq = agentq
         self._ledger = agentq.ledger
         self._job_id = job_id
         self._step = step
         self._hard_timeout = hard_timeout
-        self._early = early
+        self._early_after = early_after
 
     def run(self) -> dict[str, Any]:
         """Do it all; returns a line for Celery's log and Flower.
@@ -77,11 +77,10 @@ class Attempt:
         that Celery's events tell the same as the ledger.
         """
         claim = self._claim()
-        if claim is None and self._early is not None:
-            claim = self._claim_when_there(self._early)
+        if claim is None and self._early_after is not None:
+            claim = self._claim_when_handed_over()
         if claim is None:
             return self._drop()
-        self._ledger.clock.note(claim.started_at)
         self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
         early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
@@ -96,16 +95,17 @@ class Attempt:
     def _claim(self) -> Claim | None:
         worker_id = hold().await_trust()
         token = transition.new_claim_token()
-        after_id = None if self._early is None else self._early.after_id
         return self._ledger.write_statement(
-            lambda connection: attempts.claim(connection, self._job_id, self._step, worker_id, token, after_id)
+            lambda connection: attempts.claim(
+                connection, self._job_id, self._step, worker_id, token, self._early_after
+            )
         )
 
-    def _claim_when_there(self, early: Early) -> Claim | None:
+    def _claim_when_handed_over(self) -> Claim | None:
         """The bell may have come before the very statement that it was rung during."""
         for pause in PAUSES:
             found = self._status()
-            if not early.may_come(None if found is None else found.status):
+            if found is None or found.status not in (JobStatus.WAITING, JobStatus.QUEUED):
                 return None
             time.sleep(pause)
             claim = self._claim()
@@ -203,10 +203,11 @@ class Attempt:
         return not self._ledger.read(lambda connection: attempts.holds(connection, claim.job_id, claim.attempt))
 
     def _bell_of_next(self, claim: Claim) -> Bell | None:
-        moment = self._ledger.clock.now()
-        if claim.successor is None or moment is None:
+        if claim.successor is None:
             return None
-        return replace(claim.successor, rung_at=moment)
+        # By the ledger's clock, and not ahead of it.
+        took = timedelta(seconds=time.monotonic() - self._began_at)
+        return replace(claim.successor, rung_at=claim.started_at + took)
 
     def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         return _twice_if_late(partial(self._record_once, claim, outcome, early))
@@ -229,15 +230,13 @@ class Attempt:
     def _drop(self) -> dict[str, Any]:
         """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
         found = self._status()
-        if found is None and self._early is not None and self._early.after_id is None:
-            logger.info("job %s: its start was not committed: message dropped", self._job_id)
-            return {"dropped": "not started"}
         if found is None or (found.kind != JobKind.TASK and found.step != self._step):
             what = "does not exist" if found is None else f"is of step {found.step!r}"
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
-        logger.info("job %s is %s: message dropped", self._job_id, found.status)
+        when = "yet" if found.status == JobStatus.WAITING else "already"
+        logger.info("job %s is %s %s: message dropped", self._job_id, found.status, when)
         return {"dropped": found.status}
 
     def _ring_successors(self) -> None:

@@ -15,11 +15,9 @@ from celery.canvas import _chain, _chord, group
 
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import workflows
-from agentq.ledger.records import Bell
 from agentq.policies import dump_policy, policy_of
 from agentq.redaction import show
 from agentq.runtime.adoption import ids_of
-from agentq.runtime.early import EarlyRing
 from agentq.runtime.find import agentq_of
 from agentq.runtime.joining import Joinable, Joined
 from agentq.runtime.workflow import Workflow
@@ -150,34 +148,19 @@ def _start_all(
     at_once: bool = False,
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
-    ledger = agentq.ledger
-    if joined is not None:
-        started = workflows.start_all(joined.connection, plans)
-        joined.ring_after_commit(agentq, _bells(started))
-    elif at_once:
-        started = _start_at_once(agentq, plans[0])
-    else:
+    if joined is None:
         agentq.ensure_ledger()
-        started = ledger.write(lambda connection: workflows.start_all(connection, plans))
-        ledger.after_commit(lambda: agentq.dispatcher.ring(_bells(started)))
-    return [Workflow(ledger, one.workflow_id, is_new=one.is_new) for one in started]
-
-
-def _start_at_once(agentq: AgentQ, plan: workflows.Plan) -> list[workflows.Started]:
-    agentq.ensure_ledger()
-    ledger = agentq.ledger
-    moment = ledger.clock.now()
-    early = EarlyRing(agentq.dispatcher, None if moment is None else plan.only_bell(moment))
-    started = ledger.write_statement(lambda connection: workflows.start_all(connection, [plan], early.meanwhile))
-    bells = _bells(started)
-    if bells and started[0].is_new:
-        ledger.clock.note(bells[0].rung_at)
-    ledger.after_commit(lambda: early.ring_rest(bells))
-    return started
-
-
-def _bells(started: Iterable[workflows.Started]) -> list[Bell]:
-    return [bell for one in started for bell in one.bells]
+        ledger = agentq.ledger
+        write = ledger.write_statement if at_once else ledger.write
+        started = write(lambda connection: workflows.start_all(connection, plans))
+    else:
+        started = workflows.start_all(joined.connection, plans)
+    bells = [bell for one in started for bell in one.bells]
+    if joined is None:
+        agentq.ledger.after_commit(lambda: agentq.dispatcher.ring(bells))
+    else:
+        joined.ring_after_commit(agentq, bells)
+    return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 
 def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:

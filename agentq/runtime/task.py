@@ -13,7 +13,6 @@ from celery.exceptions import Retry as CeleryRetry
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime import adoption, dead_letters, refusals, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER
-from agentq.runtime.early import Early
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
 from agentq.workflows import registry
@@ -47,7 +46,7 @@ class StepMixin:
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
         job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
-        return Attempt(agentq, job_id, self.name, _hard_timeout(self), _early(request)).run()
+        return Attempt(agentq, job_id, self.name, _hard_timeout(self), _early_after(request)).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
@@ -123,7 +122,7 @@ def _bind_carrier(app: Celery) -> None:
     def run(self: Any, job_id: str) -> Any:
         """Run the plain Celery task of a job."""
         job = _job_id((job_id,))
-        return Attempt(agentq_of(app), job, None, _hard_timeout(self), _early(self.request)).run()
+        return Attempt(agentq_of(app), job, None, _hard_timeout(self), _early_after(self.request)).run()
 
     app._task_from_fun(run, name=CARRIER, bind=True, **_options())
 
@@ -134,11 +133,9 @@ def _hard_timeout(task: Any) -> float | None:
     return hard or task.time_limit
 
 
-def _early(request: Any) -> Early | None:
-    """Say for what the bell was rung before it was committed; None where it was rung after that."""
-    if getattr(request, EARLY_HEADER, False) is not True:
-        return None
-    return Early(after_id=_job_id((request.parent_id,)) if request.parent_id else None)
+def _early_after(request: Any) -> uuid.UUID | None:
+    """Return the job before this one, where the bell was rung while that one was being completed."""
+    return _job_id((request.parent_id,)) if getattr(request, EARLY_HEADER, False) is True else None
 
 
 def _options() -> dict[str, Any]:
