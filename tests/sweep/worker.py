@@ -10,6 +10,7 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 
 import agentq.runtime.duties as duties_module
+import agentq.runtime.early as early_module
 import agentq.runtime.executor as executor_module
 from agentq import AgentQ
 from agentq.runtime.reports import Reports
@@ -26,7 +27,7 @@ class _PromptReports(Reports):
 
 
 class Clock:
-    """The ``time`` of the duties: it stands still until it is put forward."""
+    """The ``time`` of the duties, and of early bells: it stands still until it is put forward."""
 
     def __init__(self) -> None:
         self._now = time.monotonic()
@@ -50,6 +51,8 @@ class SweptWorker:
         self._idle = idle
         duties: Any = duties_module
         duties.time = clock
+        early: Any = early_module
+        early.time = clock  # a machine that is slow for a moment must not ring once more
         executor: Any = executor_module
         executor.Reports = _PromptReports
 

@@ -47,7 +47,12 @@ def lock_job(connection: psycopg.Connection, job_id: uuid.UUID) -> None:
 
 def await_waiting(postgres: Postgres) -> None:
     """Return when a connection of agentq's waits for a lock."""
-    eventually(lambda: _pids(postgres, _WAITING), 20, what="a connection of agentq's that waits for a lock")
+    eventually(lambda: waiting(postgres), 20, what="a connection of agentq's that waits for a lock")
+
+
+def waiting(postgres: Postgres) -> set[int]:
+    """Return the server's processes that wait for a lock for a connection of agentq's."""
+    return _pids(postgres, _WAITING)
 
 
 def end_connections(postgres: Postgres) -> int:

@@ -1,0 +1,130 @@
+"""A bell that is rung while the job before is being completed: on PostgreSQL, its claim waits for that commit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from celery import group
+
+from agentq.ids import new_id
+from agentq.ledger import attempts, transition
+from agentq.ledger.records import Bell, Claim
+from agentq.ledger.session import Ledger
+from agentq.outcomes import Succeed
+from agentq.states import JobStatus
+from tests.races.overlap import players, while_open
+from tests.support.faults import Fault, Moment, covers
+from tests.support.player import Player
+from tests.support.steps import add, echo, total
+
+
+@pytest.fixture
+def postgresql_url(database: str, ledger_url: str) -> str:
+    if database != "postgresql":
+        pytest.skip("SQLite commits too fast for it")
+    return ledger_url
+
+
+def claim_early(player: Player, bell: Bell) -> Claim | None:
+    """Claim as the message of a bell that was rung early would."""
+    return player.ledger.write_statement(
+        lambda connection: attempts.claim(
+            *(connection, bell.job_id, bell.step, player.worker_id, transition.new_claim_token(), bell.after_id)
+        )
+    )
+
+
+def successor_of(held: Claim) -> Bell:
+    assert held.successor is not None
+    return held.successor
+
+
+@covers(Fault.CONFLICT, Moment.CLAIM, Moment.HAND_OVER)
+@pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
+def test_an_early_claim_waits_for_the_completion_before_it(postgresql_url: str, commit: bool) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        held = one.begin(add.s(1, 2) | add.s(10))
+        bell = successor_of(held)
+        handed, early = while_open(
+            one.ledger,
+            lambda connection: attempts.record(connection, held, Succeed("3")),
+            partial(claim_early, two, bell),
+            commit=commit,
+        )
+        assert [each.job_id for each in handed.bells] == [bell.job_id]
+        job = one.job(bell.job_id)
+        if commit:
+            assert early is not None
+            assert (early.inputs, early.attempt, job.status) == ("3", 1, JobStatus.RUNNING)
+            assert claim_early(one, bell) is None
+        else:
+            assert early is None
+            assert (job.status, job.attempt) == (JobStatus.WAITING, 0)
+
+
+@covers(Fault.DUPLICATE, Moment.CLAIM)
+def test_an_early_claim_of_what_is_not_handed_over_takes_nothing(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        held = one.begin(add.s(1, 2) | add.s(10))
+        bell = successor_of(held)
+        assert claim_early(two, bell) is None
+        one.retry(held)
+        assert claim_early(two, bell) is None
+        assert (one.job(bell.job_id).status, one.job(bell.job_id).attempt) == (JobStatus.WAITING, 0)
+
+
+def test_an_early_claim_that_comes_late_is_one_as_any_other(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        held = one.begin(add.s(1, 2) | add.s(10) | add.s(100))
+        bell = successor_of(held)
+        one.succeed(held, 3)
+        claim = claim_early(two, bell)
+        assert claim is not None
+        assert (claim.inputs, successor_of(claim).after_id) == ("3", bell.job_id)
+
+
+def test_a_message_that_names_another_job_before_it_takes_nothing(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        done = one.begin(add.s(1, 2) | add.s(0))
+        one.succeed(done, 3)
+        held = one.begin(add.s(1, 2) | add.s(10))
+        bell = successor_of(held)
+        for other in (done.job_id, new_id()):
+            lie = Bell(**{name: getattr(bell, name) for name in Bell.__slots__} | {"after_id": other})
+            assert claim_early(two, lie) is None
+        assert one.job(bell.job_id).status == JobStatus.WAITING
+
+
+@covers(Fault.CONFLICT, Moment.CLAIM, Moment.CANCEL)
+def test_an_early_claim_finds_what_was_cancelled_meanwhile(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        held = one.begin(add.s(1, 2) | add.s(10))
+        bell = successor_of(held)
+        one.succeed(held, 3)
+        one.ledger.write(lambda connection: transition.cancel_jobs(connection, held.workflow_id))
+        one.ledger.write(
+            lambda connection: transition.end_workflow(connection, held.workflow_id, "cancelled", reason="")
+        )
+        assert claim_early(two, bell) is None
+        assert one.job(bell.job_id).status == JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        pytest.param(add.s(1, 2), id="nothing comes after it"),
+        pytest.param(add.s(1, 2) | add.s(1).set(countdown=60), id="it comes later"),
+        pytest.param(group(add.s(1, 2), add.s(3, 4)) | total.s(), id="its fan-in waits for others"),
+        pytest.param(add.s(1, 2) | group(echo.s(), echo.s()), id="many come next"),
+    ],
+)
+def test_what_does_not_come_next_by_itself_has_no_early_bell(postgresql_url: str, canvas: object) -> None:
+    with players(postgresql_url, 1) as (one,):
+        for bell in one.start(canvas).bells:
+            assert one.take(bell).successor is None
+
+
+def test_sqlite_knows_no_early_bells(ledger: Ledger) -> None:
+    held = Player(ledger).begin(add.s(1, 2) | add.s(10))
+    assert (held.successor is not None) is ledger.is_postgresql
