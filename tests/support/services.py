@@ -30,6 +30,7 @@ from sqlalchemy import URL, make_url
 
 from agentq.embedded.program import find_server
 from agentq.exceptions import EmbeddedServerError
+from tests.support.forked import Forked
 from tests.support.waiting import eventually
 
 POSTGRES = os.environ.get("AGENTQ_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -156,7 +157,7 @@ def missing(service: str, why: str) -> NoReturn:
     pytest.skip(f"no {service}: {why}")
 
 
-def kill_group(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
+def kill_group(process: subprocess.Popen[bytes] | Forked, number: int = signal.SIGKILL) -> None:
     """Send a signal to a process that leads a group, and to all its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)

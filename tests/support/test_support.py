@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from agentq.states import WorkflowStatus
 from tests.support import Broker, Gates, Worker, client
+from tests.support.forked import READ_WHEN_LOADED, Forked
+from tests.support.processes import is_running
+from tests.support.services import kill_group
 from tests.support.steps import add, count, flaky, later, meet, plain, total, whoami
 
 
@@ -69,3 +76,39 @@ def test_the_log_of_a_worker_is_part_of_the_failure(redis_broker: Broker, ledger
 def fail_beside_a_worker(broker: Broker, ledger_url: str) -> None:
     with Worker(broker, ledger_url):
         raise AssertionError("something else")
+
+
+TELLING = """
+import atexit, json, os, signal, sys, threading
+told = [__name__, sys.argv, sys.path, os.getcwd(), sorted(os.environ.items()), os.getsid(0) == os.getpid()]
+told += [sorted(os.listdir("/proc/self/fd")), [str(signal.getsignal(number)) for number in (2, 13, 15)]]
+told += [sys.stdin.read(), str(sys.stdout), os.fstat(1) == os.fstat(2), sys.flags, __file__]
+print(json.dumps(told))
+atexit.register(print, "the end")
+threading.Timer(0.1, print, ["a thread"]).start()
+sys.exit(3)
+"""
+
+
+def test_a_forked_process_cannot_tell_that_it_was_forked(tmp_path: Path) -> None:
+    (tmp_path / "telling.py").write_text(TELLING)
+    environment = {**os.environ, **READ_WHEN_LOADED, "AGENTQ_LEASE": "7"}
+    command = [sys.executable, "-m", "telling", "ä", "b"]
+    with (tmp_path / "started").open("w") as log:
+        output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **output)
+    forked = Forked("telling", ["ä", "b"], environment=environment, folder=tmp_path, log=tmp_path / "forked")
+    assert forked.wait(10) == process.wait(10) == 3
+    assert (tmp_path / "forked").read_text() == (tmp_path / "started").read_text()
+
+
+def test_a_forked_process_can_be_waited_for_and_killed(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text("import time; time.sleep(100)")
+    forked = Forked("waiting", [], environment=os.environ, folder=tmp_path, log=tmp_path / "log")
+    assert forked.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        forked.wait(0.1)
+    kill_group(forked)
+    assert forked.wait() == -signal.SIGKILL
+    forked.send_signal(signal.SIGKILL)
+    assert not is_running(forked.pid)

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from tests.support.forked import READ_WHEN_LOADED, Forked
 from tests.support.services import Broker, kill_group
 from tests.support.waiting import eventually
 
-_ROOT = Path(__file__).parents[2]
 _LOG_TAIL = 6_000
 STOPS_WITHIN = 60
 """Seconds. One that is stopped before it has read that a child took a job, forgets that job: the child then waits
@@ -56,8 +56,8 @@ class Worker:
         self._folder = TemporaryDirectory(prefix="worker-")
         self._log = Path(self._folder.name, "log")
         self._log_text = ""
-        self._command = [
-            *(sys.executable, "-m", "celery", "-A", module, "worker", "--loglevel=INFO", "-n", self.name),
+        self._arguments = [
+            *("-A", module, "worker", "--loglevel=INFO", "-n", self.name),
             *(f"--pool={_CUSTOM.get(pool, pool)}", f"--concurrency={concurrency}", "-Q", queues or broker.queue),
             *("--without-gossip", "--without-mingle", *arguments),
         ]
@@ -67,21 +67,12 @@ class Worker:
             "AGENTQ_LEDGER": ledger_url,
             "AGENTQ_TEST_QUEUE": broker.queue,
             "CELERY_BROKER_URL": broker.url,
-            "CELERY_CUSTOM_WORKER_POOL": "agentq.runtime.asyncio_pool:TaskPool",
         }
-        own["PYTHONPATH"] = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
-        self._environment = {**os.environ, **own, **(env or {})}
+        self._environment = {**os.environ, **READ_WHEN_LOADED, **own, **(env or {})}
+        self._is_forked = all(name.startswith("AGENTQ_") for name in env or {})
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                cwd=self._folder.name,
-                start_new_session=True,
-            )
+        self._process = self._forked() if self._is_forked else self._started()
         try:
             eventually(lambda: " ready." in self.log() or not self.is_alive, 90, what="a ready worker")
             assert self.is_alive, "the worker ended while it started"
@@ -126,6 +117,22 @@ class Worker:
         """Ask the main process to end and wait for it; returns its exit code."""
         self._process.send_signal(number)
         return self._process.wait(seconds)
+
+    def _forked(self) -> Forked:
+        folder = Path(self._folder.name)
+        return Forked("celery", self._arguments, environment=self._environment, folder=folder, log=self._log)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """One that loads everything itself, with variables that may be read then."""
+        with self._log.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "celery", *self._arguments],
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                cwd=self._folder.name,
+                start_new_session=True,
+            )
 
     def _end(self, error: BaseException | None) -> None:
         self.kill()
