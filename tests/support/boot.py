@@ -1,7 +1,7 @@
-"""What a process of ``Forked`` is forked from: a process that has loaded what workers need, which takes a second.
+"""What a process of ``Forked`` is forked from: one that has loaded the modules it needs, which takes a second.
 
-It reads orders, one a line: start ``python -m`` something, answered with the new process's id; say how a process
-has ended, answered with its exit code, or null while it runs. It ends with its input.
+It reads orders, one a line: become a Python with such arguments, answered with the new process's id; say how a
+process has ended, answered with its exit code, or null while it runs. It ends with its input.
 """
 
 from __future__ import annotations
@@ -13,29 +13,12 @@ import runpy
 import sys
 import threading
 from importlib import import_module
-
-_LOADED = (
-    "celery.bin.celery",
-    *("celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log", "celery.apps.worker"),
-    *(
-        "celery.backends.base",
-        "celery.concurrency.prefork",
-        "celery.concurrency.solo",
-        "celery.concurrency.thread",
-    ),
-    *("celery.events.state", "celery.fixups.django", "celery.loaders.app", "celery.worker.autoscale"),
-    *("celery.worker.components", "celery.worker.consumer", "celery.worker.strategy"),
-    *("billiard.popen_fork", "billiard.sharedctypes", "billiard.synchronize", "cffi.cparser"),
-    *("kombu.transport.pyamqp", "kombu.transport.redis"),
-    *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
-    *("agentq.runtime.app", "agentq.runtime.asyncio_pool"),
-)
-"""Modules that only define things, and read no variable of the environment that tests set for one worker only."""
+from pathlib import Path
 
 
 def main() -> None:
     """Serve; in a fork, be the process that was ordered: its end, then, is that of the interpreter."""
-    for name in _LOADED:
+    for name in sys.argv[1:]:
         import_module(name)
     assert threading.active_count() == 1, "a fork has no other threads"
     gc.collect()
@@ -58,23 +41,34 @@ def _exit_code(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def _become(module: str, arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
+def _become(arguments: list[str], environment: dict[str, str], folder: str, output: str, errors: str) -> None:
     os.setsid()
     _answer(os.getpid())  # only now, that the group is there to be killed
     os.chdir(folder)
-    for path, flags, targets in (
-        (os.devnull, os.O_RDONLY, (0,)),
-        (log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, (1, 2)),
-    ):
-        file = os.open(path, flags)
-        for target in targets:
-            os.dup2(file, target)
-        os.close(file)
+    _redirect(output, errors)
+    installed = sys.path[1 + len(_python_path()) :]
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[0] = folder
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    first, *rest = arguments
+    sys.path[:] = [folder if first == "-m" else str(Path(first).parent), *_python_path(), *installed]
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(first, run_name="__main__")
+
+
+def _python_path() -> list[str]:
+    return [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+
+
+def _redirect(output: str, errors: str) -> None:
+    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    for path, flags, target in ((os.devnull, os.O_RDONLY, 0), (output, writing, 1), (errors, writing, 2)):
+        file = os.open(path, flags)
+        os.dup2(file, target)
+        os.close(file)
 
 
 if __name__ == "__main__":

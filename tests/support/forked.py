@@ -14,38 +14,48 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 READ_WHEN_LOADED = {
     "CELERY_CUSTOM_WORKER_POOL": "agentq.runtime.asyncio_pool:TaskPool",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
 }
 """The variables of workers that Python and Celery read only once, when they are loaded."""
 
 
 class Forked:
-    """``python -m module`` as the leader of a session of its own, with what tests need of ``subprocess.Popen``.
+    """A Python as the leader of a session of its own, with what tests need of ``subprocess.Popen``.
 
     Args:
-        module: what is run, with its *arguments*.
-        environment: all its variables. Those that are read when a module is loaded come too late.
+        arguments: ``-m`` and a module or the path of a script, and its arguments.
+        loaded: modules that are loaded already. They do nothing but define things, whoever loads them.
+        environment: all its variables. Those that *loaded* read when they are loaded come too late.
         folder: where it runs.
-        log: the file that it writes its output to.
+        output: the file that it writes its output to.
+        errors: the file that it writes its errors to. Default: *output*.
     """
 
     def __init__(
-        self, module: str, arguments: list[str], *, environment: Mapping[str, str], folder: Path, log: Path
+        self,
+        arguments: list[str],
+        *,
+        loaded: tuple[str, ...],
+        environment: Mapping[str, str],
+        folder: Path,
+        output: Path,
+        errors: Path | None = None,
     ) -> None:
-        order = {"module": module, "arguments": arguments, "environment": {**environment}}
-        self.pid: int = _boot().ask(**order, folder=str(folder), log=str(log))
-        self.args = [module, *arguments]
+        self.args = arguments
         self.returncode: int | None = None
         self._lock = threading.Lock()
+        self._boot = _boot(loaded)
+        places = {"folder": str(folder), "output": str(output), "errors": str(errors or output)}
+        self.pid: int = self._boot.ask(arguments=arguments, environment={**environment}, **places)
 
     def poll(self) -> int | None:
         """Return the exit code of the process, as of a ``Popen``; None while it runs."""
         with self._lock:  # who has been told once cannot ask again
             if self.returncode is None:
-                self.returncode = _boot().ask(ended=self.pid)
+                self.returncode = self._boot.ask(ended=self.pid)
             return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -64,15 +74,15 @@ class Forked:
 
 
 class _Boot:
-    """The process that others are forked from."""
+    """A process that others are forked from."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: tuple[str, ...]) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.boot"],
+            [sys.executable, "-m", "tests.support.boot", *loaded],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=_ROOT,
+            cwd=ROOT,
             env=os.environ | READ_WHEN_LOADED,
             start_new_session=True,
         )
@@ -93,7 +103,7 @@ class _Boot:
 
 
 @cache
-def _boot() -> _Boot:
-    boot = _Boot()
+def _boot(loaded: tuple[str, ...]) -> _Boot:
+    boot = _Boot(loaded)
     atexit.register(boot.end)
     return boot

@@ -12,7 +12,7 @@ import pytest
 
 from agentq.states import WorkflowStatus
 from tests.support import Broker, Gates, Worker, client
-from tests.support.forked import READ_WHEN_LOADED, Forked
+from tests.support.forked import READ_WHEN_LOADED, ROOT, Forked
 from tests.support.processes import is_running
 from tests.support.services import kill_group
 from tests.support.steps import add, count, flaky, later, meet, plain, total, whoami
@@ -90,21 +90,25 @@ sys.exit(3)
 """
 
 
-def test_a_forked_process_cannot_tell_that_it_was_forked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", [["-m", "telling"], ["{folder}/telling.py"]])
+def test_a_forked_process_cannot_tell_that_it_was_forked(tmp_path: Path, what: list[str]) -> None:
     (tmp_path / "telling.py").write_text(TELLING)
-    environment = {**os.environ, **READ_WHEN_LOADED, "AGENTQ_LEASE": "7"}
-    command = [sys.executable, "-m", "telling", "ä", "b"]
-    with (tmp_path / "started").open("w") as log:
+    arguments = [*(part.format(folder=tmp_path) for part in what), "ä", "b"]
+    environment = {**os.environ, **READ_WHEN_LOADED, "PYTHONPATH": f"{ROOT}:/other"}
+    with (tmp_path / "started").open("a") as log:
         output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **output)
-    forked = Forked("telling", ["ä", "b"], environment=environment, folder=tmp_path, log=tmp_path / "forked")
+        command, place = [sys.executable, *arguments], {"cwd": tmp_path, "env": environment}
+        process = subprocess.Popen(command, start_new_session=True, **output, **place)
+    forked = Forked(
+        arguments, loaded=("celery",), environment=environment, folder=tmp_path, output=tmp_path / "forked"
+    )
     assert forked.wait(10) == process.wait(10) == 3
     assert (tmp_path / "forked").read_text() == (tmp_path / "started").read_text()
 
 
 def test_a_forked_process_can_be_waited_for_and_killed(tmp_path: Path) -> None:
     (tmp_path / "waiting.py").write_text("import time; time.sleep(100)")
-    forked = Forked("waiting", [], environment=os.environ, folder=tmp_path, log=tmp_path / "log")
+    forked = Forked(["-m", "waiting"], loaded=(), environment=os.environ, folder=tmp_path, output=tmp_path / "log")
     assert forked.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         forked.wait(0.1)

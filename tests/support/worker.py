@@ -21,6 +21,17 @@ _LOG_TAIL = 6_000
 STOPS_WITHIN = 60
 """Seconds. One that is stopped before it has read that a child took a job, forgets that job: the child then waits
 30 s to be heard (billiard's ``GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT``), and the worker for the child."""
+_LOADED = (
+    *("celery.bin.celery", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log"),
+    *("celery.apps.worker", "celery.backends.base", "celery.events.state", "celery.fixups.django"),
+    *("celery.concurrency.prefork", "celery.concurrency.solo", "celery.concurrency.thread"),
+    *("celery.loaders.app", "celery.worker.autoscale", "celery.worker.components", "celery.worker.consumer"),
+    *("celery.worker.strategy", "kombu.transport.pyamqp", "kombu.transport.redis"),
+    *("billiard.popen_fork", "billiard.sharedctypes", "billiard.synchronize", "cffi.cparser"),
+    *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
+    *("agentq.runtime.app", "agentq.runtime.asyncio_pool"),
+)
+"""What each worker loads before it loads its app: over a second's work."""
 _CUSTOM = {"asyncio": "custom"}
 
 
@@ -57,7 +68,7 @@ class Worker:
         self._log = Path(self._folder.name, "log")
         self._log_text = ""
         self._arguments = [
-            *("-A", module, "worker", "--loglevel=INFO", "-n", self.name),
+            *("-m", "celery", "-A", module, "worker", "--loglevel=INFO", "-n", self.name),
             *(f"--pool={_CUSTOM.get(pool, pool)}", f"--concurrency={concurrency}", "-Q", queues or broker.queue),
             *("--without-gossip", "--without-mingle", *arguments),
         ]
@@ -119,14 +130,19 @@ class Worker:
         return self._process.wait(seconds)
 
     def _forked(self) -> Forked:
-        folder = Path(self._folder.name)
-        return Forked("celery", self._arguments, environment=self._environment, folder=folder, log=self._log)
+        return Forked(
+            self._arguments,
+            loaded=_LOADED,
+            environment=self._environment,
+            folder=Path(self._folder.name),
+            output=self._log,
+        )
 
     def _started(self) -> subprocess.Popen[bytes]:
         """One that loads everything itself, with variables that may be read then."""
         with self._log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "celery", *self._arguments],
+                [sys.executable, *self._arguments],
                 stdout=output,
                 stderr=output,
                 env=self._environment,
