@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,23 @@ class Forked:
         """Send a signal to the process, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+def run(
+    arguments: list[str], *, loaded: tuple[str, ...], environment: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python to its end, as ``subprocess.run`` does."""
+    with TemporaryDirectory(prefix="forked-") as place:
+        output, errors = Path(place, "output"), Path(place, "errors")
+        process = Forked(
+            arguments, loaded=loaded, environment=environment, folder=folder, output=output, errors=errors
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
 class _Boot:
