@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
@@ -24,7 +21,7 @@ from tests.stateful.auditing import audit_quickly
 from tests.stateful.ending import bring_to_an_end
 from tests.stateful.model import Message, Model
 from tests.stateful.snapshot import Snapshot
-from tests.support.ledgers import copied_ledger
+from tests.support.ledgers import put_back
 from tests.support.player import Player
 
 T = TypeVar("T")
@@ -67,14 +64,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     template: ClassVar[str]
     """The URL of an empty ledger with its schema."""
-    folder: ClassVar[Path]
+    ledger: ClassVar[Ledger]
+    """One for all runs, each of which begins with a copy of the template in it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = ExitStack()
-        folder = Path(self._place.enter_context(TemporaryDirectory(dir=self.folder)))
-        self.ledger = Ledger(self._place.enter_context(copied_ledger(self.template, folder)))
-        self._place.callback(self.ledger.close)
+        put_back(self.ledger, self.template)
         self.workers = [Player(self.ledger) for _ in range(3)]
         self.model = Model()
         self.seen = self.ledger.read(snapshot.take_snapshot)
@@ -156,6 +151,5 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dead == {key for key in self.model.letters if owners[self.seen.jobs[key].workflow_id] == tenant}
 
     def teardown(self) -> None:
-        with self._place:
-            if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was given up
-                bring_to_an_end(self.ledger, self.workers, self.model)
+        if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was given up
+            bring_to_an_end(self.ledger, self.workers, self.model)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
@@ -27,7 +26,7 @@ from agentq.ledger.types import AnyRow
 from agentq.outcomes import GiveUp
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
-from tests.support.ledgers import copied_ledger
+from tests.support.ledgers import put_back, sqlite_file
 from tests.support.player import Player
 from tests.support.steps import echo, numbers
 
@@ -65,14 +64,12 @@ class PartsMachine(RuleBasedStateMachine):
     """One worker, callers and operators on one ledger."""
 
     template: ClassVar[str]
-    folder: ClassVar[Path]
+    ledger: ClassVar[Ledger]
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = ExitStack()
-        folder = Path(self._place.enter_context(TemporaryDirectory(dir=self.folder)))
-        self.player = Player(Ledger(self._place.enter_context(copied_ledger(self.template, folder))))
-        self._place.callback(self.player.ledger.close)
+        put_back(self.ledger, self.template)
+        self.player = Player(self.ledger)
         self.bells: list[Bell] = []
         self.held: list[Claim] = []
         self.started = 0
@@ -146,7 +143,6 @@ class PartsMachine(RuleBasedStateMachine):
             select(WorkflowRow.id, WorkflowRow.name).where(WorkflowRow.status == WorkflowStatus.RUNNING)
         )
         assert left == [], "nothing will ever move these"
-        self._place.close()
 
     def _succeed(self, held: Claim) -> None:
         count = int(held.arguments[2]) if held.step == numbers.name else 0
@@ -192,19 +188,21 @@ def _check_needs(fan_in: AnyRow, members: list[AnyRow]) -> None:
 @pytest.mark.timeout(600 + 5 * EXAMPLES)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 def test_fan_ins_go_on_with_what_they_need_or_stop(ledger_template: str, tmp_path: Path) -> None:
-    class Placed(PartsMachine):
-        template = ledger_template
-        folder = tmp_path
+    with closing(Ledger(sqlite_file(tmp_path))) as one:
 
-    run_state_machine_as_test(
-        Placed,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,  # a failure is reproduced by the line that it prints
-            print_blob=True,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+        class Placed(PartsMachine):
+            template = ledger_template
+            ledger = one
+
+        run_state_machine_as_test(
+            Placed,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=40,
+                deadline=None,
+                database=None,  # a failure is reproduced by the line that it prints
+                print_blob=True,
+                phases=[Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect
 
 from agentq.ledger.audit import Violation, audit
 from agentq.ledger.models import Base, WorkflowRow
-from agentq.ledger.session import parse_url
+from agentq.ledger.session import Ledger, parse_url
 from tests.support.services import postgresql_database
 
 
@@ -45,6 +46,19 @@ def copied_ledger(template: str, folder: Path) -> Iterator[str]:
     else:
         with postgresql_database(template) as url:
             yield url
+
+
+def put_back(ledger: Ledger, template: str) -> None:
+    """Make a ledger on SQLite a copy of the one at the URL *template*.
+
+    Its engine stays: another would compile all statements again.
+    """
+    engine = ledger.engine
+    ledger.close()
+    ledger._engines[os.getpid()] = engine
+    file = str(ledger.url.database)
+    assert not Path(f"{file}-wal").exists(), "somebody else has the ledger open"
+    shutil.copy(str(make_url(template).database), file)
 
 
 def empty(url: str) -> None:
