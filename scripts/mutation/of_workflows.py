@@ -35,8 +35,8 @@ MUTANTS = [
     Mutant(
         name="publish-before-the-commit",
         file=_EXECUTOR,
-        text="lambda connection: attempts.record(connection, claim, outcome), patience=patience)",
-        instead="lambda c: [h := attempts.record(c, claim, outcome), self._agentq.dispatcher.ring(h.bells)][0])",
+        text="lambda connection: attempts.record(connection, claim, outcome, early.meanwhile), patience=",
+        instead="lambda c: [h := attempts.record(c, claim, outcome), early.ring_rest(h.bells)][0], patience=",
         why="a worker gets the message before the job can be claimed, and drops it",
         tests=(GUARDS,),
         pick="rung",
@@ -44,11 +44,19 @@ MUTANTS = [
     Mutant(
         name="publish-nothing",
         file=_EXECUTOR,
-        text="        self._agentq.dispatcher.ring(handed.bells)\n",
+        text="        early.ring_rest(handed.bells)\n",
         instead="",
         why="each step waits until a caretaker finds its message lost",
         tests=(GUARDS,),
         pick="rung",
+    ),
+    Mutant(
+        name="early-bell-is-enough",
+        file="agentq/runtime/early.py",
+        text=" and time.monotonic() - self._rung_at < _SURELY_AWAITED",
+        instead="",
+        why="what was rung for long before its commit waits until a caretaker finds its message lost",
+        tests=("tests/faults/ledger/test_early_bells.py",),
     ),
     Mutant(
         name="drop-without-ringing",
