@@ -29,8 +29,8 @@ def hand_over_later() -> None:
         held_back.extend(done)
         return []
 
-    def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome) -> Handed:
-        handed: Handed = record(self, claim, outcome)
+    def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
+        handed: Handed = record(self, claim, outcome, *rest)
         done = [held_back.pop() for _ in range(len(held_back))]
         bells = self._ledger.write(lambda connection: hand_over(connection, *done))
         return Handed(handed.accepted, (*handed.bells, *bells))
@@ -47,8 +47,8 @@ def bury_later() -> None:
     bury, record = module.bury, executor._record
     held_back: list[AnyRow] = []
 
-    def record_then_bury(self: Any, claim: Claim, outcome: Outcome) -> Handed:
-        handed: Handed = record(self, claim, outcome)
+    def record_then_bury(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
+        handed: Handed = record(self, claim, outcome, *rest)
         for dead in [held_back.pop() for _ in range(len(held_back))]:
             self._ledger.write(lambda connection, dead=dead: bury(connection, dead))
         return handed
@@ -66,11 +66,11 @@ def complete_before() -> None:
     executor: Any = Attempt
     record = executor._record_once
 
-    def complete_then_record(self: Any, claim: Claim, outcome: Outcome) -> Handed:
+    def complete_then_record(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
         if isinstance(outcome, Succeed) and outcome.on_complete:
             self._ledger.write(partial(complete, callbacks=outcome.on_complete))
             outcome = replace(outcome, on_complete=())
-        handed: Handed = record(self, claim, outcome)
+        handed: Handed = record(self, claim, outcome, *rest)
         return handed
 
     executor._record_once = complete_then_record

@@ -52,7 +52,7 @@ def test_the_next_claim_waits_in_the_ledger_for_a_completion_that_waits(
     require_each_once(running, workflow, gates)
 
 
-@covers(Fault.CONFLICT, Moment.DISPATCH, Moment.HAND_OVER)
+@covers(Fault.CONFLICT, Moment.HAND_OVER)
 def test_a_bell_that_outran_its_completion_is_rung_again_after_it(running: Place, gates: Gates) -> None:
     folder, logged = str(gates.folder), len(running.worker.log())
     workflow: Workflow[int] = running.agentq.start(stall_ledger.s(1, folder) | count.s(folder, "body"))
