@@ -65,10 +65,11 @@ class Prepared:
         self, connection: Connection, values: Mapping[str, Any], meanwhile: Meanwhile | None = None
     ) -> tuple[_Compiled, Any]:
         compiled = self._compiled_for(connection)
+        parameters = compiled.parameters(values)
         driver: Any = connection.connection.dbapi_connection
         if meanwhile is not None and hasattr(driver, "meanwhile"):
             driver.meanwhile = meanwhile
-        return compiled, run_text(connection, compiled.text, compiled.parameters(values))
+        return compiled, run_text(connection, compiled.text, parameters)
 
     def _compiled_for(self, connection: Connection) -> _Compiled:
         if not connection.in_transaction():
