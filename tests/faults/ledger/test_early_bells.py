@@ -13,7 +13,7 @@ from tests.faults.ledger import locks
 from tests.faults.ledger.early_steps import STALLED, stall_ledger
 from tests.runtime.looks import require_sound
 from tests.runtime.place import Place, place
-from tests.support import Gates, eventually, redis_server
+from tests.support import Gates, eventually, rabbitmq, redis_server
 from tests.support.faults import Fault, Moment, covers
 from tests.support.postgres import Postgres
 from tests.support.steps import count, meet
@@ -22,11 +22,11 @@ SETTINGS = {"redispatch_after": 600}
 """So that no caretaker rings again: what runs, runs by the bells of who completed."""
 
 
-@pytest.fixture(scope="module")
-def running(shared_postgres: Postgres) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=[redis_server, rabbitmq], ids=["redis", "rabbitmq"])
+def running(request: pytest.FixtureRequest, shared_postgres: Postgres) -> Iterator[Place]:
     """One worker with two processes, for the module."""
     options = {"settings": SETTINGS, "concurrency": 2, "arguments": ("-I", "tests.faults.ledger.early_steps")}
-    with redis_server() as broker, place(broker, shared_postgres.url, **options) as at:
+    with request.param() as broker, place(broker, shared_postgres.url, **options) as at:
         yield at
 
 
