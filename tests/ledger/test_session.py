@@ -23,6 +23,7 @@ from agentq.ledger.session import Ledger, keep_connections, parse_url
 from tests.support import postgresql_database
 from tests.support.player import Player
 from tests.support.processes import at_once
+from tests.support.services import end_connections
 from tests.support.steps import add
 
 
@@ -130,11 +131,7 @@ def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
 def test_a_connection_that_the_server_closed_is_replaced(postgresql: Ledger, ledger_url: str) -> None:
     player = Player(postgresql)
     with psycopg.connect(ledger_url, autocommit=True) as admin:
-        ended = admin.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        ).fetchall()
-    assert ended
+        assert end_connections(admin) > 0
     player.run(*player.start(add.s(1, 2)).bells)
 
 

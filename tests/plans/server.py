@@ -10,6 +10,7 @@ from psycopg import connect
 
 from tests.plans.indexes import SHORT, SMALL
 from tests.support.postgres import Postgres
+from tests.support.services import end_connections
 
 _EXPLAINING = {
     "shared_preload_libraries": "auto_explain",
@@ -61,6 +62,5 @@ class ExplainingPostgres(Postgres):
 
     def forget_plans(self) -> None:
         """End all connections of agentq, and with them all plans that were made."""
-        self.administer(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'agentq'"
-        )
+        with connect(self.url, autocommit=True) as connection:
+            end_connections(connection, "application_name = 'agentq'")

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect
 from agentq.ledger.audit import Violation, audit
 from agentq.ledger.models import Base, WorkflowRow
 from agentq.ledger.session import Ledger, parse_url
-from tests.support.services import postgresql_database
+from tests.support.services import end_connections, postgresql_database
 
 
 def sqlite_file(folder: Path, name: str = "ledger.db") -> str:
@@ -64,10 +64,7 @@ def put_back(ledger: Ledger, template: str) -> None:
 def empty(url: str) -> None:
     """Delete all rows of a ledger on PostgreSQL, and end the connections that killed processes left."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        end_connections(connection)
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
 

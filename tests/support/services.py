@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, LiteralString, NoReturn
 from urllib.parse import quote
 
 import psycopg
@@ -134,6 +134,22 @@ def postgresql_database(template: str | None = None, *, options: str = "") -> It
     finally:
         with _administration() as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def end_connections(admin: psycopg.Connection[Any], which: LiteralString = "datname = current_database()") -> int:
+    """End the connections of others that are such, wait until they are gone, and return how many there were.
+
+    *admin* must commit by itself: within a transaction it would see one moment only.
+    """
+    end = sql.SQL(
+        "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE {} AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    ended = [pid for pid, _ in admin.execute(end.format(sql.SQL(which)))]
+    left = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)"
+    # The server's own way to wait for them looks ten times a second.
+    eventually(lambda: not admin.execute(left, [ended]).fetchall(), what="the end of all connections")
+    return len(ended)
 
 
 def _postgres_url() -> URL:

@@ -14,11 +14,12 @@ def eventually(look: Callable[[], T], seconds: float = 10, *, what: str = "") ->
 
     Raises AssertionError with the last thing seen after *seconds*.
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.001
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or look}; last seen: {seen!r}")
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.01)

@@ -7,23 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select, text
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select
 from sqlalchemy.schema import CreateSchema
 
 from agentq.ledger import migrating
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
 from tests.support import postgresql_database, sqlite_file
+from tests.support.services import end_connections
 from tests.sweep.receipts import RECEIPTS
 from tests.sweep.scenario import Scenario, seed
 
 _MEMORY = Path("/dev/shm")
-_DISCONNECT = text(
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-)
 
 
 class Place(Protocol):
@@ -79,6 +76,7 @@ class _PostgresqlPlace:
         self.folder = folder
         self.url = url
         self.engine = _seeded(url, scenario)
+        self._administration = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._tables = [*Base.metadata.sorted_tables, RECEIPTS]
         copies = MetaData(schema="seeds")
         self._seeds = {table.name: table.to_metadata(copies) for table in self._tables}
@@ -97,8 +95,9 @@ class _PostgresqlPlace:
                 _copy(connection, self._seeds[table.name], table)
 
     def settle(self) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(_DISCONNECT)
+        with self._administration.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            end_connections(driver)
 
 
 def _copy(connection: Connection, source: Table, target: Table) -> None:

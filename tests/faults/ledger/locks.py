@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from tests.support import eventually
+from tests.support import eventually, services
 from tests.support.postgres import Postgres
 
 _JOB = "SELECT 1 FROM agentq_jobs WHERE id = %s FOR UPDATE"
@@ -17,7 +17,6 @@ _WAITING = (
     "AND wait_event_type = 'Lock' AND state = 'active'"
 )
 _ALL = "SELECT pid FROM pg_stat_activity WHERE application_name = 'agentq'"
-_END_ALL = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'agentq'"
 
 
 @contextmanager
@@ -58,7 +57,7 @@ def waiting(postgres: Postgres) -> set[int]:
 def end_connections(postgres: Postgres) -> int:
     """End every connection of agentq's in the server; returns how many there were."""
     with psycopg.connect(postgres.url, autocommit=True) as admin:
-        return len(admin.execute(_END_ALL).fetchall())
+        return services.end_connections(admin, "application_name = 'agentq'")
 
 
 def connections(postgres: Postgres) -> set[int]:
