@@ -149,6 +149,10 @@ class Ledger:
         """Run *work* when what was written is committed: at once, unless it joined somebody's transaction."""
         work()
 
+    def load(self) -> None:
+        """Load what connections need, for the processes that are forked from this one; opens none."""
+        _ = self.engine
+
     def close(self) -> None:
         """Close this process's connections."""
         for key in [key for key in self._kept if key[0] == os.getpid()]:

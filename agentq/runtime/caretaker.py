@@ -7,6 +7,7 @@ duties.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -53,6 +54,11 @@ class CaretakerStep(bootsteps.StartStopStep):
         self._caretaker = agentq.caretaker = Caretaker(agentq, worker)
         signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
 
+    def create(self, worker: Any) -> None:
+        # The pool is there, and forks when it starts.
+        if limits.pool_name(worker.pool) == "prefork":
+            _share_memory(agentq_of(worker.app))
+
     def start(self, worker: Any) -> None:
         self._caretaker.start()
         limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
@@ -66,6 +72,13 @@ class CaretakerStep(bootsteps.StartStopStep):
     def _end(self, **_: Any) -> None:
         # A warm shutdown. Not in stop(): while the pool ends its last steps, the lease must be renewed.
         self._caretaker.end()
+
+
+def _share_memory(agentq: AgentQ) -> None:
+    """Load what all processes of the pool need, and let no collector of theirs write to it: that would copy it."""
+    agentq.ledger.load()
+    gc.collect()
+    gc.freeze()
 
 
 class Caretaker:

@@ -28,15 +28,15 @@ def warn_of_unenforced(agentq: AgentQ, pool: Any) -> None:
             "the %s pool cannot end a step that is over its time limit, so the limits of these are not enforced "
             "here: %s; run them with --pool=prefork, or make them async def, or let them look at "
             "ctx.deadline and ctx.cancelled (see docs/time-limits.md)",
-            *(_name(pool), named),
+            *(pool_name(pool), named),
         )
 
 
 def _enforces(pool: Any) -> bool:
-    return _name(pool) == "prefork"
+    return pool_name(pool) == "prefork"
 
 
-def _name(pool: Any) -> str:
+def pool_name(pool: Any) -> str:
     """Return the name by which people know the pool."""
     module = type(pool).__module__.rpartition(".")[2]
     return {"thread": "threads", "asyncio_pool": "asyncio"}.get(module, module)
