@@ -55,12 +55,13 @@ def while_open(
             one = first(connection)
             two: Future[Any] = pool.submit(second)
             if ledger.is_postgresql:
-                eventually(lambda: two.done() or _somebody_waits(ledger), what="a wait for the transaction")
+                eventually(lambda: two.done() or somebody_waits(ledger), what="a wait for the transaction")
             else:  # SQLite shows nobody's waiting; but a writer that is not done cannot but wait
                 assert not two.done()
             transaction.commit() if commit else transaction.rollback()
         return one, two.result(30)
 
 
-def _somebody_waits(ledger: Ledger) -> bool:
+def somebody_waits(ledger: Ledger) -> bool:
+    """Say whether a connection to the ledger, which is on PostgreSQL, waits for a lock."""
     return bool(ledger.read(lambda connection: connection.scalar(_WAITING)))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from uuid import UUID
 
 import pytest
 from celery import group
+from sqlalchemy import Connection, select
 
 from agentq.ids import new_id
 from agentq.ledger import attempts, transition
+from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, Claim
 from agentq.ledger.session import Ledger
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus
-from tests.races.overlap import players, while_open
+from tests.races.overlap import players, somebody_waits, while_open
+from tests.support import eventually
 from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
@@ -33,6 +38,10 @@ def claim_early(player: Player, bell: Bell) -> Claim | None:
             *(connection, bell.job_id, bell.step, player.worker_id, transition.new_claim_token(), bell.after_id)
         )
     )
+
+
+def lock_job(connection: Connection, job_id: UUID) -> None:
+    connection.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
 
 
 def successor_of(held: Claim) -> Bell:
@@ -108,6 +117,23 @@ def test_an_early_claim_finds_what_was_cancelled_meanwhile(postgresql_url: str) 
         )
         assert claim_early(two, bell) is None
         assert one.job(bell.job_id).status == JobStatus.CANCELLED
+
+
+@covers(Fault.CONFLICT, Moment.CLAIM)
+def test_an_early_claim_that_dies_of_a_deadlock_is_made_again(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two), ThreadPoolExecutor(1) as pool:
+        held = one.begin(add.s(1, 2) | add.s(10))
+        bell = successor_of(held)
+        one.succeed(held, 3)
+        with one.ledger.engine.begin() as connection:
+            lock_job(connection, bell.job_id)
+            early = pool.submit(claim_early, two, bell)
+            eventually(lambda: somebody_waits(one.ledger), what="an early claim that waits")
+            # It has the job before, and came first: so it is the one that the server ends.
+            lock_job(connection, held.job_id)
+        claim = early.result(30)
+        assert claim is not None
+        assert (claim.inputs, claim.attempt) == ("3", 1)
 
 
 @pytest.mark.parametrize(
