@@ -69,6 +69,7 @@ class Attempt:
         self._step = step
         self._hard_timeout = hard_timeout
         self._early_after = early_after
+        self._reports: Reports | None = None
 
     def run(self) -> dict[str, Any]:
         """Do it all; returns a line for Celery's log and Flower.
@@ -81,7 +82,6 @@ class Attempt:
             claim = self._claim_when_handed_over()
         if claim is None:
             return self._drop()
-        self._reports = Reports(self._ledger, claim)
         outcome = self._execute(claim)
         early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
         try:
@@ -123,7 +123,8 @@ class Attempt:
         except (Exception, SystemExit) as error:
             return self._fail(claim, error)
         finally:
-            _twice_if_late(self._reports.close)
+            if self._reports is not None:
+                _twice_if_late(self._reports.close)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
         if _is_stop(error):
@@ -151,12 +152,12 @@ class Attempt:
             return Succeed(_encode_result(claim, self._run_plain_task(claim, args, kwargs), limit))
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
-        context = self._context(claim)
+        context = self._context(claim) if step.parameters.takes_context else None
         values, named = step.parameters.load(args, kwargs, context)
         call = partial(_call, step.parameters, claim, self._hard_timeout)
         run = self._agentq.app.tasks[claim.step].enclosed(call)
         result = _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
-        return Succeed(result, tuple(context.callbacks))
+        return Succeed(result, tuple(context.callbacks) if context is not None else ())
 
     def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
         name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
@@ -173,6 +174,7 @@ class Attempt:
             task.pop_request()
 
     def _context(self, claim: Claim) -> Context:
+        self._reports = Reports(self._ledger, claim)
         ends = [claim.started_at + timedelta(seconds=claim.timeout)] if claim.timeout else []
         ends += [claim.deadline_at] if claim.deadline_at else []
         return Context(

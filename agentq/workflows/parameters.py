@@ -38,6 +38,11 @@ class Parameters:
         self._adapters = {item.name: _adapter(step, item.name, hints.get(item.name, Any)) for item in parameters}
         self._result = _adapter(step, "the result", hints.get("return", Any))
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether one of them is the ``Context`` of the attempt."""
+        return self._context is not None
+
     def dump(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, given: bool
     ) -> tuple[list[Any], dict[str, Any]]:
@@ -65,7 +70,7 @@ class Parameters:
     def load(
         self, args: list[Any], kwargs: dict[str, Any], context: Context | None
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Rebuild JSON arguments as the annotations say, with the context where it is; for ``function``.
+        """Rebuild JSON arguments as the annotations say, with the context where the function takes one.
 
         Raises InvalidArguments.
         """

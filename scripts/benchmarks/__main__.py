@@ -30,7 +30,10 @@ def _chosen(context: click.Context, parameter: click.Parameter, text: str) -> li
 @click.option("--broker", help="URL of the broker of both sides.  [default: a Redis of the run's own]")
 @click.option("--pool", default="prefork", show_default=True, help="The workers' pool, the same on both sides.")
 @click.option(
-    "--waiting-pool", default="threads", show_default=True, help="agentq's pool in (h); Celery: threads."
+    "--waiting-pool",
+    default="threads",
+    show_default=True,
+    help="agentq's pool in (h), such as asyncio; Celery: threads.",
 )
 @click.option("--concurrency", default=2, show_default=True, help="Of each pool, where a workload says no other.")
 @click.option(

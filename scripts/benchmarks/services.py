@@ -38,6 +38,9 @@ def told(url: str | None) -> str:
     return sanitize_url(url) if url else "a Redis of the run's own"
 
 
+_ASYNCIO_POOL = "agentq.runtime.asyncio_pool:TaskPool"
+
+
 @contextmanager
 def broker(url: str | None, folder: Path) -> Iterator[Broker]:
     """The broker at *url*, or a Redis of the run's own; that also has the results of bare Celery."""
@@ -66,12 +69,14 @@ def queues(place: Place) -> Iterator[None]:
 @contextmanager
 def worker(side: str, place: Place, log: Path, *, pool: str, concurrency: int) -> Iterator[int]:
     """``celery worker`` of one side, as its process's id; it may not be ready yet."""
+    custom = {"CELERY_CUSTOM_WORKER_POOL": _ASYNCIO_POOL} if pool == "asyncio" else {}
     command = [
         # At INFO both would write lines for every task, and that would be measured too.
         *(sys.executable, "-m", "celery", "-A", f"benchmarks.{side}", "worker", "--loglevel=WARNING"),
-        *("-n", place.node, f"--pool={pool}", f"--concurrency={concurrency}", "--without-mingle"),
+        *("-n", place.node, f"--pool={'custom' if custom else pool}", f"--concurrency={concurrency}"),
+        "--without-mingle",
     ]
-    with process(command, log, environment=place.environment) as started:
+    with process(command, log, environment=place.environment | custom) as started:
         yield started.pid
 
 
