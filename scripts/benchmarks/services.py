@@ -22,6 +22,8 @@ from redis.retry import Retry
 from agentq.embedded.program import find_server
 from benchmarks.place import Place
 
+_ASYNCIO_POOL = "agentq.runtime.asyncio_pool:TaskPool"
+
 
 @dataclass(frozen=True)
 class Broker:
@@ -36,9 +38,6 @@ class Broker:
 def told(url: str | None) -> str:
     """Say which broker is used, without its password."""
     return sanitize_url(url) if url else "a Redis of the run's own"
-
-
-_ASYNCIO_POOL = "agentq.runtime.asyncio_pool:TaskPool"
 
 
 @contextmanager
