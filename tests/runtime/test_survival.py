@@ -162,10 +162,12 @@ def test_the_outcome_of_a_frozen_worker_is_discarded(redis_broker: Broker, ledge
         with worker_of(redis_broker, ledger_url, 1):
             gates.await_reached("gate", 2)
             gates.open("gate")
-            second_pid = gates.pids("gate")[1]
+            first_pid, second_pid = gates.pids("gate")
             assert workflow.result(20) == second_pid
-            first.thaw()
+            # First the process that runs the step: the worker itself would stop it, if it were the faster one.
+            os.kill(first_pid, signal.SIGCONT)
             eventually(lambda: "its outcome was discarded" in first.log(), what="a word on the stale outcome")
+            first.thaw()
             assert workflow.result(0) == second_pid
             assert history(workflow) == ["lost", "succeeded"]
             require_sound(agentq)
