@@ -27,17 +27,19 @@ _SUCCESSORS = select(*transition.BELL).where(
 )
 
 _each = aliased(JobRow)
-# The first jobs of an each's branches wait for nothing and were dispatched when it grew.
-_BRANCHES = (
+_eaches_after = (_each.after_id == bindparam("job_id"), _each.kind == JobKind.EACH)
+_their_workflow = select(_each.workflow_id).where(*_eaches_after).limit(1).scalar_subquery()
+_grown_at = select(func.min(_each.dispatched_at)).where(*_eaches_after).scalar_subquery()
+# The first jobs of an each's branches wait for nothing and were dispatched when it grew. Those of the workflow are
+# found in a part of their own: PostgreSQL might begin with all that is queued, if it knew that they must be.
+_first_jobs = (
     select(*transition.BELL)
-    .join(_each, _each.workflow_id == JobRow.workflow_id)
-    .where(
-        _each.after_id == bindparam("job_id"),
-        _each.kind == JobKind.EACH,
-        JobRow.after_id.is_(None),
-        JobRow.status == JobStatus.QUEUED,
-        JobRow.dispatched_at >= _each.dispatched_at,
-    )
+    .where(JobRow.workflow_id == _their_workflow, JobRow.after_id.is_(None))
+    .cte("first_jobs")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_BRANCHES = select(_first_jobs).where(
+    _first_jobs.c.status == JobStatus.QUEUED, _first_jobs.c.dispatched_at >= _grown_at
 )
 
 
