@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 import pytest
 from celery import group
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from agentq.ids import new_id
 from agentq.ledger import attempts, transition
-from agentq.ledger.models import JobRow
+from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim
 from agentq.ledger.session import Ledger
 from agentq.outcomes import Succeed
@@ -70,6 +71,22 @@ def test_an_early_claim_waits_for_the_completion_before_it(postgresql_url: str, 
         else:
             assert early is None
             assert (job.status, job.attempt) == (JobStatus.WAITING, 0)
+
+
+def test_an_early_claim_begins_after_the_end_of_what_it_waited_for(postgresql_url: str) -> None:
+    with players(postgresql_url, 2) as (one, two):
+        held = one.begin(add.s(1, 2) | add.s(10))
+        later = held.started_at + timedelta(seconds=30)
+
+        def complete(connection: Connection) -> None:
+            attempts.record(connection, held, Succeed("3"))
+            # As where the claim's statement came first, and then waited for this one.
+            connection.execute(update(JobRow).where(JobRow.id == held.job_id).values(finished_at=later))
+            connection.execute(update(AttemptRow).values(finished_at=later))
+
+        _, early = while_open(one.ledger, complete, partial(claim_early, two, successor_of(held)))
+        assert early is not None
+        assert early.started_at >= one.job(held.job_id).finished_at
 
 
 @covers(Fault.DUPLICATE, Moment.CLAIM)

@@ -62,7 +62,7 @@ _TAKEN = (
 )
 
 
-def _claiming(ready: Any, result_before: Any, successors: Any) -> Prepared:
+def _claiming(ready: Any, result_before: Any, successors: Any, began_at: Any) -> Prepared:
     return Prepared(
         update(JobRow)
         .where(
@@ -84,7 +84,7 @@ def _claiming(ready: Any, result_before: Any, successors: Any) -> Prepared:
             attempt=JobRow.attempt + case((JobRow.status == JobStatus.RUNNING, 0), else_=1),
             claim_token=_TOKEN,
             worker_id=bindparam("worker"),
-            started_at=now(),
+            started_at=began_at,
             deadline_at=case(
                 (
                     and_(JobRow.deadline.is_not(None), JobRow.deadline_at.is_(None)),
@@ -103,7 +103,7 @@ def _claiming(ready: Any, result_before: Any, successors: Any) -> Prepared:
 
 _is_queued = JobRow.status == JobStatus.QUEUED
 _result_before = select(_before.result).where(_before.id == _AFTER_ID).scalar_subquery()
-_CLAIM = _claiming(_is_queued, _result_before, null())
+_CLAIM = _claiming(_is_queued, _result_before, null(), now())
 
 # What waits for this job alone, so that its bell can be rung while the database still commits the hand-over.
 _next = aliased(JobRow)
@@ -127,12 +127,12 @@ _successors = case(
         select(cast(func.json_agg(func.json_build_array(*_two_next.c)), Text())).scalar_subquery(),
     )
 )
-_CLAIM_KNOWING_NEXT = _claiming(_is_queued, _result_before, _successors)
+_CLAIM_KNOWING_NEXT = _claiming(_is_queued, _result_before, _successors, now())
 
 # For the bell that was rung early: the lock waits for the hand-over that the job before is at, and finds its
 # result, which this statement's own snapshot may be too old for. Then the job's own row is read anew too.
 _done_before = (
-    select(JobRow.status, JobRow.result)
+    select(JobRow.status, JobRow.result, JobRow.finished_at)
     .where(JobRow.id == bindparam("after", type_=Uuid()))
     .with_for_update(read=True)
     .cte("done_before")
@@ -142,7 +142,11 @@ _is_handed_over = and_(
     JobRow.status.in_([JobStatus.WAITING, JobStatus.QUEUED]),
     select(_done_before.c.status).scalar_subquery() == JobStatus.SUCCEEDED,
 )
-_CLAIM_EARLY = _claiming(_is_handed_over, select(_done_before.c.result).scalar_subquery(), _successors)
+# The statement that waits may be older than the one that it waits for.
+_began_after = func.greatest(now(), select(_done_before.c.finished_at).scalar_subquery())
+_CLAIM_EARLY = _claiming(
+    _is_handed_over, select(_done_before.c.result).scalar_subquery(), _successors, _began_after
+)
 
 SUCCEED = (
     update(JobRow)
