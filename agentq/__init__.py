@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from agentq.exceptions import Bury, Cancel, Retry
     from agentq.policies import Policy, rule
     from agentq.runtime.app import AgentQ
-    from agentq.runtime.current import astart, astart_many, aworkflow, start, start_many, workflow
+    from agentq.runtime.current import (
+        astart,
+        astart_many,
+        aworkflow,
+        current,
+        start,
+        start_many,
+        workflow,
+    )
     from agentq.runtime.dead_letters import on_dead_letter
     from agentq.runtime.workflow import Workflow
     from agentq.workflows.context import Context
@@ -31,6 +39,7 @@ __all__ = [
     "astart",
     "astart_many",
     "aworkflow",
+    "current",
     "each",
     "on_dead_letter",
     "rule",
@@ -52,6 +61,7 @@ _HOMES = {
     "astart": "agentq.runtime.current",
     "astart_many": "agentq.runtime.current",
     "aworkflow": "agentq.runtime.current",
+    "current": "agentq.runtime.current",
     "each": "agentq.workflows.each",
     "on_dead_letter": "agentq.runtime.dead_letters",
     "rule": "agentq.policies",
@@ -70,3 +80,7 @@ if not TYPE_CHECKING:  # so that mypy still refuses names that are not there
         import_module("agentq.runtime.app")  # binds steps to Celery apps, whichever name is used first
         globals()[name] = getattr(import_module(_HOMES[name]), name)
         return globals()[name]
+
+    def __dir__() -> list[str]:
+        """List the public names, also those that are not imported yet: what a prompt completes."""
+        return sorted(__all__)

@@ -19,7 +19,7 @@ _PATIENCE = 2.0
 
 def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
     """Look at an app; *ledger* tells which queues have jobs, None where it cannot be asked."""
-    queues = agentq.catalogue.queues()  # imports the steps, whose limits the settings must fit
+    queues = agentq.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
     yield from _settings(agentq.app)
     broken = _broker_fault(agentq.app)
     if broken is not None:
@@ -72,4 +72,4 @@ def _consumers(app: Celery, needed: set[str]) -> Iterator[Finding]:
             f"start one: celery -A MODULE worker -Q {queue}",
         )
     if needed <= consumed:
-        yield health.ok("queues", f"{len(answers)} worker(s) consume {', '.join(sorted(needed))}")
+        yield health.ok("queues", f"{len(answers)} worker(s) consume {', '.join(sorted(needed or consumed))}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agentq.cli import options
-from agentq.cli.dead_letter_options import know_steps, letter_id, narrowed, parsed, reason
+from agentq.cli.dead_letter_options import know_steps, letter_id, letter_of, narrowed, parsed, reason, whole_ids
 from agentq.cli.display import data, echo_json
 from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
@@ -59,9 +59,9 @@ def replay(
     how["most_replays"] = target.settings.max_replays
     ledger = target.current_ledger()
     if letter_id is not None:
-        done = Replays(replayed=[operations.replay(ledger, letter_id, **how)])
+        done = Replays(replayed=[operations.replay(ledger, letter_of(ledger, letter_id), **how)])
     else:
-        wanted = DeadLetterFilter(**narrow)
+        wanted = DeadLetterFilter(**whole_ids(ledger, narrow))
         done = operations.replay_all(ledger, wanted, most=limit, rate=rate, dry_run=dry_run, **how)
     if as_json:
         echo_json(done)
@@ -93,6 +93,7 @@ def edit(
         raise click.UsageError("Give --args or --kwargs, or both.")
     know_steps(target)
     ledger, limit = target.current_ledger(), target.settings.max_value_bytes
+    letter_id = letter_of(ledger, letter_id)
     letter = operations.edit(ledger, letter_id, args=args, kwargs=kwargs, max_value_bytes=limit, reason=reason)
     if as_json:
         echo_json(letter)
@@ -118,9 +119,10 @@ def resolve(target: Target, letter_id: str, result_json: str, unchecked: bool, r
     """
     result = parsed("--result", result_json, object)
     know_steps(target)
+    ledger = target.current_ledger()
     letter = operations.resolve(
-        target.current_ledger(),
-        letter_id,
+        ledger,
+        letter_of(ledger, letter_id),
         result=result,
         unchecked=unchecked,
         max_value_bytes=target.settings.max_value_bytes,
@@ -143,7 +145,8 @@ def assign(target: Target, letter_id: str, owner: str, note: str, reason: str, a
     Example:
       agentq dead-letters assign 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --owner ann --note "ask the customer"
     """
-    letter = operations.assign(target.current_ledger(), letter_id, owner=owner, note=note, reason=reason)
+    ledger = target.current_ledger()
+    letter = operations.assign(ledger, letter_of(ledger, letter_id), owner=owner, note=note, reason=reason)
     _tell(letter, f"assigned dead letter {letter.id} of step {letter.step} to {letter.owner}", as_json)
 
 
@@ -159,7 +162,8 @@ def cancel(target: Target, letter_id: str, reason: str, as_json: bool) -> None:
     Example:
       agentq dead-letters cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "no longer needed"
     """
-    letter = operations.cancel(target.current_ledger(), letter_id, reason=reason)
+    ledger = target.current_ledger()
+    letter = operations.cancel(ledger, letter_of(ledger, letter_id), reason=reason)
     _tell(letter, f"cancelled dead letter {letter.id} of step {letter.step}", as_json)
 
 

@@ -10,6 +10,8 @@ import click
 
 from agentq.cli import options
 from agentq.cli.target import Target
+from agentq.ledger.session import Ledger
+from agentq.operations.identity import find_id
 from agentq.states import DeadLetterKind
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +36,17 @@ def narrowed(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def letter_of(ledger: Ledger, text: str) -> str:
+    """Return the id of the dead letter, or of its job, that *text* is or begins."""
+    return find_id(ledger, text, "dead-letter")
+
+
+def whole_ids(ledger: Ledger, narrow: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say which dead letters, with the workflow's whole id."""
+    workflow = narrow["workflow"]
+    return narrow | {"workflow": workflow and find_id(ledger, workflow, "workflow")}
 
 
 def parsed(option: str, text: str | None, wanted: type) -> Any:

@@ -12,7 +12,7 @@ import click
 
 from agentq.cli import dead_letter_decisions as decisions
 from agentq.cli import options
-from agentq.cli.dead_letter_options import kind, letter_id, narrowed
+from agentq.cli.dead_letter_options import kind, letter_id, letter_of, narrowed, whole_ids
 from agentq.cli.describe import page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, table, took, when
 from agentq.cli.listing import ListingGroup
@@ -52,8 +52,9 @@ def list_(target: Target, status: DeadLetterStatus | None, limit: int, as_json: 
       agentq dead-letters list --step reports.summarize --older-than 3600
       agentq dead-letters list --needs-person --owner ann
     """
-    wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **narrow)
-    found = operations.list_(target.current_ledger(), wanted, limit=limit)
+    ledger = target.current_ledger()
+    wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **whole_ids(ledger, narrow))
+    found = operations.list_(ledger, wanted, limit=limit)
     if as_json:
         echo_json(found)
     elif found:
@@ -81,8 +82,8 @@ def count(
     Example:
       agentq dead-letters count --by category --tenant acme
     """
-    wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **narrow)
     ledger = target.current_ledger()
+    wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **whole_ids(ledger, narrow))
     if by is None:
         letters = operations.count(ledger, wanted)
         click.echo(json.dumps({"letters": letters}) if as_json else letters)
@@ -106,7 +107,8 @@ def show(target: Target, letter_id: str, as_json: bool) -> None:
     Example:
       agentq dead-letters show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11
     """
-    letter = operations.get(target.current_ledger(), letter_id)
+    ledger = target.current_ledger()
+    letter = operations.get(ledger, letter_of(ledger, letter_id))
     if as_json:
         echo_json(letter)
     else:

@@ -16,6 +16,7 @@ from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import jobs as operations
+from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Job, JobSummary
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
 
@@ -53,8 +54,10 @@ def list_(
     Example:
       agentq jobs list --status failed --step reports.summarize
     """
-    wanted = operations.JobFilter(status=status, step=step, tenant=tenant, workflow=workflow)
-    found = operations.list_(target.current_ledger(), wanted, limit=limit)
+    ledger = target.current_ledger()
+    of_workflow = workflow and find_id(ledger, workflow, "workflow")
+    wanted = operations.JobFilter(status=status, step=step, tenant=tenant, workflow=of_workflow)
+    found = operations.list_(ledger, wanted, limit=limit)
     if as_json:
         echo_json(found)
     elif found:
@@ -76,7 +79,7 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
       agentq jobs show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11
     """
     ledger = target.current_ledger()
-    job = operations.get(ledger, job_id)
+    job = operations.get(ledger, find_id(ledger, job_id, "job"))
     if as_json:
         echo_json(job)
         return
@@ -101,6 +104,7 @@ def cancel(target: Target, job_id: str, reason: str, as_json: bool) -> None:
       agentq jobs cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "takes too long"
     """
     ledger = target.current_ledger()
+    job_id = find_id(ledger, job_id, "job")
     cancelled = operations.cancel(ledger, job_id, reason=reason)
     job = operations.get(ledger, job_id)
     if not cancelled:

@@ -11,6 +11,7 @@ from agentq.cli import options
 from agentq.cli.display import GAP, coloured, one_line
 from agentq.cli.target import Target, pass_target
 from agentq.operations import events
+from agentq.operations.identity import find_id
 from agentq.operations.schemas import Event
 from agentq.workflows.reporting import PROGRESS
 
@@ -32,7 +33,9 @@ def watch(target: Target, workflow_id: str, after: str | None, no_follow: bool, 
     Example:
       agentq workflows watch 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10
     """
-    for event in events.follow(target.current_ledger(), workflow_id, after=after, follow=not no_follow):
+    ledger = target.current_ledger()
+    workflow_id = find_id(ledger, workflow_id, "workflow")
+    for event in events.follow(ledger, workflow_id, after=after, follow=not no_follow):
         click.echo(_as_json(event) if as_json else _line(event))
 
 

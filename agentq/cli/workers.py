@@ -9,6 +9,7 @@ from agentq.cli.display import age, echo_json, fields, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.operations import workers as operations
+from agentq.operations.identity import find_id
 from agentq.operations.schemas import JobSummary, Worker, WorkerDetails
 from agentq.states import WorkerStatus
 
@@ -56,7 +57,8 @@ def show(target: Target, worker_id: str, as_json: bool) -> None:
     Example:
       agentq workers show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a12
     """
-    worker = operations.get(target.current_ledger(), worker_id)
+    ledger = target.current_ledger()
+    worker = operations.get(ledger, find_id(ledger, worker_id, "worker"))
     if as_json:
         echo_json(worker)
         return

@@ -15,6 +15,7 @@ from agentq.cli.watching import watch
 from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import workflows as operations
+from agentq.operations.identity import find_id
 from agentq.operations.schemas import Action, Job, Workflow, WorkflowSummary
 from agentq.states import VIRTUAL, WorkflowStatus
 
@@ -71,7 +72,7 @@ def show(target: Target, workflow_id: str, as_json: bool) -> None:
       agentq workflows show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10
     """
     ledger = target.current_ledger()
-    workflow = operations.get(ledger, workflow_id)
+    workflow = operations.get(ledger, find_id(ledger, workflow_id, "workflow"))
     if as_json:
         echo_json(workflow)
         return
@@ -97,6 +98,7 @@ def cancel(target: Target, workflow_id: str, reason: str, as_json: bool) -> None
       agentq workflows cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10 --reason "wrong folder"
     """
     ledger = target.current_ledger()
+    workflow_id = find_id(ledger, workflow_id, "workflow")
     cancelled = operations.cancel(ledger, workflow_id, reason=reason)
     workflow = operations.get(ledger, workflow_id)
     if not cancelled:

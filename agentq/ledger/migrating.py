@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
+# Alembic tells at INFO, as it is imported, what its own parts are: nothing that a worker's log needs.
+logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
-from agentq.ledger.schema import REVISION, current_revision
-from agentq.ledger.session import Ledger
+from alembic import command  # noqa: E402
+from alembic.config import Config  # noqa: E402
+from sqlalchemy import Connection  # noqa: E402
+
+from agentq.ledger.schema import REVISION, current_revision  # noqa: E402
+from agentq.ledger.session import Ledger  # noqa: E402
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -1,8 +1,34 @@
-"""Who does something, where nobody says."""
+"""Who does something, and why."""
 
 from __future__ import annotations
 
 import getpass
+import uuid
+from typing import TypedDict
+
+from agentq.ids import new_id
+from agentq.redaction import clean
+
+NO_REASON = "no reason given"
+LONGEST_REASON = 4_000
+_LONGEST_ACTOR = 255
+
+
+class Deed(TypedDict):
+    """Who does something, why, and the id that is the same each time that it is tried."""
+
+    actor: str
+    reason: str
+    action_id: uuid.UUID
+
+
+def deed(actor: str, reason: str) -> Deed:
+    """Return who does something and why, storable on every ledger, with an id of its own.
+
+    Named once, so that a deed whose commit got no answer and is tried again is the same one.
+    """
+    who = clean(actor or current_user(), _LONGEST_ACTOR)
+    return {"actor": who, "reason": clean(reason, LONGEST_REASON) or NO_REASON, "action_id": new_id()}
 
 
 def current_user() -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any
 
 from sqlalchemy import Connection, select
 
 from agentq.exceptions import InvalidArguments, StateConflict
-from agentq.ids import new_id
 from agentq.ledger import actions, dead_messages
 from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
-from agentq.operations.actors import current_user
+from agentq.operations.actors import LONGEST_REASON, Deed, deed
 from agentq.operations.dead_letter_reading import find, keep_snapshot, read
 from agentq.operations.dead_letter_values import checked_result, edited_arguments
 from agentq.operations.identity import parse_id
@@ -24,17 +22,7 @@ from agentq.operations.schemas import DeadLetter
 from agentq.redaction import clean, show
 from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus
 
-NO_REASON = "no reason given"
 MAX_VALUE_BYTES = 262_144
-_LONGEST = 4_000
-
-
-class Deed(TypedDict):
-    """Who does something, why, and the id that is the same each time that it is tried."""
-
-    actor: str
-    reason: str
-    action_id: uuid.UUID
 
 
 def edit(
@@ -128,7 +116,7 @@ def assign(
     """
     if not (0 < len(owner) <= 255 and owner.isprintable()):
         raise InvalidArguments(f"owner is {show(owner)}; it must be 1 to 255 printable characters")
-    done, note = deed(actor, reason), clean(note, _LONGEST)
+    done, note = deed(actor, reason), clean(note, LONGEST_REASON)
 
     def write(connection: Connection, letter: AnyRow) -> None:
         ledger_dead_letters.assign(connection, letter.job_id, owner, note, **done)
@@ -150,15 +138,6 @@ def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "")
             ledger_dead_letters.cancel(connection, letter.job_id, **done)
 
     return decide(ledger, letter_id, done, write, also_messages=True)
-
-
-def deed(actor: str, reason: str) -> Deed:
-    """Return who does something and why, with an id of its own.
-
-    Named once, so that a deed whose commit got no answer and is tried again is the same one.
-    """
-    who = clean(actor or current_user(), 255)
-    return {"actor": who, "reason": clean(reason, _LONGEST) or NO_REASON, "action_id": new_id()}
 
 
 def decide(

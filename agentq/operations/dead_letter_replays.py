@@ -13,7 +13,8 @@ from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
-from agentq.operations.dead_letter_decisions import decide, deed
+from agentq.operations.actors import deed
+from agentq.operations.dead_letter_decisions import decide
 from agentq.operations.dead_letter_reading import DeadLetterFilter, filtered, summaries
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary, RefusedReplay, Replays
 from agentq.states import DeadLetterKind, DeadLetterStatus

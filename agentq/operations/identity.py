@@ -1,10 +1,27 @@
-"""Ids as people type them."""
+"""Ids as people type them: whole, or so much of one that only one begins so; of a workflow its key, too."""
 
 from __future__ import annotations
 
+import re
 import uuid
+from typing import Any
+
+from sqlalchemy import select
 
 from agentq.exceptions import NotFound
+from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.session import Ledger
+
+_KEY = "key:"
+_SHORTEST = 4
+_TOLD = 5
+"""Candidates that are named where several fit."""
+_COLUMNS: dict[str, tuple[Any, ...]] = {
+    "workflow": (WorkflowRow.id,),
+    "job": (JobRow.id,),
+    "dead-letter": (DeadLetterRow.id, DeadLetterRow.job_id),
+    "worker": (WorkerRow.id,),
+}
 
 
 def parse_id(text: str, noun: str) -> uuid.UUID:
@@ -13,3 +30,40 @@ def parse_id(text: str, noun: str) -> uuid.UUID:
         return uuid.UUID(str(text))
     except ValueError:
         raise NotFound(f"{text!r} is no {noun} id; list them with: agentq {noun}s list") from None
+
+
+def find_id(ledger: Ledger, text: str, noun: str) -> str:
+    """Return the id that a person means.
+
+    Args:
+        ledger: where.
+        text: an id; the first 4 characters or more of one; or, of a workflow, ``key:`` and its key.
+        noun: workflow, job, dead-letter (by its own id or its job's) or worker.
+
+    Raises NotFound where nothing fits, or several do: the message names them.
+    """
+    if noun == "workflow" and text.startswith(_KEY):
+        query = select(WorkflowRow.id, WorkflowRow.tenant).where(WorkflowRow.key == text.removeprefix(_KEY))
+        rows = ledger.read(lambda connection: connection.execute(query.limit(_TOLD + 1)).all())
+        return _only(
+            [str(row.id) for row in rows], [f"{row.id} of tenant {row.tenant!r}" for row in rows], text, noun
+        )
+    digits = text.replace("-", "").lower()
+    if len(digits) == 32 or re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},31}}", digits) is None:
+        return str(parse_id(text, noun))
+    first, last = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+    queries = [
+        select(column).where(column.between(first, last)).distinct().order_by(column).limit(_TOLD + 1)
+        for column in _COLUMNS[noun]
+    ]
+    found = ledger.read(lambda connection: [str(id_) for ids in queries for id_ in connection.scalars(ids)])
+    return _only(found, found, text, noun)
+
+
+def _only(found: list[str], told: list[str], text: str, noun: str) -> str:
+    if not found:
+        raise NotFound(f"no {noun} fits {text!r}; list them with: agentq {noun}s list")
+    if len(found) > 1:
+        more = ", …" if len(told) > _TOLD else ""
+        raise NotFound(f"{text!r} fits more than one {noun}: {', '.join(told[:_TOLD])}{more}; give more of the id")
+    return found[0]

@@ -11,13 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import NotFound
-from agentq.ids import new_id
 from agentq.ledger import workflows
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
-from agentq.operations.actors import current_user
+from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Attempt, Job, JobSummary, shown
 from agentq.states import VIRTUAL, JobStatus
@@ -72,14 +71,14 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     """
     wanted = parse_id(job_id, "job")
     of_workflow = None if workflow is None else parse_id(workflow, "workflow")
-    actor, reason, action_id = actor or current_user(), reason or "no reason given", new_id()
+    done = deed(actor, reason)
 
     def write(connection: Connection) -> bool:
         found = connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
         if found is None or of_workflow not in (None, found):
             of = "" if of_workflow is None else f" of workflow {workflow}"
             raise NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
-        bells = workflows.cancel_job(connection, wanted, actor=actor, reason=reason, action_id=action_id)
+        bells = workflows.cancel_job(connection, wanted, **done)
         dispatch_later(connection, bells or ())
         return bells is not None
 

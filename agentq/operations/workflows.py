@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ids import new_id
 from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
 from agentq.operations import jobs
-from agentq.operations.actors import current_user
+from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Action, Workflow, WorkflowSummary
 from agentq.redaction import masked
@@ -99,11 +98,11 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     Raises NotFound where there is no such workflow.
     """
     wanted = parse_id(workflow_id, "workflow")
-    actor, reason, action_id = actor or current_user(), reason or "no reason given", new_id()
+    done = deed(actor, reason)
 
     def write(connection: Connection) -> bool:
         reading.workflow_status(connection, wanted)
-        return ledger_workflows.cancel(connection, wanted, actor=actor, reason=reason, action_id=action_id)
+        return ledger_workflows.cancel(connection, wanted, **done)
 
     return ledger.write(write)
 

@@ -277,12 +277,15 @@ class _Catalogue:
         queue = route.get("queue")
         return str(getattr(queue, "name", queue) or self._app.conf.task_default_queue)
 
-    def queues(self) -> list[str]:
-        """Return the app's default queue and every queue that one of its steps is routed to."""
+    def step_queues(self) -> set[str]:
+        """Return every queue that one of the app's steps is routed to."""
         self._app.loader.import_default_modules()
         self._app.finalize()
-        routed = {step.queue or self.queue(step.name, [], {}) for step in registry.all_steps()}
-        return sorted(routed | {str(self._app.conf.task_default_queue)})
+        return {step.queue or self.queue(step.name, [], {}) for step in registry.all_steps()}
+
+    def queues(self) -> list[str]:
+        """Return the app's default queue and every queue that one of its steps is routed to."""
+        return sorted(self.step_queues() | {str(self._app.conf.task_default_queue)})
 
 
 task.install()

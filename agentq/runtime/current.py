@@ -1,4 +1,4 @@
-"""``agentq.start`` and ``agentq.workflow``: the same as ``AgentQ``'s, on the current Celery app."""
+"""``agentq.current``, and ``start`` and ``workflow``: the same as ``AgentQ``'s, on the current Celery app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from agentq.runtime.workflow import Workflow
 from agentq.workflows.step import Retry
 
 if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
     from agentq.runtime.joining import AsyncJoinable
+
+
+def current() -> AgentQ:
+    """Return the ``AgentQ`` of the current Celery app, which has its ``ledger`` and ``settings``.
+
+    Raises ConfigurationError where the current Celery app has none.
+    """
+    return agentq_of(current_app._get_current_object())
 
 
 def start(
@@ -30,8 +39,7 @@ def start(
     session: Joinable | None = None,
 ) -> Workflow[Any]:
     """Start a workflow on the current Celery app; see ``AgentQ.start``."""
-    agentq = agentq_of(current_app._get_current_object())
-    return agentq.start(
+    return current().start(
         canvas,
         tenant=tenant,
         key=key,
@@ -55,8 +63,7 @@ def start_many(
     session: Joinable | None = None,
 ) -> list[Workflow[Any]]:
     """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""
-    agentq = agentq_of(current_app._get_current_object())
-    return agentq.start_many(
+    return current().start_many(
         canvases,
         keys=keys,
         tenant=tenant,
@@ -70,7 +77,7 @@ def start_many(
 
 def workflow(workflow_id: str) -> Workflow[Any]:
     """Return the handle of a workflow by its id, on the current Celery app; see ``AgentQ.workflow``."""
-    return agentq_of(current_app._get_current_object()).workflow(workflow_id)
+    return current().workflow(workflow_id)
 
 
 async def astart(
@@ -81,8 +88,7 @@ async def astart(
     **options: Unpack[StartKeywords],
 ) -> Workflow[Any]:
     """Start a workflow from an event loop, on the current Celery app; see ``AgentQ.astart``."""
-    agentq = agentq_of(current_app._get_current_object())
-    return await agentq.astart(canvas, key=key, session=session, **options)
+    return await current().astart(canvas, key=key, session=session, **options)
 
 
 async def astart_many(
@@ -93,10 +99,9 @@ async def astart_many(
     **options: Unpack[StartKeywords],
 ) -> list[Workflow[Any]]:
     """Start many workflows from an event loop, on the current Celery app; see ``AgentQ.astart_many``."""
-    agentq = agentq_of(current_app._get_current_object())
-    return await agentq.astart_many(canvases, keys=keys, session=session, **options)
+    return await current().astart_many(canvases, keys=keys, session=session, **options)
 
 
 async def aworkflow(workflow_id: str) -> Workflow[Any]:
     """Return the handle of a workflow from an event loop, on the current app; see ``AgentQ.aworkflow``."""
-    return await agentq_of(current_app._get_current_object()).aworkflow(workflow_id)
+    return await current().aworkflow(workflow_id)

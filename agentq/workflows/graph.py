@@ -107,11 +107,12 @@ class Graph:
 
     def describe(self) -> str:
         """Return a short name such as ``find | each(read | summarise) | combine``."""
-        steps = [node.step for node in self.nodes if node.kind not in VIRTUAL]
-        each = [node.template.describe() for node in self.nodes if node.template is not None]
-        names = list(dict.fromkeys(name.rpartition(".")[2] for name in steps))
-        names += [f"each({name})" for name in each]
-        text = ", ".join(names)
+        names = [
+            f"each({node.template.describe()})" if node.template else node.step.rpartition(".")[2]
+            for node in self.nodes
+            if node.template or node.kind not in VIRTUAL
+        ]
+        text = ", ".join(dict.fromkeys(names))
         return text if len(text) <= 120 else f"{text[:119]}…"
 
 

@@ -40,6 +40,15 @@ def test_a_ledger_that_cannot_be_used(inside: Inside, url: str, told: str) -> No
     assert told in inside.error("--ledger", url, "workflows", "list")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("workflow", "workflows"), ("job", "jobs"), ("dead-letter", "dead-letters")]
+)
+def test_a_command_that_is_not_there_is_told_with_the_nearest(inside: Inside, typed: str, meant: str) -> None:
+    ended = inside.run(typed)
+    assert ended.returncode == 2
+    assert f"No such command '{typed}'. Did you mean '{meant}'?" in ended.stderr
+
+
 def test_an_app_that_cannot_be_loaded(inside: Inside) -> None:
     assert "the Celery app 'no_such' cannot be loaded" in inside.error("-A", "no_such", "workflows", "list")
 

@@ -96,10 +96,13 @@ def test_show_as_json_is_the_read_model(story: Story) -> None:
     assert story.program.json("jobs", "show", str(job.id)) == job.model_dump(mode="json")
 
 
-def test_an_id_that_is_unknown_or_cut_short_is_refused(story: Story) -> None:
+def test_an_id_that_is_unknown_or_of_several_is_refused(story: Story) -> None:
     unknown = "019a0000-0000-7000-8000-000000000000"
     assert f"no job has the id {unknown}" in story.program.error("jobs", "show", unknown)
-    assert "is no job id" in story.program.error("jobs", "show", str(story.retried.jobs()[0].id)[:8])
+    assert "is no job id" in story.program.error("jobs", "show", "xyz")
+    whole = str(story.retried.jobs()[0].id)
+    assert "fits more than one job: " in story.program.error("jobs", "show", whole[:4])
+    assert story.program.json("jobs", "show", whole[:35])["id"] == whole
 
 
 def test_show_tells_when_and_why_it_is_tried_again(ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_it_names_what_is_missing(program: Program, command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["up", "-A", "proj", "--concurrency", "1"],
+        ["up", "-A", "proj", "-c1", "-l", "info"],
         ["worker", "-A", "proj", "-lINFO", "-c1", "-Q", "slow lane"],
     ],
     ids=lambda command: command[0],

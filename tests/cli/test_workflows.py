@@ -1,5 +1,7 @@
 """``agentq workflows``: what is listed, shown and cancelled, for people and for programs."""
 
+import pytest
+
 from agentq.operations import workflows
 from agentq.operations.schemas import WorkflowSummary
 from agentq.states import WorkflowStatus
@@ -43,6 +45,24 @@ def test_the_statuses_to_choose_from_are_those_of_workflows(story: Story) -> Non
     assert all(f"'{status}'" in ended.stderr for status in WorkflowStatus)
 
 
+def test_a_workflow_is_named_in_the_order_of_its_canvas(story: Story) -> None:
+    assert story.program.json("workflows", "list", "--key", "fan-1")[0]["name"] == "numbers, each(add), total"
+
+
+@pytest.mark.parametrize("noun", ["workflow", "job"])
+def test_who_cancels_and_why_is_kept_whatever_characters_it_has(story: Story, noun: str) -> None:
+    doomed = story.agentq.start(steps.add.s(1, 2).set(queue="nobody"))
+    said = {"actor": "a\x00nn" * 99, "reason": "\ud800 x" * 9_999}
+    cancelled = (
+        doomed.cancel(**said) if noun == "workflow" else doomed.cancel_job(str(doomed.jobs()[0].id), **said)
+    )
+    assert cancelled
+    for action in workflows.get(story.ledger, doomed.id).actions:
+        assert len(action.actor) == 255
+        assert 4_000 <= len(action.reason) < 4_400, "a job's tells the job, too"
+        assert not {"\x00", "\ud800"} & set(action.actor + action.reason)
+
+
 def test_show_draws_the_tree_of_jobs(story: Story) -> None:
     shown = story.program.text("workflows", "show", story.succeeded.id)
     assert f"workflow  {story.succeeded.id}\n" in shown
@@ -79,8 +99,24 @@ def test_cancel_is_noted_with_its_reason_and_works_once(story: Story) -> None:
     assert again == f"workflow {doomed.id} is cancelled, but must be running for this. Nothing was changed."
 
 
-def test_an_id_that_is_unknown_or_cut_short_is_refused(story: Story) -> None:
+def test_a_workflow_is_named_by_the_start_of_its_id_or_its_key(story: Story) -> None:
+    whole = story.program.json("workflows", "show", story.succeeded.id)
+    start = next(n for n in range(4, 36) if sum(i[:n] == whole["id"][:n] for i in everything(story)) == 1)
+    assert story.program.json("workflows", "show", whole["id"][:start]) == whole
+    assert story.program.json("workflows", "show", "key:fan-1") == whole
+    several = story.program.error("workflows", "show", whole["id"][:4])
+    assert "fits more than one workflow" in several
+    assert whole["id"] in several or ", …" in several
+    assert "no workflow fits 'key:nothing'" in story.program.error("workflows", "show", "key:nothing")
+    assert story.program.json("jobs", "list", "--workflow", "key:fan-1") != []
+
+
+def everything(story: Story) -> list[str]:
+    return ids(story.program.json("workflows", "list", "--limit", "1000"))
+
+
+def test_an_id_that_is_unknown_is_refused(story: Story) -> None:
     unknown = "019a0000-0000-7000-8000-000000000000"
     for command in ("show", "cancel"):
         assert f"no workflow has the id {unknown}" in story.program.error("workflows", command, unknown)
-        assert "is no workflow id" in story.program.error("workflows", command, story.succeeded.id[:8])
+        assert "'xyz' is no workflow id" in story.program.error("workflows", command, "xyz")

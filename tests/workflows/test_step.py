@@ -144,4 +144,6 @@ def test_a_listener_hears_of_steps_before_and_after_it(name: str) -> None:
 
 
 def test_the_public_names_are_the_contract() -> None:
-    assert {"AgentQ", "Context", "each", "start", "step", "workflow"} <= set(agentq.__all__)
+    assert {"AgentQ", "Context", "current", "each", "start", "step", "workflow"} <= set(agentq.__all__)
+    assert dir(agentq) == sorted(agentq.__all__), "what a prompt completes"
+    assert all(getattr(agentq, name) is not None for name in dir(agentq))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import uuid
 from contextlib import suppress
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib import admin
@@ -39,8 +41,9 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     search_fields = ("id",)
-    search_exactly: tuple[str, ...] = ()
-    """Columns that a search compares with, beside the id and the workflow's."""
+    search_texts: tuple[str, ...] = ()
+    search_ids: tuple[str, ...] = ("pk",)
+    """Columns that a search compares with: with any text, and with what is an id."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -61,12 +64,12 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = models.Q(**{f"{self.search_exactly[0]}__exact": term})
-        for column in self.search_exactly[1:]:
-            wanted |= models.Q(**{f"{column}__exact": term})
+        values: dict[str, Any] = dict.fromkeys(self.search_texts, term) if "\0" not in term else {}
         with suppress(ValueError):
-            wanted |= models.Q(pk=uuid.UUID(term))
-        return queryset.filter(wanted), False
+            values |= dict.fromkeys(self.search_ids, uuid.UUID(term))
+        if not values:
+            return queryset.none(), False
+        return queryset.filter(reduce(or_, (models.Q((column, value)) for column, value in values.items()))), False
 
 
 @admin.register(Workflow)
@@ -75,7 +78,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
 
     list_display = ("id", "name", "status", "tenant", "key", "created_at", "finished_at")
     list_filter = ("status",)
-    search_exactly = ("key",)
+    search_texts = ("key",)
     actions = ("cancel",)
     readonly_fields = ("jobs_of_it", "decisions")
 
@@ -101,7 +104,7 @@ class JobAdmin(_ReadOnlyAdmin):
 
     list_display = ("id", "step", "status", "attempt", "queue", "tenant", "error_category", "created_at")
     list_filter = ("status",)
-    search_exactly = ("workflow_id",)
+    search_ids = ("pk", "workflow_id")
     actions = ("cancel",)
     readonly_fields = ("waits_for", "arguments", "result", "attempts")
 
@@ -140,7 +143,7 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
 
     list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at")
     list_filter = ("status", "kind")
-    search_exactly = ("job_id", "workflow_id")
+    search_ids = ("pk", "job_id", "workflow_id")
     actions = ("replay", "cancel")
     readonly_fields = ("arguments", "snapshot", "decisions")
 

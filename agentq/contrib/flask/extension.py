@@ -29,17 +29,19 @@ class AgentQ:
     def init_app(self, app: Flask) -> None:
         """Set agentq up on one Flask app, as ``app.config["AGENTQ"]`` says.
 
-        Its Celery app is ``app.extensions["celery"]``, which is made where there is none; ``agentq.start`` and
-        ``step.delay`` are about it wherever *app* is Flask's current app. ``app.extensions["agentq"]`` is the
-        ``agentq.AgentQ`` of the Celery app, and ``flask agentq`` has its commands.
+        Its Celery app is ``app.extensions["celery"]``, which is made where there is none; an ``AgentQ`` that it
+        has already is used as it is. ``agentq.start`` and ``step.delay`` are about it wherever *app* is Flask's
+        current app. ``app.extensions["agentq"]`` is the ``agentq.AgentQ`` of the Celery app, and ``flask agentq``
+        has its commands.
 
-        Raises ConfigurationError where the configuration does not fit, or *app* has an ``AgentQ`` already.
+        Raises ConfigurationError where the configuration does not fit or would not be read, or this was called for
+        *app* already.
         """
         if "agentq" in app.extensions:
             raise ConfigurationError(f"the Flask app {app.name!r} has an AgentQ already; call init_app once")
         chosen = options.load(app)
         celery = _celery_app(app, chosen)
-        agentq = runtime.AgentQ(celery, **chosen.settings)
+        agentq = getattr(celery, "agentq", None) or runtime.AgentQ(celery, **chosen.settings)
         _ = agentq.settings  # what does not fit is told when the app is made
         app.extensions["agentq"] = agentq
         app.extensions["agentq.current"] = CurrentApp(app, celery)
@@ -50,10 +52,11 @@ def _celery_app(app: Flask, chosen: options.Options) -> Celery:
     found = app.extensions.get("celery")
     if found is None:
         found = app.extensions["celery"] = _make_celery_app(app, chosen.celery)
-    elif hasattr(found, "agentq"):
+    elif hasattr(found, "agentq") and chosen.settings:
         raise ConfigurationError(
-            f"the Celery app of the Flask app {app.name!r} has an AgentQ already; leave that to the extension, "
-            "which makes it with the settings in AGENTQ"
+            f"the Celery app of the Flask app {app.name!r} has an AgentQ already, so "
+            f"AGENTQ[{next(iter(chosen.settings))!r}] would not be read; give the settings where that AgentQ is "
+            "made, or leave it to the extension, which makes one with the settings in AGENTQ"
         )
     elif "celery" in app.config.get("AGENTQ", {}):
         raise ConfigurationError(

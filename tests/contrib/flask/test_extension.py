@@ -57,13 +57,25 @@ class TestConfiguration:
             make_app(AGENTQ=given)
         assert told in str(caught.value)
 
-    def test_what_would_be_set_up_twice_is_told(self) -> None:
+    def test_a_second_set_up_is_told(self) -> None:
         app = make_app()
         with pytest.raises(ConfigurationError, match="call init_app once"):
             AgentQ(app)
+
+    def test_an_agentq_that_the_celery_app_has_is_used(self) -> None:
+        celery = Celery("own", broker="redis://nowhere.invalid", set_as_current=False)
+        own = agentq.AgentQ(celery, ledger="postgresql://nowhere.invalid/none")
+        web = Flask("web")
+        web.extensions["celery"] = celery
+        AgentQ(web)
+        assert web.extensions["agentq"] is own is celery.agentq
+        assert "agentq" in web.cli.commands
+        with web.app_context(), Inline(celery):
+            assert agentq.start(plain_tell_app.s()).result(timeout=0) == "web"
         other = Flask("other")
-        other.extensions["celery"] = app.extensions["celery"]
-        with pytest.raises(ConfigurationError, match="leave that to the extension"):
+        other.extensions["celery"] = celery
+        other.config["AGENTQ"] = {"lease": 30}
+        with pytest.raises(ConfigurationError, match=r"AGENTQ\['lease'\] would not be read"):
             AgentQ(other)
 
     def test_configuration_that_would_not_be_read_is_told(self) -> None:

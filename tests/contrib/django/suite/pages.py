@@ -87,6 +87,29 @@ class PagesTest(TestCase):
         self.shows_after("deadletter/", "cancel", str(letter.pk), "1 of 1 done")
         assert DeadLetter.objects.get(pk=letter.pk).status == "cancelled"
 
+    def test_every_action_asks_before_it_is_done(self) -> None:
+        letter = dead_letter()
+        rows = {
+            "workflow/": (letter.workflow_id, ["cancel"]),
+            "job/": (letter.job_id, ["cancel"]),
+            "deadletter/": (letter.pk, ["replay", "cancel"]),
+        }
+        for debug in (False, True):
+            with self.settings(DEBUG=debug):
+                for page, (row, actions) in rows.items():
+                    for action in actions:
+                        assert f"<li>{row}:" in self.post(page, action, str(row))
+
+    def test_every_page_answers_with_every_search_filter_and_order(self) -> None:
+        letter = dead_letter()
+        ids = {"workflow": letter.workflow_id, "job": letter.job_id, "deadletter": letter.pk}
+        self.get("")
+        for noun, row in ids.items():
+            self.get(f"{noun}/{row}/change/")
+            searches = [{"q": term} for term in (str(row), "no such thing", "a\0b")]
+            for query in (*searches, {"status__exact": "failed"}, {"p": "1"}, {"o": "3.1"}):
+                self.get(f"{noun}/", **query)
+
     def test_who_may_only_look_cannot_decide(self) -> None:
         workflow = agentq.start(double.s(1))
         viewer = User.objects.create_user("vera", password="x", is_staff=True)
