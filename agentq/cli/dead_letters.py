@@ -41,10 +41,18 @@ for command in (decisions.replay, decisions.edit, decisions.resolve, decisions.a
 @options.status(DeadLetterStatus)
 @kind
 @narrowed
+@options.oldest_first
 @options.limit
 @options.as_json
 @pass_target
-def list_(target: Target, status: DeadLetterStatus | None, limit: int, as_json: bool, **narrow: Any) -> None:
+def list_(
+    target: Target,
+    status: DeadLetterStatus | None,
+    limit: int,
+    oldest_first: bool,
+    as_json: bool,
+    **narrow: Any,
+) -> None:
     """List dead letters, newest first; without --status, those that are open.
 
     \b
@@ -54,7 +62,7 @@ def list_(target: Target, status: DeadLetterStatus | None, limit: int, as_json: 
     """
     ledger = target.current_ledger()
     wanted = DeadLetterFilter(status=status or DeadLetterStatus.OPEN, **whole_ids(ledger, narrow))
-    found = operations.list_(ledger, wanted, limit=limit)
+    found = operations.list_(ledger, wanted, limit=limit, oldest_first=oldest_first)
     if as_json:
         echo_json(found)
     elif found:

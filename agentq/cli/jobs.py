@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from textwrap import indent
+from typing import Any
 
 import click
 
@@ -36,17 +37,13 @@ def jobs() -> None:
 @click.option("--step", help="Only those of this step, by its full name.")
 @options.tenant
 @click.option("--workflow", metavar="ID", help="Only those of this workflow.")
+@options.older_than
+@options.oldest_first
 @options.limit
 @options.as_json
 @pass_target
 def list_(
-    target: Target,
-    status: JobStatus | None,
-    step: str | None,
-    tenant: str | None,
-    workflow: str | None,
-    limit: int,
-    as_json: bool,
+    target: Target, workflow: str | None, limit: int, oldest_first: bool, as_json: bool, **narrow: Any
 ) -> None:
     """List jobs, newest first.
 
@@ -56,8 +53,8 @@ def list_(
     """
     ledger = target.current_ledger()
     of_workflow = workflow and find_id(ledger, workflow, "workflow")
-    wanted = operations.JobFilter(status=status, step=step, tenant=tenant, workflow=of_workflow)
-    found = operations.list_(ledger, wanted, limit=limit)
+    wanted = operations.JobFilter(workflow=of_workflow, **narrow)
+    found = operations.list_(ledger, wanted, limit=limit, oldest_first=oldest_first)
     if as_json:
         echo_json(found)
     elif found:

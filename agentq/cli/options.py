@@ -24,8 +24,12 @@ def duration(text: str) -> float:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 limit = click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest so many."
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
 )
+older_than = click.option(
+    "--older-than", type=duration, help="Only those that were made longer ago than this: 90s, 15m, 12h, 30d."
+)
+oldest_first = click.option("--oldest-first", is_flag=True, help="The oldest so many, oldest first.")
 tenant = click.option("--tenant", help="Only those of this tenant.")
 
 

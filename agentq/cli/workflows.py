@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -37,20 +38,20 @@ workflows.add_command(watch)
 @options.status(WorkflowStatus)
 @options.tenant
 @click.option("--key", help="Only the one started with this idempotency key.")
+@options.older_than
+@options.oldest_first
 @options.limit
 @options.as_json
 @pass_target
-def list_(
-    target: Target, status: WorkflowStatus | None, tenant: str | None, key: str | None, limit: int, as_json: bool
-) -> None:
+def list_(target: Target, limit: int, oldest_first: bool, as_json: bool, **narrow: Any) -> None:
     """List workflows, newest first.
 
     \b
     Example:
       agentq workflows list --status failed --tenant acme --limit 20
     """
-    wanted = operations.WorkflowFilter(status=status, tenant=tenant, key=key)
-    found = operations.list_(target.current_ledger(), wanted, limit=limit)
+    wanted = operations.WorkflowFilter(**narrow)
+    found = operations.list_(target.current_ledger(), wanted, limit=limit, oldest_first=oldest_first)
     if as_json:
         echo_json(found)
     elif found:

@@ -73,9 +73,12 @@ _COLUMNS: dict[CountBy, ColumnElement[Any]] = {
 }
 
 
-def list_(ledger: Ledger, wanted: DeadLetterFilter, *, limit: int = 50) -> list[DeadLetterSummary]:
-    """Return up to *limit* dead letters, newest first."""
-    query = filtered(select(DeadLetterRow.__table__), wanted).order_by(DeadLetterRow.id.desc()).limit(limit)
+def list_(
+    ledger: Ledger, wanted: DeadLetterFilter, *, limit: int = 50, oldest_first: bool = False
+) -> list[DeadLetterSummary]:
+    """Return up to *limit* dead letters, newest first or oldest first."""
+    order = DeadLetterRow.id if oldest_first else DeadLetterRow.id.desc()
+    query = filtered(select(DeadLetterRow.__table__), wanted).order_by(order).limit(limit)
     return ledger.read(lambda connection: summaries(connection, query))
 
 

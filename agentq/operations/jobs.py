@@ -15,7 +15,7 @@ from agentq.ledger import workflows
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
+from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Attempt, Job, JobSummary, shown
@@ -24,12 +24,13 @@ from agentq.states import VIRTUAL, JobStatus
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; None means any. Joins are left out."""
+    """Which jobs; None means any. Joins are left out. ``older_than`` is in seconds since they were made."""
 
     status: JobStatus | None = None
     step: str | None = None
     tenant: str | None = None
     workflow: str | None = None
+    older_than: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class StepCount:
     dispatched_again: int
 
 
-def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSummary]:
-    """Return up to *limit* jobs, newest first."""
+def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50, oldest_first: bool = False) -> list[JobSummary]:
+    """Return up to *limit* jobs, newest first or oldest first."""
     query = select(JobRow.__table__).where(JobRow.kind.not_in(sorted(VIRTUAL)))
     for column, value in (
         (JobRow.status, wanted.status),
@@ -53,7 +54,9 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50) -> list[JobSumm
     ):
         if value is not None:
             query = query.where(column == value)
-    query = query.order_by(JobRow.id.desc()).limit(limit)
+    if wanted.older_than is not None:
+        query = query.where(JobRow.created_at < seconds_from_now(-wanted.older_than))
+    query = query.order_by(JobRow.id if oldest_first else JobRow.id.desc()).limit(limit)
     return ledger.read(lambda connection: [JobSummary(**_summary(row)) for row in connection.execute(query)])
 
 

@@ -13,7 +13,7 @@ from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, WorkflowRow
 from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
+from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import jobs
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
@@ -26,16 +26,20 @@ Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFilter:
-    """Which workflows; None means any."""
+    """Which workflows; None means any. ``older_than`` is in seconds since the start."""
 
     status: WorkflowStatus | None = None
     tenant: str | None = None
     key: str | None = None
+    older_than: float | None = None
 
 
-def list_(ledger: Ledger, wanted: WorkflowFilter, *, limit: int = 50) -> list[WorkflowSummary]:
-    """Return up to *limit* workflows, newest first."""
-    query = _filtered(select(WorkflowRow.__table__), wanted).order_by(WorkflowRow.id.desc()).limit(limit)
+def list_(
+    ledger: Ledger, wanted: WorkflowFilter, *, limit: int = 50, oldest_first: bool = False
+) -> list[WorkflowSummary]:
+    """Return up to *limit* workflows, newest first or oldest first."""
+    order = WorkflowRow.id if oldest_first else WorkflowRow.id.desc()
+    query = _filtered(select(WorkflowRow.__table__), wanted).order_by(order).limit(limit)
     return ledger.read(
         lambda connection: [WorkflowSummary.model_validate(row) for row in connection.execute(query)]
     )
@@ -121,4 +125,6 @@ def _filtered(query: Query, wanted: WorkflowFilter) -> Query:
         query = query.where(WorkflowRow.tenant == wanted.tenant)
     if wanted.key is not None:
         query = query.where(WorkflowRow.key == wanted.key)
+    if wanted.older_than is not None:
+        query = query.where(WorkflowRow.created_at < seconds_from_now(-wanted.older_than))
     return query

@@ -45,6 +45,14 @@ def test_the_statuses_to_choose_from_are_those_of_workflows(story: Story) -> Non
     assert all(f"'{status}'" in ended.stderr for status in WorkflowStatus)
 
 
+@pytest.mark.parametrize("noun", ["workflows", "jobs"])
+def test_a_list_may_begin_with_the_oldest_and_leave_out_the_young(story: Story, noun: str) -> None:
+    newest = ids(story.program.json(noun, "list", "--limit", "1000"))
+    assert ids(story.program.json(noun, "list", "--oldest-first", "--limit", "2")) == newest[::-1][:2]
+    assert story.program.json(noun, "list", "--older-than", "1d") == []
+    assert ids(story.program.json(noun, "list", "--older-than", "0s", "--limit", "1000")) == newest
+
+
 def test_a_workflow_is_named_in_the_order_of_its_canvas(story: Story) -> None:
     assert story.program.json("workflows", "list", "--key", "fan-1")[0]["name"] == "numbers, each(add), total"
 
