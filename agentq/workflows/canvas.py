@@ -192,9 +192,12 @@ class _Compiler:
             kwargs=named,
             immutable=bool(part.immutable),
             after=after,
-            queue=_queue_name(options.get("queue"))
-            or (step and step.queue)
-            or self._catalogue.queue(part.task, positional, named),
+            queue=_checked_queue(
+                part.task,
+                _queue_name(options.get("queue"))
+                or (step and step.queue)
+                or self._catalogue.queue(part.task, positional, named),
+            ),
             priority=priority if priority is not None else (step.priority if step else None),
             **_limits(options, step),
             max_attempts=(self._defaults.policy or (step.policy if step else DEFAULT)).attempts,
@@ -384,6 +387,14 @@ def moment(value: Any, what: str, *, past_allowed: bool = True) -> str | None:
     if not past_allowed and value < datetime.now(UTC) - timedelta(days=1):
         raise CanvasError(f"{what} is {value.isoformat()}, which is long past; leave it out to start now")
     return value.astimezone(UTC).isoformat()
+
+
+def _checked_queue(task: str, queue: str) -> str:
+    if len(queue) > 255 or not queue.isprintable():
+        raise CanvasError(
+            f"the queue of {task!r} is {show(queue)}; its name must be 1 to 255 printable characters"
+        )
+    return queue
 
 
 def _queue_name(queue: Any) -> str | None:
