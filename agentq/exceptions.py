@@ -111,10 +111,11 @@ class StateConflict(AgentqError):
 class KeyConflict(AgentqError):
     """The same (tenant, key) was started before with a different canvas or other arguments."""
 
-    def __init__(self, *, tenant: str, key: str, workflow_id: str, stored: str, given: str) -> None:
+    def __init__(self, *, tenant: str, key: str, workflow_id: str, name: str, difference: str) -> None:
         super().__init__(
-            f"key {key!r} of tenant {tenant!r} already names workflow {workflow_id}, which was started with "
-            f"{stored}; this start has {given}. Use another key, or start exactly what was started before."
+            f"key {key!r} of tenant {tenant!r} already names workflow {workflow_id} ({name}), which does other "
+            f"work: {difference}. Use another key for this start, or the same steps and arguments; look with: "
+            f"agentq workflows show {workflow_id}"
         )
         self.tenant = tenant
         self.key = key

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, or_, select
 from agentq.exceptions import KeyConflict, LedgerError, NotFound
 from agentq.ids import new_id
 from agentq.ledger import actions, transition
+from agentq.ledger.graphs import graph_of
 from agentq.ledger.growth import Place, Planting
 from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
@@ -22,6 +23,7 @@ from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
+from agentq.workflows.fingerprint import difference, fingerprint
 from agentq.workflows.graph import Graph
 
 _MOST_WORKFLOWS = 500
@@ -50,6 +52,7 @@ class Plan:
     planting: Planting
     place: Place
     is_named: bool
+    graph: Graph
 
     @property
     def is_one_statement(self) -> bool:
@@ -88,12 +91,12 @@ def plan(
         "name": graph.describe(),
         "status": WorkflowStatus.RUNNING,
         "key": key,
-        "fingerprint": graph.fingerprint(),
+        "fingerprint": fingerprint(graph),
         "result_job_id": ids[graph.result],
         "policy": policy,
         "deadline": deadline,
     }
-    return Plan(workflow, planting, place, is_named=job_id is not None)
+    return Plan(workflow, planting, place, job_id is not None, graph)
 
 
 def start(connection: Connection, graph: Graph, **options: Any) -> Started:
@@ -209,9 +212,7 @@ def _bells(connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datet
 
 def _started_before(connection: Connection, plan: Plan) -> Started | None:
     """Return the workflow that has the key, or the id; None where there is none any more."""
-    workflow_id, tenant, key, fingerprint = (
-        plan.workflow[name] for name in ("id", "tenant", "key", "fingerprint")
-    )
+    workflow_id, tenant, key = (plan.workflow[name] for name in ("id", "tenant", "key"))
     wanted = WorkflowRow.id == workflow_id
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
@@ -220,14 +221,17 @@ def _started_before(connection: Connection, plan: Plan) -> Started | None:
     ).one_or_none()
     if found is None:
         return None
-    if found.fingerprint != fingerprint:
-        raise KeyConflict(
-            tenant=tenant,
-            key=key or str(workflow_id),
-            workflow_id=str(found.id),
-            stored=f"{found.name!r} ({found.fingerprint[:12]})",
-            given=f"{plan.workflow['name']!r} ({fingerprint[:12]})",
-        )
+    if found.fingerprint != plan.workflow["fingerprint"]:
+        # Code of another release may make another hash of the same work.
+        other = difference(graph_of(connection, found.id, plan.planting.rows[0]["id"]), plan.graph)
+        if other is not None:
+            raise KeyConflict(
+                tenant=tenant,
+                key=key or str(workflow_id),
+                workflow_id=str(found.id),
+                name=found.name,
+                difference=other,
+            )
     unclaimed = select(*transition.BELL).where(
         JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
     )

@@ -6,7 +6,6 @@ the nodes whose ``join`` names it. Every graph has one last node: when it is don
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -95,15 +94,6 @@ class Graph:
             extra = {"kind": kind, "template": cls.from_data(template) if template else None}
             nodes.append(Node(**(fields | extra)))
         return cls(nodes, data["last"], data["last"])
-
-    def fingerprint(self) -> str:
-        """Return a hash of everything that makes two starts the same start: steps and arguments, not times."""
-        data = self.to_data()
-        for node in data["nodes"]:
-            node.pop("due_at", None)
-            node.pop("expires_at", None)
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def describe(self) -> str:
         """Return a short name such as ``find | each(read | summarise) | combine``."""

@@ -80,6 +80,24 @@ class Parameters:
         named = {name: self._load_one(name, value) for name, value in kwargs.items()}
         return self._with_context(values, named, context)
 
+    def by_name(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> dict[str, Any]:
+        """Return JSON arguments by the names of their parameters, without those that are as their default.
+
+        So a call is the same however it is written; *given* as for ``dump``.
+        """
+        named: dict[str, Any] = {}
+        names = self._positional_names()
+        for value in (*([_GIVEN] if given else []), *args):
+            name = next(names, "")
+            if value is _GIVEN:
+                continue
+            if self._is_variadic(name):
+                named.setdefault(name, []).append(value)
+            else:
+                named[name] = value
+        named |= kwargs
+        return {name: value for name, value in named.items() if not self._is_default(name, value)}
+
     def dump_result(self, value: Any) -> Any:
         """Check what the function returned and return it ready for JSON; raises InvalidResult."""
         if self._result is None:
@@ -110,6 +128,21 @@ class Parameters:
             yield parameter.name
             while parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 yield parameter.name
+
+    def _is_variadic(self, name: str) -> bool:
+        parameter = self._signature.parameters.get(name)
+        return parameter is None or parameter.kind is inspect.Parameter.VAR_POSITIONAL
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        parameter = self._signature.parameters.get(name)
+        if parameter is None or parameter.default is inspect.Parameter.empty:
+            return False
+        try:
+            default = self._dump_one(name, parameter.default)
+        except InvalidArguments:  # such as None for a str
+            default = parameter.default
+        # As JSON: there, 1 is neither 1.0 nor True.
+        return json.dumps(default, sort_keys=True, default=repr) == json.dumps(value, sort_keys=True)
 
     def _adapter_of(self, name: str) -> Adapter:
         if name not in self._adapters:  # one of **kwargs

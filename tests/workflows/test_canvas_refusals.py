@@ -13,6 +13,7 @@ from agentq import each
 from agentq.exceptions import CanvasError, DefinitionError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.states import JobKind
 from agentq.workflows.canvas import Defaults, compile_canvas
+from agentq.workflows.fingerprint import fingerprint
 from agentq.workflows.graph import Graph
 from tests.support.player import graph_of
 from tests.support.steps import add, echo, numbers, total
@@ -119,7 +120,7 @@ def test_building_a_graph_leaves_the_canvas_as_it_was() -> None:
     before = repr(dict(canvas))
     graph_of(canvas)
     assert repr(dict(canvas)) == before
-    assert graph_of(canvas).fingerprint() == graph_of(canvas).fingerprint()
+    assert fingerprint(graph_of(canvas)) == fingerprint(graph_of(canvas))
 
 
 def test_each_survives_its_journey_through_the_ledger() -> None:
