@@ -20,6 +20,7 @@ from agentq.operations.identity import parse_id
 from agentq.policies import Policy
 from agentq.runtime import configuration, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
+from agentq.runtime.consuming import ConsumingStep
 from agentq.runtime.dispatcher import Dispatcher
 from agentq.runtime.events import EventBatchStep
 from agentq.runtime.intake import IntakeStep
@@ -59,7 +60,7 @@ class AgentQ:
         self.catalogue = _Catalogue(app)
         configuration.apply(app)
         app.steps["worker"].add(CaretakerStep)
-        app.steps["consumer"].update({IntakeStep, EventBatchStep})
+        app.steps["consumer"].update({ConsumingStep, IntakeStep, EventBatchStep})
         starting.adopt_native_canvases()
         self._embed_broker()
         # A current app is of one thread: where no app is the default, those of a web server would find none.

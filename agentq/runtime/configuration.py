@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,  # a message held by a busy worker waits while others are idle
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Celery's 100 end the worker after a long outage of the broker
+    "broker_channel_error_retry": True,  # RabbitMQ closes the channel of a step that runs for over 30 minutes
     "worker_soft_shutdown_timeout": 10.0,  # SIGQUIT, or SIGTERM remapped to it, lets steps end for so long
 }
 """Set under the user's own configuration, so each of them can be chosen otherwise."""
@@ -81,7 +82,25 @@ def _warnings(conf: Any) -> list[Problem]:
                 "set it to 1",
             )
         )
-    return found
+    if not conf.broker_channel_error_retry:
+        found.append(
+            Problem(
+                False,
+                "broker_channel_error_retry is off: a step over RabbitMQ's consumer_timeout ends its worker",
+                "leave it on, which is agentq's default",
+            )
+        )
+    return found + _lane_warnings(conf)
+
+
+def _lane_warnings(conf: Any) -> list[Problem]:
+    lanes = (conf.broker_transport_options or {}).get("priority_steps")
+    if lanes is None or not _is_redis(conf):
+        return []
+    if list(lanes) == sorted(lanes) and {*range(10)} <= {*lanes}:
+        return []
+    what = f"broker_transport_options has priority_steps {list(lanes)}: priorities in one step are alike"
+    return [Problem(False, what, "remove it, so that each of the ten priorities has a step of its own")]
 
 
 def broker_timeouts(conf: Any) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -13,9 +12,8 @@ from celery import Celery
 from celery.app.amqp import task_message
 
 from agentq.ledger.records import Bell
+from agentq.runtime.broker_state import BrokerState, is_outage
 from agentq.states import JobKind
-
-logger = logging.getLogger(__name__)
 
 CARRIER = "agentq.run"
 """The task whose messages carry plain Celery tasks; those do not know of jobs."""
@@ -27,14 +25,16 @@ EARLY_HEADER = "agentq_early"
 """The header of a bell that was rung before the job's hand-over was committed."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
+MIDDLE_PRIORITY = 4
+"""Where a job without a priority stands on agentq's scale."""
 _AT_ONCE: dict[str, Any] = {"retry": False}
 _ONE_RECONNECT: dict[str, Any] = {
     "retry": True,
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
 }
 
-Publisher = Callable[[Any, dict[str, Any]], None]
-"""Publishes one message with a producer, and these options of Celery's."""
+Publisher = tuple[str, Callable[[Any, dict[str, Any]], None]]
+"""A queue, and what publishes one message to it with a producer and these options of Celery's."""
 
 
 class Dispatcher:
@@ -42,6 +42,7 @@ class Dispatcher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self.broker = BrokerState()
 
     def ring(self, bells: Iterable[Bell], *, early: bool = False) -> int:
         """Publish a message for each bell; returns how many were published.
@@ -51,15 +52,33 @@ class Dispatcher:
         A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
         them when it is back. So this raises nothing, and tries only once to reconnect.
         """
-        return self._publish_all([partial(self._publish_bell, bell, early) for bell in bells])
+        return self._publish_all([(bell.queue, partial(self._publish_bell, bell, early)) for bell in bells])
 
     def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
         """Publish a message for each dead letter that is to be recorded; otherwise as ``ring``."""
-        return self._publish_all([partial(self._publish_letter, letter, queue) for letter in letters])
+        return self._publish_all([(queue, partial(self._publish_letter, letter, queue)) for letter in letters])
+
+    def takes(self, queue: str) -> bool:
+        """Return whether messages can be sent to the queue; one that was refused is declared once more."""
+        if queue not in self.broker.refused:
+            return True
+        with self._app.connection_for_write() as connection, connection.channel() as channel:
+            try:
+                self._app.amqp.queues[queue](channel).declare()
+            except Exception as error:
+                if is_outage(error, connection.connection_errors):
+                    raise
+                self.broker.note_refused(queue, error)
+                return False
+        self.broker.note_taken([queue])
+        return True
 
     def _publish_all(self, publishers: list[Publisher]) -> int:
         if not publishers:
             return 0
+        refused = self.broker.refused
+        if refused and any(queue in refused for queue, _ in publishers):  # it would end the batch of the others
+            return self._publish_patiently(sorted(publishers, key=lambda publisher: publisher[0] in refused))
         try:
             return self._publish_at_once(publishers)
         except Exception:  # most often a connection that the broker closed while it was idle
@@ -69,31 +88,40 @@ class Dispatcher:
         with self._app.producer_or_acquire() as producer, _batch(producer, len(publishers)):
             # Here kombu looks for how patient the first use of a connection may be.
             producer.connection.transport_options.update(_ONE_RECONNECT["retry_policy"])
-            for publish in publishers:
+            for _, publish in publishers:
                 publish(producer, _AT_ONCE)
+        self.broker.note_taken(())
         return len(publishers)
 
     def _publish_patiently(self, publishers: list[Publisher]) -> int:
         """Publish one by one, with one reconnect; what was published before comes twice, which is harmless."""
-        published = 0
+        taken: list[str] = []
+        refused: set[str] = set()
         try:
             with self._app.producer_or_acquire() as producer:
-                for publish in publishers:
-                    publish(producer, _ONE_RECONNECT)
-                    published += 1
+                for queue, publish in publishers:
+                    if queue in refused:
+                        continue
+                    try:
+                        publish(producer, _ONE_RECONNECT)
+                        taken.append(queue)
+                    except Exception as error:
+                        if is_outage(error, producer.connection.connection_errors):
+                            raise
+                        refused.add(queue)
+                        self.broker.note_refused(queue, error)
+                        producer.revive(producer.connection)  # the broker closes the channel that it refuses
         except Exception as error:
-            logger.warning(
-                "the broker took %d of %d messages (%s: %s); a caretaker sends the others when it is back",
-                *(published, len(publishers), type(error).__name__, error),
-            )
-        return published
+            self.broker.note_away(error)
+        else:
+            self.broker.note_taken(taken)
+        return len(taken)
 
     def _publish_letter(self, letter: uuid.UUID, queue: str, producer: Any, options: dict[str, Any]) -> None:
         self._app.tasks[DEAD_LETTER].apply_async((str(letter),), producer=producer, queue=queue, **options)
 
     def _publish_bell(self, bell: Bell, early: bool, producer: Any, options: dict[str, Any]) -> None:
-        if bell.priority is not None:
-            options = {**options, "priority": _broker_priority(producer, bell.priority)}
+        options = {**options, "priority": _broker_priority(producer, bell.priority)}
         amqp = self._app.amqp
         if hash(amqp.queues[bell.queue]) in producer.connection.declared_entities:
             options = {**options, "declare": ()}  # kombu would find that too, but copies the queue first
@@ -143,6 +171,7 @@ def _message(bell: Bell, early: bool, with_event: bool) -> Any:
     )
 
 
-def _broker_priority(producer: Any, priority: int) -> int:
+def _broker_priority(producer: Any, priority: int | None) -> int:
     """One scale, 9 first, for all brokers: Redis counts the other way round."""
+    priority = MIDDLE_PRIORITY if priority is None else priority
     return 9 - priority if producer.connection.transport.driver_type == "redis" else priority

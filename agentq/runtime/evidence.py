@@ -12,6 +12,7 @@ from celery import Celery
 
 from agentq.runtime.depths import depths
 from agentq.runtime.dispatcher import BELL_HEADER, PRIORITY_HEADER
+from agentq.runtime.find import agentq_of
 
 
 class Evidence:
@@ -31,8 +32,14 @@ class Evidence:
             lanes[priority] = max(lanes.get(priority, 0), rung_at)
 
     def empty(self, queues: list[str]) -> set[str]:
-        """Return those queues of which the broker has no messages; raises what the broker's client raises."""
-        return {name for name, depth in depths(self._app, queues).items() if depth == 0}
+        """Return those queues of which the broker has no messages, and takes some; none while it is away."""
+        dispatcher = agentq_of(self._app).dispatcher
+        try:
+            usable = [queue for queue in queues if dispatcher.takes(queue)]
+            return {name for name, depth in depths(self._app, usable).items() if depth == 0}
+        except Exception as error:  # each transport raises its own
+            dispatcher.broker.note_away(error)
+            return set()
 
     def overtaken_before(self, queue: str) -> dict[int | None, datetime]:
         """Return, by priority, the moment before which every message of the queue should have come by now."""

@@ -7,11 +7,14 @@ ring again. One client a channel will do: kombu makes a new one for each command
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 from agentq.runtime.dispatcher import BELL_HEADER
+
+logger = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
@@ -26,6 +29,18 @@ class QoS(redis.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         _keeper(self._delivered.get(delivery_tag)).reject(self, delivery_tag, requeue)
 
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give back what is not acknowledged, as far as the connection still can; never raises.
+
+        Nothing depends on it: the ledger has the jobs, and Redis has all other messages until their timeout.
+        """
+        try:
+            for tag in list(self._delivered):
+                self.restore_by_tag(tag, client)
+        except Exception as error:  # the connection is lost, which is often why its channel is closed
+            logger.debug("messages were not given back to Redis: %s: %s", type(error).__name__, error)
+        self._delivered.clear()
+
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         message = self._delivered.get(tag)
         if _is_bell(message):
@@ -38,7 +53,18 @@ class _Thrifty:
     """What the channels of all kinds of Redis have in common; mixed into kombu's."""
 
     QoS = QoS
+    priority_steps = list(range(10))
+    """One list in Redis for each priority; kombu has four of them, under the names that they have here."""
     _kept: Any = None
+
+    def _connparams(self: Any, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            # kombu would end in an AttributeError, which Celery does not take for a lost connection.
+            raise ConnectionError("the connection to Redis is closed")
+        return super()._connparams(asynchronous)  # type: ignore[misc]
+
+    def _has_queue(self: Any, queue: str, **_: Any) -> bool:
+        return bool(self._size(queue))  # kombu's own asks without the global_keyprefix
 
     def _create_client(self: Any, asynchronous: bool = False) -> Any:
         if asynchronous:

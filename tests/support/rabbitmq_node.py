@@ -63,6 +63,11 @@ class Node(Broker):
         command = (self.control, "close_all_connections", "a test closes it")
         subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
 
+    def evaluate(self, expression: str) -> None:
+        """Evaluate an expression of Erlang in the node, such as one that changes a setting."""
+        command = (self.control, "eval", expression)
+        subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
+
     def fresh_queue(self) -> None:
         """Give the next test a queue of its own."""
         self.queue = f"agentq-test-{uuid.uuid4().hex[:12]}"

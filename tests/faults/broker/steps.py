@@ -31,3 +31,10 @@ def newer(value: Any, folder: str, name: str) -> Any:
 def wait_plainly(folder: str) -> None:
     """A plain Celery task that ends once the gate "plain" is open."""
     gates.pass_gate(folder, "plain")
+
+
+@step
+def note_turn(text: str, path: str) -> None:
+    """Write down that it was this one's turn."""
+    with open(path, "a") as turns:
+        turns.write(f"{text}\n")

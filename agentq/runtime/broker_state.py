@@ -1,0 +1,76 @@
+"""The state of the broker as a process sees it: one line in its log for each outage, one for each recovery."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed  # type: ignore[import-untyped]
+from kombu.exceptions import OperationalError
+from redis.exceptions import NoPermissionError, RedisError
+
+logger = logging.getLogger(__name__)
+
+
+class BrokerState:
+    """Whether the broker takes messages, and which queues it refuses."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+        self.refused: dict[str, str] = {}
+        """Queues that could not be declared or written to when that was last tried, each with the reason."""
+
+    def note_away(self, error: BaseException) -> None:
+        """Note that the broker does not answer, or takes nothing at all."""
+        if not self._is_away:
+            self._is_away = True
+            logger.warning(
+                "the broker takes no messages (%s: %s); jobs stay queued in the ledger, "
+                "and a caretaker sends their messages when it is back",
+                *(type(error).__name__, error),
+            )
+
+    def note_refused(self, queue: str, error: BaseException) -> None:
+        """Note that the broker refuses this queue alone."""
+        reason = refusal_of(queue, error)
+        if self.refused.get(queue) != reason:
+            self.refused[queue] = reason
+            logger.warning("%s. Its jobs wait, and it is tried again; other queues go on", reason)
+
+    def note_taken(self, queues: Iterable[str]) -> None:
+        """Note that the broker took messages for these queues."""
+        if self._is_away:
+            self._is_away = False
+            logger.info("the broker takes messages again")
+        for queue in self.refused.keys() & set(queues) if self.refused else ():
+            del self.refused[queue]
+            logger.info("queue %r takes messages again", queue)
+
+
+def is_outage(error: BaseException, connection_errors: tuple[type[BaseException], ...]) -> bool:
+    """Return whether the broker as a whole fails, which passes; else it is the fault of one queue or message."""
+    cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ else error
+    if isinstance(cause, RedisError):
+        return not (isinstance(cause, NoPermissionError) or str(cause).startswith("WRONGTYPE"))
+    if isinstance(cause, (KeyError, PreconditionFailed, AccessRefused, NotFound)):
+        return False
+    return isinstance(cause, (*connection_errors, OperationalError))
+
+
+def refusal_of(queue: str, error: BaseException) -> str:
+    """Return one sentence, without its full stop: which queue, why, and what to do."""
+    cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ else error
+    return f"queue {queue!r} cannot be declared ({type(cause).__name__}: {cause}); {_mend(queue, cause)}"
+
+
+def _mend(queue: str, error: BaseException) -> str:
+    if isinstance(error, PreconditionFailed):
+        return (
+            "the broker has it with other arguments than this app declares: declare it as it is there, "
+            f"or delete it there once it is empty (rabbitmqctl delete_queue {queue})"
+        )
+    if isinstance(error, (AccessRefused, NoPermissionError)):
+        return "let the broker's user configure, write and read it"
+    if isinstance(error, KeyError):
+        return "add it to task_queues, correct its name, or set task_create_missing_queues"
+    return "see what the broker has under this name"
