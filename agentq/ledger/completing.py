@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from agentq.exceptions import LedgerError
-from agentq.ledger.session import may_pass
+from agentq.ledger.passing import may_pass
 
 
 class CompletionFailed(Exception):

@@ -18,9 +18,18 @@ from agentq.ledger.session import Ledger  # noqa: E402
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+_LOCK_TIMEOUT = "500ms"
+"""As long as a table is waited for, all others who want it wait behind: so for a short time, again and again."""
+_PATIENCE = 60.0
+"""Seconds for which it is tried beside a report or a dump, which hold their locks until they end."""
+
+
 def upgrade(ledger: Ledger) -> None:
-    """Bring the database to this code's schema; safe to call from several processes at once."""
-    ledger.write(_upgrade)
+    """Bring the database to this code's schema; safe to call from several processes at once, beside workers.
+
+    Raises LedgerUnavailable where another session held a lock for too long; nothing is changed then.
+    """
+    ledger.write(_upgrade, patience=_PATIENCE)
 
 
 def upgrade_to(connection: Connection, revision: str) -> None:
@@ -49,8 +58,9 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Two upgrades at once would both create the tables; the second one waits here instead.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
-        # Reading a large table once takes as long as it takes; a lock is still not waited for longer than usual.
+        # Reading a large table once takes as long as it takes.
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
     command.upgrade(_config(connection), "head")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-from agentq.exceptions import SchemaMismatch
+from agentq.exceptions import LedgerError, SchemaMismatch
 
 VERSION_TABLE = "agentq_alembic_version"
 REVISION = "0004"
@@ -17,6 +17,17 @@ def current_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
     return revision
+
+
+def require_writable(connection: Connection) -> None:
+    """Raise LedgerError where the transaction of *connection* may only read, as on a standby."""
+    if connection.dialect.name != "postgresql":
+        return  # SQLite refuses to begin one that may write
+    if connection.exec_driver_sql("SELECT current_setting('transaction_read_only')").scalar() == "on":
+        raise LedgerError(
+            "the ledger is read-only, so nothing can be started or recorded: it is a standby (then name all "
+            "servers in the URL, with target_session_attrs=read-write), or default_transaction_read_only is on"
+        )
 
 
 def require_current(connection: Connection) -> None:

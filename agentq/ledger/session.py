@@ -18,15 +18,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
-from agentq.ledger import pooling, schema
+from agentq.ledger import passing, pooling, postgresql, schema
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
 
 T = TypeVar("T")
 
-_RETRYABLE_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53")
-"""Serialization failure, deadlock, lock or statement timeout, server going down, connection, resources."""
-_RETRYABLE_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
 """On SQLite, where one that begins as a reader and then writes fails at once when another one wrote meanwhile."""
 
@@ -165,7 +162,7 @@ class Ledger:
         """Raise SchemaMismatch unless the schema is the one of this code; asked once per process."""
         pid = os.getpid()
         if pid not in self._checked:
-            self._retried(lambda: self._transaction(schema.require_current, begin=BEGIN_READING), None)
+            self._retried(lambda: self._transaction(_require_usable, begin=BEGIN_READING), None)
             self._checked.add(pid)
 
     def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = BEGIN_WRITING) -> T:
@@ -185,7 +182,12 @@ class Ledger:
         """A connection with these options: of the pool, or a kept one where these are asked for often."""
         if not (is_often and _keeps_connections()):
             with self.engine.connect() as connection:
-                yield connection.execution_options(**options)
+                try:
+                    yield connection.execution_options(**options)
+                except DBAPIError as error:
+                    if passing.needs_other_session(error):
+                        connection.invalidate()
+                    raise
             return
         key = (os.getpid(), threading.get_ident())
         kept = self._kept.pop(key, None) or self.engine.connect()
@@ -205,13 +207,14 @@ class Ledger:
             try:
                 return run()
             except PoolTimeout as error:
-                raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from None
+                if time.monotonic() + pause > deadline:
+                    raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from None
             except DBAPIError as error:
                 # Nothing is chained: the driver's own text may quote a row, and with it somebody's arguments.
-                if not may_pass(error):
-                    raise LedgerError(f"the ledger refused a statement: {_first_line(error)}") from None
+                if not passing.may_pass(error):
+                    raise LedgerError(f"the ledger refused a statement: {passing.first_line(error)}") from None
                 if time.monotonic() + pause > deadline:
-                    raise LedgerUnavailable(self._unavailable(error)) from None
+                    raise LedgerUnavailable(self._unavailable(error), is_down=passing.is_down(error)) from None
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, 1.0)
 
@@ -226,22 +229,20 @@ class Ledger:
                 run_text(connection, begin)
                 return
             except OperationalError as error:
-                if not may_pass(error) or time.monotonic() > deadline:
+                if not passing.is_locked(error) or time.monotonic() > deadline:
                     raise
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.2, 0.01)
 
     def _unavailable(self, error: DBAPIError) -> str:
         where = self.url.render_as_string(hide_password=True)
-        return f"the ledger at {where} does not answer: {_first_line(error)}. Is it up, and is the URL right?"
+        told = passing.first_line(error).rstrip(".")
+        return f"the ledger at {where} does not answer: {told}. {passing.advice(error)}"
 
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}
         if self.is_postgresql:
-            session = (
-                pooling.SESSION if pooling.is_pooled(self.url) else _postgresql_session(self.timeout, self.url)
-            )
-            options |= _postgresql_options(self.timeout, session)
+            options |= postgresql.options(self.timeout, self.url)
         else:
             options["connect_args"] = {"timeout": 0, "check_same_thread": False}
         try:
@@ -250,72 +251,25 @@ class Ledger:
             raise ConfigurationError(
                 f"the ledger's driver is not installed ({error}); run: pip install 'celery-agentq[postgres]'"
             ) from error
-        if pooling.is_pooled(self.url):
-            event.listen(engine, "connect", pooling.require_settings)
         if self.is_postgresql:
             from agentq.ledger import driver  # psycopg comes with an extra
 
             event.listen(engine, "do_connect", driver.connect)
+            event.listen(engine, "connect", postgresql.require_utf8)
+            prepare = pooling.prepare if pooling.is_pooled(self.url) else postgresql.prepare
+            event.listen(engine, "connect", prepare)
         else:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", self._begin_sqlite)
         return engine
 
 
-def _postgresql_session(timeout: float, url: URL) -> dict[str, Any]:
-    milliseconds = int(timeout * 1000)
-    settings = {
-        # Also for statements outside a transaction: fan-in counts with guarded decrements, which are right
-        # only at this level, whatever the database's own default is.
-        "default_transaction_isolation": r"read\ committed",
-        "statement_timeout": milliseconds,
-        "lock_timeout": milliseconds,
-        "idle_in_transaction_session_timeout": milliseconds * 3,
-        # A plan that was made while a table was short stays, and would read all of it when it is long. Without
-        # that choice the planner takes an index; and it must not compile for the price of what it has to avoid.
-        "enable_seqscan": "off",
-        "jit": "off",
-    }
-    given = str(url.query.get("options", ""))  # such as a search_path, which must not be lost
-    return {"options": " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())])}
-
-
-def _postgresql_options(timeout: float, session: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "isolation_level": "READ COMMITTED",
-        "pool_pre_ping": False,  # a broken connection is met by the retry, without a round trip per use
-        "connect_args": {
-            "connect_timeout": max(2, int(timeout)),
-            # A server that is gone without a word ends a wait too: the kernel alone would take hours.
-            "keepalives_idle": max(1, int(timeout / 2)),
-            "keepalives_interval": max(1, int(timeout / 6)),
-            "keepalives_count": 3,
-            "tcp_user_timeout": int(timeout * 2000),
-            "application_name": "agentq",
-            **session,
-        },
-    }
+def _require_usable(connection: Connection) -> None:
+    schema.require_current(connection)
+    postgresql.require_utf8_of(connection)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late and loses updates
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _first_line(error: DBAPIError) -> str:
-    # What follows the first line may quote the row.
-    return str(error.orig).strip().partition("\n")[0]
-
-
-def may_pass(error: DBAPIError) -> bool:
-    """Say whether the same transaction may succeed when it is run again."""
-    if error.connection_invalidated:
-        return True
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return (getattr(original, "sqlite_errorcode", 0) & 0xFF) in _RETRYABLE_SQLITE
-    sqlstate = getattr(original, "sqlstate", None)
-    if sqlstate is None:  # psycopg: no answer from a server at all
-        return "OperationalError" in {kind.__name__ for kind in type(original).__mro__}
-    return bool(sqlstate.startswith(_RETRYABLE_SQLSTATES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, delete, null, update
+from sqlalchemy import Connection, Float, bindparam, delete, false, null, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ledger.models import WorkerRow
@@ -27,6 +27,11 @@ def register(connection: Connection, worker_id: uuid.UUID, *, hostname: str, pid
     """Give a worker process a lease of *lease* seconds, and enter it where it is not known; with one statement."""
     values = {"id": worker_id, "hostname": hostname[:255], "pid": pid, "lease": lease}
     connection.execute(_REGISTER[connection.dialect.name], values)
+
+
+def write_nothing(connection: Connection) -> None:
+    """Write, but no row: the database says whether its user may."""
+    connection.execute(update(WorkerRow).where(false()).values(pid=WorkerRow.pid))
 
 
 def sign_off(connection: Connection, worker_id: uuid.UUID) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import AgentqError
-from agentq.ledger import queues, schema
+from agentq.ledger import queues, schema, workers
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now, seconds_from_now
@@ -61,7 +61,7 @@ def error(subject: str, what: str, mend: str = "") -> Finding:
 def examine(ledger: Ledger) -> Iterator[Finding]:
     """Look at the ledger, its schema, its workers and its jobs; stops where the rest cannot be known."""
     try:
-        ledger.write(lambda connection: None, patience=0)
+        ledger.write(schema.require_writable, patience=0)
     except AgentqError as failure:
         yield error("ledger", str(failure))
         return
@@ -69,6 +69,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
     yield from _run(ledger, _postgresql if ledger.is_postgresql else _sqlite)
     try:
         ledger.read(schema.require_current)
+        ledger.write(workers.write_nothing, patience=0)
     except AgentqError as failure:
         yield error("schema", str(failure))
         return

@@ -116,15 +116,20 @@ def rabbitmq() -> Iterator[Broker]:
 
 
 @contextmanager
-def postgresql_database(template: str | None = None, *, options: str = "") -> Iterator[str]:
+def postgresql_database(
+    template: str | None = None, *, options: str = "", encoding: str | None = None
+) -> Iterator[str]:
     """The URL of a new database, dropped at the end; a copy of the one at the URL *template*.
 
-    *options* are settings of that database, as in ``default_transaction_isolation = 'serializable'``.
+    *options* are settings of that database, as in ``default_transaction_isolation = 'serializable'``; *encoding*
+    is another one than the server's.
     """
     name = f"agentq_test_{uuid.uuid4().hex[:12]}"
     source = make_url(template).database if template else "template1"
     with _administration() as admin:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        if encoding is not None:
+            create, source = sql.SQL(f"{create.as_string()} ENCODING '{encoding}' LOCALE 'C'"), "template0"
         admin.execute(create.format(sql.Identifier(name), sql.Identifier(source or "")))
         if options:
             setting = sql.SQL(f"ALTER DATABASE {{}} SET {options}")
