@@ -15,7 +15,7 @@ SESSION: dict[str, Any] = {"prepare_threshold": None}
 """What the driver is told: to prepare nothing, as the next statement may come to another session."""
 _OPTION, _MODE = "pool_mode", "transaction"
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-_SETTINGS = ("default_transaction_isolation", "synchronous_commit", *_TIMEOUTS)
+_SETTINGS = ("default_transaction_isolation", *_TIMEOUTS)
 _FOUND = "SELECT current_user, " + ", ".join(f"current_setting('{name}')" for name in _SETTINGS)
 
 
@@ -38,13 +38,11 @@ def prepare(connection: Any, record: object) -> None:
     Raises ConfigurationError unless its role has the settings that agentq cannot give it.
     """
     connection.execute("SET datestyle = 'ISO'")  # which PgBouncer follows, and sets wherever the client comes next
-    role, isolation, durability, *timeouts = connection.execute(_FOUND).fetchone()
+    role, isolation, *timeouts = connection.execute(_FOUND).fetchone()
     connection.commit()
     needed = [f"{name} = '10s'" for name, found in zip(_TIMEOUTS, timeouts, strict=True) if found == "0"]
     if isolation != "read committed":
         needed.append("default_transaction_isolation = 'read committed'")
-    if durability == "off":
-        needed.append("synchronous_commit = 'on'")
     if needed:
         commands = " ".join(f'ALTER ROLE "{role}" SET {setting};' for setting in needed)
         raise ConfigurationError(

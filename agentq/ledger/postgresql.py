@@ -9,11 +9,6 @@ from sqlalchemy import URL, Connection
 from agentq.exceptions import ConfigurationError
 from agentq.ledger import pooling
 
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-)
-"""A start that returned must outlive a crash of the server, which it would not without the wait for its log."""
-
 
 def options(timeout: float, url: URL) -> dict[str, Any]:
     """Return what SQLAlchemy is told for a ledger at *url*, whose statements may take *timeout* seconds."""
@@ -33,13 +28,6 @@ def options(timeout: float, url: URL) -> dict[str, Any]:
             **session,
         },
     }
-
-
-def prepare(connection: Any, record: object) -> None:
-    """Have commits of a new connection of the driver's outlive a crash, for SQLAlchemy's event ``connect``."""
-    connection.autocommit = True
-    connection.execute(_DURABLE)
-    connection.autocommit = False
 
 
 def require_utf8(connection: Any, record: object = None) -> None:

@@ -256,8 +256,8 @@ class Ledger:
 
             event.listen(engine, "do_connect", driver.connect)
             event.listen(engine, "connect", postgresql.require_utf8)
-            prepare = pooling.prepare if pooling.is_pooled(self.url) else postgresql.prepare
-            event.listen(engine, "connect", prepare)
+            if pooling.is_pooled(self.url):
+                event.listen(engine, "connect", pooling.prepare)
         else:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", self._begin_sqlite)

@@ -45,17 +45,6 @@ def test_a_workflow_runs_whatever_a_database_sets(options: str) -> None:
         assert [finding for finding in health.examine(ledger) if finding.level is Level.ERROR] == []
 
 
-def test_a_commit_waits_for_the_disk_whatever_a_database_says() -> None:
-    shown = {}
-    for level in ("off", "local"):
-        with (
-            postgresql_database(options=f"synchronous_commit = {level}") as url,
-            closing(Ledger(url)) as ledger,
-        ):
-            shown[level] = ledger.read(lambda c: c.scalar(text("SHOW synchronous_commit")))
-    assert shown == {"off": "on", "local": "local"}
-
-
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_keep_every_text_is_refused_with_what_to_do(encoding: str) -> None:
     with postgresql_database(encoding=encoding) as url, closing(Ledger(url)) as ledger:
