@@ -9,7 +9,7 @@ _SESSION = "agentq/ledger/session.py"
 MUTANTS = [
     Mutant(
         name="isolation-left-to-the-database",
-        file=_SESSION,
+        file="agentq/ledger/postgresql.py",
         text='        "default_transaction_isolation": r"read\\ committed",\n',
         instead="",
         why="guarded updates fail, or miss what another transaction did, where the database's default is stricter",
@@ -36,8 +36,8 @@ MUTANTS = [
     ),
     Mutant(
         name="deadlock-not-retried",
-        file=_SESSION,
-        text='"40P01", ',
+        file="agentq/ledger/passing.py",
+        text='    "40P01",  # deadlock\n',
         instead="",
         why="of two writers that wait for each other, one loses its outcome",
         tests=(SESSION,),
