@@ -103,6 +103,10 @@ class SchemaMismatch(LedgerError):
         self.expected = expected
 
 
+class NotRecorded(AgentqError):
+    """The outcome of an attempt could not be written: an error of agentq's own, or a refusal of the ledger."""
+
+
 class NotFound(AgentqError):
     """No workflow or job has this id."""
 

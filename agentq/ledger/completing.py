@@ -31,7 +31,7 @@ def complete(connection: Connection, callbacks: Sequence[Callable[[Session], obj
             for callback in callbacks:
                 callback(session)
             session.commit()  # its savepoint
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if isinstance(error, DBAPIError) and may_pass(error):
             raise
         raise CompletionFailed(error) from error

@@ -9,8 +9,9 @@ class Category(StrEnum):
     """What kind of failure it was.
 
     ``TIMEOUT`` is something outside that did not answer in time; ``TIMED_OUT`` is the step itself, over its own
-    time limit. ``INVALID_RESPONSE`` is an answer that nobody can use: a model asked again may do better.
-    ``ERROR`` is everything that nothing more is known about.
+    time limit. ``NOT_RECORDED`` is an attempt whose outcome agentq could not write. ``INVALID_RESPONSE`` is an
+    answer that nobody can use: a model asked again may do better. ``ERROR`` is everything that nothing more is
+    known about.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -32,6 +33,7 @@ class Category(StrEnum):
     DEFINITION = "definition"
     INVALID_ARGUMENTS = "invalid_arguments"
     INVALID_RESULT = "invalid_result"
+    NOT_RECORDED = "not_recorded"
     CANCELLED = "cancelled"
     ERROR = "error"
 
@@ -49,6 +51,7 @@ NEVER_RETRIED = frozenset(
         Category.DEFINITION,
         Category.INVALID_ARGUMENTS,
         Category.INVALID_RESULT,
+        Category.NOT_RECORDED,
         Category.CANCELLED,
     }
 )

@@ -138,6 +138,7 @@ GENERAL_NAMES: Final = _words(
     definition="agentq.exceptions.DefinitionError",
     invalid_arguments="agentq.exceptions.InvalidArguments",
     invalid_result="agentq.exceptions.InvalidResult",
+    not_recorded="agentq.exceptions.NotRecorded",
 )
 
 TIMEOUT_ENDS: Final = ("Timeout", "TimeoutError", "TimeoutException", "TimedOut")

@@ -25,6 +25,7 @@ from agentq.runtime.dispatcher import Dispatcher
 from agentq.runtime.events import EventBatchStep
 from agentq.runtime.intake import IntakeStep
 from agentq.runtime.joining import Joinable, off_loop
+from agentq.runtime.loop import Stopped
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
@@ -56,6 +57,8 @@ class AgentQ:
         app.agentq = self
         self.caretaker: Caretaker | None = None
         """The caretaker, in a worker's main process."""
+        self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
+        """Exceptions that end whoever runs a step, and are no outcome of the step."""
         self.dispatcher = Dispatcher(app)
         self.catalogue = _Catalogue(app)
         configuration.apply(app)

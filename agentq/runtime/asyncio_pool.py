@@ -32,7 +32,7 @@ from agentq.ledger.session import keep_connections
 from agentq.runtime import loop
 
 try:
-    from greenlet import GreenletExit, greenlet
+    from greenlet import greenlet
 except ImportError as error:
     raise ConfigurationError(
         "the asyncio pool needs greenlet; run: pip install 'celery-agentq[asyncio]'"
@@ -155,10 +155,10 @@ class CoroutineJob(Job):
 
     def _go_on_unless_stopped(self) -> None:
         if self._stopped_by is not None:
-            raise GreenletExit  # past everything that would record an outcome, as if a process were killed
+            raise loop.Stopped
 
     def _info(self, error: BaseException) -> ExceptionInfo:
-        if isinstance(error, GreenletExit):
+        if isinstance(error, loop.Stopped):
             error = Terminated(self._stopped_by).with_traceback(error.__traceback__)
         return super()._info(error)
 

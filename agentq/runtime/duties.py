@@ -216,7 +216,9 @@ class Duties:
                     connection, self._lease.worker_id, abandoned, judge_loss
                 )
             )
-            self._tell(rescued, "the process that ran them is gone")
+            for job in rescued.jobs:
+                logger.warning("job %s attempt %d rescued: %s", job.job_id, job.attempt, abandoned[job].message)
+            self._agentq.dispatcher.ring(rescued.bells)
 
     def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
         """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""

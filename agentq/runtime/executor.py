@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 import uuid
@@ -23,6 +24,7 @@ from agentq.exceptions import (
     InvalidValue,
     LedgerError,
     LedgerUnavailable,
+    NotRecorded,
 )
 from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
@@ -30,6 +32,7 @@ from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.runtime import loop, refusals
+from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
@@ -86,8 +89,8 @@ class Attempt:
         early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
         try:
             handed = self._record(claim, outcome, early)
-        except CompletionFailed as failed:
-            outcome = self._fail(claim, failed.error)
+        except (CompletionFailed, NotRecorded) as failed:
+            outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
             handed = self._record(claim, outcome, early)
         early.ring_rest(handed.bells)
         return self._tell(claim, outcome, handed)
@@ -117,10 +120,15 @@ class Attempt:
         return self._ledger.read_statement(lambda connection: attempts.status_of(connection, self._job_id))
 
     def _execute(self, claim: Claim) -> Outcome:
-        self._began_at = time.monotonic()
+        self._began_at, process = time.monotonic(), os.getpid()
         try:
-            return self._run_function(claim)
-        except (Exception, SystemExit) as error:
+            outcome = self._run_function(claim)
+            end_if_forked(process)
+            return outcome
+        except self._agentq.passed_on:
+            raise
+        except BaseException as error:  # none of a step may end its worker
+            end_if_forked(process, error)
             return self._fail(claim, error)
         finally:
             if self._reports is not None:
@@ -129,7 +137,6 @@ class Attempt:
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
         if _is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
-        # SystemExit and MemoryError of a step must not end the worker.
         return _twice_if_late(partial(self._judge, claim, error, took=time.monotonic() - self._began_at))
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
@@ -224,10 +231,13 @@ class Attempt:
             return write(
                 lambda connection: attempts.record(connection, claim, outcome, early.meanwhile), patience=patience
             )
-        except LedgerError as error:
-            if isinstance(error, LedgerUnavailable) or not is_together:
-                raise
-            raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
+        except (CompletionFailed, LedgerUnavailable, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:
+            if is_together and isinstance(error, LedgerError):
+                raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
+            logger.debug("job %s: its outcome could not be recorded", claim.job_id, exc_info=True)
+            raise NotRecorded(_not_recorded(claim, outcome, error)) from None
 
     def _drop(self) -> dict[str, Any]:
         """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
@@ -292,6 +302,14 @@ def _encode_result(claim: Claim, value: Any, limit: int) -> str:
         return encode(value, limit)
     except InvalidValue as error:
         raise InvalidResult(f"the result of step {claim.step!r}: {error}") from None
+
+
+def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
+    end = "returned" if isinstance(outcome, Succeed) else "ended"
+    return (
+        f"step {claim.step!r} {end}, but agentq could not record it ({type(error).__name__}: {error}); "
+        "mend the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
+    )
 
 
 def _is_stop(error: BaseException) -> bool:

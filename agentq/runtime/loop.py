@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import logging
 import os
 import threading
 import uuid
@@ -14,11 +15,43 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
+from agentq.runtime.children import end_if_forked
+
 leave: ContextVar[Callable[[concurrent.futures.Future[Any]], None] | None] = ContextVar("leave", default=None)
 """How the caller waits for a coroutine where it does not block its thread: returns when the future is done."""
+logger = logging.getLogger(__name__)
+
+
+class Stopped(BaseException):
+    """A pool stops what runs, as if its process were killed: nothing may record an outcome on the way out."""
+
+
+_step: ContextVar[_Step | None] = ContextVar("step", default=None)
 _lock = threading.Lock()
 _futures: dict[uuid.UUID, concurrent.futures.Future[Any]] = {}
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
+
+
+class _Step:
+    """The task of a step's coroutine; the context of all tasks that the step starts has it too."""
+
+    def __init__(self) -> None:
+        self.task = asyncio.current_task()
+        self.ended_by: BaseException | None = None
+
+    def end(self, error: BaseException) -> None:
+        """End the attempt with an error that one of its background tasks raised."""
+        if self.task is not None and not self.task.done() and self.ended_by is None:
+            self.ended_by = error
+            self.task.cancel()
+
+
+class _Contained(Exception):
+    """Carries an error past the event loop, which SystemExit and KeyboardInterrupt would end for all steps."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -41,11 +74,14 @@ def resolve(value: Any, timeout: float | None, hard_timeout: float | None, job_i
         if (wait := leave.get()) is not None:
             wait(future)
         return _result(future, timeout)
+    except _Contained as contained:
+        error = contained.error
     except BaseException:
         future.cancel()
         raise
     finally:
         _futures.pop(job_id, None)
+    raise error
 
 
 def cancel(job_id: uuid.UUID) -> bool:
@@ -81,11 +117,61 @@ async def _bounded(awaitable: Any, timeout: float | None, hard_timeout: float | 
 async def _softly_bounded(awaitable: Any, timeout: float | None) -> Any:
     try:
         async with asyncio.timeout(timeout) as limit:
-            return await awaitable
+            return await _contained(awaitable)
     except TimeoutError:
         if limit.expired():  # the same as a synchronous step gets
             raise SoftTimeLimitExceeded(timeout) from None
         raise
+
+
+async def _contained(awaitable: Any) -> Any:
+    """Await a step's coroutine; every error that asyncio gives a meaning of its own leaves it as _Contained."""
+    step, parent = _Step(), os.getpid()
+    _step.set(step)
+    try:
+        result = await awaitable
+        end_if_forked(parent)
+        return result
+    except asyncio.CancelledError as error:
+        if step.ended_by is not None:
+            raise _Contained(step.ended_by) from None
+        if step.task is not None and step.task.cancelling():
+            raise  # the job was cancelled, or its time is over
+        raise _Contained(error) from None
+    except concurrent.futures.CancelledError as error:
+        raise _Contained(error) from None  # asyncio would take it for a cancel of the job
+    except Exception as error:
+        end_if_forked(parent, error)
+        raise
+    except BaseException as error:
+        end_if_forked(parent, error)
+        raise _Contained(error) from None
+
+
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Return a task in which SystemExit and KeyboardInterrupt end the step that started it, and not the loop."""
+
+    async def run() -> Any:
+        try:
+            return await coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            step = _step.get()
+            if step is not None:
+                step.end(error)
+            raise _Contained(error) from None
+
+    return asyncio.Task(run(), loop=loop, **options)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop; again, where a callback of a step raised what asyncio lets end it."""
+    asyncio.set_event_loop(loop)
+    loop.set_task_factory(_task)
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:
+            logger.error("a callback of an async step raised %s: the event loop goes on", type(error).__name__)
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -93,5 +179,5 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if pid not in _loops:
             _loops[pid] = asyncio.new_event_loop()
-            threading.Thread(target=_loops[pid].run_forever, name="agentq-loop", daemon=True).start()
+            threading.Thread(target=_run, args=[_loops[pid]], name="agentq-loop", daemon=True).start()
         return _loops[pid]

@@ -11,6 +11,7 @@ from celery.worker.state import revoked
 from agentq.exceptions import AttemptFailed
 from agentq.ledger.caretaking import TIMED_OUT, WORKER_LOST
 from agentq.outcomes import Failure
+from agentq.policies import Category
 from agentq.redaction import clean
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.find import agentq_of
@@ -59,4 +60,9 @@ def _lost_by(error: BaseException) -> Failure:
     if type(error).__name__ in ("WorkerLostError", "Terminated", "SystemExit"):
         return WORKER_LOST
     text = clean(f"{type(error).__name__}: {error}", 1_000)
-    return Failure(WORKER_LOST.category, WORKER_LOST.error_class, f"its outcome could not be recorded ({text})")
+    message = f"its outcome could not be recorded ({text})"
+    if (
+        type(error).__name__ == "LedgerUnavailable"
+    ):  # whether it was written before that, only a new attempt can tell
+        return Failure(WORKER_LOST.category, WORKER_LOST.error_class, message)
+    return Failure(Category.NOT_RECORDED, "agentq.NotRecorded", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -59,6 +60,7 @@ class Inline:
             self._mailbox = Mailbox(app)
             stack.enter_context(current(app))
             own = {"ledger": ledger, "dispatcher": self._mailbox, "_ready_in": os.getpid()}
+            own["passed_on"] = _words_of_pytest()
             stack.enter_context(replaced(self.agentq, **own))
             app.loader.import_default_modules()  # as a worker does
             app.finalize()
@@ -190,6 +192,12 @@ class Inline:
             return status
 
         return run_to_end
+
+
+def _words_of_pytest() -> tuple[type[BaseException], ...]:
+    """Return what ``pytest.fail``, ``skip`` and ``exit`` raise in a stub: they end the test, not the attempt."""
+    pytest: Any = sys.modules.get("pytest")  # Inline is for other test runners too
+    return () if pytest is None else (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
 
 
 def _off_loop(run_to_end: Callable[..., Any]) -> Callable[..., Any]:

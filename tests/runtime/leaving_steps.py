@@ -1,0 +1,92 @@
+"""Steps that leave by every kind of exception, or fork; imported with ``-I tests.runtime.leaving_steps``."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import sys
+from collections.abc import Callable
+
+from agentq import step
+
+
+class Framework(BaseException):
+    """An exception of a framework's own, past every ``except Exception``."""
+
+
+LEAVES: dict[str, Callable[[], BaseException]] = {
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "CancelledError": asyncio.CancelledError,
+    "concurrent.CancelledError": concurrent.futures.CancelledError,
+    "BaseExceptionGroup": lambda: BaseExceptionGroup("both", [SystemExit(1), ValueError("no")]),
+    "Framework": Framework,
+    "MemoryError": MemoryError,
+}
+
+
+@step(retries=0)
+def leave(how: str) -> None:
+    raise LEAVES[how]()
+
+
+@step(retries=0)
+async def leave_later(how: str) -> None:
+    await asyncio.sleep(0)
+    raise LEAVES[how]()
+
+
+@step(retries=0, timeout=20, hard_timeout=30)
+async def leave_within_limits(how: str) -> None:
+    await asyncio.sleep(0)
+    raise LEAVES[how]()
+
+
+@step(retries=0)
+async def leave_in_background(how: str) -> None:
+    """Wait for what never comes, while a task of its own leaves."""
+
+    async def background() -> None:
+        raise LEAVES[how]()
+
+    task = asyncio.create_task(background())
+    await asyncio.Event().wait()
+    await task
+
+
+@step(retries=0)
+async def leave_in_callback(value: int) -> int:
+    """Return *value*, after a callback on the event loop has called ``sys.exit``."""
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await asyncio.sleep(0.01)
+    return value
+
+
+@step(retries=0)
+async def wait_for_gate(path: str) -> str:
+    """Return once there is a file *path*."""
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
+    return "waited"
+
+
+@step(retries=0)
+def fork(how: str) -> str:
+    """Return "parent", though a child that it forked leaves the same function first, in its own way."""
+    pid = os.fork()
+    if pid == 0:
+        if how == "raises":
+            raise ValueError("of the child")
+        if how == "exits":
+            sys.exit(0)
+        return "child"
+    _, status = os.waitpid(pid, 0)
+    return f"parent, child ended with {os.waitstatus_to_exitcode(status)}"
+
+
+@step(retries=0)
+async def fork_later(how: str) -> str:
+    await asyncio.sleep(0)
+    return str(fork(how))
