@@ -107,7 +107,7 @@ def is_empty(broker: Broker) -> bool:
     if not broker.command:
         return True
     with broker.redis as redis:
-        return redis.hlen("unacked") == 0 and redis.llen(broker.queue) == 0
+        return redis.hlen("unacked") == 0 and broker.waiting() == 0
 
 
 def test_what_is_pushed_into_redis_is_told_without_its_secrets(redis_broker: Broker, ledger_url: str) -> None:

@@ -100,8 +100,7 @@ class TestLedgerDown:
                     agentq.start(add.s(1, 2))
                 assert time.monotonic() - began < 6
         assert "secret" not in str(refusal.value)
-        with redis_broker.redis as redis:
-            assert redis.llen(redis_broker.queue) == 0
+        assert redis_broker.waiting() == 0
 
 
 class TestNotBefore:

@@ -58,7 +58,7 @@ def test_what_the_broker_forgot_is_sent_again(redis_broker: Broker, ledger_url: 
         gates.await_reached("gate")
         queued = [agentq.start(count.s(number, folder, f"ran-{number}")) for number in range(20)]
         with redis_broker.redis as redis:
-            eventually(lambda: redis.llen(redis_broker.queue) == 20, what="20 messages in the queue")
+            eventually(lambda: redis_broker.waiting() == 20, what="20 messages in the queue")
             redis.flushall()
         flushed_at = time.monotonic()
         gates.open("gate")

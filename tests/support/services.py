@@ -69,6 +69,12 @@ class Broker:
         path = self.command[self.command.index("--unixsocket") + 1]
         return Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0), decode_responses=True)
 
+    def waiting(self) -> int:
+        """The number of messages in the queue, in all of its lanes."""
+        lanes = [self.queue, *(f"{self.queue}\x06\x16{lane}" for lane in range(1, 10))]
+        with self.redis as client:
+            return sum(int(client.llen(lane)) for lane in lanes)
+
     def _answers(self) -> bool:
         with self.redis as client:
             try:

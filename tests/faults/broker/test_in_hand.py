@@ -19,12 +19,12 @@ def test_a_stopped_worker_puts_back_the_bells_that_it_did_not_begin(
         workflows = [agentq.start(meet.s(number, str(gates.folder), str(number))) for number in range(3)]
         with Worker(redis_broker, ledger_url, concurrency=1, settings=LATE, arguments=three_at_once) as worker:
             gates.await_reached("0")
-            eventually(lambda: redis.llen(redis_broker.queue) == 0, what="all three messages in one worker")
+            eventually(lambda: redis_broker.waiting() == 0, what="all three messages in one worker")
             assert redis.hlen("unacked") == 0
             gates.open("0")
             # The second step may have begun as the first one ended; the third has not.
             worker.terminate(60)
-        assert redis.llen(redis_broker.queue) >= 1
+        assert redis_broker.waiting() >= 1
         for gate in ("1", "2"):
             gates.open(gate)
         with Worker(redis_broker, ledger_url, settings=LATE):

@@ -28,7 +28,7 @@ def freeze(workers: list[Worker]) -> None:
 
 
 def holds_nothing(broker: Broker, redis: Redis) -> bool:
-    return redis.llen(broker.queue) == redis.hlen("unacked") == 0
+    return broker.waiting() == redis.hlen("unacked") == 0
 
 
 @on_sqlite

@@ -18,7 +18,7 @@ SETTINGS = {"lease": 12, "ledger_timeout": 1}
 def is_all_taken(broker: Broker) -> bool:
     """Say whether the broker has neither a message nor one that waits to be acknowledged."""
     with broker.redis as redis:
-        return redis.llen(broker.queue) == 0 and redis.hlen("unacked") == 0
+        return broker.waiting() == 0 and redis.hlen("unacked") == 0
 
 
 def test_the_consumer_does_not_wait_for_the_ledger(redis_broker: Broker, postgres: Postgres) -> None:
