@@ -1,0 +1,50 @@
+"""A broker that is restarted again and again: no worker ends by itself, whatever it has in hand at the moment."""
+
+from __future__ import annotations
+
+import pytest
+from kombu.connection import Connection
+
+from agentq.runtime.redis_transport import install
+from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
+from tests.runtime.looks import require_sound
+from tests.support import Broker, Gates, client
+from tests.support.steps import add, count, meet
+
+RESTARTS, HELD = 6, 3
+
+
+@on_sqlite
+def test_no_worker_ends_by_itself(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+    folder = str(gates.folder)
+    with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, HELD) as worker:
+        held = [agentq.start(meet.s(number, folder, "gate") | add.s(1)) for number in range(HELD)]
+        gates.await_reached("gate", HELD)
+        queued = []
+        for number in range(RESTARTS):
+            queued.append(agentq.start(count.s(number, folder, "ran")))
+            agentq.app.send_task("tests.faults.broker.steps.wait_plainly", (folder,))
+            redis_broker.kill()
+            redis_broker.start()
+        gates.open("gate")
+        gates.open("plain")
+        assert [workflow.result(60) for workflow in (*held, *queued)] == [1, 2, 3, *range(RESTARTS)]
+        assert ran_once(*held, *queued)
+        assert worker.is_alive
+        assert "Unrecoverable" not in worker.log()
+        require_sound(agentq)
+
+
+def test_what_is_unacknowledged_ends_nothing_when_its_connection_is_gone(redis_broker: Broker) -> None:
+    install()
+    with Connection(redis_broker.url) as connection:
+        queue = connection.SimpleQueue("unacknowledged")
+        queue.put("plain")
+        queue.get(timeout=5)
+        channel = queue.channel
+        channel._disconnect_pools()
+        channel.connection.client = None  # as kombu leaves it, where it closes a connection that was lost
+        channel.qos.restore_unacked_once()
+        assert not channel.qos._delivered
+        with pytest.raises(connection.connection_errors, match="connection to Redis is closed"):
+            channel._put("unacknowledged", {})
