@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from celery import Celery
 
@@ -12,6 +13,7 @@ from agentq.operations import health, queues
 from agentq.operations.health import Finding
 from agentq.runtime import configuration
 from agentq.runtime.app import AgentQ
+from agentq.runtime.broker_state import address_of, refusal
 
 _PATIENCE = 2.0
 """Seconds for the broker to answer, and for the workers after it."""
@@ -25,9 +27,11 @@ def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
     if broken is not None:
         yield broken
         return
+    needed = {*queues, *_backlog(ledger)}
     with agentq.app.connection_for_read() as connection:
-        yield health.ok("broker", f"{connection.as_uri()} answers")
-    yield from _consumers(agentq.app, {*queues, *_backlog(ledger)})
+        yield health.ok("broker", f"{address_of(connection)} answers")
+        yield from _refused(agentq.app, connection, sorted(needed | {agentq.settings.dead_letter_queue}))
+    yield from _consumers(agentq.app, needed)
 
 
 def _settings(app: Celery) -> Iterator[Finding]:
@@ -50,6 +54,19 @@ def _broker_fault(app: Celery) -> Finding | None:
             "is it up, and the app's broker_url right?",
         )
     return None
+
+
+def _refused(app: Celery, connection: Any, needed: list[str]) -> Iterator[Finding]:
+    for queue in needed:
+        try:
+            why = refusal(connection, app.amqp.queues, queue)
+        except Exception as failure:  # each transport raises its own
+            what = f"answers, and takes no messages: {type(failure).__name__}: {failure}"
+            yield health.error("broker", what, "workers wait for it; see its own log")
+            return
+        if why is not None:
+            what, _, mend = why.partition("; ")
+            yield health.error("queues", what, mend)
 
 
 def _backlog(ledger: Ledger | None) -> set[str]:

@@ -23,6 +23,7 @@ from agentq.demo.worker import Worker
 from agentq.exceptions import AgentqError
 from agentq.operations import jobs
 from agentq.operations.jobs import StepCount
+from agentq.runtime.broker_state import address_of
 from agentq.states import WORKFLOW_FINAL, JobStatus
 
 POLL_SECONDS = 0.1
@@ -68,7 +69,7 @@ def make_ready(*, flush: bool) -> None:
             connection.ensure_connection(max_retries=1, timeout=5)
         except OperationalError as error:
             raise DemoError(
-                f"The broker at {connection.as_uri()} does not answer ({error}); start it, or unset "
+                f"The broker at {address_of(connection)} does not answer ({error}); start it, or unset "
                 "CELERY_BROKER_URL."
             ) from error
     agentq.ensure_ledger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed  # type: ignore[import-untyped]
 from kombu.exceptions import OperationalError
@@ -45,6 +46,33 @@ class BrokerState:
         for queue in self.refused.keys() & set(queues) if self.refused else ():
             del self.refused[queue]
             logger.info("queue %r takes messages again", queue)
+
+
+def address_of(connection: Any) -> str:
+    """Return the broker's URL with its password masked, if it has one."""
+    url = str(connection.as_uri())
+    return url if connection.password else url.replace("//:**@", "//").replace(":**@", "@")
+
+
+def refusal(connection: Any, queues: Any, name: str) -> str | None:
+    """Return why the broker refuses a queue, with what to do; None where it does not. Makes no queue.
+
+    *queues* are those of the app, by name. Raises what the broker's client raises where it does not answer.
+    """
+    try:
+        queue = queues[name]
+        for passive in (True, False):  # to declare it as it is there changes nothing
+            with connection.channel() as channel:
+                queue(channel).queue_declare(passive=passive)
+    except NotFound:
+        return None
+    except Exception as error:
+        if str(getattr(error, "reply_code", None)) == "404":
+            return None
+        if is_outage(error, connection.connection_errors):
+            raise
+        return refusal_of(name, error)
+    return None
 
 
 def is_outage(error: BaseException, connection_errors: tuple[type[BaseException], ...]) -> bool:

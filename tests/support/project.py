@@ -11,4 +11,5 @@ from tests.support import steps  # noqa: F401
 
 app = Celery("project")
 app.conf.task_default_queue = os.environ["AGENTQ_TEST_QUEUE"]
+app.conf.task_queue_max_priority = int(os.environ.get("AGENTQ_TEST_MOST_PRIORITY", "0")) or None
 agentq = AgentQ(app)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from kombu.connection import Connection
 
+from agentq.runtime.broker_state import address_of, refusal
 from tests.faults.broker.scene import on_sqlite, worker_of
 from tests.runtime.looks import job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
@@ -26,6 +28,8 @@ def test_a_queue_with_other_arguments_holds_up_no_other(rabbitmq_broker: Broker,
                 refused = agentq.dispatcher.broker.refused
                 assert "other arguments" in refused[odd]
                 assert "delete" in refused[odd]
+                assert "other arguments" in str(refusal(connection, agentq.app.amqp.queues, odd))
+                assert refusal(connection, agentq.app.amqp.queues, f"{odd}-none") is None
                 started = agentq.start_many([add.s(1, 1).set(queue=odd), add.s(2, 2)])
                 assert started[1].result(20) == 4
                 assert worker.is_alive
@@ -53,3 +57,28 @@ def test_the_acknowledgement_timeout_of_rabbitmq_ends_no_worker(
         assert job_of(long).attempt == 1
         assert worker.is_alive
         require_sound(agentq)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:secret@localhost:6379/0", "redis://:**@localhost:6379/0"),
+        ("amqp://guest:guest@localhost//", "amqp://guest:**@localhost:5672//"),
+    ],
+)
+def test_an_address_masks_a_password_where_there_is_one(url: str, shown: str) -> None:
+    assert address_of(Connection(url)) == shown
+
+
+@on_sqlite
+def test_a_queue_that_is_deleted_is_declared_again(rabbitmq_broker: Broker, ledger_url: str) -> None:
+    with (
+        client(rabbitmq_broker, ledger_url) as agentq,
+        worker_of(rabbitmq_broker, ledger_url) as worker,
+        Connection(rabbitmq_broker.url) as connection,
+    ):
+        assert agentq.start(add.s(1, 1)).result(20) == 2
+        connection.default_channel.queue_delete(rabbitmq_broker.queue)
+        assert agentq.start(add.s(1, 2) | add.s(3)).result(30) == 6
+        assert worker.is_alive
