@@ -31,7 +31,7 @@ from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
-from agentq.runtime import loop, refusals
+from agentq.runtime import loop, refusals, running
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
@@ -121,6 +121,7 @@ class Attempt:
 
     def _execute(self, claim: Claim) -> Outcome:
         self._began_at, process = time.monotonic(), os.getpid()
+        before = running.step.set(claim.step)
         try:
             outcome = self._run_function(claim)
             end_if_forked(process)
@@ -131,6 +132,7 @@ class Attempt:
             end_if_forked(process, error)
             return self._fail(claim, error)
         finally:
+            running.step.reset(before)
             if self._reports is not None:
                 _twice_if_late(self._reports.close)
 

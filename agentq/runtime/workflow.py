@@ -8,13 +8,14 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agentq.exceptions import ResultTimeout
+from agentq.exceptions import DefinitionError, ResultTimeout
 from agentq.ledger import reading
 from agentq.operations import dead_letters
 from agentq.operations import events as event_operations
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.operations.schemas import DeadLetterSummary, Event, Job
+from agentq.runtime import running
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 from agentq.workflows import registry
 
@@ -68,11 +69,14 @@ class Workflow(Generic[R]):
             StepFailed: a step failed for good; carries its error.
             WorkflowCancelled: it was cancelled or expired.
             ResultTimeout: it did not end in time; it goes on.
+            DefinitionError: a step waits for it, and it has not ended: it may need the very slot that waits.
         """
+        self._require_may_wait(timeout)
         return self._result_of(self._await_end(timeout))
 
     async def aresult(self, timeout: float | None = None) -> R:
         """Wait for the end as ``result`` does, from an event loop, which is not blocked meanwhile."""
+        await self._ledger.in_thread(lambda: self._require_may_wait(timeout))
         status = await self._aawait_end(timeout)
         return await self._ledger.in_thread(lambda: self._result_of(status))
 
@@ -137,9 +141,14 @@ class Workflow(Generic[R]):
         """Return its open dead letters, newest first."""
         return dead_letters.list_(self._ledger, dead_letters.DeadLetterFilter(workflow=self.id))
 
-    def get(self, timeout: float | None = None, **ignored: Any) -> R:
-        """Celery's name for ``result``; further arguments of Celery's are accepted and have no meaning."""
-        return self.result(timeout)
+    def get(self, timeout: float | None = None, *, disable_sync_subtasks: bool = True, **ignored: Any) -> R:
+        """Celery's name for ``result``; further arguments of Celery's are accepted and have no meaning.
+
+        With ``disable_sync_subtasks=False`` a step may wait: other workers run what it waits for.
+        """
+        if disable_sync_subtasks:
+            return self.result(timeout)
+        return self._result_of(self._await_end(timeout))
 
     def ready(self) -> bool:
         """Say whether it has ended."""
@@ -177,6 +186,15 @@ class Workflow(Generic[R]):
         step = registry.find(step_name)
         rebuilt: R = value if step is None else step.parameters.load_result(value)
         return rebuilt
+
+    def _require_may_wait(self, timeout: float | None) -> None:
+        waiting = running.step.get()
+        if waiting is not None and timeout != 0 and not self.ready():
+            raise DefinitionError(
+                f"step {waiting!r} waits for workflow {self.id}, which may need the very worker slot that waits; "
+                "compose both in one canvas, or start it in ctx.on_complete and let the step end. Where workers "
+                "of another queue run it, wait with get(disable_sync_subtasks=False)"
+            )
 
     def _await_end(self, timeout: float | None) -> Any:
         patience = _Patience(self.id, timeout)

@@ -8,7 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 
+import agentq
 from agentq import step
+from tests.support.steps import add
 
 
 class Framework(BaseException):
@@ -70,6 +72,20 @@ async def wait_for_gate(path: str) -> str:
     while not os.path.exists(path):
         await asyncio.sleep(0.01)
     return "waited"
+
+
+@step
+def wait_inside(how: str) -> int:
+    """Start another workflow of one step, and wait for its result."""
+    started = agentq.start(add.s(1, 2))
+    if how == "get":
+        return started.get(timeout=30)
+    return started.result(30)
+
+
+@step
+async def wait_inside_later(how: str) -> int:
+    return await agentq.start(add.s(1, 2)).aresult(30)
 
 
 @step(retries=0)

@@ -21,6 +21,8 @@ from tests.runtime.leaving_steps import (
     leave_later,
     leave_within_limits,
     wait_for_gate,
+    wait_inside,
+    wait_inside_later,
 )
 from tests.runtime.place import place
 from tests.support import Broker
@@ -45,6 +47,14 @@ def require_failed(workflow: agentq.Workflow[Any], how: str) -> None:
     assert "leaving_steps.py" in (job.attempts[0].error_traceback or "")
 
 
+def require_refused_wait(workflow: agentq.Workflow[Any]) -> None:
+    with pytest.raises(StepFailed, match=r"waits for workflow .* compose both in one canvas") as failure:
+        workflow.result(30)
+    assert failure.value.category == "definition"
+    (job,) = workflow.jobs()
+    assert [attempt.outcome for attempt in job.attempts] == ["failed"]
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
@@ -61,6 +71,8 @@ def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
         for step in (fork, fork_later):
             codes = {how: at.agentq.start(step.s(how)).result(30)[-1] for how in ("returns", "exits", "raises")}
             assert codes == {"returns": "0", "exits": "0", "raises": "1"}
+        for index, step in enumerate((wait_inside, wait_inside, wait_inside_later)):
+            require_refused_wait(at.agentq.start(step.s("get" if index else "result")))
         gate.touch()
         assert waits.result(30) == "waited"
         assert [at.agentq.start(later.s(number)).result(30) for number in range(4)] == [0, 1, 2, 3]
@@ -71,6 +83,11 @@ def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
 @pytest.mark.parametrize("step", [*STEPS], ids=lambda step: step.name.rpartition(".")[2])
 def test_every_exception_of_a_step_ends_its_attempt_inline(agentq_inline: Inline, step: Any, how: str) -> None:
     require_failed(agentq.start(step.s(how)), how)
+
+
+@pytest.mark.parametrize("step", [wait_inside, wait_inside_later], ids=["sync", "async"])
+def test_a_step_that_waits_for_a_workflow_is_refused_inline_too(agentq_inline: Inline, step: Any) -> None:
+    require_refused_wait(agentq.start(step.s("result")))
 
 
 def test_an_outcome_that_cannot_be_recorded_is_told_as_that_and_the_step_does_not_run_again(
