@@ -82,8 +82,8 @@ class LedgerError(AgentqError):
 class LedgerUnavailable(LedgerError):
     """The ledger cannot be reached or did not answer in time.
 
-    ``is_down`` says that the database itself is away, for all who use it: it refused connections, said that it is
-    shutting down or starting, that its disk is full, or that it is read-only. Where nobody answered, it is False.
+    ``is_down`` says that the database itself told so: it refuses connections, is shutting down or starting, has a
+    full disk, is read-only, or is locked. Where nobody answered, it is False.
     """
 
     def __init__(self, message: str, *, is_down: bool = False) -> None:

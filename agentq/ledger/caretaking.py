@@ -26,6 +26,12 @@ WORKER_LOST = Failure(
     "agentq.WorkerLost",
     "the worker process died, was killed or lost its lease while it ran this attempt",
 )
+GIVEN_UP = Failure(
+    "given_up",
+    "agentq.GivenUp",
+    "its worker got no answer from the ledger, and stopped it before the lease ended",
+)
+"""No failure of the step's: its job is given back."""
 TIMED_OUT = Failure(
     "timed_out",
     "agentq.TimedOut",
@@ -161,12 +167,9 @@ def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uu
 
 def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
     """Give back all that a stopping worker still holds, at once and without cost to the jobs."""
-    bells = []
+    bells: list[Bell] = []
     for row in connection.execute(_held_by, {"worker": worker_id}).all():
-        released = transition.release(connection, row.id, row.attempt)
-        if released is not None:
-            write_history(connection, row, AttemptOutcome.RELEASED)
-            bells.append(bell(released))
+        bells += _give_back(connection, row)
     return bells
 
 
@@ -227,10 +230,23 @@ def cancel_overdue(connection: Connection, most: int) -> int:
     )
 
 
+def _give_back(connection: Connection, row: AnyRow) -> list[Bell]:
+    released = transition.release(connection, row.id, row.attempt)
+    if released is None:
+        return []
+    write_history(connection, row, AttemptOutcome.RELEASED)
+    return [bell(released)]
+
+
 def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> Rescued:
     bells: list[Bell] = []
     jobs: list[Held] = []
     for row, why in lost:
+        if why is GIVEN_UP:
+            given_back = _give_back(connection, row)
+            bells += given_back
+            jobs += [Held(row.id, row.attempt)] if given_back else []
+            continue
         outcome = AttemptOutcome.RETRIED
         judged = judge(row, why)
         if isinstance(judged, RetryLater):

@@ -28,10 +28,8 @@ _PASSING_SQLSTATES = (
 )
 _OTHER_SESSION_SQLSTATES = ("25006", "25P03", "25P04", "26000", "42P05", "57P", "08")
 """Tried again on the same connection, these come again."""
-_DOWN_SQLSTATES = ("57P01", "57P02", "57P03", "53100", "25006")
-"""Nobody can write to a server that says this."""
-_DOWN_WORDS = ("Connection refused", "No such file or directory", "the database system is ", "read-only")
-"""The driver gives no SQLSTATE for a connection that could not be opened."""
+_DOWN_WORDS = ("Connection refused", "No such file or directory", "FATAL:", "read-only")
+"""Words of a server, or of its machine: the driver gives no SQLSTATE for a connection that could not be opened."""
 _LOCKED_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _PASSING_SQLITE = (
     *_LOCKED_SQLITE,
@@ -77,13 +75,10 @@ def is_locked(error: DBAPIError) -> bool:
 
 
 def is_down(error: DBAPIError) -> bool:
-    """Say whether the database itself is away, so that nobody can write to it: not only this process."""
+    """Say whether the database itself said that it cannot serve now; without an answer, it may serve others."""
     if isinstance(error.orig, sqlite3.Error):
         return True  # it is a file of this machine, as its workers are
-    sqlstate = sqlstate_of(error)
-    if sqlstate is None:
-        return any(words in str(error.orig) for words in _DOWN_WORDS)
-    return sqlstate in _DOWN_SQLSTATES
+    return sqlstate_of(error) is not None or any(words in str(error.orig) for words in _DOWN_WORDS)
 
 
 def advice(error: DBAPIError) -> str:

@@ -63,6 +63,9 @@ class CaretakerStep(bootsteps.StartStopStep):
         self._caretaker.start()
         limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
 
+    def stop(self, worker: Any) -> None:
+        self._caretaker.stop_claiming()
+
     def terminate(self, worker: Any) -> None:
         # A cold shutdown. What is given back must not run here any more, so the pool goes first.
         if worker.pool is not None:
@@ -92,6 +95,7 @@ class Caretaker:
         self._in_hand = InHand(worker)
         self.duties = Duties(agentq, self._lease, self._in_hand)
         self._ending = threading.Event()
+        self._is_cut_off = False
         self._threads = [
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
             threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
@@ -114,6 +118,10 @@ class Caretaker:
         signals.task_received.connect(self._note_received, weak=False)
         for thread in self._threads:
             thread.start()
+
+    def stop_claiming(self) -> None:
+        """Let no claim wait for the ledger any longer: the worker is being stopped."""
+        self._lease.note_ending()
 
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
         """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
@@ -160,11 +168,22 @@ class Caretaker:
                 patience=0,
             )
         except LedgerError as error:
-            logger.warning("the lease could not be renewed: %s", error)
-            self.duties.settle()
+            self._note_not_renewed(error)
             return False
         self._lease.renewed(sent_at)
+        if self._is_cut_off:
+            self._is_cut_off = False
+            logger.info("the lease is renewed again: this worker claims jobs, and what waited is recorded")
         return True
+
+    def _note_not_renewed(self, error: LedgerError) -> None:
+        self.duties.settle()
+        # A statement that was refused is an answer too.
+        if not isinstance(error, LedgerUnavailable) or error.is_down:
+            self._lease.note_away()
+        if not self._is_cut_off:
+            self._is_cut_off = True
+            logger.warning("the lease could not be renewed, and this is tried again: %s", error)
 
     def _note_received(self, request: Any = None, **_: Any) -> None:
         self.duties.evidence.note_received(request)
@@ -176,13 +195,20 @@ class Caretaker:
             self._ending.wait(pause)
 
     def _watch_always(self) -> None:
+        has_given_up = False
         while not self._ending.wait(max(0.05, self._lease.trusted_for())):
             left = self._lease.trusted_for()
             if left > 0 or not self._lease.was_trusted:
+                has_given_up = False
+                continue
+            # Once: what comes later has not claimed, and waits for the trust to come back.
+            if has_given_up or self._lease.is_away:
                 continue
             if left < -_LATE and not self._ending.wait(1.0) and self._lease.trusted_for() > 0:
                 continue  # it was frozen, and has renewed now: the duties tell which of its jobs it has lost
-            for request in self._in_hand.running():
+            has_given_up = True
+            for request, job_id in self._in_hand.running().items():
+                self._in_hand.note_ended(job_id, caretaking.GIVEN_UP)
                 self._in_hand.terminate(request, "the lease could not be renewed")
 
     def _work_always(self) -> None:

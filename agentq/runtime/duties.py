@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.exceptions import NotFound
+from agentq.exceptions import LedgerUnavailable, NotFound
 from agentq.ledger import caretaking, dead_letters, workers, workflows
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
@@ -106,8 +106,12 @@ class Duties:
         return found | {Work.HELD} if self._in_hand.is_busy else found
 
     def settle(self) -> None:
-        """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too."""
-        self._may_rescue_at = time.monotonic() + min(_SETTLING, self._lease.seconds)
+        """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too.
+
+        For a whole lease where this worker's own one has: the others need time to be back, too.
+        """
+        seconds, is_over = self._lease.seconds, self._lease.trusted_for() <= 0
+        self._may_rescue_at = time.monotonic() + (seconds if is_over else min(_SETTLING, seconds))
 
     def dispatch_due(self) -> None:
         """Dispatch the jobs whose time has come."""
@@ -205,7 +209,9 @@ class Duties:
         try:
             return work()
         except Exception as error:  # the next round may succeed, and nobody else does this
-            logger.warning("%s failed and is tried again: %s: %s", work.__name__, type(error).__name__, error)
+            is_told = isinstance(error, LedgerUnavailable) and error.is_down  # by the renewal of the lease
+            log = logger.debug if is_told else logger.warning
+            log("%s failed and is tried again: %s: %s", work.__name__, type(error).__name__, error)
             return None
 
     def _rescue_abandoned(self, abandoned: dict[caretaking.Held, Failure]) -> None:

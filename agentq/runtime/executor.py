@@ -80,6 +80,10 @@ class Attempt:
         Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
         that Celery's events tell the same as the ledger.
         """
+        self._lease = hold()
+        if self._lease.await_trust() is None:
+            logger.info("job %s is not claimed, as this worker stops: it stays queued", self._job_id)
+            return {"dropped": JobStatus.QUEUED}
         claim = self._claim()
         if claim is None and self._early_after is not None:
             claim = self._claim_when_handed_over()
@@ -96,13 +100,35 @@ class Attempt:
         return self._tell(claim, outcome, handed)
 
     def _claim(self) -> Claim | None:
-        worker_id = hold().await_trust()
-        token = transition.new_claim_token()
-        return self._ledger.write_statement(
-            lambda connection: attempts.claim(
-                connection, self._job_id, self._step, worker_id, token, self._early_after
+        worker_id, token = self._lease.worker_id, transition.new_claim_token()
+
+        def claim() -> Claim | None:
+            self._lease.await_trust()  # which may have ended while it waited for the ledger
+            return self._ledger.write_statement(
+                lambda connection: attempts.claim(
+                    connection, self._job_id, self._step, worker_id, token, self._early_after
+                )
             )
-        )
+
+        return self._until_answered(claim, "its claim", lambda: self._lease.is_ending)
+
+    def _until_answered(self, work: Callable[[], T], what: str, is_over: Callable[[], bool] | None = None) -> T:
+        """Do *work* with the ledger again and again while that does not answer.
+
+        Until *is_over*, which is when the worker has signed off where nothing else is said.
+
+        It is guarded, so it does nothing where another worker has taken the job meanwhile.
+        """
+        is_told = False
+        while True:
+            try:
+                return work()
+            except LedgerUnavailable as error:
+                if is_over() if is_over is not None else self._lease.is_closed:
+                    raise
+                log = logger.debug if is_told else logger.warning
+                log("job %s: %s waits for the ledger: %s", self._job_id, what, error)
+                is_told = True
 
     def _claim_when_handed_over(self) -> Claim | None:
         """The bell may have come before the very statement that it was rung during."""
@@ -139,7 +165,8 @@ class Attempt:
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
         if _is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
-        return _twice_if_late(partial(self._judge, claim, error, took=time.monotonic() - self._began_at))
+        judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
+        return self._until_answered(partial(_twice_if_late, judge), "its outcome")
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
         override = self._ledger.read(
@@ -200,7 +227,10 @@ class Attempt:
         )
 
     def _missing(self, claim: Claim) -> list[MissingPart]:
-        rows = self._ledger.read(lambda connection: missing_parts(connection, claim.job_id))
+        rows = self._until_answered(
+            lambda: self._ledger.read(lambda connection: missing_parts(connection, claim.job_id)),
+            "what its step asks",
+        )
         return [
             MissingPart(
                 row.position, str(row.job_id), row.step, row.error_category or row.status, row.error_message or ""
@@ -209,9 +239,14 @@ class Attempt:
         ]
 
     def _is_cancelled(self, claim: Claim) -> bool:
-        if hold().trusted_for() <= 0:
+        if self._lease.trusted_for() <= 0 and not self._lease.is_away:
             return True
-        return not self._ledger.read(lambda connection: attempts.holds(connection, claim.job_id, claim.attempt))
+        try:
+            return not self._ledger.read(
+                lambda connection: attempts.holds(connection, claim.job_id, claim.attempt), patience=0
+            )
+        except LedgerUnavailable:
+            return False  # nobody can have cancelled it, as far as this worker knows
 
     def _bell_of_next(self, claim: Claim) -> Bell | None:
         if claim.successor is None:
@@ -221,7 +256,8 @@ class Attempt:
         return replace(claim.successor, rung_at=claim.started_at + took)
 
     def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
-        return _twice_if_late(partial(self._record_once, claim, outcome, early))
+        record = partial(self._record_once, claim, outcome, early)
+        return self._until_answered(partial(_twice_if_late, record), "its outcome")
 
     def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         patience = self._agentq.settings.lease

@@ -2,7 +2,8 @@
 
 Trust is kept by the machine's monotonic clock: after a renewal that was sent at *t*, the worker may claim until
 *t* plus the lease, less a margin. A worker that was frozen, or cannot reach the ledger, finds its trust over
-by itself, before anybody else may take its jobs.
+by itself, before anybody else may take its jobs. Where the ledger is away for all, nobody may take them:
+its steps go on, and only claims wait.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import tempfile
 import time
 import uuid
 
-from agentq.exceptions import ConfigurationError, LedgerUnavailable
+from agentq.exceptions import ConfigurationError
 
+_SIZE, _AWAY, _ENDING = 10, 8, 9
+"""Of the memory: its size, and the places of two flags behind the time until which the worker is trusted."""
 _VARIABLE = "AGENTQ_WORKER"
 _MARGIN = 0.1
 """Share of the lease that is not used: for clocks and for the way to the ledger."""
@@ -29,13 +32,13 @@ class Lease:
         self.worker_id = worker_id
         self.seconds = seconds
         with open(path, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 8)
+            self._memory = mmap.mmap(file.fileno(), _SIZE)
 
     @classmethod
     def open(cls, seconds: float) -> Lease:
         """Make the lease of a new worker and let this process's children find it."""
         descriptor, path = tempfile.mkstemp(prefix="agentq-lease-")
-        os.write(descriptor, bytes(8))
+        os.write(descriptor, bytes(_SIZE))
         os.close(descriptor)
         worker_id = uuid.uuid4()
         os.environ[_VARIABLE] = f"{worker_id}:{seconds}:{path}"
@@ -45,6 +48,30 @@ class Lease:
         """Note a renewal that was sent at *sent_at*, by the monotonic clock."""
         trusted_until = sent_at + self.seconds * (1 - _MARGIN)
         self._memory[:8] = struct.pack("d", trusted_until)
+        self._memory[_AWAY] = 0
+
+    def note_away(self) -> None:
+        """Note that the ledger itself is away, until the next renewal: nobody else may take this worker's jobs."""
+        self._memory[_AWAY] = 1
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the ledger itself is away, as far as this worker was told."""
+        return bool(self._memory[_AWAY])
+
+    def note_ending(self) -> None:
+        """Note that the worker is being stopped: what waits for its trust waits no longer."""
+        self._memory[_ENDING] = 1
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the worker is being stopped."""
+        return bool(self._memory[_ENDING])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the worker has signed off."""
+        return self.is_ending and not self.was_trusted
 
     @property
     def was_trusted(self) -> bool:
@@ -55,19 +82,17 @@ class Lease:
         """Return for how many seconds the worker may go on; negative where its trust is over."""
         return float(struct.unpack("d", self._memory[:8])[0]) - time.monotonic()
 
-    def await_trust(self) -> uuid.UUID:
-        """Return the worker's id as soon as it may claim; raises LedgerUnavailable after a whole lease."""
-        deadline = time.monotonic() + self.seconds
+    def await_trust(self) -> uuid.UUID | None:
+        """Return the worker's id as soon as it may claim, however late; None where it is stopped first."""
         while self.trusted_for() <= 0:
-            if time.monotonic() > deadline:
-                raise LedgerUnavailable(
-                    f"this worker could not renew its lease of {self.seconds:g} s, so it claims no jobs"
-                )
+            if self.is_ending:
+                return None
             time.sleep(0.05)
         return self.worker_id
 
     def close(self) -> None:
         """Forget the lease: no child may claim any more."""
+        self.note_ending()
         self._memory[:8] = bytes(8)
         _held.pop(os.environ.pop(_VARIABLE, ""), None)
         if os.path.exists(self.path):

@@ -46,6 +46,8 @@ class Proxy:
         self._requests: Counter[int] = Counter()
         self.delay = 0.0
         """Seconds by which every answer comes later."""
+        self.is_silent = False
+        """Whether nobody is connected any more: who tries gets no answer."""
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -113,6 +115,9 @@ class Proxy:
         address = (self._server.host or "127.0.0.1", self._server.port or 5432)
         while True:
             client, _ = self._listener.accept()
+            if self.is_silent:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(address)
             except OSError:  # the server is down: so is the proxy

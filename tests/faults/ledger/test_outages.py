@@ -16,6 +16,7 @@ from tests.runtime.place import Place, place
 from tests.support import Broker, Gates, client, eventually, redis_server
 from tests.support.faults import Fault, Moment, covers
 from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
 from tests.support.steps import add, count, meet
 
 SHORT = 3.0
@@ -79,7 +80,7 @@ def test_what_could_not_be_claimed_is_claimed_later(at: Place, postgres: Postgre
     job_id = job_of(workflow).id
     postgres.stop()
     at.worker.thaw()
-    eventually(lambda: f"[{job_id}] raised" in at.worker.log(), 20, what="a claim that was given up")
+    eventually(lambda: f"{job_id}" in at.worker.log(), 20, what="a message that waits")
     postgres.start()
     assert workflow.result(20) == "done"
     assert (history(workflow), job_of(workflow).attempt) == (["succeeded"], 1)
@@ -127,35 +128,70 @@ def test_a_worker_that_comes_up_first_waits_for_the_ledger(early: Place) -> None
 
 
 @covers(Fault.LEDGER_DOWN, Moment.COMPLETION)
-def test_an_outcome_is_dropped_where_the_ledger_is_away_for_longer_than_the_lease(
+def test_an_outcome_is_kept_for_a_ledger_that_is_away_for_longer_than_the_lease(
     early: Place, postgres: Postgres, gates: Gates
 ) -> None:
     workflow = early.agentq.start(finish.s(str(gates.folder)) | add.s(10))
     gates.await_reached("gate")
     postgres.stop()
-    stopped_at = time.monotonic()
     gates.open("gate")
     gates.await_reached("finished")
-    eventually(lambda: time.monotonic() - stopped_at > 1.5 * SHORT, what="more than a lease")
+    await_end_of_lease()
     postgres.start()
-    assert workflow.result(20) == 12
-    assert history(workflow) == ["lost", "succeeded"]
-    assert gates.reached("finished") == 2
+    assert workflow.result(20) == 11
+    assert history(workflow) == ["succeeded"]
+    assert gates.reached("finished") == 1
     require_sound(early.agentq)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY)
-def test_a_worker_that_lost_its_lease_gives_up_its_steps(early: Place, postgres: Postgres, gates: Gates) -> None:
+@covers(Fault.LEDGER_DOWN, Moment.BODY, Moment.CLAIM)
+def test_what_runs_goes_on_and_what_waits_is_claimed_after_an_outage_longer_than_the_lease(
+    early: Place, postgres: Postgres, gates: Gates
+) -> None:
     workflow = early.agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
     gates.await_reached("gate")
+    early.worker.freeze()
+    waiting = [early.agentq.start(add.s(n, 1)) for n in range(6)]
     postgres.stop()
-    eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+    early.worker.thaw()
+    await_end_of_lease()
+    assert is_alive(gates.pids("gate")[0])
     postgres.start()
-    gates.await_reached("gate", 2)
+    assert [one.result(20) for one in waiting] == [n + 1 for n in range(6)]
     gates.open("gate")
     assert workflow.result(20) == 3
-    assert history(workflow) == ["lost", "succeeded"]
+    assert [history(one) for one in (workflow, *waiting)] == [["succeeded"]] * 7
+    assert gates.reached("gate") == 1
     require_sound(early.agentq)
+
+
+@covers(Fault.CUT_LEDGER, Moment.BODY)
+def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_is_not_charged(
+    proxy: Proxy, postgres: Postgres, gates: Gates
+) -> None:
+    with (
+        redis_server() as broker,
+        place(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
+        client(broker, postgres.url) as agentq,
+    ):
+        workflow = agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
+        gates.await_reached("gate")
+        proxy.is_silent = True
+        proxy.cut()
+        eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+        proxy.is_silent = False
+        gates.await_reached("gate", 2)
+        gates.open("gate")
+        assert workflow.result(20) == 3
+        assert history(workflow) == ["released", "succeeded"]
+        assert job_of(workflow).max_attempts == 6
+        require_sound(at.agentq)
+
+
+def await_end_of_lease() -> None:
+    """Return when every lease is over that could be renewed last now."""
+    began_at = time.monotonic()
+    eventually(lambda: time.monotonic() - began_at > 1.5 * SHORT, what="more than a lease")
 
 
 def is_alive(pid: int) -> bool:
