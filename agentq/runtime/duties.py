@@ -138,6 +138,9 @@ class Duties:
             lambda connection: caretaking.held_by(connection, self._lease.worker_id)
         )
         in_hand = self._in_hand.jobs()
+        for item in held:
+            if item.job_id in ended and item.job_id in in_hand:  # its process is being ended
+                self._in_hand.keep_ended(item.job_id, ended[item.job_id])
         unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
         abandoned = {
             item: ended.get(item.job_id, caretaking.WORKER_LOST)

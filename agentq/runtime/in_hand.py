@@ -61,6 +61,10 @@ class InHand:
         ended, self._ended = self._ended, {}
         return ended
 
+    def keep_ended(self, job_id: uuid.UUID, why: Failure) -> None:
+        """Put back what was taken and cannot be used yet, before what was noted since."""
+        self._ended[job_id] = why
+
     def unwanted_for(self, unwanted: set[Any]) -> dict[Any, float]:
         """Return for how many seconds each of the requests *unwanted* has been among them, without a gap."""
         moment = time.monotonic()
