@@ -104,6 +104,30 @@ def test_options_in_the_url_are_kept(postgresql: Ledger) -> None:
         assert ledger.read(lambda c: c.scalar(text("SHOW statement_timeout"))) == "10s"
 
 
+def test_a_full_disk_is_waited_for(sqlite: Ledger) -> None:
+    Player(sqlite)
+    tries = []
+
+    def write(connection: Connection) -> None:
+        tries.append(1)
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if len(tries) == 1 else 1_000_000}")
+        connection.execute(update(WorkerRow).values(hostname="x" * 200_000))
+
+    sqlite.write(write)
+    assert len(tries) == 2
+
+
+def test_a_plan_that_a_change_of_the_table_made_stale_is_made_again(postgresql: Ledger) -> None:
+    with closing(Ledger(postgresql.url)) as other:
+        other.write(lambda c: c.execute(text("CREATE TABLE changed (a integer)")))
+        look = text("SELECT * FROM changed")
+        for _ in range(8):  # more than the driver runs before it prepares a statement
+            postgresql.read(lambda c: c.execute(look).all())
+        other.write(lambda c: c.execute(text("ALTER TABLE changed ADD COLUMN b integer")))
+        assert postgresql.read(lambda c: c.execute(look).all()) == []
+
+
 def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
     first, second = (Player(postgresql).worker_id for _ in range(2))
     both_hold_one, runs = threading.Barrier(2), []

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from agentq.exceptions import LedgerUnavailable
@@ -162,6 +163,26 @@ def test_what_runs_goes_on_and_what_waits_is_claimed_after_an_outage_longer_than
     assert workflow.result(20) == 3
     assert [history(one) for one in (workflow, *waiting)] == [["succeeded"]] * 7
     assert gates.reached("gate") == 1
+    require_sound(early.agentq)
+
+
+@covers(Fault.CONFLICT, Moment.BODY)
+def test_a_schema_upgrade_that_locks_all_tables_for_longer_than_the_lease_repeats_no_step(
+    early: Place, postgres: Postgres, gates: Gates
+) -> None:
+    running = early.agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
+    finished = early.agentq.start(finish.s(str(gates.folder)) | add.s(10))
+    gates.await_reached("gate", 2)
+    with psycopg.connect(postgres.url) as upgrade:
+        upgrade.execute("LOCK TABLE agentq_workflows, agentq_jobs, agentq_workers IN ACCESS EXCLUSIVE MODE")
+        upgrade.execute("ALTER TABLE agentq_jobs ADD COLUMN for_a_while integer")
+        gates.open("gate")
+        gates.await_reached("finished")
+        await_end_of_lease()
+        upgrade.rollback()
+    assert (running.result(20), finished.result(20)) == (3, 11)
+    assert [history(one) for one in (running, finished)] == [["succeeded"]] * 2
+    assert (gates.reached("gate"), gates.reached("finished")) == (2, 1)
     require_sound(early.agentq)
 
 
