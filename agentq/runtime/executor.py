@@ -202,7 +202,13 @@ class Attempt:
             raise DefinitionError(f"no task named {name!r} is registered in this worker; import its module there")
         # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
         task.push_request(
-            args=args, kwargs=kwargs, id=str(self._job_id), called_directly=False, is_eager=True, retries=retries
+            args=args,
+            kwargs=kwargs,
+            id=str(self._job_id),
+            called_directly=False,
+            is_eager=True,
+            retries=retries,
+            agentq_job=True,
         )
         try:
             return loop.resolve(task(*args, **kwargs), None, self._hard_timeout, self._job_id)
