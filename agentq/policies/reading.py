@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
@@ -15,16 +16,22 @@ MOST_CLASSES = 40
 _LONGEST_NAME = 200
 _MOST_HEADERS = 200
 _LONGEST_JSON = 65_536
+_STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 
 
 def safely(default: T, read: Callable[..., T], *args: object) -> T:
-    """Return ``read(*args)``, or *default* where it raises; only the interpreter's own stop goes through."""
+    """Return ``read(*args)``, or *default* where it raises; only the stop of the pool's process goes through."""
     try:
         return read(*args)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         return default
+
+
+def is_stop(error: BaseException) -> bool:
+    """Say whether the pool ends this process: billiard turns its signals into exits of a code of its own."""
+    return isinstance(error, SystemExit) and error.code in _STOP_CODES
 
 
 def first_known(*values: T | None) -> T | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentq.policies.categories import Category
 from agentq.policies.errors import ErrorFacts
-from agentq.policies.reading import class_name
+from agentq.policies.reading import class_name, is_stop
 from agentq.policies.refusals import a_count, a_word, refusal
 from agentq.policies.schedules import Schedule
 from agentq.redaction import show
@@ -238,7 +238,9 @@ def _is_named(name: str, wanted: str) -> bool:
 def _holds(predicate: Predicate, facts: ErrorFacts) -> bool:
     try:
         return bool(predicate(facts))
-    except Exception as error:  # a person's function must not change how a job ends
+    except BaseException as error:  # a person's function must not change how a job ends
+        if is_stop(error):
+            raise
         name = getattr(predicate, "__name__", "predicate")
         logger.warning("%s() of a retry rule raised %s: taken as no match", name, type(error).__name__)
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
+from agentq.policies.reading import is_stop
 from agentq.runtime import loop, refusals, running
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
@@ -52,7 +52,6 @@ T = TypeVar("T")
 
 _UNRUNG = 1.0
 """Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
-_STOP_CODES = frozenset(number - 256 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 
 
 class Attempt:
@@ -163,7 +162,7 @@ class Attempt:
                 _twice_if_late(self._reports.close)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
-        if _is_stop(error):
+        if is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
         judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
         return self._until_answered(partial(_twice_if_late, judge), "its outcome")
@@ -354,11 +353,6 @@ def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
         f"step {claim.step!r} {end}, but agentq could not record it ({type(error).__name__}: {error}); "
         "mend the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
     )
-
-
-def _is_stop(error: BaseException) -> bool:
-    """Say whether the pool ends this process: billiard turns its signals into exits of a code of its own."""
-    return isinstance(error, SystemExit) and error.code in _STOP_CODES
 
 
 def _label(claim: Claim) -> str:

@@ -8,9 +8,10 @@ import inspect
 import logging
 import os
 import threading
+import traceback
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
@@ -50,7 +51,7 @@ class _Contained(Exception):
     """Carries an error past the event loop, which SystemExit and KeyboardInterrupt would end for all steps."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        super().__init__(type(error).__name__)  # not its words: they are the step's code, and may raise
         self.error = error
 
 
@@ -130,22 +131,23 @@ async def _contained(awaitable: Any) -> Any:
     _step.set(step)
     try:
         result = await awaitable
-        end_if_forked(parent)
-        return result
-    except asyncio.CancelledError as error:
-        if step.ended_by is not None:
-            raise _Contained(step.ended_by) from None
-        if step.task is not None and step.task.cancelling():
-            raise  # the job was cancelled, or its time is over
-        raise _Contained(error) from None
-    except concurrent.futures.CancelledError as error:
-        raise _Contained(error) from None  # asyncio would take it for a cancel of the job
-    except Exception as error:
-        end_if_forked(parent, error)
-        raise
     except BaseException as error:
         end_if_forked(parent, error)
-        raise _Contained(error) from None
+        if step.ended_by is None and _is_of_loop(step, error):
+            raise
+        raise _Contained(step.ended_by or error) from None
+    end_if_forked(parent)
+    if step.ended_by is not None:
+        raise _Contained(step.ended_by)  # though the step caught what told it so
+    return result
+
+
+def _is_of_loop(step: _Step, error: BaseException) -> bool:
+    """Say whether asyncio takes an error for what it is: a cancel of the job, or an error like any other."""
+    if isinstance(error, asyncio.CancelledError):
+        return step.task is not None and step.task.cancelling() > 0
+    # One of concurrent.futures, asyncio would take for a cancel of the job.
+    return isinstance(error, Exception) and not isinstance(error, concurrent.futures.CancelledError)
 
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -172,6 +174,18 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
         except BaseException as error:
             logger.error("a callback of an async step raised %s: the event loop goes on", type(error).__name__)
+            if (step := _step_of_callback(error)) is not None:
+                step.end(error)
+
+
+def _step_of_callback(error: BaseException) -> _Step | None:
+    """Return the step whose callback ended the event loop; asyncio tells of it only in the traceback."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        handle = frame.f_locals.get("self")
+        if isinstance(handle, asyncio.Handle):
+            context: Context | None = getattr(handle, "_context", None)
+            return None if context is None else context.get(_step)
+    return None
 
 
 def _loop() -> asyncio.AbstractEventLoop:

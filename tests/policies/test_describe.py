@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -208,14 +209,20 @@ def test_texts_are_storable_and_show_no_secrets() -> None:
     assert (facts.code, facts.request_id, facts.message) == (MASK, "a\ufffd?", f"key {MASK} \ufffd ?")
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_only_the_interpreter_s_own_stop_goes_through(stop: type[BaseException]) -> None:
+@pytest.mark.parametrize("left_by", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_leaves_an_attribute_of_an_error_leaves_the_error_described(left_by: type[BaseException]) -> None:
     def raise_it(self: object) -> None:
-        raise stop
+        raise left_by
 
-    error = type("Stops", (Exception,), {"body": property(raise_it)})()
-    with pytest.raises(stop):
-        describe(error)
+    assert describe(type("Leaves", (Exception,), {"body": property(raise_it)})("words")).message == "words"
+
+
+def test_only_the_stop_of_the_pool_s_process_goes_through() -> None:
+    def raise_it(self: object) -> None:
+        raise SystemExit(signal.SIGTERM - 256)
+
+    with pytest.raises(SystemExit):
+        describe(type("Stops", (Exception,), {"body": property(raise_it)})())
 
 
 values: st.SearchStrategy[Any] = st.recursive(

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import agentq
 from agentq import step
@@ -59,11 +60,41 @@ async def leave_in_background(how: str) -> None:
 
 
 @step(retries=0)
-async def leave_in_callback(value: int) -> int:
-    """Return *value*, after a callback on the event loop has called ``sys.exit``."""
-    asyncio.get_running_loop().call_soon(sys.exit, 3)
-    await asyncio.sleep(0.01)
-    return value
+async def leave_in_group(how: str) -> None:
+    """Let a task of a group leave, and catch what the group tells of it."""
+
+    async def background() -> None:
+        raise LEAVES[how]()
+
+    with suppress(Exception):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(background())
+
+
+@step(retries=0)
+async def leave_in_callback(how: str) -> None:
+    """Wait for what never comes, while a callback on the event loop leaves."""
+
+    def call() -> None:
+        raise LEAVES[how]()
+
+    asyncio.get_running_loop().call_soon(call)
+    await asyncio.Event().wait()
+
+
+@step(retries=0)
+async def leave_without_words(how: str) -> None:
+    """Leave by an error whose words cannot be had."""
+
+    class Wordless(type(LEAVES[how]())):  # type: ignore[misc]
+        def __str__(self) -> str:
+            raise SystemExit(4)
+
+        __repr__ = __str__
+
+    Wordless.__qualname__ = Wordless.__name__ = LEAVES[how]().__class__.__name__
+    await asyncio.sleep(0)
+    raise Wordless
 
 
 @step(retries=0)

@@ -18,8 +18,10 @@ from tests.runtime.leaving_steps import (
     leave,
     leave_in_background,
     leave_in_callback,
+    leave_in_group,
     leave_later,
     leave_within_limits,
+    leave_without_words,
     wait_for_gate,
     wait_inside,
     wait_inside_later,
@@ -28,6 +30,7 @@ from tests.runtime.place import place
 from tests.support import Broker
 from tests.support.steps import add, later
 
+BACKGROUNDS = [leave_in_background, leave_in_group, leave_in_callback]
 STEPS = [leave, leave_later, leave_within_limits]
 IN_BACKGROUND = ["SystemExit", "KeyboardInterrupt"]
 """What ends a program from a background task; asyncio only logs the others."""
@@ -64,10 +67,10 @@ def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
     with place(redis_broker, ledger_url, pool=pool, concurrency=2, arguments=arguments) as at:
         waits = at.agentq.start(wait_for_gate.s(str(gate)))
         left = [(at.agentq.start(step.s(how)), how) for step in STEPS for how in LEAVES]
-        left += [(at.agentq.start(leave_in_background.s(how)), how) for how in IN_BACKGROUND]
+        left += [(at.agentq.start(step.s(how)), how) for step in BACKGROUNDS for how in IN_BACKGROUND]
+        left += [(at.agentq.start(leave_without_words.s(how)), how) for how in ("SystemExit", "Framework")]
         for workflow, how in left:
             require_failed(workflow, how)
-        assert at.agentq.start(leave_in_callback.s(5)).result(30) == 5
         for step in (fork, fork_later):
             codes = {how: at.agentq.start(step.s(how)).result(30)[-1] for how in ("returns", "exits", "raises")}
             assert codes == {"returns": "0", "exits": "0", "raises": "1"}
