@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import ValidationError
-
 from agentq.exceptions import ConfigurationError, InvalidArguments, InvalidResult, InvalidValue, ValueTooLarge
 from agentq.ledger.types import AnyRow
-from agentq.redaction import clean, masked
+from agentq.redaction import masked
 from agentq.states import JobKind
 from agentq.workflows import registry
 from agentq.workflows.parameters import Parameters
@@ -59,8 +57,8 @@ def checked_result(job: AnyRow, result: Any, max_value_bytes: int, *, unchecked:
             encode(result, max_value_bytes)
             result = parameters.dump_result(parameters.load_result(result))
         return encode(result, max_value_bytes)
-    except ValidationError as error:
-        raise InvalidResult(f"{whose} does not fit its annotation: {_faults(error)}. {UNCHANGED}") from None
+    except InvalidResult as error:
+        raise InvalidResult(f"{error}. {UNCHANGED}") from None
     except ValueTooLarge as error:
         raise ValueTooLarge(f"{whose}: {error}. {UNCHANGED}") from None
     except InvalidValue as error:
@@ -90,10 +88,3 @@ def _unmasked(new: Any, old: Any, shown: Any) -> Any:
         kept = [_unmasked(*items) for items in zip(new, old, shown, strict=False)]
         return kept + new[len(kept) :]
     return new
-
-
-def _faults(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_context=False)
-    told = [f"{'.'.join(['the result', *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
-    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return clean("; ".join(told) + more, 400)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterator
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError, PydanticUserError
 
-from agentq.exceptions import InvalidArguments, InvalidResult, StepDefinitionError
-from agentq.redaction import clean, show
+from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
+from agentq.redaction import show
+from agentq.workflows.annotations import FAULTS, Annotation, told
 from agentq.workflows.context import Context
 
-Adapter = TypeAdapter[Any] | None
+Adapter = Annotation | None
 """None where a value has no annotation: it passes as it is."""
 
 _AS_THEY_ARE = (Any, inspect.Parameter.empty, inspect.Signature.empty, object)
@@ -31,7 +32,7 @@ class Parameters:
         self.function = function
         hints = _hints(step, function)
         full = inspect.signature(function)
-        self._context = next((name for name in full.parameters if hints.get(name) is Context), None)
+        self._context = next((name for name in full.parameters if _is_context(hints.get(name))), None)
         self._context_place = _place(full, self._context)
         parameters = [item for name, item in full.parameters.items() if name != self._context]
         self._signature = full.replace(parameters=parameters)
@@ -103,16 +104,25 @@ class Parameters:
         if self._result is None:
             return value
         try:
-            return self._result.dump_python(self._result.validate_python(value), mode="json")
-        except (ValidationError, ValueError) as error:
+            return self._result.dump(value)
+        except InvalidValue as error:
+            raise InvalidResult(f"the result of step {self._step!r} cannot be kept: {error}") from None
+        except FAULTS as error:
             raise InvalidResult(
                 f"step {self._step!r} returned {show(value)}, which does not fit its annotation: "
-                f"{_faults(error, 'the result')}"
+                f"{told(error, 'the result')}"
             ) from None
 
     def load_result(self, value: Any) -> Any:
-        """Rebuild a JSON result as the annotation says."""
-        return value if self._result is None else self._result.validate_json(json.dumps(value))
+        """Rebuild a JSON result as the annotation says; raises InvalidResult where it does not fit."""
+        if self._result is None:
+            return value
+        try:
+            return self._result.load(value)
+        except FAULTS as error:
+            raise InvalidResult(
+                f"the result of step {self._step!r} does not fit its annotation: {told(error, 'the result')}"
+            ) from None
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
@@ -154,8 +164,10 @@ class Parameters:
         if adapter is None or value is _GIVEN:
             return value
         try:
-            return adapter.dump_python(adapter.validate_python(value), mode="json")
-        except (ValidationError, ValueError) as error:
+            return adapter.dump(value, or_given=True)
+        except InvalidValue as error:
+            raise InvalidArguments(f"step {self._step!r}: argument {name!r} cannot be kept: {error}") from None
+        except FAULTS as error:
             raise self._misfit(name, value, error) from None
 
     def _load_one(self, name: str, value: Any) -> Any:
@@ -163,13 +175,13 @@ class Parameters:
         if adapter is None or value is _GIVEN:
             return value
         try:
-            return adapter.validate_json(json.dumps(value))
-        except ValidationError as error:
+            return adapter.load(value)
+        except FAULTS as error:
             raise self._misfit(name, value, error) from None
 
-    def _misfit(self, name: str, value: Any, error: ValueError) -> InvalidArguments:
+    def _misfit(self, name: str, value: Any, error: BaseException) -> InvalidArguments:
         return InvalidArguments(
-            f"step {self._step!r}: argument {name!r} does not fit its annotation: {_faults(error, name)} "
+            f"step {self._step!r}: argument {name!r} does not fit its annotation: {told(error, name)} "
             f"(got {show(value, name=name)})"
         )
 
@@ -190,6 +202,13 @@ def _place(signature: inspect.Signature, name: str | None) -> int | None:
     return list(signature.parameters).index(name)
 
 
+def _is_context(annotation: Any) -> bool:
+    """Say whether it is ``Context``, also as ``Context | None`` or with metadata."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(map(_is_context, get_args(annotation)))
+    return annotation is Context
+
+
 def _hints(step: str, function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
@@ -204,19 +223,10 @@ def _adapter(step: str, name: str, annotation: Any) -> Adapter:
     if annotation in _AS_THEY_ARE:
         return None
     try:
-        adapter = TypeAdapter(annotation)
+        adapter = Annotation(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise StepDefinitionError(
             f"step {step!r}: {name!r} is annotated {show(annotation)}, which has no JSON form "
             f"({str(error).splitlines()[0]}); use a Pydantic model, a dataclass or a plain type, or drop it"
         ) from None
     return adapter
-
-
-def _faults(error: ValueError, name: str) -> str:
-    if not isinstance(error, ValidationError):
-        return clean(str(error), 200)
-    faults = error.errors(include_url=False, include_context=False)
-    told = [f"{'.'.join([name, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
-    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return clean("; ".join(told) + more, 400)

@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agentq.exceptions import StepDefinitionError
+from agentq.workflows.twins import is_twin, module_run
 
 if TYPE_CHECKING:
     from agentq.workflows.step import Step
 
 _steps: dict[str, Step[..., Any]] = {}
+_runs: dict[str, object] = {}
 _listeners: list[Callable[[Step[..., Any]], None]] = []
 
 
 def register(step: Step[..., Any]) -> None:
     """Enter a step; entering the same function again (a reloaded module) replaces it.
 
-    Raises StepDefinitionError where another function has the name already.
+    Raises StepDefinitionError where another function has the name already, be it of the same module and name: of
+    one factory, of a decorator without ``functools.wraps``, a second ``def``.
     """
     known = _steps.get(step.name)
     if known is not None and _origin(known) != _origin(step):
@@ -25,7 +28,15 @@ def register(step: Step[..., Any]) -> None:
             f"two steps are named {step.name!r}: {_origin(known)} and {_origin(step)}; "
             "give one of them another name: @step(name=…)"
         )
+    run = module_run(step.function)
+    if known is not None and is_twin(known.function, step.function, _runs[step.name] is run):
+        raise StepDefinitionError(
+            f"two steps are named {step.name!r}, and their functions are both {_origin(step)} yet not the "
+            "same: a factory called twice, a decorator without functools.wraps, or a second def or lambda; give each a name "
+            "of its own: @step(name=…)"
+        )
     _steps[step.name] = step
+    _runs[step.name] = run
     for listener in _listeners:
         listener(step)
 

@@ -12,6 +12,7 @@ from celery import Signature, current_app
 
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, Rule, policy_of
+from agentq.redaction import show
 from agentq.states import OnFailure
 from agentq.workflows import registry
 from agentq.workflows.context import Context
@@ -53,6 +54,10 @@ class Step(Generic[P, R]):
         on_failure: OnFailure | str | None = None,
         description: str | None = None,
     ) -> None:
+        if not hasattr(function, "__qualname__"):  # partials and callable objects
+            raise StepDefinitionError(
+                f"@step must decorate a function, not {show(function)}; write a function with def that calls it"
+            )
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or _default_name(function)

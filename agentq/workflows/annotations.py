@@ -1,0 +1,142 @@
+"""The way of a value to JSON and back through its annotation: it arrives as it was given, or it is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import SecretBytes, SecretStr, TypeAdapter, ValidationError
+
+from agentq.exceptions import InvalidValue
+from agentq.redaction import clean
+from agentq.workflows.same import at, difference, first_lost, in_order
+
+FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
+"""Errors of a value, also those that validators and serializers of the user's let pass; no stop of a worker."""
+
+_SAFE = frozenset({"str", "int", "bool", "float", "none", "nullable", "list", "dict"})
+_SECRET = (
+    "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
+    "environment or a secret store"
+)
+_ADVICE = "give it a form that validation reads back, or pass a plain value and build it in the step"
+
+
+class _Secret(InvalidValue):
+    """A value of pydantic's secret types."""
+
+
+class Annotation:
+    """How values of one annotation are checked, kept as JSON and rebuilt."""
+
+    def __init__(self, annotation: Any) -> None:
+        self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        schema = self.adapter.core_schema
+        self._is_safe = _is_safe(schema)
+        self._has_sets = not self._is_safe and _has_sets(schema)
+
+    def dump(self, value: Any, *, or_given: bool = False) -> Any:
+        """Return *value* ready for JSON, in a form that ``load`` rebuilds exactly.
+
+        *or_given* keeps a value that is JSON already as it is where only that is rebuilt exactly, as where
+        a validator changes what it is given.
+
+        Raises InvalidValue where no form is rebuilt exactly, pydantic's or the user's error where *value* does
+        not fit.
+        """
+        valid = self.adapter.validate_python(value, by_alias=True, by_name=True)
+        if self._is_safe:
+            return self.adapter.dump_python(valid, mode="json")
+        lost = first_lost(value, valid)
+        if lost is not None:
+            raise InvalidValue(f"{lost} would be lost: the annotation has no place for it")
+        trouble: InvalidValue | None = None
+        # What is computed is for readers of the JSON; without it where it cannot be read back.
+        for round_trip in (False, True):
+            try:
+                form = self._form(valid, round_trip)
+                self._compare(valid, form)
+            except _Secret:
+                raise  # given as plain text, it would be kept as that
+            except InvalidValue as error:
+                trouble = trouble or error
+            else:
+                return form
+        if or_given and _is_json(value):
+            try:
+                self._compare(valid, value)
+            except InvalidValue:
+                pass
+            else:
+                return value
+        assert trouble is not None
+        raise trouble
+
+    def load(self, value: Any) -> Any:
+        """Rebuild what ``dump`` gave; raises one of ``FAULTS``."""
+        return self.adapter.validate_json(json.dumps(value), by_alias=True, by_name=True)
+
+    def _form(self, valid: Any, round_trip: bool) -> Any:
+        try:
+            form = self.adapter.dump_python(
+                valid, mode="json", by_alias=False, round_trip=round_trip, warnings=False
+            )
+        except FAULTS as error:
+            raise InvalidValue(f"has no JSON form: {told(error)}; {_ADVICE}") from None
+        return in_order(valid, form) if self._has_sets else form
+
+    def _compare(self, valid: Any, form: Any) -> None:
+        try:
+            back = self.load(form)
+        except FAULTS as error:
+            raise InvalidValue(f"cannot be rebuilt from its JSON form: {told(error)}; {_ADVICE}") from None
+        found = difference(valid, back)
+        if found is None:
+            return
+        path, before, after = found
+        if isinstance(before, (SecretStr, SecretBytes)):
+            raise _Secret(f"{at(path)} {_SECRET}")
+        types = type(before).__name__, type(after).__name__
+        how = "another value" if types[0] == types[1] else f"a value of type {types[1]} instead of {types[0]}"
+        raise InvalidValue(f"{at(path)} would come back from JSON as {how}; {_ADVICE}")
+
+
+def told(error: BaseException, name: str = "the value") -> str:
+    """Return what is wrong with a value in one line, with the path of each of the first faults."""
+    if not isinstance(error, ValidationError):
+        return clean(str(error) or type(error).__name__, 300)
+    faults = error.errors(include_url=False, include_context=False)
+    lines = [f"{'.'.join([name, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return clean("; ".join(lines) + more, 400)
+
+
+def _is_safe(schema: Any) -> bool:
+    """Say whether JSON has all values of this schema, so that nothing is to be compared."""
+    if schema.get("type") not in _SAFE or "serialization" in schema:
+        return False
+    if schema["type"] == "dict" and schema.get("keys_schema", {}).get("type") != "str":
+        return False
+    inner = [schema[name] for name in ("schema", "items_schema", "values_schema") if name in schema]
+    return all(map(_is_safe, inner)) and (bool(inner) or schema["type"] not in ("list", "dict"))
+
+
+def _has_sets(schema: Any) -> bool:
+    parts, seen = [schema], 0
+    while parts and seen < 10_000:
+        part = parts.pop()
+        seen += 1
+        if isinstance(part, dict):
+            if part.get("type") in ("set", "frozenset"):
+                return True
+            parts += part.values()
+        elif isinstance(part, (list, tuple)):
+            parts += part
+    return bool(parts)  # too large to know
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return difference(value, json.loads(json.dumps(value, allow_nan=False))) is None
+    except FAULTS:
+        return False

@@ -1,0 +1,113 @@
+"""Whether two values are the same in type and in all their parts, where ``==`` would let much pass."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+Difference = tuple[str, Any, Any]
+"""The path to what differs, and both values there."""
+
+
+def difference(first: Any, second: Any, path: str = "") -> Difference | None:
+    """Return where *first* and *second* differ; None where they are the same."""
+    if type(first) is not type(second):
+        return path, first, second
+    if first is second:
+        return None
+    parts = _parts(first)
+    if parts is None:
+        return None if _is_equal(first, second) else (path, first, second)
+    others = _parts(second) or []
+    if [name for name, _ in parts] != [name for name, _ in others]:
+        return path, first, second
+    for (name, part), (_, other) in zip(parts, others, strict=True):
+        found = difference(part, other, f"{path}.{name}")
+        if found is not None:
+            return found
+    return None
+
+
+def at(path: str) -> str:
+    """Return the words for a path."""
+    return f"the part at {path.lstrip('.')}" if path else "it"
+
+
+def first_lost(given: Any, valid: Any) -> str | None:
+    """Return the words for what validation dropped from *given*: keys of a dict, fields of a subclass."""
+    for path, one, other in _pairs(given, valid):
+        if isinstance(one, dict) and isinstance(other, dict) and len(one) > len(other):
+            return f"a key of {at(path)}"
+        has_fields = isinstance(other, BaseModel) or is_dataclass(other)
+        if has_fields and isinstance(one, type(other)) and type(one) is not type(other):
+            return f"what {type(one).__name__} adds to {type(other).__name__} in {at(path)}"
+    return None
+
+
+def in_order(value: Any, form: Any) -> Any:
+    """Return the JSON *form* of *value* with the members of sets in an order that is the same in every process."""
+    if isinstance(value, (set, frozenset)) and isinstance(form, list):
+        # The members are not paired with their forms, which are in order themselves where they have no sets.
+        inner = [in_order(*pair) for pair in zip(value, form, strict=True)] if len(value) == len(form) else form
+        return sorted(inner, key=lambda item: json.dumps(item, sort_keys=True))
+    if isinstance(value, dict) and isinstance(form, dict) and len(value) == len(form):
+        return {key: in_order(*pair) for key, *pair in zip(form, value.values(), form.values(), strict=True)}
+    if isinstance(value, (list, tuple, deque)) and isinstance(form, list) and len(value) == len(form):
+        return [in_order(*pair) for pair in zip(value, form, strict=True)]
+    if isinstance(value, BaseModel) and not isinstance(form, dict):
+        return in_order(getattr(value, "root", None), form)
+    if isinstance(form, dict) and (isinstance(value, BaseModel) or is_dataclass(value)):
+        return {name: in_order(getattr(value, name, None), part) for name, part in form.items()}
+    return form
+
+
+def _pairs(given: Any, valid: Any) -> Iterator[tuple[str, Any, Any]]:
+    stack = [("", given, valid)]
+    while stack:
+        path, one, other = stack.pop()
+        yield path, one, other
+        if isinstance(one, dict) and isinstance(other, dict):
+            stack += [(f"{path}.{key}", one[key], other[key]) for key in one.keys() & other.keys()]
+        elif isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+            stack += [(f"{path}.{n}", *pair) for n, pair in enumerate(zip(one, other, strict=False))]
+
+
+def _parts(value: Any) -> list[tuple[Any, Any]] | None:
+    """Return the parts of a value that has any, each with its name; None for one without."""
+    if isinstance(value, BaseModel):
+        own = [(name, getattr(value, name, None)) for name in type(value).model_fields]
+        hidden = {**(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
+        return own + sorted(hidden.items())
+    if is_dataclass(value):
+        return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
+    if isinstance(value, dict):
+        keys = [(f"{type(key).__name__} {key!r}", key) for key in value]
+        return [(name.partition(" ")[2] if isinstance(key, str) else name, value[key]) for name, key in keys]
+    if isinstance(value, (list, tuple, deque)):
+        return list(enumerate(value))
+    if getattr(type(value), "__eq__", None) is object.__eq__ and not isinstance(value, Enum):
+        return sorted(getattr(value, "__dict__", {}).items())
+    return None
+
+
+def _is_equal(first: Any, second: Any) -> bool:
+    if isinstance(first, float):
+        both_nan = first != first and second != second
+        return both_nan or (first == second and math.copysign(1, first) == math.copysign(1, second))
+    if isinstance(first, Decimal):
+        return str(first) == str(second)  # with its places
+    if isinstance(first, (datetime, time)):
+        is_folded = first.tzinfo is None and first.fold != second.fold
+        return first == second and first.utcoffset() == second.utcoffset() and not is_folded
+    if isinstance(first, (set, frozenset)):
+        return {(type(item), item) for item in first} == {(type(item), item) for item in second}
+    return bool(first == second)
