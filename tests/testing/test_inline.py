@@ -44,7 +44,7 @@ def double(x: int) -> int:
 
 @step
 def start_another(x: int) -> int:
-    return agentq.start(double.s(x)).result(10)  # type: ignore[no-any-return]
+    return agentq.start(double.s(x)).get(10, disable_sync_subtasks=False)  # type: ignore[no-any-return]
 
 
 @step
