@@ -19,11 +19,12 @@ import pytest
 from celery import Signature, group, signals
 
 from agentq import AgentQ, each, step
-from agentq.exceptions import AttemptFailed, LedgerUnavailable, StateConflict
+from agentq.exceptions import AttemptFailed, StateConflict
 from agentq.ledger import attempts, caretaking, dead_letters
 from agentq.ledger.session import Ledger
 from agentq.operations import workflows as operations
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
+from agentq.runtime import lease as lease_module
 from agentq.runtime.caretaker import Caretaker
 from agentq.runtime.dispatcher import DEAD_LETTER
 from agentq.runtime.duties import Duties
@@ -120,15 +121,29 @@ class TestHandOver:
 
 
 class TestAttempts:
-    def test_a_worker_without_trust_claims_nothing(self, agentq: AgentQ, player: Player) -> None:
+    def test_a_worker_without_trust_claims_nothing_until_it_is_renewed(
+        self, agentq: AgentQ, player: Player, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (bell,) = player.start(add.s(1, 2)).bells
         lease = Lease.open(0.2)
-        try:
-            with pytest.raises(LedgerUnavailable, match="claims no jobs"):
-                run(agentq, bell)
+
+        def renew(_: float) -> None:
             assert player.job(bell.job_id).attempt == 0
             lease.renewed(time.monotonic() + 600)
+
+        monkeypatch.setattr(lease_module, "time", SimpleNamespace(sleep=renew, monotonic=time.monotonic))
+        try:
             assert run(agentq, bell) == {"attempt": 1}
+        finally:
+            lease.close()
+
+    def test_a_worker_without_trust_that_is_stopped_claims_nothing(self, agentq: AgentQ, player: Player) -> None:
+        (bell,) = player.start(add.s(1, 2)).bells
+        lease = Lease.open(0.2)
+        lease.note_ending()
+        try:
+            assert run(agentq, bell) == {"dropped": JobStatus.QUEUED}
+            assert player.job(bell.job_id).attempt == 0
         finally:
             lease.close()
 

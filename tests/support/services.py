@@ -69,6 +69,11 @@ class Broker:
         path = self.command[self.command.index("--unixsocket") + 1]
         return Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0), decode_responses=True)
 
+    @property
+    def lane(self) -> str:
+        """The list of Redis for the queue's jobs without a priority: the lane in the middle."""
+        return f"{self.queue}\x06\x165"
+
     def waiting(self) -> int:
         """The number of messages in the queue, in all of its lanes."""
         lanes = [self.queue, *(f"{self.queue}\x06\x16{lane}" for lane in range(1, 10))]

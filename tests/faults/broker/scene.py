@@ -35,11 +35,11 @@ def copied_message(agentq: AgentQ, broker: Broker) -> Callable[[int], None]:
         ring()
         return lambda times: _repeat(ring, times)
     with broker.redis as redis:
-        (text,) = redis.lrange(broker.queue, 0, -1)
+        (text,) = redis.lrange(broker.lane, 0, -1)
 
     def push(times: int) -> None:
         with broker.redis as redis:
-            redis.lpush(broker.queue, *[text] * times)
+            redis.lpush(broker.lane, *[text] * times)
 
     return push
 
