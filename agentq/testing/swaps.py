@@ -33,7 +33,8 @@ def current(app: Celery) -> Iterator[None]:
     before = _state._tls.current_app
     app.set_current()
     try:
-        yield
+        with replaced(_state, default_app=app):  # of other threads, such as that of the event loop
+            yield
     finally:
         _state._set_current_app(before)
 
