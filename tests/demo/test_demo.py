@@ -107,7 +107,7 @@ def test_after_ctrl_c_any_worker_finishes_the_workflow(
         workflow_id = found(f"Started workflow ({UUID})", process.stdout.readline())
         eventually(lambda: done(ledger, workflow_id, "demo.find"), 60, what="the first step to succeed")
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=STOPS_WITHIN)
+        output, errors = process.communicate(timeout=2 * STOPS_WITHIN)  # of the demo, and of its worker
     assert (process.returncode, errors) == (130, "")
     assert workflows.get(ledger, workflow_id).status is WorkflowStatus.RUNNING
     resume = found(r"celery (-A agentq\.demo\.app worker)\n", output)
