@@ -35,9 +35,10 @@ class JobStatus(StrEnum):
     SUCCEEDED = "succeeded"
     """Done; its result is kept and was handed over."""
     FAILED = "failed"
-    """Failed for good; its last error is kept. Left only when somebody replays or resolves its dead letter."""
+    """Failed for good; its last error is kept. Left only when somebody replays or resolves its dead letter, or
+    that of a part."""
     CANCELLED = "cancelled"
-    """Cancelled or expired before it was done."""
+    """Cancelled or expired before it was done. Left only when somebody replays the fan-in that lacks it."""
 
 
 class JobKind(StrEnum):
@@ -64,6 +65,8 @@ class OnFailure(StrEnum):
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
+MISSING_PARTS = "missing_parts"
+"""The error category of a fan-in that lacks parts."""
 VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 """Kinds that no worker runs: the hand-over of their members finishes them."""
 
@@ -93,12 +96,13 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.SUCCEEDED: frozenset(),
-    JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED}),
-    JobStatus.CANCELLED: frozenset(),
+    JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED, JobStatus.WAITING}),
+    JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
 """Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready; out of failed is
-for the replay of a dead letter, or its result by hand."""
+for the replay of a dead letter, or its result by hand; out of cancelled, and from failed to waiting, for the parts
+of a fan-in whose dead letter is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):

@@ -103,22 +103,32 @@ def edit(
 
 @click.command()
 @letter_id
-@click.option("--result", "result_json", metavar="JSON", required=True, help="What the step should have returned.")
+@click.option(
+    "--result",
+    "result_json",
+    metavar="JSON",
+    help="What the step should have returned. None for a fan-in that lacks parts: it goes on with what is there.",
+)
 @click.option("--unchecked", is_flag=True, help="Take it as it is: for a step that no code has any more.")
 @reason
 @options.as_json
 @pass_target
-def resolve(target: Target, letter_id: str, result_json: str, unchecked: bool, reason: str, as_json: bool) -> None:
+def resolve(
+    target: Target, letter_id: str, result_json: str | None, unchecked: bool, reason: str, as_json: bool
+) -> None:
     """Give a dead job its result by hand; its workflow goes on with it.
 
-    It must fit what the step says that it returns, so the app that defines it is needed: -A.
+    It must fit what the step says that it returns, so the app that defines it is needed: -A. A fan-in that lacks
+    parts is resolved without a result: it goes on with the parts that are there.
 
     \b
     Example:
       agentq -A proj dead-letters resolve 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --result '"done by hand"'
     """
-    result = parsed("--result", result_json, object)
-    know_steps(target)
+    result = operations.ABSENT
+    if result_json is not None:
+        result = parsed("--result", result_json, object)
+        know_steps(target)
     ledger = target.current_ledger()
     letter = operations.resolve(
         ledger,

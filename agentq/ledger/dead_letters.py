@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Float, and_, bindparam, func, or_, select, up
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, transition
 from agentq.ledger.attempts import queued_successors
-from agentq.ledger.handover import Done, hand_over, wait_again
+from agentq.ledger.handover import Done, dispatch_later, feed_again, go_on_short, hand_over, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Bell
 from agentq.ledger.types import AnyRow, now, seconds_from_now
@@ -82,6 +82,8 @@ def replay(
 ) -> None:
     """Give a dead job new attempts, dispatched by a caretaker; its workflow goes on where it stopped.
 
+    Of a fan-in that lacks parts, those that are missing run again, and their dead letters are closed with its own.
+
     *attempts* is how many, None for as many as its step allows; *delay* in seconds holds it back. As with all
     that follow, *action_id* is the same each time that one replay is tried: so one whose commit got no answer
     finds that it was done.
@@ -91,11 +93,19 @@ def replay(
     letter = _close(connection, job_id, DeadLetterStatus.REPLAYED, action_id)
     if letter is None:
         return
+    revived: list[AnyRow] = []
     if not transition.revive(connection, job_id, attempts=attempts, delay=delay):
-        raise _cannot_live(connection, job_id)
-    _require_use(connection, job_id)
+        parts = transition.revive_parts(connection, job_id, attempts=attempts, delay=delay)
+        if parts is None:
+            raise _cannot_live(connection, job_id)
+        revived = parts
+    along = [row.id for row in revived if row.status == JobStatus.FAILED] + _require_use(connection, job_id)
+    _close_along(connection, along, actor=actor, reason=reason)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
+    for row in revived:
+        if row.kind in VIRTUAL:
+            dispatch_later(connection, feed_again(connection, row))
 
 
 def resolve(
@@ -117,12 +127,33 @@ def resolve(
     row = transition.supply(connection, job_id, result)
     if row is None:
         raise _cannot_live(connection, job_id)
-    _require_use(connection, job_id)
+    _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(
         connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
     )
     return hand_over(connection, Done(row.id, row.workflow_id, row.join_id, row.is_last, result))
+
+
+def go_on(
+    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> list[Bell]:
+    """Let a fan-in that lacks parts go on with those that are there; the missing ones are given up.
+
+    Raises NotFound, or StateConflict where the job has no open dead letter, or is no such fan-in.
+    """
+    letter = _close(connection, job_id, DeadLetterStatus.RESOLVED, action_id)
+    if letter is None:
+        return queued_successors(connection, job_id)
+    fan_in = transition.go_on_short(connection, job_id)
+    if fan_in is None:
+        raise _cannot_live(connection, job_id)
+    _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
+    transition.reopen_workflow(connection, letter.workflow_id)
+    actions.note(
+        connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
+    )
+    return go_on_short(connection, fan_in)
 
 
 def cancel(
@@ -258,20 +289,35 @@ def _not_open(connection: Connection, job_id: uuid.UUID) -> NotFound | StateConf
     )
 
 
-def _require_use(connection: Connection, job_id: uuid.UUID) -> None:
-    """Refuse to let a job live again whose result nothing waits for any more."""
-    if not wait_again(connection, job_id):
+def _close_along(connection: Connection, jobs: list[uuid.UUID], *, actor: str, reason: str) -> None:
+    """Close the letters of jobs that live again with the one that is decided about."""
+    for job_id in jobs:
+        letter = transition.close_letter(connection, job_id, DeadLetterStatus.REPLAYED)
+        if letter is not None:
+            actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason)
+
+
+def _require_use(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID]:
+    """Refuse to let a job live again whose result nothing waits for any more; returns the fan-ins that do."""
+    waiting = wait_again(connection, job_id)
+    if waiting is None:
         raise StateConflict(
             f"what needs job {job_id}",
             expected=[JobStatus.WAITING],
             found="over: its workflow has gone on without it, or was cancelled or failed as a whole",
-            next_step="Cancel the dead letter, and start a new workflow where its result is still wanted.",
+            next_step="Cancel the dead letter, and start a new workflow where its result is still wanted; where "
+            "its fan-in has a dead letter, decide about that.",
         )
+    return waiting
 
 
 def _cannot_live(connection: Connection, job_id: uuid.UUID) -> StateConflict:
     job = connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
     if job.kind in VIRTUAL:
-        next_step = "An each() that got no list cannot go on; cancel its dead letter and start a new workflow."
+        next_step = (
+            "A fan-in that lacks parts has no arguments: replay those parts with its dead letter, or resolve that "
+            "without a result. An each() that got no list cannot go on: cancel its dead letter and start a new "
+            "workflow."
+        )
         return StateConflict(f"job {job_id}", expected=["step"], found=job.kind, next_step=next_step)
     return StateConflict(f"job {job_id}", expected=[JobStatus.FAILED], found=job.status)

@@ -23,7 +23,7 @@ from agentq.ledger.models import JobRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
-from agentq.states import JobKind, JobStatus, OnFailure, WorkflowStatus
+from agentq.states import MISSING_PARTS, JobKind, JobStatus, OnFailure, WorkflowStatus
 from agentq.workflows.graph import Graph
 from agentq.workflows.needs import are_enough, worded
 
@@ -111,17 +111,44 @@ def dispatch_later(connection: Connection, bells: Iterable[Bell]) -> None:
     transition.schedule_now(connection, [bell.job_id for bell in bells])
 
 
-def wait_again(connection: Connection, job_id: uuid.UUID) -> bool:
+def wait_again(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID] | None:
     """Let the fan-in that lacks a job's part wait for it again, now that the job lives again.
 
-    False where nothing waits for it any more: its fan-in has gone on, or what the workflow needs was cancelled.
+    Returns the fan-ins that do, from the inner one to the outer ones. None where nothing waits for the job any
+    more: its fan-in has gone on, or what the workflow needs was cancelled.
     """
     job = connection.execute(select(*transition.DEAD).where(JobRow.id == job_id)).one()
     needed = (JobRow.workflow_id == job.workflow_id, JobRow.part_id.is_(None))
     cancelled = select(JobRow.id).where(*needed, JobRow.status == JobStatus.CANCELLED).limit(1)
     if connection.scalar(cancelled) is not None:
-        return False
-    return job.part_id is None or _wait_for_part(connection, job.part_id)
+        return None
+    return [] if job.part_id is None else _wait_for_part(connection, job.part_id)
+
+
+def feed_again(connection: Connection, job: AnyRow) -> list[Bell]:
+    """Grow an ``each``, or finish a fan-in of nothing, that was revived; *job* has its id and after_id.
+
+    Nothing is done where it has members, or where the job before it is not done either.
+    """
+    if connection.scalar(select(JobRow.id).where(JobRow.join_id == job.id).limit(1)) is not None:
+        return []
+    if job.after_id is None:  # it was an item of another each, and no list
+        return _fail_each(connection, job.id, "the item of the each() around it, which is none")
+    before = connection.execute(select(*transition.DEAD, JobRow.status).where(JobRow.id == job.after_id)).one()
+    row = transition.ready(connection, job.id) if before.status == JobStatus.SUCCEEDED else None
+    if row is None:
+        return []
+    bells: list[Bell] = []
+    if row.kind == JobKind.EACH:
+        done = _grow_after(connection, row, Done(before.id, before.workflow_id, None, False), bells)
+    else:
+        done = _finish_if_complete(connection, row)
+    return bells + hand_over(connection, *done)
+
+
+def go_on_short(connection: Connection, fan_in: AnyRow) -> list[Bell]:
+    """Hand over what is there of a fan-in that has just succeeded without the parts that it needs."""
+    return hand_over(connection, _done_without_missing(connection, fan_in))
 
 
 def finish_empty(connection: Connection, planting: Planting, where: Place) -> list[Done]:
@@ -142,7 +169,7 @@ def _grow_after(connection: Connection, each: AnyRow, before: Done, bells: list[
 
 def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bells: list[Bell]) -> list[Done]:
     if not isinstance(fed.items, list):
-        bells += _fail_each(connection, fed)
+        bells += _fail_each(connection, fed.each_id, type(fed.items).__name__)
         return []
     planting = Planting()
     for position, item in enumerate(fed.items):
@@ -157,11 +184,10 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     return finished
 
 
-def _fail_each(connection: Connection, fed: Fed) -> list[Bell]:
-    kind = type(fed.items).__name__
-    message = f"each() needs a list from the step before it, but got {kind}; return a list there"
+def _fail_each(connection: Connection, each_id: uuid.UUID, got: str) -> list[Bell]:
+    message = f"each() needs a list from the step before it, but got {got}; return a list there"
     failure = Failure("invalid_input", "agentq.exceptions.InvalidArguments", message)
-    dead = transition.fail_virtual(connection, fed.each_id, failure)
+    dead = transition.fail_virtual(connection, each_id, failure)
     return [] if dead is None else bury(connection, dead)
 
 
@@ -177,11 +203,15 @@ def _finish_if_complete(connection: Connection, row: AnyRow | None) -> list[Done
         return _leave_unmet(connection, row)
     if not transition.finish_virtual(connection, row.id):
         return []
+    return [_done_without_missing(connection, row)]
+
+
+def _done_without_missing(connection: Connection, row: AnyRow) -> Done:
     if row.missing:
         missing = connection.scalars(select(JobRow.id).where(JobRow.join_id == row.id, JobRow.is_missing)).all()
         if transition.cancel_parts(connection, missing, LEFT_BEHIND):
             note_interrupted(connection, row.workflow_id)
-    return [Done(row.id, row.workflow_id, row.join_id, row.is_last)]
+    return Done(row.id, row.workflow_id, row.join_id, row.is_last)
 
 
 def _lose_part(connection: Connection, part_id: uuid.UUID, workflow_id: uuid.UUID) -> list[Done]:
@@ -200,27 +230,32 @@ def _members(connection: Connection, fan_in: AnyRow) -> int:
 
 
 def _leave_unmet(connection: Connection, fan_in: AnyRow) -> list[Done]:
-    """The fan-in lacks too many parts: the fan-in around it lacks this one, or the workflow stops."""
+    """The fan-in lacks too many parts, a dead letter: the fan-in around it lacks it, or the workflow stops."""
     lacks = f"{fan_in.missing} of its {_members(connection, fan_in)} parts are missing"
-    why = Failure("missing_parts", "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
-    transition.note_unmet(connection, fan_in.id, why)
+    why = Failure(MISSING_PARTS, "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
+    if transition.fail_virtual(connection, fan_in.id, why) is None:
+        return []
+    transition.open_letter(connection, fan_in.id, needs_person=False)
     if fan_in.on_failure == OnFailure.CONTINUE:
         return _lose_part(connection, fan_in.part_id, fan_in.workflow_id)
     transition.fail_workflow(connection, fan_in.workflow_id, fan_in.id)
     return []
 
 
-def _wait_for_part(connection: Connection, part_id: uuid.UUID) -> bool:
+def _wait_for_part(connection: Connection, part_id: uuid.UUID) -> list[uuid.UUID] | None:
     of_part = select(JobRow.id).where(JobRow.part_id == part_id)
     if connection.scalar(of_part.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
-        return False
+        return None
     lost = (JobRow.status == JobStatus.FAILED, JobRow.on_failure == OnFailure.CONTINUE)
     if connection.scalar(of_part.where(*lost).limit(1)):
-        return True  # another job of it is dead too: it stays missing until that one lives again
+        return []  # another job of it is dead too: it stays missing until that one lives again
     if not connection.scalar(select(JobRow.is_missing).where(JobRow.id == part_id)):
-        return True
+        return []
     fan_in = transition.unmark_missing(connection, part_id)
     if fan_in is None:
-        return False
+        return None
     around = connection.execute(select(*transition.DEAD).where(JobRow.id == fan_in)).one()
-    return around.on_failure != OnFailure.CONTINUE or _wait_for_part(connection, around.part_id)
+    if around.on_failure != OnFailure.CONTINUE:
+        return [fan_in]
+    outer = _wait_for_part(connection, around.part_id)
+    return None if outer is None else [fan_in, *outer]

@@ -20,9 +20,11 @@ from agentq.operations.dead_letter_values import checked_result, edited_argument
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import DeadLetter
 from agentq.redaction import clean, show
-from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus
+from agentq.states import MISSING_PARTS, VIRTUAL, DeadLetterKind, DeadLetterStatus
 
 MAX_VALUE_BYTES = 262_144
+ABSENT: Any = object()
+"""Stands for no result, which None is not."""
 
 
 def edit(
@@ -68,7 +70,7 @@ def resolve(
     ledger: Ledger,
     letter_id: str,
     *,
-    result: Any,
+    result: Any = ABSENT,
     unchecked: bool = False,
     max_value_bytes: int = MAX_VALUE_BYTES,
     actor: str = "",
@@ -79,7 +81,8 @@ def resolve(
     Args:
         ledger: where.
         letter_id: the dead letter's id or its job's.
-        result: what the step should have returned, as JSON data.
+        result: what the step should have returned, as JSON data. Left out for a fan-in that lacks parts: it goes
+            on with those that are there.
         unchecked: take the result as it is: for a step that no code has any more.
         max_value_bytes: size limit of the result, in bytes of JSON.
         actor: who, for the history. Default: the name of the process's user.
@@ -92,6 +95,10 @@ def resolve(
     done = deed(actor, reason)
 
     def write(connection: Connection, letter: AnyRow) -> None:
+        if result is ABSENT:
+            _require_fan_in(connection, letter)
+            dispatch_later(connection, ledger_dead_letters.go_on(connection, letter.job_id, **done))
+            return
         job = _job_of(connection, letter)
         text = checked_result(job, result, max_value_bytes, unchecked=unchecked)
         dispatch_later(connection, ledger_dead_letters.resolve(connection, job.id, text, **done))
@@ -180,14 +187,23 @@ def _job_of(connection: Connection, letter: AnyRow) -> AnyRow:
     columns = (JobRow.id, JobRow.kind, JobRow.step, JobRow.arguments, JobRow.after_id, JobRow.immutable)
     job = connection.execute(select(*columns).where(JobRow.id == letter.job_id)).one()
     if job.kind in VIRTUAL:
+        next_step = (
+            f"Its parts run again with: agentq dead-letters replay {letter.id}; it goes on with those that are "
+            f"there with: agentq dead-letters resolve {letter.id}, without a result"
+            if letter.error_category == MISSING_PARTS
+            else "An each() that got no list cannot go on. Give it up with: agentq dead-letters cancel "
+            f"{letter.id}"
+        )
         raise StateConflict(
-            f"the kind of job {job.id}",
-            expected=["step", "task"],
-            found=job.kind,
-            next_step="An each() that got no list cannot go on. Give it up with: agentq dead-letters cancel "
-            f"{letter.id}",
+            f"the kind of job {job.id}", expected=["step", "task"], found=job.kind, next_step=next_step
         )
     return job
+
+
+def _require_fan_in(connection: Connection, letter: AnyRow) -> None:
+    kind = connection.scalar(select(JobRow.kind).where(JobRow.id == letter.job_id))
+    if kind not in VIRTUAL:
+        raise InvalidArguments(f"job {letter.job_id} is a {kind}: give the result that it should have returned")
 
 
 def _no_job(letter: AnyRow) -> StateConflict:

@@ -15,9 +15,9 @@ from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
 from agentq.operations.actors import deed
 from agentq.operations.dead_letter_decisions import decide
-from agentq.operations.dead_letter_reading import DeadLetterFilter, filtered, summaries
+from agentq.operations.dead_letter_reading import DeadLetterFilter, filtered, get, summaries
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary, RefusedReplay, Replays
-from agentq.states import DeadLetterKind, DeadLetterStatus
+from agentq.states import MISSING_PARTS, DeadLetterKind, DeadLetterStatus
 
 MOST_REPLAYS = 10
 
@@ -41,6 +41,8 @@ def replay(
     reason: str = "",
 ) -> DeadLetter:
     """Give a dead job new attempts; its workflow goes on where it stopped, joins included.
+
+    Of a fan-in that lacks parts, all that are missing run again.
 
     Args:
         ledger: where.
@@ -113,8 +115,15 @@ def replay_all(
             delay = len(replayed) / rate
             replayed.append(replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how))
         except StateConflict as conflict:
+            if letter.error_category == MISSING_PARTS and _is_replayed(ledger, letter):
+                replayed.append(letter)  # with one of its parts
+                continue
             refused.append(RefusedReplay(id=letter.id, why=str(conflict)))
     return Replays(replayed=replayed, capped=found.capped, refused=refused)
+
+
+def _is_replayed(ledger: Ledger, letter: DeadLetterSummary) -> bool:
+    return get(ledger, str(letter.id)).status == DeadLetterStatus.REPLAYED
 
 
 def _found(connection: Connection, wanted: DeadLetterFilter, most: int, cap: int | None) -> Replays:

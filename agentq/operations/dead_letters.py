@@ -1,6 +1,6 @@
 """Dead letters: list, count, get, record; replay, edit, resolve, assign, cancel."""
 
-from agentq.operations.dead_letter_decisions import assign, cancel, edit, resolve
+from agentq.operations.dead_letter_decisions import ABSENT, assign, cancel, edit, resolve
 from agentq.operations.dead_letter_reading import (
     CountBy,
     DeadLetterFilter,
@@ -14,6 +14,7 @@ from agentq.operations.dead_letter_reading import (
 from agentq.operations.dead_letter_replays import replay, replay_all
 
 __all__ = [
+    "ABSENT",
     "CountBy",
     "DeadLetterFilter",
     "assign",

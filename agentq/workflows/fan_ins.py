@@ -75,7 +75,7 @@ class FanIns:
     def settle(self, *, is_linked: bool = False) -> None:
         """Give every node its part and its ``on_failure``; *is_linked* where link= adds ends of its own."""
         if is_linked:
-            if any(needs.accepts_missing(node.needs) for node in self._graph.nodes):
+            if any(needs.accepts_missing(node.needs) or _is_timed(node) for node in self._graph.nodes):
                 raise CanvasError(
                     "needs= and within= cannot be used in a canvas with link=; put the step behind with |"
                 )
@@ -88,7 +88,8 @@ class FanIns:
         fan_ins = dict(enumerate(nodes)) | ({} if owner is None else {_OWNER: owner})
         saying = {index for index, node in fan_ins.items() if needs.accepts_missing(node.needs)}
         asking = {index for index, asked in self._asked.items() if asked is OnFailure.CONTINUE}
-        lenient = saying | {self._around[index][0] for index in asking if index in self._around}
+        timed = {index for index, node in fan_ins.items() if _is_timed(node)}
+        lenient = saying | timed | {self._around[index][0] for index in asking if index in self._around}
         for index, node in enumerate(nodes):
             around = list(self._outwards(index))
             parts = [part for fan_in, part in around if fan_in in lenient]
@@ -115,6 +116,11 @@ class FanIns:
         """Say whether steps come after this node and none of them takes its result."""
         after = [node for node in self._graph.nodes if node.after == index]
         return bool(after) and all(node.immutable and node.kind not in VIRTUAL for node in after)
+
+
+def _is_timed(node: Node) -> bool:
+    """Say whether this is a fan-in that waits only so long, so that parts may be missing whatever it needs."""
+    return node.kind in VIRTUAL and node.deadline is not None
 
 
 def _checked(asked: Any, step: str) -> OnFailure:

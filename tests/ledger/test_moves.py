@@ -68,11 +68,21 @@ def _run_through(player: Player) -> None:
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
         _cancel(player, player.start(canvas).workflow_id)
     _cancel(player, player.begin(add.s(1, 2)).workflow_id)
+    _lack_parts(player)
 
 
 def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
     player.age(job_id, deadline_at=1)
     assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 1
+
+
+def _lack_parts(player: Player) -> None:
+    begun = player.start(group(add.s(1, 2), add.s(3, 4) | echo.s()) | total.s().set(needs="all", within=60))
+    player.succeed(player.take(begun.bells[0]), 3)
+    join = next(job.id for job in player.jobs(begun.workflow_id) if job.kind == "join")
+    player.age(join, deadline_at=1)
+    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    player.ledger.write(lambda c: _replay(c, join))
 
 
 def _replay(connection: Connection, job_id: uuid.UUID) -> None:

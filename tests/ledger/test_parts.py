@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from celery import Signature, group
+from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict, StepFailed
 from agentq.ledger import caretaking, dead_letters, workflows
 from agentq.ledger.gathering import missing_parts
+from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.records import Bell, Claim
 from agentq.outcomes import GiveUp
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
@@ -31,6 +33,13 @@ def lose(player: Player, *lost: Claim) -> list[Bell]:
     for held in lost:
         bells = player.fail(held).bells
     return list(bells)
+
+
+def letters(player: Player, held: Claim) -> list[Any]:
+    """The open dead letters of the workflow."""
+    wanted = (DeadLetterRow.workflow_id == held.workflow_id, DeadLetterRow.status == "open")
+    query = select(DeadLetterRow.__table__).where(*wanted).order_by(DeadLetterRow.id)
+    return player.ledger.read(lambda c: list(c.execute(query)))
 
 
 def status(player: Player, held: Claim) -> str:
@@ -151,13 +160,16 @@ class TestWithin:
         player.succeed(body, 2)
         assert player.result(held[0].workflow_id) == 2
 
-    def test_it_stops_where_too_little_is_there_by_then(self, player: Player) -> None:
+    def test_too_little_by_then_is_a_dead_letter_of_the_fan_in(self, player: Player) -> None:
         held = begin(player, group(THREE) | total.s().set(needs=2, within=60))
         player.succeed(held[0], 2)
         player.age(player.job(held[0].job_id).join_id, deadline_at=1)
         assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).bells == ()
         assert status(player, held[0]) == WorkflowStatus.FAILED
         assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
+        (letter,) = letters(player, held[0])
+        assert (letter.job_id, letter.error_category) == (player.job(held[0].job_id).join_id, "missing_parts")
+        assert letter.error_message == "2 of its 3 parts are missing, but it needs 2"
 
 
 class TestTime:
@@ -272,6 +284,99 @@ class TestReplay:
         with pytest.raises(StateConflict, match="has gone on without it"):
             player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
         assert player.job(held[0].job_id).status == JobStatus.FAILED
+
+
+class TestLackedParts:
+    """A fan-in with too few parts is a dead letter: run the parts again, go on without them, or give it up."""
+
+    def _late(self, player: Player, canvas: Signature | None = None) -> tuple[list[Claim], Any]:
+        """Two of three parts are late, one of them in a retry's pause; returns the claims and the letter."""
+        held = begin(player, canvas or group(THREE) | total.s().set(needs=2, within=60))
+        player.succeed(held[0], 2)
+        player.retry(held[1], delay=600)
+        player.age(player.job(held[0].job_id).join_id, deadline_at=1)
+        player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+        (letter,) = letters(player, held[0])
+        return held, letter
+
+    def test_a_replay_runs_the_missing_parts_again(self, player: Player) -> None:
+        held, letter = self._late(player)
+        player.ledger.write(lambda c: dead_letters.replay(c, letter.job_id, **WHO))
+        assert status(player, held[0]) == WorkflowStatus.RUNNING
+        again = [player.take(bell) for bell in player.due()]
+        assert {one.job_id for one in again} == {held[1].job_id, held[2].job_id}
+        assert player.succeed(again[0], 4).bells == ()
+        player.run(*player.succeed(again[1], 6).bells)
+        assert player.result(held[0].workflow_id) == 12
+
+    def test_parts_that_are_late_again_are_a_new_dead_letter(self, player: Player) -> None:
+        held, letter = self._late(player)
+        player.ledger.write(lambda c: dead_letters.replay(c, letter.job_id, **WHO))
+        again = [player.take(bell) for bell in player.due()]
+        lose(player, *again)
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        assert [one.job_id for one in letters(player, held[0])] == [
+            again[0].job_id,
+            again[1].job_id,
+            letter.job_id,
+        ]
+
+    def test_a_resolution_goes_on_with_what_is_there(self, player: Player) -> None:
+        held, letter = self._late(player)
+        bells = player.ledger.write(lambda c: dead_letters.go_on(c, letter.job_id, **WHO))
+        player.run(*bells)
+        assert player.result(held[0].workflow_id) == 2
+
+    def test_given_up_it_stays_failed(self, player: Player) -> None:
+        held, letter = self._late(player)
+        player.ledger.write(lambda c: dead_letters.cancel(c, letter.job_id, **WHO))
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        assert letters(player, held[0]) == []
+
+    def test_a_replay_takes_the_letters_of_its_parts_along_and_theirs_takes_it(self, player: Player) -> None:
+        for by_part in (False, True):
+            held = begin(player, group(THREE) | total.s().set(needs=2))
+            lose(player, held[0], held[1])
+            player.succeed(held[2], 6)
+            part, _, fan_in = letters(player, held[0])
+            chosen = part if by_part else fan_in
+            player.ledger.write(lambda c, chosen=chosen: dead_letters.replay(c, chosen.job_id, **WHO))
+            left = [one.job_id for one in letters(player, held[0])]
+            assert left == ([held[1].job_id] if by_part else [])
+            for bell in player.due():
+                ended = player.succeed(player.take(bell), 1)
+            player.run(*ended.bells)
+            assert player.result(held[0].workflow_id) == (7 if by_part else 8)
+
+    def test_what_was_in_its_parts_comes_back_also_what_had_not_grown(self, player: Player) -> None:
+        inner = numbers.s(2) | each(add.s(1) | group(echo.s(), echo.s()) | echo.si(1)) | echo.s().set(needs="any")
+        canvas = group(add.s(1, 1), inner | group(echo.si(), echo.si()) | echo.si(5)) | echo.s().set(
+            needs="all", within=60
+        )
+        for grown in (False, True):
+            held = begin(player, canvas.clone())
+            player.succeed(held[0], 2)
+            if grown:
+                first, _ = player.succeed(held[1], [0, 1]).bells
+                player.succeed(player.take(first), 1)
+            join = player.job(player.job(held[0].job_id).join_id)
+            player.age(join.id, deadline_at=1)
+            player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+            player.ledger.write(lambda c, join=join: dead_letters.replay(c, join.id, **WHO))
+            player.run(*player.due())
+            assert status(player, held[0]) == WorkflowStatus.SUCCEEDED
+
+    def test_an_inner_fan_in_that_lacks_parts_has_a_letter_too(self, player: Player) -> None:
+        inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2)
+        started = player.start(group(inner, add.s(3, 3)) | total.s().set(needs="all"))
+        held = [player.take(bell) for bell in started.bells]
+        player.succeed(held[0], 2)
+        player.fail(held[1])
+        player.succeed(held[2], 6)
+        assert status(player, held[0]) == WorkflowStatus.FAILED
+        (cause,) = [one for one in letters(player, held[0]) if one.job_id == player.job(held[0].job_id).join_id]
+        player.run(*player.ledger.write(lambda c: dead_letters.go_on(c, cause.job_id, **WHO)))
+        assert player.result(started.workflow_id) == 8
 
 
 class TestCancel:

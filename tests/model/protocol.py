@@ -22,7 +22,7 @@ ALLOWED = {
     CODE[old]: frozenset(CODE[new] for new in moves if old not in JOB_FINAL) for old, moves in JOB_MOVES.items()
 }
 """The engine's own table of moves, without those out of a final status."""
-REVIVALS = frozenset(CODE[new] for new in JOB_MOVES[JobStatus.FAILED])
+REVIVALS = frozenset(CODE[new] for new in JOB_MOVES[JobStatus.FAILED] - {JobStatus.WAITING})
 """What a failed job may become, by the replay or the resolution of its dead letter and by nothing else."""
 _READY_TO_CLAIM = frozenset({DELIVERED, CLAIMED_UNKNOWN})
 _RETURNED = frozenset({RETURNED, RETURNED_UNKNOWN})

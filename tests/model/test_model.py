@@ -31,6 +31,9 @@ LEAST_STATES = 400_000
 NOT_MODELLED = {
     (JobStatus.WAITING, JobStatus.SCHEDULED): "a step with a delay",
     (JobStatus.WAITING, JobStatus.FAILED): "an each() that got no list",
+    (JobStatus.FAILED, JobStatus.WAITING): "a fan-in that lacks parts",
+    (JobStatus.CANCELLED, JobStatus.SCHEDULED): "a part of a fan-in that lacks it",
+    (JobStatus.CANCELLED, JobStatus.WAITING): "a part of a fan-in that lacks it",
     (JobStatus.QUEUED, JobStatus.SCHEDULED): "what a result by hand made ready, within its own transaction",
 }
 

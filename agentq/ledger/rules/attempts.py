@@ -27,8 +27,10 @@ _ended_by_deadline = and_(
 _later_accepted = select(_next.job_id).where(
     _next.job_id == JobRow.id, _next.number > AttemptRow.number, _next.outcome.in_(_ACCEPTED)
 )
-_replayed = and_(
-    AttemptRow.outcome == AttemptOutcome.FAILED, letter_closed(DeadLetterStatus.REPLAYED, AttemptRow.number)
+_replayed = or_(
+    and_(AttemptRow.outcome == AttemptOutcome.FAILED, letter_closed(DeadLetterStatus.REPLAYED, AttemptRow.number)),
+    # With the fan-in that lacked it, whose letter says so.
+    and_(JobRow.part_id.is_not(None), AttemptRow.number <= JobRow.attempts_before),
 )
 _is_current = and_(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
 
@@ -81,12 +83,8 @@ def outcome_without_end() -> Found:
     """a job has an accepted outcome but did not end so"""
     not_ended_so = or_(
         and_(AttemptRow.outcome == AttemptOutcome.SUCCEEDED, JobRow.status != JobStatus.SUCCEEDED),
-        and_(AttemptRow.outcome == AttemptOutcome.CANCELLED, JobRow.status != JobStatus.CANCELLED),
-        and_(
-            AttemptRow.outcome == AttemptOutcome.FAILED,
-            JobRow.status != JobStatus.FAILED,
-            ~_replayed,
-        ),
+        and_(AttemptRow.outcome == AttemptOutcome.CANCELLED, JobRow.status != JobStatus.CANCELLED, ~_replayed),
+        and_(AttemptRow.outcome == AttemptOutcome.FAILED, JobRow.status != JobStatus.FAILED, ~_replayed),
     )
     # What runs is the matter of another rule; so is what is done with another outcome.
     return (

@@ -17,8 +17,6 @@ _is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
 _members = select(_member.id).where(_member.join_id == JobRow.id)
 _is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
 _undone = _members.where(_is_undone)
-_lacks_parts = JobRow.error_category.is_not(None)
-"""Of a waiting fan-in: all its parts have ended, but it needs more of them."""
 _does_without = and_(
     JobRow.immutable, _before.status == JobStatus.FAILED, _before.on_failure == OnFailure.CONTINUE
 )
@@ -100,9 +98,9 @@ def join_fired_early() -> Found:
 
 @rule("job")
 def join_never_fired() -> Found:
-    """a join waits although all its members are done"""
+    """a join waits although all its members are done or missing, so nothing will ever move it"""
     return select(JobRow.id, JobRow.status).where(
-        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists(), ~_lacks_parts
+        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists()
     )
 
 

@@ -60,9 +60,8 @@ def runs_after_loss() -> Found:
 @rule("workflow")
 def failed_without_cause() -> Found:
     """a workflow failed but the job that it names did not"""
-    lacks_parts = and_(JobRow.status == JobStatus.WAITING, JobRow.error_category.is_not(None))
     cause = select(JobRow.id).where(
-        JobRow.id == WorkflowRow.failed_job_id, _of_workflow, or_(JobRow.status == JobStatus.FAILED, lacks_parts)
+        JobRow.id == WorkflowRow.failed_job_id, _of_workflow, JobRow.status == JobStatus.FAILED
     )
     return select(WorkflowRow.id, WorkflowRow.name).where(
         WorkflowRow.status == WorkflowStatus.FAILED, ~cause.exists()

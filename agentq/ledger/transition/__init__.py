@@ -14,12 +14,21 @@ from agentq.ledger.transition.dead_letter import (
     supply,
 )
 from agentq.ledger.transition.event import forget_before, tell
-from agentq.ledger.transition.graph import count_down, count_on, fail_virtual, finish_virtual, ready_successors
+from agentq.ledger.transition.graph import (
+    count_down,
+    count_on,
+    fail_virtual,
+    finish_virtual,
+    ready,
+    ready_successors,
+)
 from agentq.ledger.transition.parts import (
+    LACKS_PARTS,
     cancel_parts,
     close_fan_in,
+    go_on_short,
     mark_missing,
-    note_unmet,
+    revive_parts,
     unmark_missing,
 )
 from agentq.ledger.transition.plain import succeed_plainly
@@ -45,6 +54,7 @@ __all__ = [
     "BELL",
     "DEAD",
     "DUE",
+    "LACKS_PARTS",
     "LOST",
     "LOST_WORKERS",
     "OVERDUE",
@@ -68,18 +78,20 @@ __all__ = [
     "finish_virtual",
     "forget_before",
     "give_up",
+    "go_on_short",
     "lock_overdue",
     "mark_missing",
     "new_claim_token",
-    "note_unmet",
     "open_letter",
     "open_message_letter",
     "queue_due",
+    "ready",
     "ready_successors",
     "release",
     "reopen_workflow",
     "retry",
     "revive",
+    "revive_parts",
     "ring_again",
     "ring_these",
     "schedule_now",

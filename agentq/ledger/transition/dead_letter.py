@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Float,
-    Integer,
     String,
     bindparam,
     case,
-    func,
     insert,
     literal,
     null,
@@ -25,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ids import new_id
 from agentq.ledger.models import DeadLetterRow, JobRow
-from agentq.ledger.transition.shared import JOB_ID
+from agentq.ledger.transition.shared import JOB_ID, REVIVED
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus, JobStatus
 
@@ -106,16 +104,7 @@ _REVIVE = (
         # Never straight to queued: whoever replays may have no way to the broker, a caretaker has.
         status=JobStatus.SCHEDULED,
         due_at=seconds_from_now(_delay),
-        finished_at=null(),
-        deadline_at=null(),
-        expires_at=null(),  # whoever replays it wants it to run now
-        attempts_before=JobRow.attempt,
-        uncounted=0,
-        waits=0,
-        paused=0.0,
-        waited=0.0,
-        due_reason=literal("replayed"),
-        max_attempts=JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
+        **REVIVED,
     )
 )
 _SUPPLY = (

@@ -30,9 +30,9 @@ JOIN_CLOCK = func.coalesce(
     JobRow.deadline_at, case((JobRow.deadline.is_not(None), seconds_from_now(JobRow.deadline)))
 )
 """A fan-in with a deadline waits so long after its first part has ended."""
-_READY = Prepared(
+_BECOMES_READY = (
     update(JobRow)
-    .where(JobRow.after_id == JOB_ID, JobRow.status == JobStatus.WAITING)
+    .where(JobRow.status == JobStatus.WAITING)
     .values(WHEN_READY)
     .returning(
         *BELL,
@@ -41,6 +41,8 @@ _READY = Prepared(
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
 )
+_READY = Prepared(_BECOMES_READY.where(JobRow.after_id == JOB_ID))
+_READY_ONE = _BECOMES_READY.where(JobRow.id == JOB_ID)
 _COUNT_DOWN = Prepared(
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
@@ -70,6 +72,11 @@ def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
     """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
     rows = _READY.all(connection, {"job_id": job_id})
     return sorted(rows, key=lambda row: row.id)  # in the order of the canvas; RETURNING has none
+
+
+def ready(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
+    """Do the same for one job that waits although the one before it is done; None where it does not wait."""
+    return connection.execute(_READY_ONE, {"job_id": job_id}).one_or_none()
 
 
 def count_down(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:

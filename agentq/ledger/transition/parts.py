@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow
 from agentq.ledger.transition.graph import FAN_IN, JOIN_CLOCK
-from agentq.ledger.transition.shared import FAILURE, JOB_ID, failure_values
-from agentq.ledger.types import AnyRow, now
+from agentq.ledger.transition.shared import JOB_ID, REVIVED, failure_values
+from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+from agentq.states import JOB_OPEN, MISSING_PARTS, VIRTUAL, JobStatus, OnFailure
 
 _BATCH = 500
+_LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
+LACKS_PARTS = and_(
+    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(VIRTUAL)), JobRow.error_category == MISSING_PARTS
+)
+"""A fan-in that failed since it lacks parts, not an ``each`` that got no list."""
+_WAITS_ANEW: dict[str, Any] = {
+    "status": JobStatus.WAITING,
+    "finished_at": null(),
+    "deadline_at": null(),
+    "error_category": null(),
+    "error_class": null(),
+    "error_message": null(),
+}
 _MARK = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.is_missing.is_(False), JobRow.status != JobStatus.SUCCEEDED)
@@ -35,15 +62,8 @@ _COUNT_MISSING = (
 )
 _COUNT_BACK = (
     update(JobRow)
-    .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
-    .values(
-        remaining=JobRow.remaining + 1,
-        missing=JobRow.missing - 1,
-        deadline_at=null(),  # it waits anew
-        error_category=null(),
-        error_class=null(),
-        error_message=null(),
-    )
+    .where(JobRow.id == JOB_ID, or_(JobRow.status == JobStatus.WAITING, LACKS_PARTS))
+    .values(remaining=JobRow.remaining + 1, missing=JobRow.missing - 1, **_WAITS_ANEW)
 )
 _CLOSE = (
     update(JobRow)
@@ -52,7 +72,6 @@ _CLOSE = (
     .returning(*FAN_IN)
 )
 _MARK_LATE = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=True)
-_NOTE_UNMET = update(JobRow).where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING).values(**FAILURE)
 _CANCEL = (
     update(JobRow)
     .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
@@ -65,6 +84,62 @@ _CANCEL = (
         error_message=func.coalesce(JobRow.error_message, bindparam("message")),
     )
     .returning(JobRow.id, JobRow.kind)
+)
+_GO_ON_SHORT = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, LACKS_PARTS)
+    .values({**_WAITS_ANEW, "status": JobStatus.SUCCEEDED, "finished_at": now()})
+    .returning(*FAN_IN)
+)
+_ENDED = (JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(_LOST))
+_ENDED_OF_PARTS = select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
+_before, _member = aliased(JobRow), aliased(JobRow)
+_is_ready = or_(
+    JobRow.after_id.is_(None),
+    exists().where(
+        _before.id == JobRow.after_id,
+        or_(
+            _before.status == JobStatus.SUCCEEDED,
+            # What comes after it takes nothing from it.
+            and_(
+                _before.status == JobStatus.FAILED,
+                _before.on_failure == OnFailure.CONTINUE,
+                _before.part_id.is_(None),
+            ),
+        ),
+    ),
+)
+_delay = bindparam("seconds", type_=Float())
+_REVIVE_STEPS = (
+    update(JobRow)
+    .where(*_ENDED, JobRow.kind.not_in(sorted(VIRTUAL)))
+    .values(
+        {
+            **_WAITS_ANEW,
+            **REVIVED,
+            "status": case((_is_ready, JobStatus.SCHEDULED), else_=JobStatus.WAITING),
+            "due_at": case((_is_ready, seconds_from_now(_delay)), else_=JobRow.due_at),
+            "remaining": case((_is_ready, 0), else_=1),
+        }
+    )
+)
+_UNMARK_ALL = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=False)
+_there = select(func.count()).where(_member.join_id == JobRow.id)
+_WAIT_ANEW = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(_LOST))
+    .values(
+        **_WAITS_ANEW,
+        missing=0,
+        # One that has no members waits for the job before it.
+        remaining=case(
+            (
+                exists().where(_member.join_id == JobRow.id),
+                _there.where(_member.status != JobStatus.SUCCEEDED).scalar_subquery(),
+            ),
+            else_=1,
+        ),
+    )
 )
 
 
@@ -92,9 +167,35 @@ def close_fan_in(connection: Connection, join_id: uuid.UUID, late: Sequence[uuid
     return connection.execute(_CLOSE, {"job_id": join_id, "late": len(late)}).one_or_none()
 
 
-def note_unmet(connection: Connection, join_id: uuid.UUID, why: Failure) -> None:
-    """Keep with a fan-in why it cannot go on; it stays waiting, for parts that may come back."""
-    connection.execute(_NOTE_UNMET, {"job_id": join_id, **failure_values(why)})
+def go_on_short(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:
+    """Failed to succeeded for a fan-in that lacks parts; the columns of FAN_IN, or None where it does not."""
+    return connection.execute(_GO_ON_SHORT, {"job_id": join_id}).one_or_none()
+
+
+def revive_parts(
+    connection: Connection, join_id: uuid.UUID, *, attempts: int | None, delay: float
+) -> list[AnyRow] | None:
+    """Let the missing parts of a fan-in that lacks them run again, and it wait for them, as ``revive`` does.
+
+    What had failed or was cancelled becomes scheduled, or waits for what is before it, also in fan-ins inside.
+    Returns id and status before of each job but *join_id*; None where that does not lack parts.
+    """
+    if connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_PARTS).with_for_update()) is None:
+        return None
+    revived: list[AnyRow] = []
+    fan_ins = [join_id]
+    while fan_ins:
+        fan_in = fan_ins.pop()
+        members = connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
+        for batch in _batches(members):
+            rows = connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
+            revived += rows
+            fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
+            values = {"parts": batch, "seconds": delay, "attempts": attempts}
+            connection.execute(_REVIVE_STEPS, values)
+            connection.execute(_UNMARK_ALL, {"members": batch})
+        connection.execute(_WAIT_ANEW, {"job_id": fan_in})
+    return revived
 
 
 def cancel_parts(connection: Connection, parts: Sequence[uuid.UUID], why: Failure) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, Uuid, and_, bindparam, case, or_
+from sqlalchemy import Integer, Uuid, and_, bindparam, case, func, literal, null, or_
 
 from agentq.ledger.models import JobRow
 from agentq.ledger.types import now, seconds_from_now
@@ -51,6 +51,20 @@ FAILURE: dict[str, Any] = {
     "error_class": bindparam("class_name"),
     "error_message": bindparam("message"),
 }
+
+REVIVED: dict[str, Any] = {
+    "finished_at": null(),
+    "deadline_at": null(),
+    "expires_at": null(),  # whoever replays it wants it to run now
+    "attempts_before": JobRow.attempt,
+    "uncounted": 0,
+    "waits": 0,
+    "paused": 0.0,
+    "waited": 0.0,
+    "due_reason": literal("replayed"),
+    "max_attempts": JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
+}
+"""What a replayed job has anew."""
 
 WHEN_READY: dict[str, Any] = {
     "remaining": 0,

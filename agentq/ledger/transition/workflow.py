@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, String, Uuid, and_, bindparam, case, cast, func, null, or_, select, update
+from sqlalchemy import Connection, String, Uuid, and_, bindparam, case, cast, func, null, select, update
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -39,14 +39,11 @@ _FAIL_WORKFLOW = (
 )
 _other_failed = aliased(JobRow)
 _its_part = aliased(JobRow)
-# What stops a workflow: a failed job, or a fan-in that lacks parts; not what it goes on without.
+# What stops a workflow: a failed job; not what it goes on without.
 _stops = and_(
     _other_failed.on_failure != OnFailure.CONTINUE,
     ~select(_its_part.id).where(_its_part.id == _other_failed.part_id, _its_part.is_missing).exists(),
-    or_(
-        _other_failed.status == JobStatus.FAILED,
-        and_(_other_failed.status == JobStatus.WAITING, _other_failed.error_category.is_not(None)),
-    ),
+    _other_failed.status == JobStatus.FAILED,
 )
 _another_failed = (
     select(_other_failed.id)
@@ -99,7 +96,7 @@ def end_workflow(
 
 
 def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Running to failed, because *job_id* failed for good or lacks parts; stays failed where it was before."""
+    """Running to failed, because *job_id* failed for good; stays failed where it was before."""
     connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
 
 
