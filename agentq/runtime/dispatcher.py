@@ -23,6 +23,8 @@ BELL_HEADER = "agentq"
 """The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
 EARLY_HEADER = "agentq_early"
 """The header of a bell that was rung before the job's hand-over was committed."""
+STEP_ETA = "of a step: only a worker with agentq and this step runs it"
+"""The ``eta`` of a step's message: it is no time, so Celery runs no plain task of the same name for it."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 MIDDLE_PRIORITY = 4
@@ -161,6 +163,8 @@ def _message(bell: Bell, early: bool, with_event: bool) -> Any:
         headers[PRIORITY_HEADER] = bell.priority
     if is_task:
         headers["shadow"] = bell.step
+    else:
+        headers["eta"] = STEP_ETA
     event = {"uuid": job_id, "name": bell.step, "args": "()", "kwargs": summary, "retries": 0}
     event |= {"root_id": headers["root_id"], "parent_id": headers["parent_id"], "eta": None, "expires": None}
     return task_message(

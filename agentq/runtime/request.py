@@ -14,11 +14,18 @@ from agentq.outcomes import Failure
 from agentq.policies import Category
 from agentq.redaction import clean
 from agentq.runtime.adoption import ids_of
+from agentq.runtime.dispatcher import STEP_ETA
 from agentq.runtime.find import agentq_of
 
 
 class StepRequest(Request):
     """Tells the caretaker at once when an attempt ended without an outcome in the ledger."""
+
+    def __init__(self, message: Any, *, headers: dict[str, Any] | None = None, **options: Any) -> None:
+        headers = message.headers if headers is None else headers
+        if headers.get("eta") == STEP_ETA:
+            headers = {name: value for name, value in headers.items() if name != "eta"}
+        super().__init__(message, headers=headers, **options)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)

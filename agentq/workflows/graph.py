@@ -86,13 +86,14 @@ class Graph:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Graph:
-        """Rebuild what ``to_data`` gave."""
+        """Rebuild what ``to_data`` gave; what only another release has a field for is left out."""
         nodes = []
         for fields in data["nodes"]:
             template = fields.get("template")
             kind = JobKind(fields["kind"])
             extra = {"kind": kind, "template": cls.from_data(template) if template else None}
-            nodes.append(Node(**(fields | extra)))
+            known = {name: value for name, value in fields.items() if name in _NAMES}
+            nodes.append(Node(**(known | extra)))
         return cls(nodes, data["last"], data["last"])
 
     def describe(self) -> str:
