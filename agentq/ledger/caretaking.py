@@ -197,6 +197,16 @@ def ring_again(
     return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most)]
 
 
+def known_among(connection: Connection, jobs: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those of *jobs* that the ledger has."""
+    return set(connection.scalars(select(JobRow.id).where(JobRow.id.in_(jobs))))
+
+
+def ring_these(connection: Connection, jobs: Collection[uuid.UUID]) -> list[Bell]:
+    """Note one more dispatch of those *jobs* that are still queued and return their bells."""
+    return [bell(row) for row in transition.ring_these(connection, list(jobs), 0.0)]
+
+
 def expire(connection: Connection, most: int) -> Ended:
     """Cancel up to *most* jobs whose expiry passed before they ran, and what needs them."""
     bells: list[Bell] = []

@@ -146,7 +146,8 @@ def _workers(connection: Connection) -> Iterator[Finding]:
         if row.refused_messages:
             yield warning(
                 "workers",
-                f"{row.hostname} refused {row.refused_messages} message(s) that are no bells of this ledger",
+                f"{row.hostname} refused {row.refused_messages} message(s) of other programs, "
+                "or of jobs that this ledger does not have",
                 "look into its log for what they were; does another project use the same broker and queues?",
             )
 

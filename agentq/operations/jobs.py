@@ -169,6 +169,9 @@ def _waiting_for(row: AnyRow) -> str | None:
         case JobStatus.SCHEDULED:
             why = f" ({row.due_reason})" if row.due_reason else ""
             return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+        case JobStatus.QUEUED if row.dispatches > 1:
+            sent = f"its message was sent {row.dispatches + 1} times"
+            return f"a worker on queue {row.queue!r} that knows step {row.step!r}: {sent} and nobody claimed it"
         case JobStatus.QUEUED:
             return f"a free worker on queue {row.queue!r}"
     return None

@@ -148,6 +148,7 @@ class Caretaker:
             bells = self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))
             self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
             self._agentq.dispatcher.ring(bells)
+            self.duties.pass_on(most=None)
             self.duties.write_refused()
         except LedgerError as error:
             logger.error("could not sign off, so jobs in hand wait for the end of the lease: %s", error)

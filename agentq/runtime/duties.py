@@ -15,6 +15,7 @@ from celery.worker import state
 
 from agentq.exceptions import LedgerUnavailable, NotFound
 from agentq.ledger import caretaking, dead_letters, workers, workflows
+from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
@@ -23,6 +24,7 @@ from agentq.runtime.evidence import Evidence
 from agentq.runtime.in_hand import InHand
 from agentq.runtime.judging import judge_loss
 from agentq.runtime.lease import Lease
+from agentq.runtime.unknown_steps import AT_ONCE, UnknownSteps
 from agentq.states import JobStatus
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Duties:
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
+        self.unknown_steps = UnknownSteps()
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
@@ -76,6 +79,7 @@ class Duties:
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
+            _Duty(1.0, self.pass_on),
             _Duty(3600.0, self._forget_gone),
         ]
 
@@ -200,6 +204,18 @@ class Duties:
             lambda refused: self._ledger.write(lambda connection: refusals.write(connection, worker_id, refused))
         )
 
+    def pass_on(self, most: int | None = AT_ONCE) -> None:
+        """Send again the messages of jobs whose step this worker does not know: another worker may."""
+        jobs = self.unknown_steps.jobs(most)
+        if jobs:
+            known = self._ledger.read(lambda connection: caretaking.known_among(connection, jobs))
+            bells = self._ledger.write(lambda connection: caretaking.ring_these(connection, jobs))
+            for job_id, message in self.unknown_steps.take(jobs).items():
+                if job_id not in known:
+                    why = f"no task named {message.task!r} is registered here, and no job {job_id} exists"
+                    self.refusals.add(message, Refusal.UNKNOWN_TASK, why)
+            self._agentq.dispatcher.ring(bells)
+
     def _due(self) -> list[_Duty]:
         moment = time.monotonic()
         if all(duty.due_at > moment for duty in self._duties):
@@ -252,7 +268,8 @@ class Duties:
         self._agentq.dispatcher.ring(rescued.bells)
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
-        grace, in_hand = self._agentq.settings.redispatch_after, self._in_hand.jobs()
+        grace = self._agentq.settings.redispatch_after
+        in_hand = self._in_hand.jobs().union(self.unknown_steps.jobs())
         for _ in range(_MOST_BATCHES):
             bells = self._ledger.write(
                 lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken, in_hand)

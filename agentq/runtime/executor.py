@@ -18,7 +18,6 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import (
     AttemptFailed,
-    DefinitionError,
     InvalidResult,
     InvalidValue,
     LedgerError,
@@ -29,7 +28,7 @@ from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
-from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, Failure, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
 from agentq.runtime import loop, refusals, running
 from agentq.runtime.children import end_if_forked
@@ -50,8 +49,24 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_UNKNOWN_PAUSE = 2.0
+"""Seconds before a plain task that a worker did not have is dispatched again."""
 _UNRUNG = 1.0
 """Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
+
+
+class UnknownTask(Exception):
+    """A plain task that this worker does not have: its job waits for a worker that does, at no cost."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no task named {name!r} is registered in this worker; import its module there")
+
+    @property
+    def left_for_another(self) -> RetryLater:
+        """The outcome of the attempt."""
+        failure = Failure("definition", "agentq.UnknownTask", str(self))
+        why = "a worker that has the task is waited for"
+        return RetryLater(failure, _UNKNOWN_PAUSE, why, burns_attempt=False, is_asked=True)
 
 
 class Attempt:
@@ -153,6 +168,8 @@ class Attempt:
             return outcome
         except self._agentq.passed_on:
             raise
+        except UnknownTask as unknown:
+            return unknown.left_for_another
         except BaseException as error:  # none of a step may end its worker
             end_if_forked(process, error)
             return self._fail(claim, error)
@@ -198,7 +215,7 @@ class Attempt:
         name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
         task = self._agentq.app.tasks.get(name)
         if task is None:
-            raise DefinitionError(f"no task named {name!r} is registered in this worker; import its module there")
+            raise UnknownTask(name)
         # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
         task.push_request(
             args=args,
