@@ -70,7 +70,7 @@ FOREIGN: dict[str, tuple[Send, str]] = {
     "undecodable": (undecodable, "Can't decode message body"),
     "pickled": (pickled, "Refusing to deserialize"),
     "without a task": (without_task, "unknown message"),
-    "of an unknown task": (bell("nobody.knows", uuid.uuid4()), "unregistered task of type 'nobody.knows'"),
+    "of an unknown task": (bell("nobody.knows", uuid.uuid4()), "does not know step 'nobody.knows'"),
     "of an unknown job": (bell(add.name, uuid.UUID(int=7)), f"job {uuid.UUID(int=7)}, which does not exist"),
     "of no job": (bell(add.name, "not an id"), f"job {uuid.UUID(int=0)}, which does not exist"),
     "for another step": (for_another_step, f"which is of step {add.name!r}"),
