@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -14,28 +13,23 @@ from agentq.ledger.session import Ledger
 from agentq.operations.identity import find_id
 from agentq.states import DeadLetterKind
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 letter_id = click.argument("letter_id", metavar="ID")
-reason = click.option("--reason", default="", help="Why, for the history.")
+one_or_all = click.argument("letter_id", metavar="[ID]", required=False)
 kind = click.option(
     "--kind", type=click.Choice(DeadLetterKind, case_sensitive=False), help="Only those of jobs, or of messages."
 )
 
 
-def narrowed(command: F) -> F:
-    """Add the options that say which dead letters."""
-    for option in (
-        click.option("--older-than", type=options.duration, help="Only those that are older: 90s, 15m, 12h, 30d."),
-        click.option("--needs-person", is_flag=True, default=None, help="Only those that ask for a person."),
-        click.option("--owner", metavar="NAME", help="Only those that were assigned to this person."),
-        click.option("--workflow", metavar="ID", help="Only those of this workflow."),
-        options.tenant,
-        click.option("--category", help="Only those with this category of error."),
-        click.option("--step", help="Only those of this step, by its full name."),
-    ):
-        command = option(command)
-    return command
+narrowed = options.together(
+    options.step,
+    options.category,
+    options.tenant,
+    options.workflow,
+    click.option("--owner", metavar="NAME", help="Only those that were assigned to this person."),
+    click.option("--needs-person", is_flag=True, default=None, help="Only those that ask for a person."),
+    click.option("--older-than", type=options.duration, help="Only those that are older: 90s, 15m, 12h, 30d."),
+)
+"""The options that say which dead letters."""
 
 
 def letter_of(ledger: Ledger, text: str) -> str:

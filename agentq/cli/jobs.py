@@ -13,13 +13,25 @@ from agentq.cli import options
 from agentq.cli.describe import error_of, note_of, page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.listing import ListingGroup
+from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
+from agentq.ledger.session import Ledger
 from agentq.operations import health
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
-from agentq.operations.schemas import Attempt, Job, JobSummary
+from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+
+narrowed = options.together(
+    options.status(JobStatus),
+    options.step,
+    options.queue,
+    options.tenant,
+    options.workflow,
+    options.category,
+    options.older_than,
+)
 
 
 @click.group(cls=ListingGroup)
@@ -33,18 +45,12 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@options.status(JobStatus)
-@click.option("--step", help="Only those of this step, by its full name.")
-@options.tenant
-@click.option("--workflow", metavar="ID", help="Only those of this workflow.")
-@options.older_than
+@narrowed
 @options.oldest_first
 @options.limit
 @options.as_json
 @pass_target
-def list_(
-    target: Target, workflow: str | None, limit: int, oldest_first: bool, as_json: bool, **narrow: Any
-) -> None:
+def list_(target: Target, limit: int, oldest_first: bool, as_json: bool, **narrow: Any) -> None:
     """List jobs, newest first.
 
     \b
@@ -52,9 +58,7 @@ def list_(
       agentq jobs list --status failed --step reports.summarize
     """
     ledger = target.current_ledger()
-    of_workflow = workflow and find_id(ledger, workflow, "workflow")
-    wanted = operations.JobFilter(workflow=of_workflow, **narrow)
-    found = operations.list_(ledger, wanted, limit=limit, oldest_first=oldest_first)
+    found = operations.list_(ledger, _filter(ledger, narrow), limit=limit, oldest_first=oldest_first)
     if as_json:
         echo_json(found)
     elif found:
@@ -87,20 +91,32 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
-@click.option("--reason", default="", help="Why, for the history.")
+@click.argument("job_id", metavar="[ID]", required=False)
+@of_many
+@narrowed
+@options.reason
 @options.as_json
 @pass_target
-def cancel(target: Target, job_id: str, reason: str, as_json: bool) -> None:
-    """Cancel a job and what needs it.
+def cancel(target: Target, job_id: str | None, many: Many, reason: str, as_json: bool, **narrow: Any) -> None:
+    """Cancel a job and what needs it; or, with --all, all that have not ended and that the options name.
 
     In a fan-in that can do without, that is only the part that the job is of; anywhere else the whole workflow.
 
     \b
     Example:
       agentq jobs cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11 --reason "takes too long"
+      agentq jobs cancel --all --step reports.summarize --older-than 2h --dry-run
     """
+    require_one_or_all(job_id, many, narrow)
     ledger = target.current_ledger()
+    if job_id is None:
+        wanted = _filter(ledger, narrow)
+
+        def act(dry_run: bool) -> Decided[JobSummary]:
+            return operations.cancel_all(ledger, wanted, most=many.limit, dry_run=dry_run, reason=reason)
+
+        carry_out(act, many, Words("cancel", "cancelled", "job"), as_json=as_json)
+        return
     job_id = find_id(ledger, job_id, "job")
     cancelled = operations.cancel(ledger, job_id, reason=reason)
     job = operations.get(ledger, job_id)
@@ -112,6 +128,11 @@ def cancel(target: Target, job_id: str, reason: str, as_json: bool) -> None:
         echo_json(job)
     else:
         click.echo(f"cancelled job {job.id} of step {job.step}")
+
+
+def _filter(ledger: Ledger, narrow: dict[str, Any]) -> operations.JobFilter:
+    workflow = narrow["workflow"]
+    return operations.JobFilter(**narrow | {"workflow": workflow and find_id(ledger, workflow, "workflow")})
 
 
 def _row(job: JobSummary) -> tuple[str, ...]:

@@ -31,6 +31,11 @@ older_than = click.option(
 )
 oldest_first = click.option("--oldest-first", is_flag=True, help="The oldest so many, oldest first.")
 tenant = click.option("--tenant", help="Only those of this tenant.")
+step = click.option("--step", help="Only those of this step, by its full name.")
+queue = click.option("--queue", help="Only those of this queue.")
+category = click.option("--category", help="Only those with this category of error.")
+workflow = click.option("--workflow", metavar="ID", help="Only those of this workflow.")
+reason = click.option("--reason", default="", help="Why, for the history.")
 
 
 def status(values: type[StrEnum]) -> Callable[[F], F]:
@@ -38,3 +43,14 @@ def status(values: type[StrEnum]) -> Callable[[F], F]:
     return click.option(
         "--status", type=click.Choice(values, case_sensitive=False), help="Only those that stand so."
     )
+
+
+def together(*several: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds several options, in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(several):
+            command = option(command)
+        return command
+
+    return add

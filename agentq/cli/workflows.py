@@ -11,14 +11,22 @@ from agentq.cli import options
 from agentq.cli.describe import error_of, tree_of
 from agentq.cli.display import age, echo_json, fields, table, took, when
 from agentq.cli.listing import ListingGroup
+from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
 from agentq.cli.watching import watch
 from agentq.exceptions import StateConflict
 from agentq.operations import health
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
-from agentq.operations.schemas import Action, Job, Workflow, WorkflowSummary
+from agentq.operations.schemas import Action, Decided, Job, Workflow, WorkflowSummary
 from agentq.states import VIRTUAL, WorkflowStatus
+
+narrowed = options.together(
+    options.tenant,
+    click.option("--key", help="Only the one started with this idempotency key."),
+    click.option("--name", help="Only those of this name: their canvas, as the list shows it."),
+    options.older_than,
+)
 
 
 @click.group(cls=ListingGroup)
@@ -36,9 +44,7 @@ workflows.add_command(watch)
 
 @workflows.command("list")
 @options.status(WorkflowStatus)
-@options.tenant
-@click.option("--key", help="Only the one started with this idempotency key.")
-@options.older_than
+@narrowed
 @options.oldest_first
 @options.limit
 @options.as_json
@@ -85,20 +91,32 @@ def show(target: Target, workflow_id: str, as_json: bool) -> None:
 
 
 @workflows.command()
-@click.argument("workflow_id", metavar="ID")
-@click.option("--reason", default="", help="Why, for the history.")
+@click.argument("workflow_id", metavar="[ID]", required=False)
+@of_many
+@narrowed
+@options.reason
 @options.as_json
 @pass_target
-def cancel(target: Target, workflow_id: str, reason: str, as_json: bool) -> None:
-    """Cancel a workflow and all its jobs that are not done.
+def cancel(target: Target, workflow_id: str | None, many: Many, reason: str, as_json: bool, **narrow: Any) -> None:
+    """Cancel a workflow and all its jobs that are not done; or, with --all, all that run and the options name.
 
     What a worker brings for a job that it is running is discarded.
 
     \b
     Example:
       agentq workflows cancel 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10 --reason "wrong folder"
+      agentq workflows cancel --all --tenant acme --older-than 1d --dry-run
     """
+    require_one_or_all(workflow_id, many, narrow)
     ledger = target.current_ledger()
+    if workflow_id is None:
+        wanted = operations.WorkflowFilter(**narrow)
+
+        def act(dry_run: bool) -> Decided[WorkflowSummary]:
+            return operations.cancel_all(ledger, wanted, most=many.limit, dry_run=dry_run, reason=reason)
+
+        carry_out(act, many, Words("cancel", "cancelled", "workflow"), name="name", as_json=as_json)
+        return
     workflow_id = find_id(ledger, workflow_id, "workflow")
     cancelled = operations.cancel(ledger, workflow_id, reason=reason)
     workflow = operations.get(ledger, workflow_id)

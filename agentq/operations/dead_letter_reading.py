@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
-from agentq.operations import jobs
+from agentq.operations import jobs, many
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import (
     DeadLetter,
@@ -156,6 +156,17 @@ def find(connection: Connection, wanted: uuid.UUID, *, locked: bool = False) -> 
 def summaries(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[DeadLetterSummary]:
     """Return what a query of whole rows finds."""
     return [DeadLetterSummary.model_validate(row) for row in connection.execute(query)]
+
+
+def open_letters(wanted: DeadLetterFilter, *, kind: DeadLetterKind | None = None) -> Select[Any]:
+    """Return the query of the open ones that are wanted, of messages too unless *kind* says otherwise."""
+    letters = filtered(select(DeadLetterRow.__table__), replace(wanted, status=DeadLetterStatus.OPEN))
+    return letters if kind is None else letters.where(DeadLetterRow.kind == kind)
+
+
+def find_all(ledger: Ledger, letters: Select[Any], most: int) -> dict[str, Any]:
+    """Return up to *most* of what a query of whole rows finds, oldest first, and how many fit."""
+    return many.find(ledger, letters, DeadLetterRow.id, summaries, most)
 
 
 def filtered(query: Query, wanted: DeadLetterFilter) -> Query:

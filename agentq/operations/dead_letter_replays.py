@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import aliased
 
 from agentq.exceptions import InvalidArguments, StateConflict
@@ -13,10 +12,11 @@ from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
+from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.dead_letter_decisions import decide
-from agentq.operations.dead_letter_reading import DeadLetterFilter, filtered, get, summaries
-from agentq.operations.schemas import DeadLetter, DeadLetterSummary, RefusedReplay, Replays
+from agentq.operations.dead_letter_reading import DeadLetterFilter, find_all, get, open_letters, summaries
+from agentq.operations.schemas import DeadLetter, DeadLetterSummary, Replays
 from agentq.states import MISSING_PARTS, DeadLetterKind, DeadLetterStatus
 
 MOST_REPLAYS = 10
@@ -76,7 +76,7 @@ def replay_all(
     wanted: DeadLetterFilter,
     *,
     attempts: int | None = None,
-    most: int = 100,
+    most: int = many.MOST,
     rate: float = 10.0,
     most_replays: int = MOST_REPLAYS,
     force: bool = False,
@@ -100,41 +100,32 @@ def replay_all(
 
     Returns those that were replayed, or would be; up to *most* of those that were left since they had been
     replayed *most_replays* times; and those that were refused: since somebody else decided about them meanwhile,
-    or nothing waits for their results any more.
+    or nothing waits for their results any more. Each is a transaction of its own. Raises InvalidArguments.
     """
     if not 0 < rate <= 10_000:
         raise InvalidArguments(f"rate is {rate!r}; it must be over 0 jobs per second")
-    found = ledger.read(lambda connection: _found(connection, wanted, most, None if force else most_replays))
-    if dry_run:
-        return found
-    replayed: list[DeadLetterSummary] = []
-    refused: list[RefusedReplay] = []
-    how: dict[str, Any] = {"attempts": attempts, "most_replays": most_replays, "force": force}
-    for letter in found.replayed:
+    letters = open_letters(wanted, kind=DeadLetterKind.JOB)
+    worn = [] if force else _worn(ledger, letters, most_replays, most)
+    fresh = letters if force else letters.where(_replays < most_replays)
+    plan = Replays(**find_all(ledger, fresh, most), capped=worn)
+
+    def again(letter: DeadLetterSummary, before: int) -> DeadLetterSummary:
+        delay = before / rate
+        how: dict[str, Any] = {"attempts": attempts, "most_replays": most_replays, "force": force}
         try:
-            delay = len(replayed) / rate
-            replayed.append(replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how))
-        except StateConflict as conflict:
-            if letter.error_category == MISSING_PARTS and _is_replayed(ledger, letter):
-                replayed.append(letter)  # with one of its parts
-                continue
-            refused.append(RefusedReplay(id=letter.id, why=str(conflict)))
-    return Replays(replayed=replayed, capped=found.capped, refused=refused)
+            return replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how)
+        except StateConflict:
+            now = get(ledger, str(letter.id))
+            if letter.error_category == MISSING_PARTS and now.status == DeadLetterStatus.REPLAYED:
+                return now  # with one of its parts
+            raise
+
+    return plan if dry_run else many.carry_out(plan, again)
 
 
-def _is_replayed(ledger: Ledger, letter: DeadLetterSummary) -> bool:
-    return get(ledger, str(letter.id)).status == DeadLetterStatus.REPLAYED
-
-
-def _found(connection: Connection, wanted: DeadLetterFilter, most: int, cap: int | None) -> Replays:
-    narrowed = replace(wanted, status=DeadLetterStatus.OPEN, kind=DeadLetterKind.JOB)
-    letters = filtered(select(DeadLetterRow.__table__), narrowed).order_by(DeadLetterRow.id).limit(most)
-    if cap is None:
-        return Replays(replayed=summaries(connection, letters))
-    return Replays(
-        replayed=summaries(connection, letters.where(_replays < cap)),
-        capped=summaries(connection, letters.where(_replays >= cap)),
-    )
+def _worn(ledger: Ledger, letters: Select[Any], most_replays: int, most: int) -> list[DeadLetterSummary]:
+    query = letters.where(_replays >= most_replays).order_by(DeadLetterRow.id).limit(most)
+    return ledger.read(lambda connection: summaries(connection, query))
 
 
 def _require_below(connection: Connection, letter: AnyRow, most_replays: int) -> None:

@@ -1,6 +1,7 @@
-"""Dead letters: list, count, get, record; replay, edit, resolve, assign, cancel."""
+"""Dead letters: list, count, get, record; replay, edit, resolve, assign, cancel; one or many."""
 
 from agentq.operations.dead_letter_decisions import ABSENT, assign, cancel, edit, resolve
+from agentq.operations.dead_letter_many import cancel_all, edit_all, resolve_all
 from agentq.operations.dead_letter_reading import (
     CountBy,
     DeadLetterFilter,
@@ -19,9 +20,11 @@ __all__ = [
     "DeadLetterFilter",
     "assign",
     "cancel",
+    "cancel_all",
     "count",
     "count_by",
     "edit",
+    "edit_all",
     "get",
     "list_",
     "read",
@@ -29,4 +32,5 @@ __all__ = [
     "replay",
     "replay_all",
     "resolve",
+    "resolve_all",
 ]

@@ -1,4 +1,4 @@
-"""Jobs: list, get, and what each one waits for."""
+"""Jobs: list, count, get, cancel, one or many, and what each one waits for."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import json
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from agentq.exceptions import NotFound
+from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import workflows
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
-from agentq.operations.schemas import Attempt, Job, JobSummary, shown
-from agentq.states import VIRTUAL, JobStatus
+from agentq.operations.schemas import Attempt, Decided, Job, JobSummary, shown
+from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class JobFilter:
     step: str | None = None
     tenant: str | None = None
     workflow: str | None = None
+    queue: str | None = None
+    category: str | None = None
     older_than: float | None = None
 
 
@@ -45,19 +50,15 @@ class StepCount:
 
 def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50, oldest_first: bool = False) -> list[JobSummary]:
     """Return up to *limit* jobs, newest first or oldest first."""
-    query = select(JobRow.__table__).where(JobRow.kind.not_in(sorted(VIRTUAL)))
-    for column, value in (
-        (JobRow.status, wanted.status),
-        (JobRow.step, wanted.step),
-        (JobRow.tenant, wanted.tenant),
-        (JobRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.older_than is not None:
-        query = query.where(JobRow.created_at < seconds_from_now(-wanted.older_than))
+    query = _filtered(select(JobRow.__table__), wanted)
     query = query.order_by(JobRow.id if oldest_first else JobRow.id.desc()).limit(limit)
-    return ledger.read(lambda connection: [JobSummary(**_summary(row)) for row in connection.execute(query)])
+    return ledger.read(lambda connection: _summaries(connection, query))
+
+
+def count(ledger: Ledger, wanted: JobFilter) -> int:
+    """Return how many jobs there are; joins are left out."""
+    query = _filtered(select(func.count()).select_from(JobRow), wanted)
+    return ledger.read(lambda connection: connection.scalar(query) or 0)
 
 
 def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = "") -> bool:
@@ -79,8 +80,7 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     def write(connection: Connection) -> bool:
         found = connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
         if found is None or of_workflow not in (None, found):
-            of = "" if of_workflow is None else f" of workflow {workflow}"
-            raise NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
+            raise _no_job(job_id, "" if of_workflow is None else f" of workflow {workflow}")
         bells = workflows.cancel_job(connection, wanted, **done)
         dispatch_later(connection, bells or ())
         return bells is not None
@@ -88,12 +88,56 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     return ledger.write(write)
 
 
+def cancel_all(
+    ledger: Ledger,
+    wanted: JobFilter,
+    *,
+    most: int = many.MOST,
+    dry_run: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> Decided[JobSummary]:
+    """Cancel jobs that have not ended, and what needs them, oldest first.
+
+    Args:
+        ledger: where.
+        wanted: which; of a status that has ended there are none.
+        most: how many at most, up to 10,000.
+        dry_run: only say which it would be.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns those that were cancelled, some perhaps with the workflow of one before them, or would be; and those
+    that were refused: they had ended meanwhile. Each is a transaction of its own. Raises InvalidArguments.
+    """
+    query = _filtered(select(JobRow.__table__), wanted).where(JobRow.status.in_(sorted(JOB_OPEN)))
+    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, _summaries, most))
+
+    def stop(job: JobSummary, _: int) -> JobSummary:
+        cancel(ledger, str(job.id), actor=actor, reason=reason)
+        now = summary(ledger, str(job.id))
+        if now.status != JobStatus.CANCELLED:
+            raise StateConflict(f"job {now.id}", expected=sorted(JOB_OPEN), found=now.status)
+        return now
+
+    return plan if dry_run else many.carry_out(plan, stop)
+
+
+def summary(ledger: Ledger, job_id: str) -> JobSummary:
+    """Return one job without its arguments, result and attempts; raises NotFound."""
+    query = select(JobRow.__table__).where(JobRow.id == parse_id(job_id, "job"))
+    found = ledger.read(lambda connection: _summaries(connection, query))
+    if not found:
+        raise _no_job(job_id)
+    return found[0]
+
+
 def get(ledger: Ledger, job_id: str) -> Job:
     """Return everything about one job; raises NotFound."""
     wanted = parse_id(job_id, "job")
     jobs = ledger.read(lambda connection: read_jobs(connection, wanted))
     if not jobs:
-        raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
+        raise _no_job(job_id)
     return jobs[0]
 
 
@@ -122,7 +166,7 @@ def held_by(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list
     """Return up to *limit* jobs that a worker holds, newest first, on a connection that is open already."""
     held = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
     query = select(JobRow.__table__).where(*held).order_by(JobRow.id.desc()).limit(limit)
-    return [JobSummary(**_summary(row)) for row in connection.execute(query)]
+    return _summaries(connection, query)
 
 
 def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
@@ -147,6 +191,31 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
         attempts[row.job_id].append(Attempt.model_validate(row))
     rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id))
     return [_job(row, attempts[row.id]) for row in rows]
+
+
+def _filtered(query: Query, wanted: JobFilter) -> Query:
+    query = query.where(JobRow.kind.not_in(sorted(VIRTUAL)))
+    for column, value in (
+        (JobRow.status, wanted.status),
+        (JobRow.step, wanted.step),
+        (JobRow.tenant, wanted.tenant),
+        (JobRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
+        (JobRow.queue, wanted.queue),
+        (JobRow.error_category, wanted.category),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.older_than is not None:
+        query = query.where(JobRow.created_at < seconds_from_now(-wanted.older_than))
+    return query
+
+
+def _summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
+    return [JobSummary(**_summary(row)) for row in connection.execute(query)]
+
+
+def _no_job(job_id: str, of: str = "") -> NotFound:
+    return NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
 
 
 def _job(row: AnyRow, attempts: list[Attempt]) -> Job:

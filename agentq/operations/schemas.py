@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,8 @@ from agentq.states import (
     WorkerStatus,
     WorkflowStatus,
 )
+
+S = TypeVar("S")
 
 
 class _Record(BaseModel):
@@ -141,19 +143,28 @@ class DeadLetterCount(_Record):
     letters: int
 
 
-class RefusedReplay(_Record):
-    """A dead letter that a replay of many could not replay, and why."""
+class Refused(_Record):
+    """One of many that was left as it was, and why."""
 
     id: uuid.UUID
     why: str
 
 
-class Replays(_Record):
-    """What a replay of many did: those that it replayed, those at the limit, which it left, and those refused."""
+class Decided(_Record, Generic[S]):
+    """What one decision about many did, or would do."""
 
-    replayed: list[DeadLetterSummary]
+    done: list[S]
+    """Those that it was carried out for, oldest first, as they are now."""
+    refused: list[Refused] = []
+    fit: int
+    """How many the filter found in all; more than these where the limit was lower."""
+
+
+class Replays(Decided[DeadLetterSummary]):
+    """What a replay of many did."""
+
     capped: list[DeadLetterSummary] = []
-    refused: list[RefusedReplay] = []
+    """Those that it left since they had been replayed too often."""
 
 
 class Job(JobSummary):

@@ -1,9 +1,9 @@
-"""Workflows: list, get, count, cancel."""
+"""Workflows: list, get, count, cancel, one or many."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
@@ -14,10 +14,10 @@ from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
-from agentq.operations import jobs
+from agentq.operations import jobs, many
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
-from agentq.operations.schemas import Action, Workflow, WorkflowSummary
+from agentq.operations.schemas import Action, Decided, Workflow, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
 
@@ -31,6 +31,7 @@ class WorkflowFilter:
     status: WorkflowStatus | None = None
     tenant: str | None = None
     key: str | None = None
+    name: str | None = None
     older_than: float | None = None
 
 
@@ -40,9 +41,7 @@ def list_(
     """Return up to *limit* workflows, newest first or oldest first."""
     order = WorkflowRow.id if oldest_first else WorkflowRow.id.desc()
     query = _filtered(select(WorkflowRow.__table__), wanted).order_by(order).limit(limit)
-    return ledger.read(
-        lambda connection: [WorkflowSummary.model_validate(row) for row in connection.execute(query)]
-    )
+    return ledger.read(lambda connection: _summaries(connection, query))
 
 
 def count(ledger: Ledger, wanted: WorkflowFilter) -> int:
@@ -111,6 +110,46 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     return ledger.write(write)
 
 
+def cancel_all(
+    ledger: Ledger,
+    wanted: WorkflowFilter,
+    *,
+    most: int = many.MOST,
+    dry_run: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> Decided[WorkflowSummary]:
+    """Cancel workflows that run, and their jobs that are not done, oldest first.
+
+    Args:
+        ledger: where.
+        wanted: which; its status is taken to be running.
+        most: how many at most, up to 10,000.
+        dry_run: only say which it would be.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns those that were cancelled, or would be, and those that were refused: they had ended meanwhile. Each is
+    a transaction of its own. Raises InvalidArguments.
+    """
+    running = replace(wanted, status=WorkflowStatus.RUNNING)
+    query = _filtered(select(WorkflowRow.__table__), running)
+    plan = Decided[WorkflowSummary](**many.find(ledger, query, WorkflowRow.id, _summaries, most))
+
+    def stop(workflow: WorkflowSummary, _: int) -> WorkflowSummary:
+        was_running = cancel(ledger, str(workflow.id), actor=actor, reason=reason)
+        now = summary(ledger, str(workflow.id))
+        if not was_running:
+            raise StateConflict(f"workflow {now.id}", expected=[WorkflowStatus.RUNNING], found=now.status)
+        return now
+
+    return plan if dry_run else many.carry_out(plan, stop)
+
+
+def _summaries(connection: Connection, query: Select[Any]) -> list[WorkflowSummary]:
+    return [WorkflowSummary.model_validate(row) for row in connection.execute(query)]
+
+
 def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
     row = ledger_workflows.get(connection, workflow_id)
     if row is None:
@@ -119,12 +158,14 @@ def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
 
 
 def _filtered(query: Query, wanted: WorkflowFilter) -> Query:
-    if wanted.status is not None:
-        query = query.where(WorkflowRow.status == wanted.status)
-    if wanted.tenant is not None:
-        query = query.where(WorkflowRow.tenant == wanted.tenant)
-    if wanted.key is not None:
-        query = query.where(WorkflowRow.key == wanted.key)
+    for column, value in (
+        (WorkflowRow.status, wanted.status),
+        (WorkflowRow.tenant, wanted.tenant),
+        (WorkflowRow.key, wanted.key),
+        (WorkflowRow.name, wanted.name),
+    ):
+        if value is not None:
+            query = query.where(column == value)
     if wanted.older_than is not None:
         query = query.where(WorkflowRow.created_at < seconds_from_now(-wanted.older_than))
     return query

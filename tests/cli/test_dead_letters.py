@@ -138,16 +138,19 @@ def test_a_replay_at_the_limit_is_refused_and_forced(program: Inside, player: Pl
     program.env["AGENTQ_MAX_REPLAYS"] = "1"
     held = die(player, add.s(1, 2))
     replayed = program.json("dead-letters", "replay", str(held.job_id))
-    assert [letter["status"] for letter in replayed["replayed"]] == ["replayed"]
+    assert [letter["status"] for letter in replayed["done"]] == ["replayed"]
     die_again(player)
     assert "replayed 1 time(s) already" in program.error("dead-letters", "replay", str(held.job_id))
-    left = program.text("dead-letters", "replay", "--all").splitlines()
-    assert left[:2] == ["replayed 0", "left 1 that had been replayed too often; replay them too with --force"]
+    left = program.text("dead-letters", "replay", "--all", "--yes").splitlines()
+    assert left[:2] == [
+        "replayed 0 dead letters",
+        "left 1 that had been replayed too often; replay them too with --force",
+    ]
     player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
-    *_, refused, why = program.text("dead-letters", "replay", "--all").splitlines()
+    *_, refused, why = program.text("dead-letters", "replay", "--all", "--yes").splitlines()
     assert refused == "refused 1"
     assert "An each() that got no list cannot go on" in why
-    assert program.text("dead-letters", "replay", "--all", "--force").startswith("replayed 1\n")
+    assert program.text("dead-letters", "replay", "--all", "--force", "--yes").startswith("replayed 1 ")
     run_due(player)
     assert player.result(held.workflow_id) == 3
 

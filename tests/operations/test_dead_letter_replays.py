@@ -51,16 +51,16 @@ def test_a_replay_of_all_leaves_those_at_the_limit_and_tells_of_them(player: Pla
     die_again(player)
     fresh = [die(player, add.s(number, 2)) for number in range(3)]
     planned = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most=2, most_replays=1, dry_run=True)
-    assert [letter.job_id for letter in planned.replayed] == [held.job_id for held in fresh[:2]]
-    assert {letter.status for letter in planned.replayed} == {DeadLetterStatus.OPEN}
+    assert [letter.job_id for letter in planned.done] == [held.job_id for held in fresh[:2]]
+    assert {letter.status for letter in planned.done} == {DeadLetterStatus.OPEN}
     done = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most=2, most_replays=1)
-    assert [letter.job_id for letter in done.replayed] == [letter.job_id for letter in planned.replayed]
-    assert {letter.status for letter in done.replayed} == {DeadLetterStatus.REPLAYED}
+    assert [letter.job_id for letter in done.done] == [letter.job_id for letter in planned.done]
+    assert {letter.status for letter in done.done} == {DeadLetterStatus.REPLAYED}
     assert (
         [letter.job_id for letter in done.capped] == [letter.job_id for letter in planned.capped] == [worn.job_id]
     )
     forced = dead_letters.replay_all(player.ledger, DeadLetterFilter(), most_replays=1, force=True)
-    assert [letter.job_id for letter in forced.replayed] == [worn.job_id, fresh[2].job_id]
+    assert [letter.job_id for letter in forced.done] == [worn.job_id, fresh[2].job_id]
     assert forced.capped == []
 
 
@@ -69,7 +69,7 @@ def test_a_replay_of_all_tells_which_it_could_not_replay(player: Player) -> None
     player.succeed(held, "no list")
     dead = die(player, add.s(1, 2))
     done = dead_letters.replay_all(player.ledger, DeadLetterFilter())
-    assert [letter.job_id for letter in done.replayed] == [dead.job_id]
+    assert [letter.job_id for letter in done.done] == [dead.job_id]
     (refused,) = done.refused
     assert "each() that got no list" in refused.why
     assert dead_letters.get(player.ledger, str(refused.id)).status == DeadLetterStatus.OPEN

@@ -1,0 +1,108 @@
+"""Commands that decide about one thing by its id, or, with ``--all``, about all that their filters find."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from agentq.cli.display import echo_json
+from agentq.operations.many import MOST, MOST_OF_ALL
+from agentq.operations.schemas import Decided, Replays
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What a command line says about a decision on many."""
+
+    every: bool
+    limit: int
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a decision is told: ``cancel``, ``cancelled``, ``job``."""
+
+    verb: str
+    past: str
+    noun: str
+
+
+def of_many(command: F) -> F:
+    """Add ``--all``, ``--limit``, ``--dry-run`` and ``--yes``; the command is given them as ``many``."""
+
+    @functools.wraps(command)
+    def packed(*args: Any, every: bool, limit: int, dry_run: bool, yes: bool, **rest: Any) -> Any:
+        return command(*args, many=Many(every, limit, dry_run, yes), **rest)
+
+    for option in (
+        click.option("--yes", is_flag=True, help="With --all: do it without a question."),
+        click.option("--dry-run", is_flag=True, help="With --all: only say which it would be."),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, MOST_OF_ALL),
+            default=MOST,
+            show_default=True,
+            help="With --all: at most so many.",
+        ),
+        click.option("--all", "every", is_flag=True, help="All that the options name, oldest first."),
+    ):
+        packed = option(packed)
+    return packed  # type: ignore[return-value]
+
+
+def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any]) -> None:
+    """Raise UsageError unless there is either an id, without filters, or --all."""
+    if (given is None) is not many.every:
+        raise click.UsageError("Give one ID, or --all for all that the options name.")
+    if not many.every and (filters := [name for name, value in narrow.items() if value is not None]):
+        raise click.UsageError(f"--{filters[0].replace('_', '-')} is for --all; with an ID there is one already.")
+
+
+def carry_out(
+    act: Callable[[bool], Decided[Any]], many: Many, words: Words, *, name: str = "step", as_json: bool
+) -> None:
+    """Say how many it is about, ask, do it, and tell what was done.
+
+    Args:
+        act: decides about all; with True it only tells which they would be.
+        many: what the command line says.
+        words: how it is told.
+        name: the attribute that tells one of them beside its id.
+        as_json: whether it is told as JSON; the question stays on stderr.
+    """
+    decided = act(True) if many.dry_run or not many.yes else None
+    if decided is None or (decided.done and not many.dry_run):
+        if decided is not None:
+            click.confirm(f"{words.verb} {_counted(decided, words.noun)}?", abort=True, err=True)
+        decided = act(False)
+    did = f"would {words.verb}" if many.dry_run else words.past
+    if as_json:
+        echo_json(decided)
+    else:
+        click.echo("\n".join(told(decided, did, words.noun, name)))
+
+
+def told(decided: Decided[Any], did: str, noun: str, name: str = "step") -> Iterable[str]:
+    """Tell what was done, and what was left and why."""
+    yield f"{did} {_counted(decided, noun)}"
+    yield from (f"  {item.id}  {getattr(item, name)}" for item in decided.done)
+    if isinstance(decided, Replays) and decided.capped:
+        yield f"left {len(decided.capped)} that had been replayed too often; replay them too with --force"
+        yield from (f"  {item.id}  {item.step}" for item in decided.capped)
+    if decided.refused:
+        yield f"refused {len(decided.refused)}"
+        yield from (f"  {item.id}  {' '.join(item.why.split())}" for item in decided.refused)
+
+
+def _counted(decided: Decided[Any], noun: str) -> str:
+    done = len(decided.done)
+    of = f" of {decided.fit}" if decided.fit > done else ""
+    return f"{done}{of} {noun}{'s' * ((decided.fit if of else done) != 1)}"

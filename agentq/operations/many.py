@@ -1,0 +1,61 @@
+"""One decision about many things: what a filter finds, oldest first, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, func
+
+from agentq.exceptions import (
+    ConfigurationError,
+    InvalidArguments,
+    InvalidResult,
+    NotFound,
+    StateConflict,
+    ValueTooLarge,
+)
+from agentq.ledger.session import Ledger
+from agentq.operations.schemas import Decided, Refused
+
+MOST = 100
+MOST_OF_ALL = 10_000
+"""How many one call decides about where nobody says, and at most."""
+_REFUSALS = (ConfigurationError, InvalidArguments, InvalidResult, NotFound, StateConflict, ValueTooLarge)
+
+D = TypeVar("D", bound=Decided[Any])
+
+
+def find(
+    ledger: Ledger, query: Select[Any], key: Any, read: Callable[[Connection, Select[Any]], list[Any]], most: int
+) -> dict[str, Any]:
+    """Return what a plan is made of: up to *most* of the rows that a select finds, by *key*, and how many fit.
+
+    Raises InvalidArguments where *most* is not 1 to 10,000.
+    """
+    if not 1 <= most <= MOST_OF_ALL:
+        raise InvalidArguments(f"most is {most!r}; it must be 1 to {MOST_OF_ALL}")
+    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
+
+    def look(connection: Connection) -> dict[str, Any]:
+        found = read(connection, query.order_by(key).limit(most))
+        fit = len(found) if len(found) < most else connection.scalar(counted)
+        return {"done": found, "fit": fit}
+
+    return ledger.read(look)
+
+
+def carry_out(plan: D, decide: Callable[[Any, int], Any]) -> D:
+    """Decide about each item of *plan*; return what was done, and what was refused and why.
+
+    *decide* is given an item and how many were decided before, and returns the item as it is then. What does not
+    fit an item keeps nothing from the others; any other error ends it, and what is decided by then stays so.
+    """
+    done: list[Any] = []
+    refused: list[Refused] = []
+    for item in plan.done:
+        try:
+            done.append(decide(item, len(done)))
+        except _REFUSALS as error:
+            refused.append(Refused(id=item.id, why=str(error)))
+    return plan.model_copy(update={"done": done, "refused": refused})

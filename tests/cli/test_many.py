@@ -1,0 +1,108 @@
+"""Commands that decide about many: by the lists' filters, with a count and a question first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agentq.cli.main import agentq
+from agentq.ledger.session import Ledger
+from agentq.states import JobStatus, WorkflowStatus
+from tests.cli.program import OURS, Inside
+from tests.operations.letters import ask, die, refuse_message
+from tests.support.player import Player
+from tests.support.steps import add, echo
+
+
+@pytest.fixture
+def player(ledger: Ledger) -> Player:
+    """A worker without processes on the ledger that the program looks at."""
+    return Player(ledger)
+
+
+@pytest.fixture
+def program(ledger_url: str, inside: Inside) -> Inside:
+    """The program's commands in this process, on a ledger of the test's own."""
+    inside.env["AGENTQ_LEDGER"] = ledger_url
+    return inside
+
+
+def answer(program: Inside, text: str, *arguments: str) -> Result:
+    hidden = {name: None for name in os.environ if name.startswith(OURS)}
+    return CliRunner(env={**hidden, **program.env}).invoke(agentq, arguments, input=text)
+
+
+def test_a_cancel_of_all_says_how_many_and_asks(program: Inside, player: Player) -> None:
+    started = [player.start(add.s(n, 2)).workflow_id for n in range(3)]
+    command = ("workflows", "cancel", "--all", "--tenant", "acme", "--limit", "2")
+    for text in ("n\n", ""):
+        asked = answer(program, text, *command)
+        assert asked.exit_code == 1
+        assert "cancel 2 of 3 workflows? [y/N]" in asked.stderr
+        assert asked.stdout == ""
+    assert {player.workflow(id_).status for id_ in started} == {WorkflowStatus.RUNNING}
+    agreed = answer(program, "y\n", *command)
+    assert agreed.exit_code == 0
+    assert agreed.stdout.splitlines() == [
+        "cancelled 2 of 3 workflows",
+        *(f"  {id_}  {player.workflow(id_).name}" for id_ in started[:2]),
+    ]
+    assert player.workflow(started[2]).status == WorkflowStatus.RUNNING
+
+
+def test_a_dry_run_tells_which_it_would_be_and_changes_nothing(program: Inside, player: Player) -> None:
+    started = player.start(add.s(1, 2) | echo.s())
+    command = ("jobs", "cancel", "--all", "--step", add.name, "--dry-run")
+    assert program.text(*command).startswith("would cancel 1 job\n")
+    (planned,) = program.json(*command)["done"]
+    assert (planned["step"], planned["status"]) == (add.name, "queued")
+    assert player.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
+
+
+def test_json_of_many_is_one_form_for_every_command(program: Inside, player: Player) -> None:
+    player.start(add.s(1, 2))
+    for canvas in (add.s(1, 2), ask.s("one"), ask.s("two")):
+        die(player, canvas)
+    refuse_message(player)
+    commands: tuple[tuple[str, ...], ...] = (
+        ("workflows", "cancel"),
+        ("jobs", "cancel"),
+        ("dead-letters", "edit", "--kwargs", '{"limit": 3}', "--step", ask.name),
+        ("dead-letters", "resolve", "--result", "3", "--step", add.name),
+        ("dead-letters", "replay"),
+        ("dead-letters", "cancel", "--kind", "message"),
+    )
+    told: list[Any] = [program.json(*command, "--all", "--yes") for command in commands]
+    assert [{"done", "refused", "fit"} <= one.keys() for one in told] == [True] * 6
+    assert [(len(one["done"]), one["fit"]) for one in told] == [(1, 1), (0, 0), (2, 2), (1, 1), (2, 2), (1, 1)]
+    assert "snapshot" not in told[2]["done"][0], "the lines of a list, not all about each"
+
+
+def test_nothing_to_decide_is_said_and_not_asked(program: Inside, player: Player) -> None:
+    assert program.text("jobs", "cancel", "--all") == "cancelled 0 jobs\n"
+    assert program.text("dead-letters", "cancel", "--all", "--yes") == "cancelled 0 dead letters\n"
+
+
+def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, player: Player) -> None:
+    held = die(player, add.s(1, 2))
+    for noun, verb in (("jobs", "cancel"), ("workflows", "cancel"), ("dead-letters", "replay")):
+        neither = program.run(noun, verb)
+        assert (neither.returncode, "Give one ID, or --all" in neither.stderr) == (2, True)
+        both = program.run(noun, verb, str(held.job_id), "--older-than", "1h")
+        assert (both.returncode, "--older-than is for --all" in both.stderr) == (2, True)
+    assert player.job(held.job_id).status == JobStatus.FAILED
+
+
+def test_a_question_to_nobody_is_no_yes(program: Inside, player: Player) -> None:
+    started = player.start(add.s(1, 2))
+    command = [sys.executable, "-m", "agentq", "workflows", "cancel", "--all", "--json"]
+    ended = subprocess.run(
+        command, env=program.environment(), cwd=program.folder, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert player.workflow(started.workflow_id).status == WorkflowStatus.RUNNING

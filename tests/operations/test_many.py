@@ -1,0 +1,132 @@
+"""One decision about many: what a filter finds, oldest first, each on its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from agentq.exceptions import InvalidArguments
+from agentq.ledger.models import ActionRow
+from agentq.operations import dead_letters, jobs, many, workflows
+from agentq.operations.dead_letters import DeadLetterFilter
+from agentq.operations.jobs import JobFilter
+from agentq.operations.workflows import WorkflowFilter
+from agentq.states import DeadLetterKind, DeadLetterStatus, JobStatus, WorkflowStatus
+from tests.operations.letters import WHO, ask, die, forget_step, refuse_message
+from tests.support.player import Player
+from tests.support.steps import add, echo, fail
+
+
+def ids(found: list[Any]) -> list[str]:
+    return [str(item.id) for item in found]
+
+
+def test_workflows_that_a_filter_finds_are_cancelled_oldest_first_up_to_the_limit(player: Player) -> None:
+    started = [str(player.start(add.s(n, 2), tenant="acme").workflow_id) for n in range(3)]
+    other = player.start(add.s(1, 2), tenant="other").workflow_id
+    ended = player.begin(add.s(1, 2))
+    player.succeed(ended, 3)
+    wanted = WorkflowFilter(tenant="acme")
+    planned = workflows.cancel_all(player.ledger, wanted, most=2, dry_run=True)
+    assert (ids(planned.done), planned.fit) == (started[:2], 3)
+    assert {workflow.status for workflow in planned.done} == {WorkflowStatus.RUNNING}
+    done = workflows.cancel_all(player.ledger, wanted, most=2, **WHO)
+    assert (ids(done.done), done.fit, done.refused) == (started[:2], 3, [])
+    assert {workflow.status for workflow in done.done} == {WorkflowStatus.CANCELLED}
+    assert [action.actor for action in workflows.get(player.ledger, started[0]).actions] == ["ann"]
+    assert ids(workflows.cancel_all(player.ledger, wanted).done) == started[2:]
+    assert workflows.cancel_all(player.ledger, wanted).fit == 0
+    assert player.workflow(other).status == WorkflowStatus.RUNNING
+    assert player.workflow(ended.workflow_id).status == WorkflowStatus.SUCCEEDED
+
+
+def test_jobs_of_a_step_and_queue_are_cancelled_with_what_needs_them(player: Player) -> None:
+    first = player.start(add.s(1, 2).set(queue="slow") | echo.s())
+    other = player.start(add.s(1, 2))
+    done = jobs.cancel_all(player.ledger, JobFilter(step=add.name, queue="slow"), **WHO)
+    assert [(job.step, job.status) for job in done.done] == [(add.name, JobStatus.CANCELLED)]
+    assert player.workflow(first.workflow_id).status == WorkflowStatus.CANCELLED
+    assert player.workflow(other.workflow_id).status == WorkflowStatus.RUNNING
+
+
+def test_jobs_that_end_with_one_before_them_count_as_cancelled(player: Player) -> None:
+    started = player.start(add.s(1, 2) | add.s(3) | add.s(4))
+    done = jobs.cancel_all(player.ledger, JobFilter(workflow=str(started.workflow_id)))
+    assert [job.status for job in done.done] == [JobStatus.CANCELLED] * 3
+    assert done.refused == []
+    of_workflow = select(func.count()).where(ActionRow.workflow_id == started.workflow_id)
+    assert player.ledger.read(lambda c: c.scalar(of_workflow)) == 2, "one decision: the workflow's and the job's"
+
+
+def test_jobs_that_failed_are_listed_by_category_and_none_of_them_is_cancelled(player: Player) -> None:
+    held = die(player, add.s(1, 2))
+    assert ids(jobs.list_(player.ledger, JobFilter(category="error"))) == [str(held.job_id)]
+    assert jobs.count(player.ledger, JobFilter(category="error")) == 1
+    assert jobs.cancel_all(player.ledger, JobFilter(category="error")).fit == 0
+
+
+def test_many_dead_letters_are_edited_alike_and_those_that_do_not_fit_say_why(player: Player) -> None:
+    held = [die(player, ask.s(text, limit=1)) for text in ("one", "two")]
+    stranger = die(player, ask.s("three"))
+    forget_step(player, stranger.job_id)
+    done = dead_letters.edit_all(player.ledger, DeadLetterFilter(), kwargs={"limit": 7}, **WHO)
+    assert [letter.job_id for letter in done.done] == [one.job_id for one in held]
+    assert [jobs.get(player.ledger, str(one.job_id)).kwargs for one in held] == [{"limit": 7}] * 2
+    (refused,) = done.refused
+    assert "is not known here" in refused.why
+    unfit = dead_letters.edit_all(player.ledger, DeadLetterFilter(step=ask.name), kwargs={"limit": "many"})
+    assert (len(unfit.done), len(unfit.refused)) == (0, 3)
+    with pytest.raises(InvalidArguments, match="neither args nor kwargs"):
+        dead_letters.edit_all(player.ledger, DeadLetterFilter())
+
+
+def test_many_dead_jobs_are_given_the_same_result_and_their_workflows_go_on(player: Player) -> None:
+    held = [die(player, add.s(n, 2) | echo.s()) for n in range(2)]
+    asked = die(player, ask.s("one"))
+    done = dead_letters.resolve_all(player.ledger, DeadLetterFilter(), result=5, **WHO)
+    assert [(letter.job_id, letter.status) for letter in done.done] == [
+        (one.job_id, DeadLetterStatus.RESOLVED) for one in held
+    ]
+    assert [str(refused.why).count("Nothing was changed") for refused in done.refused] == [1]
+    assert player.job(asked.job_id).status == JobStatus.FAILED
+    player.run(*player.due())
+    assert player.result(held[0].workflow_id) == {"args": [5], "kwargs": {}}
+
+
+def test_many_dead_letters_are_given_up_messages_too(player: Player) -> None:
+    die(player, add.s(1, 2))
+    message = refuse_message(player)
+    assert ids(dead_letters.cancel_all(player.ledger, DeadLetterFilter(kind=DeadLetterKind.MESSAGE)).done) == [
+        message
+    ]
+    done = dead_letters.cancel_all(player.ledger, DeadLetterFilter())
+    assert [letter.status for letter in done.done] == [DeadLetterStatus.CANCELLED]
+    assert dead_letters.count(player.ledger, DeadLetterFilter()) == 0
+
+
+def test_what_was_decided_stays_so_where_the_ledger_goes_away_half_way(
+    player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = [player.start(fail.s("x")).workflow_id for _ in range(3)]
+    cancel, calls = workflows.cancel, []
+
+    def break_at_second(*args: Any, **kwargs: Any) -> bool:
+        calls.append(args)
+        if len(calls) == 2:
+            raise OperationalError("select", {}, Exception("gone"))
+        return cancel(*args, **kwargs)
+
+    monkeypatch.setattr(workflows, "cancel", break_at_second)
+    with pytest.raises(OperationalError):
+        workflows.cancel_all(player.ledger, WorkflowFilter())
+    assert [player.workflow(id_).status for id_ in started] == ["cancelled", "running", "running"]
+    assert ids(workflows.cancel_all(player.ledger, WorkflowFilter()).done) == [str(id_) for id_ in started[1:]]
+
+
+@pytest.mark.parametrize("most", [0, -1, many.MOST_OF_ALL + 1])
+def test_a_limit_out_of_bounds_is_refused(player: Player, most: int) -> None:
+    with pytest.raises(InvalidArguments, match="it must be 1 to 10000"):
+        workflows.cancel_all(player.ledger, WorkflowFilter(), most=most)
