@@ -45,6 +45,7 @@ class RetryLater:
 
     ``reason`` says why then, for people. Without ``burns_attempt`` it is a wait: the attempt does not count.
     ``is_asked`` where the step itself named the delay, which then does not count as a pause of the policy's.
+    ``attempts`` is how many the job may have at least, where its own code says so.
     """
 
     failure: Failure
@@ -52,6 +53,7 @@ class RetryLater:
     reason: str = ""
     burns_attempt: bool = True
     is_asked: bool = False
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class History:
         paused: seconds that the policy gave it in pauses between attempts; not those that the step asked for.
         waited: seconds that the policy gave it in waits.
         left: seconds to its deadline; None for no deadline.
+        attempts: how many it may have, where that is not as many as the policy says.
     """
 
     attempt: int = 1
@@ -29,6 +30,7 @@ class History:
     paused: float = 0.0
     waited: float = 0.0
     left: float | None = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def decide_asked(
     matched = policy.rule_for(facts)
     if after is None:
         return _retry(policy, Rule(Action.RETRY, schedule=matched.schedule), facts, history, random)
-    return _again("the step asked for it", max(0.0, after), policy.attempts, history)
+    return _again("the step asked for it", max(0.0, after), _attempts(policy, history), history)
 
 
 def _of_final(action: Action) -> str:
@@ -129,7 +131,8 @@ def _wait(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, ra
 
 
 def _retry(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
-    most = policy.attempts if matched.limit is None else min(policy.attempts, matched.limit)
+    attempts = _attempts(policy, history)
+    most = attempts if matched.limit is None else min(attempts, matched.limit)
     pause = _scheduled(policy, matched, history.attempt - 1, random)
     told = facts.retry_after
     if told is not None:
@@ -138,6 +141,10 @@ def _retry(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, r
     if history.attempt < most and ((told or 0.0) > left or (left <= 0 < pause)):
         return _exhausted(facts.category, f"{history.paused:.0f} s of {policy.total:.0f} s of pauses")
     return _again(facts.category, min(pause, max(left, 0.0)), most, history)
+
+
+def _attempts(policy: Policy, history: History) -> int:
+    return policy.attempts if history.attempts is None else history.attempts
 
 
 def _again(why: str, delay: float, most: int, history: History) -> Decision:

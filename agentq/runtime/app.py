@@ -18,7 +18,7 @@ from agentq.exceptions import CanvasError, nearest
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
-from agentq.runtime import configuration, starting, task
+from agentq.runtime import configuration, plain_tasks, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.consuming import ConsumingStep
 from agentq.runtime.dispatcher import Dispatcher
@@ -224,7 +224,10 @@ class AgentQ:
 
     def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
         """Return what holds for all jobs of a workflow that say nothing else."""
-        return Defaults(priority, self.settings.max_value_bytes, policy)
+        return Defaults(priority, self.settings.max_value_bytes, policy, self._attempts_of)
+
+    def _attempts_of(self, name: str) -> int:
+        return plain_tasks.attempts_of(self.app.tasks[name])
 
     def _embed_broker(self) -> None:
         """Use the private broker where no broker is configured, started by the first connection."""

@@ -28,9 +28,9 @@ from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
-from agentq.outcomes import Fail, Failure, GiveUp, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
-from agentq.runtime import loop, refusals, running
+from agentq.runtime import loop, plain_tasks, refusals, running
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
@@ -49,24 +49,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_UNKNOWN_PAUSE = 2.0
-"""Seconds before a plain task that a worker did not have is dispatched again."""
 _UNRUNG = 1.0
 """Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
-
-
-class UnknownTask(Exception):
-    """A plain task that this worker does not have: its job waits for a worker that does, at no cost."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no task named {name!r} is registered in this worker; import its module there")
-
-    @property
-    def left_for_another(self) -> RetryLater:
-        """The outcome of the attempt."""
-        failure = Failure("definition", "agentq.UnknownTask", str(self))
-        why = "a worker that has the task is waited for"
-        return RetryLater(failure, _UNKNOWN_PAUSE, why, burns_attempt=False, is_asked=True)
 
 
 class Attempt:
@@ -161,20 +145,21 @@ class Attempt:
 
     def _execute(self, claim: Claim) -> Outcome:
         self._began_at, process = time.monotonic(), os.getpid()
-        before = running.step.set(claim.step)
+        self._running = running.Running(claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1)
+        before = running.attempt.set(self._running)
         try:
             outcome = self._run_function(claim)
             end_if_forked(process)
             return outcome
         except self._agentq.passed_on:
             raise
-        except UnknownTask as unknown:
+        except plain_tasks.UnknownTask as unknown:
             return unknown.left_for_another
         except BaseException as error:  # none of a step may end its worker
             end_if_forked(process, error)
             return self._fail(claim, error)
         finally:
-            running.step.reset(before)
+            running.attempt.reset(before)
             if self._reports is not None:
                 _twice_if_late(self._reports.close)
 
@@ -193,7 +178,7 @@ class Attempt:
         left = None
         if claim.deadline_at is not None:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
-        return judge_error(claim, error, override=override, left=left)
+        return judge_error(claim, error, override=override, left=left, running=self._running)
 
     def _run_function(self, claim: Claim) -> Succeed:
         args, kwargs = json.loads(claim.arguments)
@@ -212,24 +197,8 @@ class Attempt:
         return Succeed(result, tuple(context.callbacks) if context is not None else ())
 
     def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        name, retries = claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1
-        task = self._agentq.app.tasks.get(name)
-        if task is None:
-            raise UnknownTask(name)
-        # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
-        task.push_request(
-            args=args,
-            kwargs=kwargs,
-            id=str(self._job_id),
-            called_directly=False,
-            is_eager=True,
-            retries=retries,
-            agentq_job=True,
-        )
-        try:
-            return loop.resolve(task(*args, **kwargs), None, self._hard_timeout, self._job_id)
-        finally:
-            task.pop_request()
+        resolve = partial(loop.resolve, timeout=None, hard_timeout=self._hard_timeout, job_id=self._job_id)
+        return plain_tasks.run(self._agentq.app, claim, args, kwargs, self._running, resolve)
 
     def _context(self, claim: Claim) -> Context:
         self._reports = Reports(self._ledger, claim)

@@ -29,6 +29,7 @@ from agentq.policies import (
 )
 from agentq.policies.reading import cause_of, first_known, message_of, safely
 from agentq.redaction import clean
+from agentq.runtime.running import Running
 from agentq.workflows import registry
 
 _LONGEST_REASON, _LONGEST_MESSAGE = 255, 4_000
@@ -39,7 +40,12 @@ _REQUEUED_AFTER = 1.0
 
 
 def judge_error(
-    claim: Claim, error: BaseException, *, override: str | None = None, left: float | None = None
+    claim: Claim,
+    error: BaseException,
+    *,
+    override: str | None = None,
+    left: float | None = None,
+    running: Running | None = None,
 ) -> RetryLater | Fail | GiveUp:
     """Return what becomes of a job whose function raised.
 
@@ -48,6 +54,7 @@ def judge_error(
         error: what was raised: an error, a directive of agentq's or one of Celery's.
         override: the policy of the workflow, as JSON text.
         left: seconds to the job's deadline.
+        running: what the code itself said of another attempt; a policy of the workflow stands in its place.
     """
     match error:
         case Cancel():
@@ -58,7 +65,8 @@ def judge_error(
             return Fail(failure_of(error, _facts_of(error)), "the step buried it")
         case Reject() if not error.requeue:
             return Fail(failure_of(error), "the task raised Celery's Reject")
-    policy, history = _policy(claim, override), _history(claim, left)
+    asked = None if running is None or override is not None else running.attempts
+    policy, history = _policy(claim, override), _history(claim, left, asked)
     match error:
         case Retry():
             facts = _facts_of(error)
@@ -72,7 +80,9 @@ def judge_error(
             known, after = first_known(cause_of(error), error.exc), _seconds(error)
             cause = error if known is None else known
             decision = decide_asked(policy, cause, history, after=after)
-            return _outcome(failure_of(cause), decision, is_asked=after is not None)
+            return _outcome(failure_of(cause), decision, is_asked=after is not None, attempts=asked)
+    if running is not None and running.final is not None and override is None:
+        return Fail(failure_of(error), running.final)
     facts = describe(error)
     return _outcome(failure_of(error, facts), decide(policy, facts, history))
 
@@ -86,17 +96,22 @@ def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
 
 def _policy(job: Claim | AnyRow, override: str | None) -> Policy:
     """The workflow's policy, else the step's; with the attempts that the ledger gives this job."""
-    step = registry.find(job.step)
     if override is not None:
-        policy = load_policy(json.loads(override))
-    else:
-        policy = DEFAULT if step is None else step.policy
-    return replace(policy, attempts=job.max_attempts - job.attempts_before - job.uncounted)
+        return load_policy(json.loads(override))
+    step = registry.find(job.step)
+    return DEFAULT if step is None else step.policy
 
 
-def _history(job: Claim | AnyRow, left: float | None) -> History:
-    attempt = job.attempt - job.attempts_before - job.uncounted
-    return History(attempt, waits=job.waits, paused=job.paused, waited=job.waited, left=left)
+def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) -> History:
+    before = job.attempts_before + job.uncounted
+    return History(
+        job.attempt - before,
+        waits=job.waits,
+        paused=job.paused,
+        waited=job.waited,
+        left=left,
+        attempts=max(job.max_attempts - before, asked or 0),
+    )
 
 
 def _facts_of(directive: BaseException) -> ErrorFacts:
@@ -125,8 +140,10 @@ def _seconds(asked: CeleryRetry) -> float | None:
     return None if after is None or math.isnan(after) else min(after, _LONGEST_ASKED)
 
 
-def _outcome(failure: Failure, decision: Decision, is_asked: bool = False) -> RetryLater | Fail:
+def _outcome(
+    failure: Failure, decision: Decision, is_asked: bool = False, attempts: int | None = None
+) -> RetryLater | Fail:
     reason = clean(decision.reason, _LONGEST_REASON)
     if decision.is_final:
         return Fail(failure, reason, decision.needs_person)
-    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked)
+    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts)

@@ -32,7 +32,6 @@ def install() -> None:
     """Let plain tasks refuse them while agentq runs them; a plain task that Celery runs is left alone."""
     for name in _INSTEAD:
         setattr(Task, name, _refusing(name, getattr(Task, name)))
-    Task.retry = _keeping_arguments(Task.retry)
 
 
 def _refusing(name: str, native: Any) -> Any:
@@ -43,17 +42,3 @@ def _refusing(name: str, native: Any) -> Any:
         return native(self, *args, **kwargs)
 
     return method
-
-
-def _keeping_arguments(native: Any) -> Any:
-    @wraps(native)
-    def retry(self: Any, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        request = self.request
-        if getattr(request, "agentq_job", False) and (
-            (args is not None and list(args) != list(request.args or ()))
-            or (kwargs is not None and dict(kwargs) != dict(request.kwargs or {}))
-        ):
-            refuse_other_arguments(self)
-        return native(self, args, kwargs, *rest, **options)
-
-    return retry

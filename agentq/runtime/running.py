@@ -1,8 +1,24 @@
-"""The step whose attempt the current context runs: its thread, greenlet or coroutine, and what these start."""
+"""The attempt that the current context runs: its thread, greenlet or coroutine, and what these start."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-step: ContextVar[str | None] = ContextVar("step", default=None)
-"""The step's name; None outside an attempt."""
+
+@dataclass(slots=True)
+class Running:
+    """An attempt while its function runs, and what Celery's own means said meanwhile of trying it again.
+
+    ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
+    code's own word, ``final`` why that code does not try its error again; both None where it said nothing.
+    """
+
+    step: str
+    retries: int = 0
+    attempts: int | None = None
+    final: str | None = None
+
+
+attempt: ContextVar[Running | None] = ContextVar("attempt", default=None)
+"""None outside an attempt."""

@@ -11,7 +11,7 @@ from celery import Celery, Task, _state
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
-from agentq.runtime import adoption, dead_letters, refusals, refused_methods, starting
+from agentq.runtime import adoption, asked_retries, dead_letters, refusals, refused_methods, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
@@ -73,19 +73,16 @@ class StepMixin:
         args: Any = None,
         kwargs: Any = None,
         exc: Any = None,
-        countdown: Any = None,
         throw: bool = True,
+        eta: Any = None,
+        countdown: Any = None,
+        max_retries: int | None = None,
         **options: Any,
     ) -> CeleryRetry:
         """Ask for another attempt, as Celery's ``self.retry`` does; the delay is kept in the ledger."""
         if args is not None or kwargs is not None:
             refused_methods.refuse_other_arguments(self)
-        asked = CeleryRetry(
-            str(exc or "retry asked for"), exc=exc, when=options.get("eta") if countdown is None else countdown
-        )
-        if throw:
-            raise asked from exc
-        return asked
+        return asked_retries.of_step(self, exc, throw=throw, eta=eta, countdown=countdown, max_retries=max_retries)
 
     def replace(self: Any, sig: Any) -> Any:
         """Refused: raises DefinitionError."""
@@ -104,6 +101,7 @@ def is_bell(request: Any) -> bool:
 def install() -> None:
     """Bind every step, registered or to come, to every Celery app, as ``shared_task`` does."""
     refused_methods.install()
+    asked_retries.install()
     _state.connect_on_app_finalize(_bind_carrier)
     _state.connect_on_app_finalize(dead_letters.bind)
     registry.subscribe(_bind_everywhere)

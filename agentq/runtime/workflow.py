@@ -188,12 +188,12 @@ class Workflow(Generic[R]):
         return rebuilt
 
     def _require_may_wait(self, timeout: float | None) -> None:
-        waiting = running.step.get()
+        waiting = running.attempt.get()
         if waiting is not None and timeout != 0 and not self.ready():
             raise DefinitionError(
-                f"step {waiting!r} waits for workflow {self.id}, which may need the very worker slot that waits; "
-                "compose both in one canvas, or start it in ctx.on_complete and let the step end. Where workers "
-                "of another queue run it, wait with get(disable_sync_subtasks=False)"
+                f"step {waiting.step!r} waits for workflow {self.id}, which may need the very worker slot that "
+                "waits; compose both in one canvas, or start it in ctx.on_complete and let the step end. Where "
+                "workers of another queue run it, wait with get(disable_sync_subtasks=False)"
             )
 
     def _await_end(self, timeout: float | None) -> Any:

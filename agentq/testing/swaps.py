@@ -49,6 +49,7 @@ def function_of(app: Celery, step: Step[..., Any] | str) -> tuple[Any, str]:
     if found is not None:
         return found.parameters, "function"
     if name in app.tasks:
-        return app.tasks[name], "run"
+        task = app.tasks[name]
+        return task, "_orig_run" if hasattr(task, "_orig_run") else "run"  # behind Celery's autoretry
     hint = nearest(name, [*app.tasks, *(known.name for known in registry.all_steps())])
     raise DefinitionError(f"no step or task is named {name!r}; import the module that defines it.{hint}")

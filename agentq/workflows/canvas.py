@@ -8,7 +8,7 @@ before anything fans in. ``tests/canvas`` runs one table of canvases on both and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -56,6 +56,8 @@ class Defaults:
     max_value_bytes: int = 262_144
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
+    attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
+    """How many attempts a job of a plain Celery task may have, by the task's name."""
 
 
 def compile_canvas(
@@ -200,13 +202,17 @@ class _Compiler:
             ),
             priority=priority if priority is not None else (step.priority if step else None),
             **_limits(options, step),
-            max_attempts=(self._defaults.policy or (step.policy if step else DEFAULT)).attempts,
+            max_attempts=self._attempts(part.task, step),
             **_times(options, part.task),
         )
         index = self._graph.add(node)
         self._fan_ins.ask(index, options, step.on_failure if step else None)
         self._link(part, index)
         return index
+
+    def _attempts(self, name: str, step: Step[..., Any] | None) -> int:
+        policy = self._defaults.policy or (step and step.policy)
+        return policy.attempts if policy else self._defaults.attempts_of(name)
 
     def _arguments(
         self,

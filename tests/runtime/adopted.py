@@ -40,3 +40,15 @@ def plain_asks_again(self: Any, path: str) -> int:
     if count == 1:
         raise self.retry(exc=ConnectionError("not yet"), countdown=0)
     return count
+
+
+@shared_task(bind=True, name="tests.retries_ten", autoretry_for=(OSError,), max_retries=10, default_retry_delay=0)  # type: ignore[untyped-decorator]
+def retries_ten(self: Any, message: str) -> None:
+    """A plain task that Celery tries eleven times."""
+    raise ConnectionError(message)
+
+
+@shared_task(bind=True, name="tests.retries_never", max_retries=0)  # type: ignore[untyped-decorator]
+def retries_never(self: Any, message: str) -> None:
+    """A plain task that Celery tries once."""
+    raise self.retry(exc=ConnectionError(message), countdown=0)

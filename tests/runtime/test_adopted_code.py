@@ -17,7 +17,7 @@ from agentq.exceptions import AgentqError, CanvasError, StepFailed, WorkflowCanc
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import JobStatus
-from tests.runtime.adopted import add_twice, ask_again, bound, plain_asks_again
+from tests.runtime.adopted import add_twice, ask_again, bound, plain_asks_again, retries_never, retries_ten
 from tests.runtime.place import Place, migrated_ledger, place
 from tests.runtime.producer import send
 from tests.support import Gates, eventually, redis_server
@@ -175,6 +175,14 @@ def test_a_plain_tasks_own_retry_is_another_attempt_and_no_second_message(at: Pl
     workflow = at.agentq.start(plain_asks_again.s(str(tmp_path / "runs")))
     assert workflow.result(20) == 2
     assert [job.attempt for job in workflow.jobs()] == [2]
+
+
+@pytest.mark.parametrize(("task", "attempts"), [(retries_ten, 11), (retries_never, 1)])
+def test_a_plain_task_is_tried_as_often_as_it_says(at: Place, task: Any, attempts: int) -> None:
+    workflow = at.agentq.start(add.s(1, 2) | task.si("engaged"))
+    with pytest.raises(StepFailed, match="engaged"):
+        workflow.result(60)
+    assert [job.attempt for job in workflow.jobs() if job.step == task.name] == [attempts]
 
 
 def test_a_step_calls_another_as_a_function(at: Place) -> None:

@@ -165,6 +165,7 @@ _SUCCEED = Prepared(SUCCEED)
 
 _delay = bindparam("seconds", type_=Float())
 _wait = bindparam("wait", type_=Integer())
+_least = JobRow.attempts_before + JobRow.uncounted + bindparam("attempts", type_=Integer())
 _RETRY = (
     update(JobRow)
     .where(MINE)
@@ -175,7 +176,7 @@ _RETRY = (
         dispatched_at=now(),
         dispatches=0,
         # A wait keeps its number, which is the fencing token, but not its cost.
-        max_attempts=JobRow.max_attempts + _wait,
+        max_attempts=case((JobRow.max_attempts < _least, _least), else_=JobRow.max_attempts) + _wait,
         uncounted=JobRow.uncounted + _wait,
         waits=JobRow.waits + _wait,
         waited=JobRow.waited + _wait * _delay,
@@ -243,7 +244,7 @@ def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str
 def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": later.delay, "due_why": later.reason or None}
-    values |= {"wait": 0 if later.burns_attempt else 1}
+    values |= {"wait": 0 if later.burns_attempt else 1, "attempts": later.attempts or 0}
     values |= {"pause": later.delay if later.burns_attempt and not later.is_asked else 0.0}
     return connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 

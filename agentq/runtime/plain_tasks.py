@@ -1,0 +1,138 @@
+"""Plain Celery tasks as jobs: their own retry rules, and what Celery gives a task that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
+from celery.exceptions import Retry as CeleryRetry
+from celery.utils.time import get_exponential_backoff_interval
+
+from agentq.exceptions import Directive
+from agentq.ledger.records import Claim
+from agentq.outcomes import Failure, RetryLater
+from agentq.policies import DEFAULT
+from agentq.runtime.loop import is_async
+from agentq.runtime.running import Running
+
+_UNKNOWN_PAUSE = 2.0
+"""Seconds before a plain task that a worker did not have is dispatched again."""
+_WITHOUT_BOUND = 1_000_000
+"""Attempts of a plain task with ``max_retries=None``, which is tried again for ever in Celery."""
+
+
+class UnknownTask(Exception):
+    """A plain task that this worker does not have: its job waits for a worker that does, at no cost."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no task named {name!r} is registered in this worker; import its module there")
+
+    @property
+    def left_for_another(self) -> RetryLater:
+        """The outcome of the attempt."""
+        failure = Failure("definition", "agentq.UnknownTask", str(self))
+        why = "a worker that has the task is waited for"
+        return RetryLater(failure, _UNKNOWN_PAUSE, why, burns_attempt=False, is_asked=True)
+
+
+def attempts_of(task: Task) -> int:
+    """Return how many attempts a job of this plain task may have: by its own word, else by the default policy."""
+    retries = _retry_kwargs(task).get("max_retries")
+    retries = task.max_retries if retries is None else retries
+    if retries is None:
+        return _WITHOUT_BOUND
+    is_said = _says(task, "max_retries") or bool(_autoretry_for(task))
+    return max(1, int(retries) + 1) if is_said else DEFAULT.attempts
+
+
+def run(
+    app: Celery,
+    claim: Claim,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    running: Running,
+    resolve: Callable[[Any], Any],
+) -> Any:
+    """Run the plain task of a job and return what it returns.
+
+    Args:
+        app: the Celery app that has it.
+        claim: the attempt.
+        args, kwargs: what it is called with.
+        running: where its own word on another attempt is noted.
+        resolve: waits for a coroutine.
+
+    Raises UnknownTask where the app has no such task.
+    """
+    task = app.tasks.get(claim.step)
+    if task is None:
+        raise UnknownTask(claim.step)
+    # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
+    task.push_request(
+        args=args,
+        kwargs=kwargs,
+        id=str(claim.job_id),
+        root_id=str(claim.workflow_id),
+        called_directly=False,
+        is_eager=True,
+        retries=running.retries,
+        agentq_job=True,
+    )
+    try:
+        return resolve(task(*args, **kwargs))
+    except (Directive, CeleryRetry, Ignore, Reject):
+        raise
+    except Exception as error:
+        _judge(task, running, error)
+        raise
+    finally:
+        task.pop_request()
+
+
+def _judge(task: Task, running: Running, error: Exception) -> None:
+    """Say of an error that left the task what its ``autoretry_for`` says: nothing, where it has none."""
+    kinds = _autoretry_for(task)
+    if not kinds or running.final is not None:
+        return
+    if (
+        is_async(task.run)
+        and isinstance(error, kinds)
+        and not isinstance(error, _tuple(task, "dont_autoretry_for"))
+    ):
+        raise task.retry(exc=error, **_retry_kwargs(task) | _backoff(task, running.retries))
+    running.final = "its autoretry_for does not name the error"
+
+
+def _backoff(task: Task, retries: int) -> dict[str, float]:
+    """Return the countdown that Celery's autoretry gives; it wraps no ``async def``, whose errors come later."""
+    factor = float(getattr(task, "retry_backoff", False))
+    if not factor:
+        return {}
+    pause = get_exponential_backoff_interval(
+        factor=int(max(1.0, factor)),
+        retries=retries,
+        maximum=int(getattr(task, "retry_backoff_max", 600)),
+        full_jitter=getattr(task, "retry_jitter", True),
+    )
+    return {"countdown": pause}
+
+
+def _says(task: Task, name: str) -> bool:
+    """Say whether the task, or a base of its own, has the attribute: not Celery's default."""
+    kinds = takewhile(lambda kind: kind is not Task, type(task).__mro__)
+    return name in vars(task) or any(name in vars(kind) for kind in kinds)
+
+
+def _autoretry_for(task: Task) -> tuple[type[Exception], ...]:
+    return _tuple(task, "autoretry_for")
+
+
+def _tuple(task: Task, name: str) -> tuple[type[Exception], ...]:
+    return tuple(getattr(task, name, ()))
+
+
+def _retry_kwargs(task: Task) -> dict[str, Any]:
+    return dict(getattr(task, "retry_kwargs", {}))
