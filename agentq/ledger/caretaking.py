@@ -40,6 +40,12 @@ TIMED_OUT = Failure(
 DEADLINE_EXCEEDED = Failure(
     "deadline_exceeded", "agentq.DeadlineExceeded", "the job was not done within its deadline"
 )
+
+
+def _of_workflow(column: Any) -> Any:
+    return select(column).where(WorkflowRow.id == JobRow.workflow_id).scalar_subquery().label(column.key)
+
+
 _HELD: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
@@ -55,7 +61,7 @@ _HELD: tuple[Any, ...] = (
     JobRow.worker_id,
     JobRow.started_at,
     JobRow.deadline_at,
-    select(WorkflowRow.policy).where(WorkflowRow.id == JobRow.workflow_id).scalar_subquery().label("policy"),
+    *(_of_workflow(column) for column in (WorkflowRow.policy, WorkflowRow.terms)),
     now().label("seen_at"),
 )
 
@@ -67,7 +73,8 @@ _lost = (
 )
 HELD_BY = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker", type_=Uuid()))
 """A job that the ledger says this worker is running."""
-_held_by = select(*_HELD).where(HELD_BY)
+_held_by = select(JobRow.id, JobRow.attempt).where(HELD_BY)
+_held_in_full = select(*_HELD).where(HELD_BY)
 _queues = distinct(JobRow.queue, JobRow.status == JobStatus.QUEUED)
 UNCLAIMED_QUEUES = select(_queues).where(
     select(JobRow.id).where(transition.UNCLAIMED, JobRow.queue == _queues.c.queue).exists()
@@ -144,7 +151,8 @@ def rescue_abandoned(
     judge: Judge,
 ) -> Rescued:
     """Take the given attempts from a worker that lives but does not run them, each for its reason."""
-    rows = {Held(row.id, row.attempt): row for row in connection.execute(_held_by, {"worker": worker_id}).all()}
+    held_now = connection.execute(_held_in_full, {"worker": worker_id}).all()
+    rows = {Held(row.id, row.attempt): row for row in held_now}
     found = [(rows[held], why) for held, why in abandoned.items() if held in rows]
     return _rescue(connection, sorted(found, key=lambda pair: pair[0].workflow_id), judge)
 
@@ -168,7 +176,7 @@ def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uu
 def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
     """Give back all that a stopping worker still holds, at once and without cost to the jobs."""
     bells: list[Bell] = []
-    for row in connection.execute(_held_by, {"worker": worker_id}).all():
+    for row in connection.execute(_held_in_full, {"worker": worker_id}).all():
         bells += _give_back(connection, row)
     return bells
 

@@ -27,7 +27,7 @@ _MOST_JOBS = 1_000
 
 _WORKFLOW: dict[str, TypeEngine[Any]] = {
     name: WorkflowRow.__table__.c[name].type
-    for name in ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy")
+    for name in ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy", "terms")
 } | {"deadline": Float()}
 _SET_LATER = (
     *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),

@@ -83,6 +83,8 @@ class WorkflowRow(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     # A retry policy for all its jobs, as JSON; None for each step's own.
     policy: Mapped[str | None] = mapped_column(Text)
+    # What the start knew of each step, as JSON: its retry policy for losses, and a digest of its parameters.
+    terms: Mapped[str | None] = mapped_column(Text)
     deadline_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     finished_at: Mapped[datetime | None]

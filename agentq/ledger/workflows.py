@@ -70,14 +70,16 @@ def plan(
     tenant: str,
     key: str | None,
     policy: str | None = None,
+    terms: str | None = None,
     deadline: float | None = None,
     workflow_id: uuid.UUID | None = None,
     job_id: uuid.UUID | None = None,
 ) -> Plan:
     """Give ids to a workflow and its jobs.
 
-    *policy* is a retry policy for all its jobs, as JSON text; *deadline* in seconds from its start. Ids are given
-    where a caller already named them, *job_id* for the first node.
+    *policy* is a retry policy for all its jobs, and *terms* are what the caller knows of their steps, both as JSON
+    text; *deadline* in seconds from its start. Ids are given where a caller already named them, *job_id* for the
+    first node.
     """
     ids = [new_id() for _ in graph.nodes]
     if job_id is not None:
@@ -94,6 +96,7 @@ def plan(
         "fingerprint": fingerprint(graph),
         "result_job_id": ids[graph.result],
         "policy": policy,
+        "terms": terms,
         "deadline": deadline,
     }
     return Plan(workflow, planting, place, job_id is not None, graph)

@@ -71,6 +71,16 @@ class Policy:
         """Return the first rule that matches."""
         return next((each for each in self.rules if each.matches(facts)), self.otherwise)
 
+    def narrowed_to(self, errors: Iterable[ErrorFacts]) -> Policy:
+        """Return the policy for errors like these, told by their categories alone: without a rule's predicate."""
+        matched = [(facts.category, self.rule_for(facts)) for facts in errors]
+        rules = (
+            Rule(one.action, category=(category,), schedule=one.schedule, limit=one.limit, too_long=one.too_long)
+            for category, one in matched
+            if one is not self.otherwise
+        )
+        return replace(self, rules=tuple(rules))
+
     def schedule_of(self, matched: Rule) -> Schedule:
         """Return the pauses of a rule: its own, or else what suits its action."""
         if matched.schedule is not None:

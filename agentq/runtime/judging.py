@@ -15,8 +15,6 @@ from agentq.ledger.records import Claim
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Fail, Failure, GiveUp, RetryLater
 from agentq.policies import (
-    DEFAULT,
-    Category,
     Decision,
     ErrorFacts,
     History,
@@ -25,10 +23,10 @@ from agentq.policies import (
     decide_asked,
     describe,
     failure_of,
-    load_policy,
 )
 from agentq.policies.reading import cause_of, first_known, message_of, safely
 from agentq.redaction import clean
+from agentq.runtime import terms
 from agentq.runtime.running import Running
 from agentq.workflows import registry
 
@@ -90,16 +88,19 @@ def judge_error(
 def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
     """Return what becomes of a job whose attempt was lost; *row* is one of ``caretaking``."""
     left = None if row.deadline_at is None else (row.deadline_at - row.seen_at).total_seconds()
-    facts = ErrorFacts(Category(why.category), why.error_class, why.message, names=(why.error_class,))
-    return _outcome(why, decide(_policy(row, row.policy), facts, _history(row, left)))
+    policy = _policy(row, row.policy, row.terms)
+    return _outcome(why, decide(policy, terms.facts_of(why), _history(row, left)))
 
 
-def _policy(job: Claim | AnyRow, override: str | None) -> Policy:
-    """The workflow's policy, else the step's; with the attempts that the ledger gives this job."""
+def _policy(job: Claim | AnyRow, override: str | None, kept: str | None = None) -> Policy:
+    """The workflow's policy, else that of the step's own code, else what its start *kept* of it.
+
+    Code comes before what was kept: a raised error is judged by that of the worker that ran the step, too.
+    """
     if override is not None:
-        return load_policy(json.loads(override))
+        return terms.readable(json.loads(override), job.step)
     step = registry.find(job.step)
-    return DEFAULT if step is None else step.policy
+    return terms.kept_policy(kept, job.step) if step is None else step.policy
 
 
 def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) -> History:

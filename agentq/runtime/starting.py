@@ -20,6 +20,7 @@ from agentq.redaction import show
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.find import agentq_of
 from agentq.runtime.joining import Joinable, Joined
+from agentq.runtime.terms import terms_of
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
 from agentq.workflows.canvas import compile_canvas, moment
@@ -134,6 +135,7 @@ class _Planner:
             tenant=self._tenant,
             key=None if key is None else _checked_text("key", key),
             policy=self._policy,
+            terms=terms_of(graph),
             deadline=self._deadline,
             workflow_id=ids[0],
             job_id=ids[1],

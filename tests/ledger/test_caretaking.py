@@ -14,6 +14,8 @@ from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import ActionRow
 from agentq.ledger.records import Bell, Handed
 from agentq.ledger.transition import Overtaken
+from agentq.ledger.types import AnyRow
+from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player, judged
@@ -112,6 +114,18 @@ class TestRescue:
         job = player.job(held.job_id)
         assert job.status == JobStatus.SCHEDULED
         assert 55 < (job.due_at - job.dispatched_at).total_seconds() < 65
+
+    def test_is_told_what_the_start_kept_of_the_steps_or_that_it_kept_nothing(self, player: Player) -> None:
+        player.renew(-1)
+        kept = {player.take(*player.start(add.s(1, 2), terms=terms).bells).job_id: terms for terms in ("{}", None)}
+        told = {}
+
+        def judge(row: AnyRow, why: Failure) -> RetryLater:
+            told[row.id] = row.terms
+            return RetryLater(why, 0)
+
+        player.ledger.write(lambda c: caretaking.rescue_lost(c, judge, 10))
+        assert told == kept
 
     def test_buries_a_job_that_has_no_attempt_left(self, player: Player) -> None:
         dead = Player(player.ledger, lease=-1)

@@ -21,8 +21,11 @@ from agentq.exceptions import SchemaMismatch
 from agentq.ledger import migrating, schema
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
+from agentq.states import WorkflowStatus
 from tests.support import new_database
+from tests.support.player import Player
 from tests.support.processes import at_once
+from tests.support.steps import add, echo
 
 
 def test_the_migrations_make_what_the_models_say(ledger: Ledger) -> None:
@@ -148,6 +151,16 @@ def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, to
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (revision, schema.REVISION)
     ledger.close()
+
+
+def test_a_workflow_from_before_the_upgrade_is_kept_and_goes_on(ledger: Ledger) -> None:
+    player = Player(ledger)
+    held = player.begin(add.s(1, 2) | echo.s())
+    ledger.write(lambda c: migrating.downgrade_below(c, schema.REVISION))
+    migrating.upgrade(ledger)
+    assert player.workflow(held.workflow_id).terms is None
+    player.run(*player.succeed(held, 3).bells)
+    assert player.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
 def test_the_printed_sql_makes_the_same_schema(

@@ -1,0 +1,13 @@
+"""What a start knew of its steps."""
+
+from django.db import migrations
+
+from agentq.contrib.django.revisions import ledger_revision
+
+
+class Migration(migrations.Migration):
+    """The ledger's schema with the terms of a workflow's steps."""
+
+    dependencies = [("agentq", "0004_words")]
+
+    operations = [ledger_revision("0006")]

@@ -1,0 +1,17 @@
+"""What a start knew of its steps, for those who decide about a job without their code."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.add_column("agentq_workflows", sa.Column("terms", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("agentq_workflows", "terms")

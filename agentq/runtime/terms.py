@@ -1,0 +1,81 @@
+"""The terms of a start: what it knew of its steps, kept for whoever decides about a job without their code."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from agentq.exceptions import StepDefinitionError
+from agentq.ledger.caretaking import TIMED_OUT, WORKER_LOST
+from agentq.outcomes import Failure
+from agentq.policies import DEFAULT, Category, ErrorFacts, Policy, dump_policy, load_policy, rule
+from agentq.workflows import registry
+from agentq.workflows.graph import Graph
+from agentq.workflows.step import Step
+
+logger = logging.getLogger(__name__)
+
+_UNREADABLE = Policy(otherwise=rule("ask"), name="unreadable")
+"""In place of a policy that another release of agentq wrote: not to run again what it might have said to leave."""
+_OF_THE_JOB = ("attempts", "name")
+"""Entries of a policy that are not kept: the job's row has the number, and nobody asks for the name."""
+_kept: WeakKeyDictionary[Step[..., Any], str] = WeakKeyDictionary()
+
+
+def facts_of(loss: Failure) -> ErrorFacts:
+    """Return what a policy is asked about an attempt that its worker did not end itself."""
+    return ErrorFacts(Category(loss.category), loss.error_class, loss.message, names=(loss.error_class,))
+
+
+def terms_of(graph: Graph) -> str:
+    """Return the terms of a start as JSON text: by the name of each step what differs from the default."""
+    steps = [step for name in dict.fromkeys(_names(graph)) if (step := registry.find(name)) is not None]
+    return f"{{{','.join(f'{json.dumps(step.name)}:{_of_step(step)}' for step in steps)}}}"
+
+
+def kept_policy(terms: str | None, step: str) -> Policy:
+    """Return the policy for losses that a start knew of a step; the default one where it knew none."""
+    kept = _entry(terms, step).get("policy")
+    return DEFAULT if kept is None else readable(_BY_DEFAULT | kept, step)
+
+
+def readable(kept: dict[str, Any], step: str) -> Policy:
+    """Return a kept policy; where this release of agentq cannot read it, one that asks a person."""
+    try:
+        return load_policy(kept)
+    except StepDefinitionError as error:
+        logger.error("the kept policy of step %r cannot be read, so a person is to decide: %s", step, error)
+        return _UNREADABLE
+
+
+def _names(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        yield node.step
+        if node.template is not None:
+            yield from _names(node.template)
+
+
+def _of_step(step: Step[..., Any]) -> str:
+    text = _kept.get(step)
+    if text is None:
+        told = _for_losses(step.policy).items()
+        policy = {name: value for name, value in told if value != _BY_DEFAULT[name]}
+        text = _kept[step] = json.dumps({"policy": policy} if policy else {}, separators=(",", ":"))
+    return text
+
+
+def _for_losses(policy: Policy) -> dict[str, Any]:
+    # Predicates are asked now: whoever decides later may have no code, and what they are asked is known.
+    narrow = dump_policy(policy.narrowed_to([facts_of(WORKER_LOST), facts_of(TIMED_OUT)]))
+    return {name: value for name, value in narrow.items() if name not in _OF_THE_JOB}
+
+
+def _entry(terms: str | None, step: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {} if terms is None else json.loads(terms).get(step, {})
+    return entry
+
+
+_BY_DEFAULT = _for_losses(DEFAULT)
