@@ -122,7 +122,9 @@ def wait_again(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID] | N
     cancelled = select(JobRow.id).where(*needed, JobRow.status == JobStatus.CANCELLED).limit(1)
     if connection.scalar(cancelled) is not None:
         return None
-    return [] if job.part_id is None else _wait_for_part(connection, job.part_id)
+    if job.part_id is None:  # what comes after it, and takes nothing from it, may have gone on
+        return None if job.on_failure == OnFailure.CONTINUE else []
+    return _wait_for_part(connection, job.part_id)
 
 
 def feed_again(connection: Connection, job: AnyRow) -> list[Bell]:
@@ -243,6 +245,7 @@ def _leave_unmet(connection: Connection, fan_in: AnyRow) -> list[Done]:
 
 
 def _wait_for_part(connection: Connection, part_id: uuid.UUID) -> list[uuid.UUID] | None:
+    transition.lock_part(connection, part_id)
     of_part = select(JobRow.id).where(JobRow.part_id == part_id)
     if connection.scalar(of_part.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
         return None

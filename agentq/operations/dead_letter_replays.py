@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -84,7 +86,7 @@ def replay_all(
     actor: str = "",
     reason: str = "",
 ) -> Replays:
-    """Replay open dead letters of jobs, oldest first.
+    """Replay open dead letters of jobs, oldest first; a fan-in that lacks parts takes those of its parts along.
 
     Args:
         ledger: where.
@@ -108,19 +110,31 @@ def replay_all(
     worn = [] if force else _worn(ledger, letters, most_replays, most)
     fresh = letters if force else letters.where(_replays < most_replays)
     plan = Replays(**find_all(ledger, fresh, most), capped=worn)
+    whole: set[uuid.UUID | None] = set()
 
     def again(letter: DeadLetterSummary, before: int) -> DeadLetterSummary:
         delay = before / rate
         how: dict[str, Any] = {"attempts": attempts, "most_replays": most_replays, "force": force}
         try:
-            return replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how)
+            done = replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how)
         except StateConflict:
             now = get(ledger, str(letter.id))
-            if letter.error_category == MISSING_PARTS and now.status == DeadLetterStatus.REPLAYED:
-                return now  # with one of its parts
+            if letter.workflow_id in whole and now.status == DeadLetterStatus.REPLAYED:
+                return now  # with the fan-in that lacked it
             raise
+        if letter.error_category == MISSING_PARTS:
+            whole.add(letter.workflow_id)
+        return done
 
-    return plan if dry_run else many.carry_out(plan, again)
+    if dry_run:
+        return plan
+    return many.carry_out(plan.model_copy(update={"done": _fan_ins_first(plan.done)}), again)
+
+
+def _fan_ins_first(letters: Sequence[DeadLetterSummary]) -> list[DeadLetterSummary]:
+    """Put the fan-ins that lack parts before those parts, which run again with them, the outer ones first."""
+    fan_ins = [letter for letter in letters if letter.error_category == MISSING_PARTS]
+    return [*reversed(fan_ins), *(letter for letter in letters if letter.error_category != MISSING_PARTS)]
 
 
 def _worn(ledger: Ledger, letters: Select[Any], most_replays: int, most: int) -> list[DeadLetterSummary]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from celery import group
 
 from agentq import each
 from agentq.exceptions import StateConflict
+from agentq.ledger import caretaking
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.settings import Settings
 from agentq.states import DeadLetterStatus, JobStatus
 from tests.operations.letters import die, die_again, run_due
 from tests.support.player import Player
-from tests.support.steps import add, echo
+from tests.support.steps import add, echo, total
 
 
 def test_a_job_is_replayed_so_often_and_then_only_by_force(player: Player) -> None:
@@ -82,3 +84,21 @@ def test_a_replay_before_the_record_keeps_what_the_job_was_when_it_died(player: 
     recorded = dead_letters.record(player.ledger, letter.id)
     assert recorded.snapshot["status"] == JobStatus.FAILED
     assert [attempt["outcome"] for attempt in recorded.snapshot["attempts"]] == ["failed"]
+
+
+def test_a_replay_of_all_runs_every_part_that_a_fan_in_lacks_also_those_that_were_late(player: Player) -> None:
+    inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2)
+    started = player.start(group(inner, add.s(3, 3), add.s(4, 4)) | total.s().set(needs="all", within=60))
+    one, two, three, _ = map(player.take, started.bells)
+    player.succeed(one, 2)
+    player.fail(two)
+    player.succeed(three, 6)
+    player.age(player.job(three.job_id).join_id, deadline_at=1)
+    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    open_before = dead_letters.list_(player.ledger, DeadLetterFilter())
+    done = dead_letters.replay_all(player.ledger, DeadLetterFilter())
+    assert {letter.id for letter in done.done} == {letter.id for letter in open_before}
+    assert (len(open_before), done.refused) == (3, [])
+    while run_due(player):
+        pass
+    assert player.result(started.workflow_id) == 20

@@ -42,6 +42,7 @@ _WAITS_ANEW: dict[str, Any] = {
     "error_class": null(),
     "error_message": null(),
 }
+_LOCK = select(JobRow.id).where(JobRow.id == JOB_ID).with_for_update(key_share=True)
 _MARK = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.is_missing.is_(False), JobRow.status != JobStatus.SUCCEEDED)
@@ -143,11 +144,17 @@ _WAIT_ANEW = (
 )
 
 
+def lock_part(connection: Connection, part_id: uuid.UUID) -> None:
+    """Wait for whoever loses a part or lets it live again, so that what failed in it is seen by one of two."""
+    connection.execute(_LOCK, {"job_id": part_id})
+
+
 def mark_missing(connection: Connection, part_id: uuid.UUID) -> AnyRow | None:
     """Note that a part of a fan-in will not come, and count it; the columns of FAN_IN.
 
     None where it was noted before, or the fan-in has gone on: only the first loss of a part counts.
     """
+    lock_part(connection, part_id)
     join_id = connection.scalar(_MARK, {"job_id": part_id})
     return None if join_id is None else connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
 
@@ -188,12 +195,13 @@ def revive_parts(
         fan_in = fan_ins.pop()
         members = connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
         for batch in _batches(members):
+            # First, since it locks them: what fails in them from now on makes them missing again.
+            connection.execute(_UNMARK_ALL, {"members": batch})
             rows = connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
             revived += rows
             fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
             values = {"parts": batch, "seconds": delay, "attempts": attempts}
             connection.execute(_REVIVE_STEPS, values)
-            connection.execute(_UNMARK_ALL, {"members": batch})
         connection.execute(_WAIT_ANEW, {"job_id": fan_in})
     return revived
 
@@ -202,9 +210,10 @@ def cancel_parts(connection: Connection, parts: Sequence[uuid.UUID], why: Failur
     """Everything open in these parts to cancelled, also in fan-ins inside them; returns how many jobs."""
     count = 0
     for batch in _batches(parts):
-        cancelled = connection.execute(_CANCEL, {"parts": batch, **failure_values(why)}).all()
-        inner = [row.id for row in cancelled if row.kind in VIRTUAL]
-        count += len(cancelled) + (_cancel_members(connection, inner, why) if inner else 0)
+        # Again, for branches that an each was growing, or a job that was replayed, when the first one looked.
+        while cancelled := connection.execute(_CANCEL, {"parts": batch, **failure_values(why)}).all():
+            inner = [row.id for row in cancelled if row.kind in VIRTUAL]
+            count += len(cancelled) + (_cancel_members(connection, inner, why) if inner else 0)
     return count
 
 
