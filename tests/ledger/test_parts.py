@@ -215,6 +215,19 @@ class TestOnFailure:
         player.run(*player.fail(held).bells)
         assert player.result(held.workflow_id) == [0, 1]
 
+    @pytest.mark.parametrize("way", ["replay", "resolve"])
+    def test_what_was_gone_on_from_is_not_let_live_again(self, player: Player, way: str) -> None:
+        held = player.begin(add.s(1, 1).set(on_failure="continue") | numbers.si(2))
+        bells = player.fail(held).bells
+        decide: dict[str, Any] = {
+            "replay": lambda c: dead_letters.replay(c, held.job_id, **WHO),
+            "resolve": lambda c: dead_letters.resolve(c, held.job_id, "2", **WHO),
+        }
+        with pytest.raises(StateConflict, match="has gone on without it"):
+            player.ledger.write(decide[way])
+        player.run(*bells)
+        assert player.result(held.workflow_id) == [0, 1]
+
     def test_continue_stops_where_nothing_could_go_on(self, player: Player) -> None:
         held = player.begin(add.s(1, 1).set(on_failure="continue") | echo.s())
         player.fail(held)
