@@ -18,7 +18,7 @@ from agentq.exceptions import CanvasError, nearest
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
-from agentq.runtime import configuration, plain_tasks, starting, task
+from agentq.runtime import configuration, plain_tasks, revokes, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.consuming import ConsumingStep
 from agentq.runtime.dispatcher import Dispatcher
@@ -65,6 +65,7 @@ class AgentQ:
         app.steps["worker"].add(CaretakerStep)
         app.steps["consumer"].update({ConsumingStep, IntakeStep, EventBatchStep})
         starting.adopt_native_canvases()
+        revokes.reach_ledger(app)
         self._embed_broker()
         # A current app is of one thread: where no app is the default, those of a web server would find none.
         if app.set_as_current and _state.default_app is None:

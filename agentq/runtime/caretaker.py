@@ -25,7 +25,7 @@ from agentq.runtime import configuration, limits
 from agentq.runtime.duties import Duties
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
-from agentq.runtime.in_hand import InHand
+from agentq.runtime.in_hand import InHand, listen_to_revokes
 from agentq.runtime.lease import Lease
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class CaretakerStep(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         agentq = agentq_of(worker.app)
         configuration.require_usable(worker.app)
+        listen_to_revokes()
         if agentq.settings.consume_dead_letters:
             worker.app.amqp.queues.select_add(agentq.settings.dead_letter_queue)
         self._caretaker = agentq.caretaker = Caretaker(agentq, worker)
@@ -127,9 +128,9 @@ class Caretaker:
         """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
         self._in_hand.note_ended(job_id, why)
 
-    def note_revoked(self, job_id: uuid.UUID) -> None:
-        """Note that somebody revoked the job's message through Celery, as Flower's button does."""
-        self._in_hand.note_revoked(job_id)
+    def note_revoked(self, job_id: uuid.UUID, terminate: bool) -> None:
+        """Note that somebody revoked a job through Celery, as Flower's button does."""
+        self._in_hand.note_revoked(job_id, terminate)
 
     def refuse(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
         """Note a message that no worker can take; written with the next round, not by the thread that consumes."""

@@ -6,15 +6,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.exceptions import LedgerUnavailable, NotFound
-from agentq.ledger import caretaking, dead_letters, workers, workflows
+from agentq.exceptions import LedgerUnavailable
+from agentq.ledger import caretaking, dead_letters, revoking, workers
 from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
@@ -156,13 +155,15 @@ class Duties:
         self._stop_unwanted({item.job_id for item in held})
 
     def cancel_revoked(self) -> None:
-        """Cancel the jobs whose messages somebody revoked through Celery, which would drop all that come again."""
-        for job_id in list(self._in_hand.revoked):
-            with suppress(NotFound):  # a plain call that was never adopted
-                cancel = partial(workflows.cancel_job, job_id=job_id, actor="celery", reason="it was revoked")
-                bells = self._ledger.write(cancel)
-                self._agentq.dispatcher.ring(bells or ())
-            self._in_hand.revoked.discard(job_id)
+        """Cancel what somebody revoked through Celery, whose memory of it ends with the worker."""
+        noted = dict(self._in_hand.revoked)
+        known = self._ledger.read(lambda connection: revoking.known_among(connection, noted)) if noted else []
+        for id_ in known:
+            revoke = partial(revoking.revoke, id_=id_, terminate=noted[id_])
+            self._agentq.dispatcher.ring(self._ledger.write(revoke))
+        for id_, terminate in noted.items():
+            if self._in_hand.revoked.get(id_) == terminate:
+                del self._in_hand.revoked[id_]
 
     def ring_lost(self) -> None:
         """Send messages again where there is evidence that the broker lost them."""

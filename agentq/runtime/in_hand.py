@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from functools import wraps
 from typing import Any
 
 from celery.worker import state
@@ -15,6 +16,8 @@ from agentq.outcomes import Failure
 from agentq.runtime import loop
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.dispatcher import BELL_HEADER
+from agentq.runtime.find import agentq_of
+from agentq.runtime.revokes import texts
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +28,8 @@ class InHand:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._ended: dict[uuid.UUID, Failure] = {}
-        self.revoked: set[uuid.UUID] = set()
-        """Jobs whose messages somebody revoked, and that are not cancelled yet."""
+        self.revoked: dict[uuid.UUID, bool] = {}
+        """What somebody revoked and is not looked up yet; whether a step that runs is to be stopped."""
         self._unwanted: dict[Any, float] = {}
         self._terminated: set[Any] = set()
         self.changed = threading.Event()
@@ -51,9 +54,9 @@ class InHand:
         self._ended.setdefault(job_id, why)  # the first word is the cause, what follows only its effect
         self.changed.set()
 
-    def note_revoked(self, job_id: uuid.UUID) -> None:
-        """Note that somebody revoked the job's message."""
-        self.revoked.add(job_id)
+    def note_revoked(self, job_id: uuid.UUID, terminate: bool) -> None:
+        """Note that somebody revoked a job, or perhaps a task that is none."""
+        self.revoked[job_id] = terminate or self.revoked.get(job_id, False)
         self.changed.set()
 
     def take_ended(self) -> dict[uuid.UUID, Failure]:
@@ -91,3 +94,23 @@ def _snapshot(*sets: Any) -> list[Any]:
         except RuntimeError:  # the consumer's thread changed the set meanwhile
             continue
     raise RuntimeError("the worker's requests could not be read")
+
+
+def listen_to_revokes() -> None:
+    """Let the caretaker of this process know of revokes that come, whatever its worker has in hand."""
+    from celery.worker.control import Panel  # with much else that only a worker needs
+
+    native = Panel.data["revoke"]
+    if hasattr(native, "agentq"):
+        return
+
+    @wraps(native)
+    def revoke(state: Any, task_id: Any, terminate: bool = False, *args: Any, **options: Any) -> Any:
+        caretaker = agentq_of(state.app).caretaker
+        if caretaker is not None:
+            for text in texts(task_id):
+                caretaker.note_revoked(ids_of(text)[1], bool(terminate))
+        return native(state, task_id, terminate, *args, **options)
+
+    revoke.agentq = True  # type: ignore[attr-defined]
+    Panel.data["revoke"] = revoke

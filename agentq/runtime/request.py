@@ -53,7 +53,7 @@ class StepRequest(Request):
         super()._announce_revoked(reason, terminated, signum, expired)
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None and self.id in revoked:
-            caretaker.note_revoked(ids_of(self.id)[1])
+            caretaker.note_revoked(ids_of(self.id)[1], terminate=True)
 
     def _tell(self, why: Failure) -> None:
         caretaker = agentq_of(self.app).caretaker

@@ -101,6 +101,10 @@ class Workflow(Generic[R]):
         """
         return operations.cancel(self._ledger, self.id, reason=reason, actor=actor)
 
+    def revoke(self, *args: Any, **ignored: Any) -> None:
+        """Celery's name for ``cancel``; its arguments are accepted and have no meaning."""
+        self.cancel("it was revoked")
+
     def cancel_job(self, job_id: str, reason: str = "", *, actor: str = "") -> bool:
         """Cancel one job and what needs it: a part of a fan-in that can do without, or else the whole workflow.
 

@@ -48,6 +48,9 @@ _SCHEDULE_NOW = (
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.QUEUED)
     .values(status=JobStatus.SCHEDULED, due_at=now())
 )
+_EXPIRE_RUNNING = (
+    update(JobRow).where(JobRow.id == JOB_ID, JobRow.status == JobStatus.RUNNING).values(expires_at=now())
+)
 # Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
 _grace = bindparam("grace", type_=Float())
 _pause = _grace * literal(1).op("<<")(case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches))
@@ -133,6 +136,11 @@ def schedule_now(connection: Connection, jobs: Sequence[uuid.UUID]) -> None:
     """Queued to scheduled, due at once, for those *jobs* that nobody has claimed."""
     if jobs:
         connection.execute(_SCHEDULE_NOW, {"job_ids": list(jobs)})
+
+
+def expire_running(connection: Connection, job_id: uuid.UUID) -> bool:
+    """Let the attempt that runs be the job's last; False where none runs."""
+    return connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
 
 
 def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:

@@ -1,0 +1,55 @@
+"""Celery's revoke, which workers keep in memory only: it reaches the ledger, which forgets nothing."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from celery import Celery
+from celery.app.control import Control as CeleryControl
+from celery.utils.functional import maybe_list
+from kombu.utils.imports import symbol_by_name
+
+from agentq.exceptions import LedgerUnavailable
+from agentq.ledger import revoking
+from agentq.runtime.adoption import ids_of
+from agentq.runtime.find import agentq_of
+
+logger = logging.getLogger(__name__)
+
+
+class Control(CeleryControl):
+    """An app's ``control``: what is revoked is cancelled in the ledger, then the workers are told."""
+
+    def broadcast(self, command: str, arguments: Any = None, *args: Any, **options: Any) -> Any:
+        """Send a control command, as Celery's does."""
+        if command in ("revoke", "terminate"):
+            given = {**(arguments or {}), **options}
+            _revoke(self.app, given.get("task_id"), command == "terminate" or bool(given.get("terminate")))
+        return super().broadcast(command, arguments, *args, **options)
+
+
+def reach_ledger(app: Celery) -> None:
+    """Give the app a ``control`` whose revokes reach the ledger; made when it is first used, as Celery's is."""
+    own: Any = symbol_by_name(app.control_cls)  # type: ignore[no-untyped-call]
+    if not issubclass(own, Control):
+        app.control_cls = Control if own is CeleryControl else type(own.__name__, (Control, own), {})
+    vars(app).pop("control", None)
+
+
+def texts(task_ids: Any) -> list[str]:
+    """Return the ids that a revoke names, which may be one or many."""
+    return [str(task_id) for task_id in maybe_list(task_ids) or ()]
+
+
+def _revoke(app: Any, task_ids: Any, terminate: bool) -> None:
+    agentq = agentq_of(app)
+    ids = {ids_of(task_id)[1] for task_id in texts(task_ids)}
+    try:
+        agentq.ensure_ledger()
+        for id_ in agentq.ledger.read(lambda connection: revoking.known_among(connection, ids)):
+            revoke = partial(revoking.revoke, id_=id_, terminate=terminate)
+            agentq.dispatcher.ring(agentq.ledger.write(revoke))
+    except LedgerUnavailable as error:  # the workers hear of it, and keep it until the ledger is back
+        logger.warning("what is revoked is not cancelled in the ledger yet: %s", error)
