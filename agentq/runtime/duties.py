@@ -136,14 +136,11 @@ class Duties:
 
         Twice in a row, since a claim or an outcome may be under way; at once where a request told of its end.
         """
-        ended = self._in_hand.take_ended()
+        ended = self._in_hand.ended()
         held = self._ledger.read_statement(
             lambda connection: caretaking.held_by(connection, self._lease.worker_id)
         )
         in_hand = self._in_hand.jobs()
-        for item in held:
-            if item.job_id in ended and item.job_id in in_hand:  # its process is being ended
-                self._in_hand.keep_ended(item.job_id, ended[item.job_id])
         unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
         abandoned = {
             item: ended.get(item.job_id, caretaking.WORKER_LOST)
@@ -152,6 +149,9 @@ class Duties:
         }
         self._unaccounted = unaccounted
         self._rescue_abandoned(abandoned)
+        being_ended = {item.job_id for item in held if item.job_id in in_hand}
+        # Only now: where the ledger does not answer, the next round needs the causes.
+        self._in_hand.forget_ended(ended.keys() - being_ended)
         self._stop_unwanted({item.job_id for item in held})
 
     def cancel_revoked(self) -> None:

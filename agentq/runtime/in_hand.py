@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from functools import wraps
 from typing import Any
 
@@ -46,7 +47,7 @@ class InHand:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the pool runs a request, or an attempt ended without an outcome that nobody has taken yet."""
+        """Whether the pool runs a request, or an attempt ended here of whose end the ledger does not know."""
         return bool(self._ended or self.running())
 
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
@@ -59,14 +60,14 @@ class InHand:
         self.revoked[job_id] = terminate or self.revoked.get(job_id, False)
         self.changed.set()
 
-    def take_ended(self) -> dict[uuid.UUID, Failure]:
-        """Return what was noted since the last call."""
-        ended, self._ended = self._ended, {}
-        return ended
+    def ended(self) -> dict[uuid.UUID, Failure]:
+        """Return the jobs whose attempts ended here without an outcome, with the causes."""
+        return dict(self._ended)
 
-    def keep_ended(self, job_id: uuid.UUID, why: Failure) -> None:
-        """Put back what was taken and cannot be used yet, before what was noted since."""
-        self._ended[job_id] = why
+    def forget_ended(self, jobs: Iterable[uuid.UUID]) -> None:
+        """Forget those that the ledger was told of, or does not ask for."""
+        for job_id in jobs:
+            self._ended.pop(job_id, None)
 
     def unwanted_for(self, unwanted: set[Any]) -> dict[Any, float]:
         """Return for how many seconds each of the requests *unwanted* has been among them, without a gap."""

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from agentq.exceptions import LedgerUnavailable
+from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import SHAPES
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, job_of, require_sound
@@ -204,8 +205,32 @@ def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_they_run_again(
         gates.await_reached("gate", 2)
         gates.open("gate")
         assert workflow.result(20) == 3
-        # Lost where the pool told of the process's end before the worker gave the job back.
-        assert history(workflow) in (["released", "succeeded"], ["lost", "succeeded"])
+        assert history(workflow) == ["released", "succeeded"]
+        require_sound(at.agentq)
+
+
+@covers(Fault.CONFLICT, Moment.SWEEP)
+def test_what_a_worker_stopped_is_not_charged_where_it_can_be_given_back_only_later(
+    proxy: Proxy, postgres: Postgres, gates: Gates
+) -> None:
+    with (
+        redis_server() as broker,
+        place(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
+        client(broker, postgres.url) as agentq,
+    ):
+        workflow = agentq.start(meet.s(1, str(gates.folder), "gate"))
+        gates.await_reached("gate")
+        logged, refused = len(postgres.log()), "canceling statement due to"
+        with locks.locked_job(postgres, job_of(workflow).id):
+            proxy.is_silent = True
+            proxy.cut()
+            eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+            proxy.is_silent = False
+            eventually(lambda: refused in postgres.log()[logged:], 20, what="a rescue that failed")
+        gates.await_reached("gate", 2)
+        gates.open("gate")
+        assert workflow.result(20) == 1
+        assert history(workflow) == ["released", "succeeded"]
         require_sound(at.agentq)
 
 
