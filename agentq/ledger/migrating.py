@@ -52,15 +52,21 @@ def upgrade_sql(ledger: Ledger) -> None:
     command.upgrade(config, "head", sql=True)
 
 
+def wait_briefly(connection: Connection) -> None:
+    """Let what follows in this transaction on PostgreSQL wait for tables only briefly, and work for any time."""
+    connection.exec_driver_sql(
+        "SET LOCAL statement_timeout = 0"
+    )  # to read a large table takes as long as it takes
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+
+
 def _upgrade(connection: Connection) -> None:
     if current_revision(connection) == REVISION:
         return
     if connection.dialect.name == "postgresql":
         # Two upgrades at once would both create the tables; the second one waits here instead.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
-        # Reading a large table once takes as long as it takes.
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        wait_briefly(connection)
     command.upgrade(_config(connection), "head")
 
 

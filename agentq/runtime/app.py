@@ -18,7 +18,7 @@ from agentq.exceptions import CanvasError, nearest
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
-from agentq.runtime import configuration, plain_tasks, revokes, starting, task
+from agentq.runtime import configuration, plain_tasks, revokes, running, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.consuming import ConsumingStep
 from agentq.runtime.dispatcher import Dispatcher
@@ -212,7 +212,8 @@ class AgentQ:
 
         Raises SchemaMismatch or LedgerUnavailable.
         """
-        if self._ready_in == os.getpid():
+        # A step's worker looked when it started; an upgrade since then took nothing away, and fails no step.
+        if self._ready_in == os.getpid() or running.attempt.get() is not None:
             return
         with self._lock:
             if self.settings.ledger is None:

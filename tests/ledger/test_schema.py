@@ -23,6 +23,7 @@ from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
 from agentq.states import WorkflowStatus
 from tests.support import new_database
+from tests.support.ledgers import REVISIONS
 from tests.support.player import Player
 from tests.support.processes import at_once
 from tests.support.steps import add, echo
@@ -85,9 +86,8 @@ def described(connection: Connection) -> dict[str, Any]:
 
 def test_the_revision_of_the_code_is_the_newest_migration() -> None:
     scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
-    revisions = [script.revision for script in scripts.walk_revisions()]
     assert scripts.get_current_head() == schema.REVISION
-    assert sorted(revisions, reverse=True) == revisions
+    assert [script.revision for script in scripts.walk_revisions()] == REVISIONS[::-1]
 
 
 def test_an_upgrade_can_be_repeated(ledger: Ledger) -> None:

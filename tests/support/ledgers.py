@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect, make_url, select
 
+from agentq.ledger import schema
 from agentq.ledger.audit import Violation, audit
 from agentq.ledger.models import Base, WorkflowRow
 from agentq.ledger.session import Ledger, parse_url
 from tests.support.services import end_connections, postgresql_database
+
+_MIGRATIONS = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+REVISIONS = sorted(script.revision for script in _MIGRATIONS.walk_revisions())
+"""The revisions of the schema, the oldest first."""
 
 
 def sqlite_file(folder: Path, name: str = "ledger.db") -> str:
