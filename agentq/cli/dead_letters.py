@@ -66,7 +66,7 @@ def list_(
     if as_json:
         echo_json(found)
     elif found:
-        header = ("ID", "STATUS", "DIED", "ATTEMPTS", "TENANT", "STEP", "CATEGORY", "PERSON", "OWNER", "ERROR")
+        header = ("ID", "STATUS", "DIED", "LAST ATTEMPT", "TENANT", "STEP", "CATEGORY", "PERSON", "OWNER", "ERROR")
         click.echo(table(header, map(_row, found)))
     else:
         click.echo("no dead letters")
@@ -165,7 +165,10 @@ def _head(letter: DeadLetter, page: str) -> str:
             ("tenant", letter.tenant),
             ("category", letter.error_category or ""),
             ("error", printable(error)),
-            ("attempts", str(letter.attempts or "")),
+            (
+                "attempts",
+                "" if letter.job_id is None else letter.snapshot.get("attempts_told") or str(letter.attempts),
+            ),
             ("replays", str(letter.replays or "")),
             ("messages", "" if letter.job_id else str(letter.messages)),
             ("person", "needed" if letter.needs_person else ""),
@@ -178,6 +181,11 @@ def _head(letter: DeadLetter, page: str) -> str:
             ("closed", when(letter.closed_at)),
         ]
     )
+
+
+def _attempts(letter: DeadLetter) -> str:
+    """As the snapshot tells it, which an older agentq may have written."""
+    return "" if letter.job_id is None else letter.snapshot.get("attempts_told") or str(letter.attempts)
 
 
 def _attempt(attempt: dict[str, Any]) -> str:

@@ -6,10 +6,10 @@ import json
 import uuid
 from collections.abc import Mapping
 
-from agentq.cli.display import one_line, seconds_between
+from agentq.cli.display import age, one_line, seconds_between
 from agentq.cli.tree import JobRecord, job_tree
 from agentq.contrib.flower import task_page
-from agentq.operations.schemas import Attempt, Job, JobSummary, Workflow
+from agentq.operations.schemas import Attempt, ByHand, Job, JobSummary, Workflow, WorkflowSummary
 from agentq.states import VIRTUAL
 
 
@@ -18,14 +18,26 @@ def tree_of(workflow: Workflow, workers: Mapping[uuid.UUID, str]) -> str:
     return job_tree("jobs", [_record(job, workers) for job in workflow.jobs], color=True)
 
 
-def error_of(job: JobSummary | Attempt) -> str:
+def error_of(of: JobSummary | Attempt | WorkflowSummary) -> str:
     """Return the class and the text of the last error, empty where there is none."""
-    return f"{job.error_class}: {job.error_message}" if job.error_class else ""
+    return f"{of.error_class}: {of.error_message}" if of.error_class else ""
+
+
+def end_of(workflow: WorkflowSummary) -> str:
+    """Return what ended a workflow before its end: the first line of its error, or why it was cancelled."""
+    return (error_of(workflow) or workflow.reason or "").partition("\n")[0]
 
 
 def note_of(job: JobSummary) -> str:
-    """Return what keeps a job: what it waits for, or its error."""
+    """Return what is to be known of a job: what it waits for, its error, or who gave its result."""
+    if job.by_hand:
+        return f"its result is {by_hand_of(job.by_hand)}"
     return f"waits for {job.waiting_for}" if job.waiting_for else error_of(job)
+
+
+def by_hand_of(given: ByHand) -> str:
+    """Return who gave a result, when and why."""
+    return f"by {given.actor}, {age(given.created_at)}: {given.reason}"
 
 
 def page_of(job_id: uuid.UUID, flower_url: str | None) -> str:
@@ -43,8 +55,9 @@ def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:
         join=job.join_id,
         position=job.position or 0,
         attempts=job.attempt,
-        seconds=seconds_between(job.started_at, job.finished_at),
-        worker=workers.get(job.worker_id, "") if job.worker_id else "",
+        attempts_told=job.attempts_told,
+        seconds=None if job.by_hand else seconds_between(job.started_at, job.finished_at),
+        worker="" if job.by_hand or job.worker_id is None else workers.get(job.worker_id, ""),
         label=_label(job),
         note=one_line(note_of(job)),
     )

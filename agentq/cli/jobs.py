@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from agentq.cli import options
-from agentq.cli.describe import error_of, note_of, page_of
+from agentq.cli.describe import by_hand_of, error_of, note_of, page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
@@ -140,8 +140,8 @@ def _row(job: JobSummary) -> tuple[str, ...]:
         str(job.id),
         job.status,
         age(job.created_at),
-        took(job.started_at, job.finished_at),
-        f"{job.attempt}/{job.max_attempts}",
+        "" if job.by_hand else took(job.started_at, job.finished_at),
+        job.attempts_told,
         job.queue,
         job.step,
         note_of(job),
@@ -161,15 +161,16 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str) -> str:
             ("error", printable(error_of(job))),
             ("category", job.error_category or ""),
             ("ended by", printable(job.due_reason or "") if job.status == JobStatus.FAILED else ""),
-            ("attempts", f"{job.attempt} of at most {job.max_attempts}"),
-            ("waits", f"{job.waits} of these, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
-            ("worker", workers.get(job.worker_id, "") if job.worker_id else ""),
+            ("result given", printable(by_hand_of(job.by_hand)) if job.by_hand else ""),
+            ("attempts", "" if job.kind in VIRTUAL else job.attempts_told),
+            ("waits", f"{job.waits}, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
+            ("worker", workers.get(job.worker_id, "") if job.worker_id and not job.by_hand else ""),
             ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),
             ("timeout", "" if job.timeout is None else f"{job.timeout:g} s"),
             ("expires", when(job.expires_at)),
             ("made", when(job.created_at)),
             ("started", when(job.started_at)),
-            ("took", took(job.started_at, job.finished_at)),
+            ("took", "" if job.by_hand else took(job.started_at, job.finished_at)),
             ("flower", page),
             ("arguments", data(job.args) if job.args else ""),
             ("keywords", data(job.kwargs) if job.kwargs else ""),

@@ -30,12 +30,15 @@ class JobRecord:
     """The join or ``each`` that it counts into, with its ``position`` there."""
     position: int = 0
     attempts: int = 1
+    """How many were made."""
+    attempts_told: str = "1 of 1"
+    """How many of those count, of how many that it may have."""
     seconds: float | None = None
     worker: str = ""
     label: str = ""
     """What tells it from other jobs of the same step, such as its argument."""
     note: str = ""
-    """What keeps it: what it waits for, or its error."""
+    """What it waits for, its error, or who gave its result."""
 
 
 Branch = Sequence[JobRecord]
@@ -152,7 +155,6 @@ def _columns(text: str, job: JobRecord | None, width: int, worker_width: int, co
     status = click.style(job.status, fg=_COLOURS.get(job.status, "yellow")) if color else job.status
     cells = [status + " " * (9 - len(job.status))]
     if job.kind not in VIRTUAL:
-        attempts = "1 attempt" if job.attempts == 1 else f"{job.attempts} attempts"
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
-        cells += [f"{attempts:<10}", f"{duration:>8}", f"{job.worker:<{worker_width}}", job.note]
+        cells += [f"attempts {job.attempts_told}", f"{duration:>8}", f"{job.worker:<{worker_width}}", job.note]
     return f"{text:<{width}}  {'  '.join(cell for cell in cells if cell)}".rstrip()

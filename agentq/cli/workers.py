@@ -65,7 +65,7 @@ def show(target: Target, worker_id: str, as_json: bool) -> None:
     click.echo(_head(worker))
     if worker.jobs:
         click.echo("\njobs")
-        click.echo(table(("ID", "RUNS FOR", "ATTEMPT", "QUEUE", "STEP"), map(_job, worker.jobs)))
+        click.echo(table(("ID", "RUNS FOR", "ATTEMPTS", "QUEUE", "STEP"), map(_job, worker.jobs)))
 
 
 def _row(worker: Worker) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def _job(job: JobSummary) -> tuple[str, ...]:
     return (
         str(job.id),
         took(job.started_at, None),
-        f"{job.attempt}/{job.max_attempts}",
+        job.attempts_told,
         job.queue,
         job.step,
     )

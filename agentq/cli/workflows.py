@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from agentq.cli import options
-from agentq.cli.describe import error_of, tree_of
-from agentq.cli.display import age, echo_json, fields, table, took, when
+from agentq.cli.describe import end_of, error_of, tree_of
+from agentq.cli.display import age, echo_json, fields, printable, table, took, when
 from agentq.cli.listing import ListingGroup
 from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
@@ -61,7 +61,7 @@ def list_(target: Target, limit: int, oldest_first: bool, as_json: bool, **narro
     if as_json:
         echo_json(found)
     elif found:
-        header = ("ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME")
+        header = ("ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME", "ERROR")
         click.echo(table(header, map(_row, found)))
     else:
         click.echo("no workflows")
@@ -142,6 +142,7 @@ def _row(workflow: WorkflowSummary) -> tuple[str, ...]:
         workflow.tenant,
         workflow.key or "",
         workflow.name,
+        end_of(workflow),
     )
 
 
@@ -151,7 +152,8 @@ def _head(workflow: Workflow) -> str:
             ("workflow", str(workflow.id)),
             ("name", workflow.name),
             ("status", workflow.status),
-            ("reason", workflow.reason or ""),
+            ("reason", printable(workflow.reason or "")),
+            ("error", printable(error_of(workflow))),
             ("tenant", workflow.tenant),
             ("key", workflow.key or ""),
             ("started", when(workflow.created_at)),

@@ -9,6 +9,9 @@ from sqlalchemy import Connection, insert, select
 from agentq.ids import new_id
 from agentq.ledger.models import ActionRow
 
+RESOLVE = "resolve"
+"""The action by which somebody gives a job its result."""
+
 
 def note(
     connection: Connection,

@@ -130,7 +130,7 @@ def resolve(
     _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(
-        connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
+        connection, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id
     )
     return hand_over(connection, Done(row.id, row.workflow_id, row.join_id, row.is_last, result))
 
@@ -151,7 +151,7 @@ def go_on(
     _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
     transition.reopen_workflow(connection, letter.workflow_id)
     actions.note(
-        connection, letter.workflow_id, job_id, "resolve", actor=actor, reason=reason, action_id=action_id
+        connection, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id
     )
     return go_on_short(connection, fan_in)
 

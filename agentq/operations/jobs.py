@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import workflows
+from agentq.ledger import actions, workflows
 from agentq.ledger.handover import dispatch_later
-from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
-from agentq.operations.schemas import Attempt, Decided, Job, JobSummary, shown
+from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
@@ -189,8 +190,9 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
     )
     for row in connection.execute(history):
         attempts[row.job_id].append(Attempt.model_validate(row))
-    rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id))
-    return [_job(row, attempts[row.id]) for row in rows]
+    rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
+    by_hand = _by_hand(connection, rows)
+    return [_job(row, attempts[row.id], by_hand.get(row.id)) for row in rows]
 
 
 def _filtered(query: Query, wanted: JobFilter) -> Query:
@@ -211,24 +213,39 @@ def _filtered(query: Query, wanted: JobFilter) -> Query:
 
 
 def _summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
-    return [JobSummary(**_summary(row)) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    by_hand = _by_hand(connection, rows)
+    return [JobSummary(**_summary(row, by_hand.get(row.id))) for row in rows]
 
 
 def _no_job(job_id: str, of: str = "") -> NotFound:
     return NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
 
 
-def _job(row: AnyRow, attempts: list[Attempt]) -> Job:
+def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, ByHand]:
+    """Who gave jobs their results, by job; one statement for all rows."""
+    succeeded = [row for row in rows if row.status == JobStatus.SUCCEEDED]
+    if not succeeded:
+        return {}
+    resolved = select(ActionRow.__table__).where(
+        ActionRow.workflow_id.in_({row.workflow_id for row in succeeded}),
+        ActionRow.job_id.in_({row.id for row in succeeded}),
+        ActionRow.action == actions.RESOLVE,
+    )
+    return {row.job_id: ByHand.model_validate(row) for row in connection.execute(resolved)}
+
+
+def _job(row: AnyRow, attempts: list[Attempt], by_hand: ByHand | None) -> Job:
     args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
     return Job(
-        **_summary(row)
+        **_summary(row, by_hand)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
         attempts=tuple(attempts),
     )
 
 
-def _summary(row: AnyRow) -> dict[str, Any]:
-    return {**row._mapping, "waiting_for": _waiting_for(row)}
+def _summary(row: AnyRow, by_hand: ByHand | None) -> dict[str, Any]:
+    return {**row._mapping, "waiting_for": _waiting_for(row), "by_hand": by_hand}
 
 
 def _waiting_for(row: AnyRow) -> str | None:

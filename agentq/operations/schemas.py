@@ -7,8 +7,9 @@ import uuid
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
+from agentq.operations.counting import attempts_told
 from agentq.redaction import masked
 from agentq.states import (
     WORKFLOW_FINAL,
@@ -39,6 +40,18 @@ class WorkflowSummary(_Record):
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
+    error_category: str | None
+    error_class: str | None
+    error_message: str | None
+    """The error that it failed of; None unless it is failed."""
+
+
+class ByHand(_Record):
+    """Who gave a job its result by hand, why, and when."""
+
+    actor: str
+    reason: str
+    created_at: datetime
 
 
 class JobSummary(_Record):
@@ -52,6 +65,10 @@ class JobSummary(_Record):
     status: JobStatus
     attempt: int
     max_attempts: int
+    """The numbers of the last attempt that began, and of the last one that it may have."""
+    attempts_before: int
+    uncounted: int
+    """Attempts that count no more, since it was replayed, or never did: a wait, a worker that was stopped."""
     queue: str
     priority: int | None
     waiting_for: str | None
@@ -63,6 +80,14 @@ class JobSummary(_Record):
     error_category: str | None
     error_class: str | None
     error_message: str | None
+    by_hand: ByHand | None
+    """Where a person gave its result: worker and times are still those of the last attempt, which failed."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def attempts_told(self) -> str:
+        """How many attempts count, of how many that it may have, for people: ``3 of 5, 2 more at no cost``."""
+        return attempts_told(self)
 
 
 class Attempt(_Record):
@@ -104,6 +129,7 @@ class DeadLetterSummary(_Record):
     tenant: str
     step: str
     attempts: int
+    """The number of the attempt after which the job was dead."""
     needs_person: bool
     owner: str | None
     note: str | None

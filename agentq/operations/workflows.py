@@ -6,12 +6,12 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, and_, func, outerjoin, select
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
-from agentq.ledger.models import ActionRow, WorkflowRow
+from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import jobs, many
@@ -20,6 +20,13 @@ from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Action, Decided, Workflow, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
+
+_failed_of = outerjoin(
+    WorkflowRow, JobRow, and_(JobRow.id == WorkflowRow.failed_job_id, WorkflowRow.status == WorkflowStatus.FAILED)
+)
+_SUMMARY = select(
+    WorkflowRow.__table__, JobRow.error_category, JobRow.error_class, JobRow.error_message
+).select_from(_failed_of)
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
@@ -40,7 +47,7 @@ def list_(
 ) -> list[WorkflowSummary]:
     """Return up to *limit* workflows, newest first or oldest first."""
     order = WorkflowRow.id if oldest_first else WorkflowRow.id.desc()
-    query = _filtered(select(WorkflowRow.__table__), wanted).order_by(order).limit(limit)
+    query = _filtered(_SUMMARY, wanted).order_by(order).limit(limit)
     return ledger.read(lambda connection: _summaries(connection, query))
 
 
@@ -133,7 +140,7 @@ def cancel_all(
     a transaction of its own. Raises InvalidArguments.
     """
     running = replace(wanted, status=WorkflowStatus.RUNNING)
-    query = _filtered(select(WorkflowRow.__table__), running)
+    query = _filtered(_SUMMARY, running)
     plan = Decided[WorkflowSummary](**many.find(ledger, query, WorkflowRow.id, _summaries, most))
 
     def stop(workflow: WorkflowSummary, _: int) -> WorkflowSummary:
@@ -151,7 +158,7 @@ def _summaries(connection: Connection, query: Select[Any]) -> list[WorkflowSumma
 
 
 def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
-    row = ledger_workflows.get(connection, workflow_id)
+    row = connection.execute(_SUMMARY.where(WorkflowRow.id == workflow_id)).one_or_none()
     if row is None:
         raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
     return row

@@ -28,6 +28,7 @@ from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed
+from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
 from agentq.runtime import loop, plain_tasks, refusals, running
@@ -342,4 +343,4 @@ def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
 
 
 def _label(claim: Claim) -> str:
-    return f"step {claim.step} failed (job {claim.job_id}, attempt {claim.attempt} of {claim.max_attempts})"
+    return f"step {claim.step} failed (job {claim.job_id}, attempts {attempts_told(claim)})"

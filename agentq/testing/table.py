@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from agentq.operations.schemas import Job
     from agentq.runtime.workflow import Workflow
 
-_HEADER = ("step", "status", "attempt", "waits for", "error")
+_HEADER = ("step", "status", "attempts", "waits for", "error")
 _WIDEST = 100
 
 
 def describe(workflow: Workflow[Any]) -> str:
-    """Return a workflow's status and a table of its jobs: status, attempt, what each one waits for, error."""
+    """Return a workflow's status and a table of its jobs: status, attempts, what each one waits for, error."""
     rows = [_HEADER, *(_cells(job) for job in workflow.jobs())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -23,9 +23,9 @@ def describe(workflow: Workflow[Any]) -> str:
 
 
 def _cells(job: Job) -> tuple[str, ...]:
-    attempt = "" if job.kind in VIRTUAL else f"{job.attempt} of {job.max_attempts}"
+    attempts = "" if job.kind in VIRTUAL else job.attempts_told
     error = f"{job.error_category}: {job.error_class}: {job.error_message}" if job.error_class else ""
-    return job.step, job.status, attempt, _line(job.waiting_for or ""), _line(error)
+    return job.step, job.status, attempts, _line(job.waiting_for or ""), _line(error)
 
 
 def _line(text: str) -> str:

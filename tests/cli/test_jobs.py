@@ -113,8 +113,8 @@ def test_show_tells_when_and_why_it_is_tried_again(ledger: Ledger, ledger_url: s
     due = jobs.get(ledger, str(held.job_id)).due_at
     assert f"its time, {due:%Y-%m-%d %H:%M:%S} UTC ({WHY})\n" in shown
     assert f"{due:%Y-%m-%d %H:%M:%S} UTC, in " in shown
-    assert f"attempts   1 of at most {held.max_attempts + 1}\n" in shown
-    assert "waits      1 of these, 1 h in all, at no cost\n" in shown
+    assert f"attempts   0 of {held.max_attempts}, 1 more at no cost\n" in shown
+    assert "waits      1, 1 h in all, at no cost\n" in shown
     assert "  openai.RateLimitError: slow down\n" in shown
     assert "  provider openai, status 429, code rate_limit_exceeded, request req-7" in shown
     told = program.json("jobs", "show", str(held.job_id))

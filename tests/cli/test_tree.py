@@ -19,19 +19,19 @@ def digest(documents: int, retried: Collection[int] = (), failed: Collection[int
             job(f"read{number}", label=f"doc {number}", seconds=number / 10, attempts=attempts),
             job(f"summarise{number}", status, after=f"read{number}", join="each", position=number, seconds=1.0),
         ]
-    return [*jobs, job("combine", "waiting", after="each", attempts=0)]
+    return [*jobs, job("combine", "waiting", after="each", attempts=0, attempts_told="0 of 1")]
 
 
 def test_a_fan_out_shows_each_branch_and_what_comes_after() -> None:
     assert job_tree("digest", digest(2)).splitlines() == [
         "digest",
-        "├─ find               succeeded  1 attempt     0.25 s  worker 1",
+        "├─ find               succeeded  attempts 1 of 1    0.25 s  worker 1",
         "├─ each (2 branches)  succeeded",
-        "│  ├─ read doc 0      succeeded  1 attempt     0.00 s",
-        "│  │  summarise       succeeded  1 attempt     1.00 s",
-        "│  └─ read doc 1      succeeded  1 attempt     0.10 s",
-        "│     summarise       succeeded  1 attempt     1.00 s",
-        "└─ combine            waiting    0 attempts",
+        "│  ├─ read doc 0      succeeded  attempts 1 of 1    0.00 s",
+        "│  │  summarise       succeeded  attempts 1 of 1    1.00 s",
+        "│  └─ read doc 1      succeeded  attempts 1 of 1    0.10 s",
+        "│     summarise       succeeded  attempts 1 of 1    1.00 s",
+        "└─ combine            waiting    attempts 0 of 1",
     ]
 
 
@@ -60,18 +60,18 @@ def test_groups_nest_as_they_do_in_the_canvas() -> None:
         job("inner", kind="join", join="outer"),
         job("e", "running", after="a", join="outer", position=1),
         job("outer", "waiting", kind="join"),
-        job("f", "waiting", after="outer", attempts=0),
+        job("f", "waiting", after="outer", attempts=0, attempts_told="0 of 1"),
     ]
     assert job_tree("nested", jobs).splitlines() == [
         "nested",
-        "├─ a                      succeeded  1 attempt",
+        "├─ a                      succeeded  attempts 1 of 1",
         "├─ outer (2 branches)     waiting",
-        "│  ├─ b                   succeeded  1 attempt",
+        "│  ├─ b                   succeeded  attempts 1 of 1",
         "│  │  inner (2 branches)  succeeded",
-        "│  │  ├─ c                succeeded  1 attempt",
-        "│  │  └─ d                succeeded  1 attempt",
-        "│  └─ e                   running    1 attempt",
-        "└─ f                      waiting    0 attempts",
+        "│  │  ├─ c                succeeded  attempts 1 of 1",
+        "│  │  └─ d                succeeded  attempts 1 of 1",
+        "│  └─ e                   running    attempts 1 of 1",
+        "└─ f                      waiting    attempts 0 of 1",
     ]
 
 
@@ -79,8 +79,8 @@ def test_a_canvas_that_starts_with_a_group() -> None:
     jobs = [job("a", join="j"), job("b", "failed", join="j", position=1), job("j", "waiting", kind="join")]
     assert job_tree("start", jobs).splitlines()[1:] == [
         "└─ j (2 branches)  waiting",
-        "   ├─ a            succeeded  1 attempt",
-        "   └─ b            failed     1 attempt",
+        "   ├─ a            succeeded  attempts 1 of 1",
+        "   └─ b            failed     attempts 1 of 1",
     ]
 
 
@@ -92,7 +92,7 @@ def test_colour_only_where_it_was_asked_for() -> None:
 
 def test_no_job_and_one_job() -> None:
     assert job_tree("empty", []) == "empty"
-    assert job_tree("one", [job("a")]) == "one\n└─ a  succeeded  1 attempt"
+    assert job_tree("one", [job("a")]) == "one\n└─ a  succeeded  attempts 1 of 1"
 
 
 def test_a_long_chain_is_no_trouble() -> None:

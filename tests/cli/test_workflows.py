@@ -31,7 +31,7 @@ def test_filters(story: Story) -> None:
 
 def test_the_list_for_people_has_aligned_columns_and_ages(story: Story) -> None:
     header, *lines = story.program.text("workflows", "list").splitlines()
-    assert header.split() == ["ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME"]
+    assert header.split() == ["ID", "STATUS", "STARTED", "TOOK", "TENANT", "KEY", "NAME", "ERROR"]
     (line,) = [line for line in lines if story.succeeded.id in line]
     assert line[header.index("STATUS") :].startswith("succeeded ")
     assert " ago" in line[header.index("STARTED") : header.index("TOOK")]
@@ -78,7 +78,7 @@ def test_show_draws_the_tree_of_jobs(story: Story) -> None:
     assert "each (3 branches)" in shown
     tree = shown.split("\njobs\n")[1].splitlines()
     (first,) = [line for line in tree if "steps.numbers 3" in line]
-    assert "succeeded  1 attempt " in first
+    assert "succeeded  attempts 1 of 5 " in first
     assert "@test" in first, "the worker's name"
 
 

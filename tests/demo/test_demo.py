@@ -134,7 +134,7 @@ def test_a_folder_without_documents_is_told_by_the_step_that_failed(tmp_path: Pa
     assert process.returncode == 1
     assert errors.startswith("error: step 'demo.find' failed after 1 attempt(s): ")
     assert "empty holds no .md, .rst or .txt file; name a folder that does." in errors
-    assert re.search(r"demo\.find .* failed +1 attempt", output)
+    assert re.search(r"demo\.find .* failed +attempts 1 of \d", output)
 
 
 def test_a_worker_that_does_not_start_is_told_with_the_end_of_its_log(folder: Path, tmp_path: Path) -> None:

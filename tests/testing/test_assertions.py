@@ -20,7 +20,7 @@ def test_what_did_not_succeed_is_shown_job_by_job(agentq_inline: Inline) -> None
         assert_succeeded(workflow)
     head, header, *jobs = str(failure.value).splitlines()
     assert head == f"expected that it succeeded, but workflow {workflow.id} is failed"
-    assert header.split() == ["step", "status", "attempt", "waits", "for", "error"]
+    assert header.split() == ["step", "status", "attempts", "waits", "for", "error"]
     assert [job.split()[:5] for job in jobs] == [
         [add.name, "succeeded", "1", "of", "5"],
         [fail.name, "failed", "1", "of", "1"],

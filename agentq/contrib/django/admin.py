@@ -16,18 +16,22 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
 from pydantic import BaseModel
 
 from agentq.contrib.django import deciding
 from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, jobs, workflows
-from agentq.states import VIRTUAL
+from agentq.operations.counting import attempts_told
+from agentq.states import VIRTUAL, WorkflowStatus
 
 _MOST_COUNTED = 10_000
 """Rows that a list counts to its end; counting all of a large table would take longer than showing a page."""
 _ATTEMPT = ("number", "outcome", "started_at", "finished_at", "error_category", "error_message")
 _ACTION = ("created_at", "action", "actor", "reason")
-_JOB = ("id", "step", "status", "attempt", "waiting_for", "error_message")
+_JOB = ("id", "step", "status", "attempts_told", "waiting_for", "error_message")
+_COUNTS = ("attempt", "max_attempts", "attempts_before", "uncounted")
+"""Columns of a job of which a page shows the sum, ``attempts``."""
 
 
 class _BoundedPaginator(Paginator):
@@ -76,11 +80,19 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
 class WorkflowAdmin(_ReadOnlyAdmin):
     """Workflows."""
 
-    list_display = ("id", "name", "status", "tenant", "key", "created_at", "finished_at")
+    list_display = ("id", "name", "status", "tenant", "key", "created_at", "finished_at", "error")
     list_filter = ("status",)
+    list_select_related = ("failed_job",)
     search_texts = ("key",)
     actions = ("cancel",)
-    readonly_fields = ("jobs_of_it", "decisions")
+    exclude = ("failed_job",)
+    readonly_fields = ("error", "jobs_of_it", "decisions")
+
+    @admin.display
+    def error(self, row: Workflow) -> str:
+        """What ended it before its end: the first line of its error, or why it was cancelled."""
+        failed = row.failed_job if row.status == WorkflowStatus.FAILED else None
+        return _first_line(row.reason or "") if failed is None else _error(failed)
 
     @admin.display(description="jobs")
     def jobs_of_it(self, row: Workflow) -> str:
@@ -102,14 +114,35 @@ class WorkflowAdmin(_ReadOnlyAdmin):
 class JobAdmin(_ReadOnlyAdmin):
     """Jobs, without the joins, which no worker runs."""
 
-    list_display = ("id", "step", "status", "attempt", "queue", "tenant", "error_category", "created_at")
+    list_display = ("id", "step", "status", "tries", "queue", "tenant", "error_category", "created_at", "error")
     list_filter = ("status",)
     search_ids = ("pk", "workflow_id")
     actions = ("cancel",)
-    readonly_fields = ("waits_for", "arguments", "result", "attempts")
+    exclude = _COUNTS
+    readonly_fields = ("tries", "by_hand", "waits_for", "arguments", "result", "attempts")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return super().get_queryset(request).exclude(kind__in=sorted(VIRTUAL))
+
+    @admin.display(description="attempts")
+    def tries(self, row: Job) -> str:
+        """How many attempts count, of how many that it may have."""
+        return attempts_told(row)
+
+    @admin.display
+    def error(self, row: Job) -> str:
+        """The first line of its last error."""
+        return _error(row)
+
+    @admin.display(description="result given by hand")
+    def by_hand(self, row: Job) -> str:
+        """Who gave its result, when and why."""
+        given = row.record.by_hand
+        return (
+            "no"
+            if given is None
+            else f"by {given.actor}, {given.created_at:%Y-%m-%d %H:%M:%S} UTC: {given.reason}"
+        )
 
     @admin.display(description="waits for")
     def waits_for(self, row: Job) -> str:
@@ -126,7 +159,7 @@ class JobAdmin(_ReadOnlyAdmin):
         """What it returned, with secrets masked."""
         return _json(row.record.result)
 
-    @admin.display
+    @admin.display(description="history")
     def attempts(self, row: Job) -> str:
         """Its finished attempts."""
         return _table(_ATTEMPT, row.record.attempts)
@@ -141,11 +174,16 @@ class JobAdmin(_ReadOnlyAdmin):
 class DeadLetterAdmin(_ReadOnlyAdmin):
     """Dead letters."""
 
-    list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at")
+    list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at", "error")
     list_filter = ("status", "kind")
     search_ids = ("pk", "job_id", "workflow_id")
     actions = ("replay", "cancel")
     readonly_fields = ("arguments", "snapshot", "decisions")
+
+    @admin.display
+    def error(self, row: DeadLetter) -> str:
+        """The first line of its error."""
+        return _error(row)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return deciding.may(request, "replay", self.opts)
@@ -176,12 +214,22 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
         return deciding.decide(self, request, queryset, "cancel", dead_letters.cancel)
 
 
+def _error(row: Job | DeadLetter) -> str:
+    return _first_line(f"{row.error_class}: {row.error_message}") if row.error_class else ""
+
+
+def _first_line(text: str) -> str:
+    return Truncator(text.partition("\n")[0]).chars(100)
+
+
 def _json(value: Any) -> str:
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def _table(columns: tuple[str, ...], rows: Any, *, links: str = "") -> str:
-    head = format_html_join("", "<th>{}</th>", ((column.replace("_", " "),) for column in columns))
+    head = format_html_join(
+        "", "<th>{}</th>", ((column.removesuffix("_told").replace("_", " "),) for column in columns)
+    )
     body = format_html_join("", "<tr>{}</tr>", ((_cells(columns, row, links),) for row in rows))
     return (
         format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body) if body else "none"

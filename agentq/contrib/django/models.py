@@ -55,6 +55,7 @@ class Workflow(_LedgerRow):
     status = _one_of(WorkflowStatus)
     key = _text()
     reason = models.TextField(null=True)
+    failed_job = models.ForeignKey("Job", models.DO_NOTHING, related_name="+", null=True, db_constraint=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta(_LedgerRow.Meta):
@@ -76,7 +77,11 @@ class Job(_LedgerRow):
     status = _one_of(JobStatus)
     queue = models.CharField(max_length=255)
     attempt = models.IntegerField()
+    max_attempts = models.IntegerField()
+    attempts_before = models.IntegerField()
+    uncounted = models.IntegerField()
     error_category = _text()
+    error_class = _text()
     error_message = models.TextField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -101,8 +106,9 @@ class DeadLetter(_LedgerRow):
         Workflow, models.DO_NOTHING, related_name="dead_letters", null=True, db_constraint=False
     )
     step = models.CharField(max_length=255)
-    attempts = models.IntegerField()
+    attempts = models.IntegerField("last attempt")
     error_category = _text()
+    error_class = _text()
     error_message = models.TextField(null=True)
     owner = _text()
     note = models.TextField(null=True)

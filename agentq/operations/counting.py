@@ -1,0 +1,31 @@
+"""How often a job was tried, in the one form in which every surface tells it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Tried(Protocol):
+    """What the ledger knows of a job's attempts; ``attempt`` is the number of the last one, which only grows."""
+
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def attempts_before(self) -> int: ...
+    @property
+    def uncounted(self) -> int: ...
+
+
+def attempts_told(job: Tried) -> str:
+    """Return how many attempts count, of how many that the job may have: ``3 of 5``.
+
+    Those that cost nothing (a wait, a worker that was stopped) and those before the last replay count neither
+    here nor in what the job may have, and are told beside it: ``3 of 5, 2 more at no cost``.
+    """
+    counted, allowed = (number - job.attempts_before - job.uncounted for number in (job.attempt, job.max_attempts))
+    parts = [f"{counted} of {allowed}"]
+    parts += [f"{job.uncounted} more at no cost"] if job.uncounted else []
+    parts += [f"{job.attempts_before} before the replay"] if job.attempts_before else []
+    return ", ".join(parts)

@@ -1,0 +1,137 @@
+"""Attempts are counted in one form everywhere, results given by hand say by whom, and lists tell what ended it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from agentq.ledger.session import Ledger
+from agentq.operations import dead_letters, jobs, workflows
+from agentq.operations.jobs import JobFilter
+from agentq.outcomes import Fail, Failure, RetryLater
+from agentq.runtime.workflow import Workflow
+from agentq.testing.table import describe
+from tests.cli.program import Inside
+from tests.operations.letters import die
+from tests.support.player import Player
+from tests.support.steps import add, echo
+
+BUSY = Failure("rate_limit", "openai.RateLimitError", "slow down\nand wait")
+
+
+@pytest.fixture
+def player(ledger: Ledger) -> Player:
+    """A worker without processes on the ledger that the program looks at."""
+    return Player(ledger)
+
+
+@pytest.fixture
+def program(ledger_url: str, inside: Inside) -> Inside:
+    """The program's commands in this process, on a ledger of the test's own."""
+    inside.env["AGENTQ_LEDGER"] = ledger_url
+    return inside
+
+
+def told(program: Inside, player: Player, job_id: str) -> set[str]:
+    """What every surface tells of a job's attempts."""
+    job = jobs.get(player.ledger, job_id)
+    tree = program.text("workflows", "show", str(job.workflow_id))
+    shown = program.text("jobs", "show", job_id)
+    (listed,) = program.json("jobs", "list", "--workflow", str(job.workflow_id))
+    row = program.text("jobs", "list", "--workflow", str(job.workflow_id)).splitlines()[1]
+    assert f"  {listed['attempts_told']}  " in row
+    table = describe(Workflow(player.ledger, job.workflow_id))
+    assert f"  {listed['attempts_told']}" in table
+    found = [re.search(r"attempts +(.*?)(  |\n|$)", text) for text in (tree, shown)]
+    return {listed["attempts_told"], *(match[1] for match in found if match)}
+
+
+def test_every_surface_tells_the_same_of_attempts_through_waits_retries_and_replays(
+    program: Inside, player: Player
+) -> None:
+    held = player.begin(add.s(1, 2))
+    job_id, most = str(held.job_id), held.max_attempts
+    assert told(program, player, job_id) == {f"1 of {most}"}
+    waits = player.record(held, RetryLater(BUSY, 0, "waits", burns_attempt=False))
+    assert told(program, player, job_id) == {f"0 of {most}, 1 more at no cost"}
+    held = player.take(*player.retry(player.take(*waits.bells)).bells)
+    assert told(program, player, job_id) == {f"2 of {most}, 1 more at no cost"}
+    player.record(held, Fail(BUSY))
+    assert f"attempts     2 of {most}, 1 more at no cost\n" in program.text("dead-letters", "show", job_id)
+    dead_letters.replay(player.ledger, job_id, attempts=3)
+    assert told(program, player, job_id) == {"0 of 3, 3 before the replay"}
+    player.take(*player.due())
+    assert told(program, player, job_id) == {"1 of 3, 3 before the replay"}
+
+
+def test_a_result_by_hand_says_who_gave_it_and_why(program: Inside, player: Player) -> None:
+    held = die(player, add.s(1, 2) | echo.s())
+    dead_letters.resolve(player.ledger, str(held.job_id), result=7, actor="ann", reason="computed\nby head")
+    shown = program.text("jobs", "show", str(held.job_id))
+    assert re.search(r"\nresult given +by ann, 0 s ago: computed", shown)
+    head = shown.split("\nattempt 1")[0]
+    assert not re.search(r"\n(worker|took) ", head), "no worker made it, and nothing took so long"
+    tree = program.text("workflows", "show", str(held.workflow_id))
+    assert re.search(
+        r"add 1, 2 +succeeded +attempts 1 of \d +its result is by ann, 0 s ago: computed by head", tree
+    )
+    listed = program.json("jobs", "list", "--workflow", str(held.workflow_id))
+    assert [job["by_hand"] and job["by_hand"]["actor"] for job in listed] == [None, "ann"]
+    assert program.json("jobs", "show", str(held.job_id))["by_hand"]["reason"] == "computed\nby head"
+    assert "its result is by ann" in program.text("jobs", "list", "--step", add.name)
+
+
+def test_a_job_that_succeeded_by_itself_has_no_such_word(program: Inside, player: Player) -> None:
+    player.run(*player.start(add.s(1, 2)).bells)
+    (job,) = program.json("jobs", "list")
+    assert job["by_hand"] is None
+    assert "result given" not in program.text("jobs", "show", job["id"])
+
+
+def test_the_list_of_workflows_tells_what_ended_each(program: Inside, player: Player) -> None:
+    held = player.begin(add.s(1, 2))
+    player.record(held, Fail(BUSY))
+    doomed = player.start(add.s(1, 2)).workflow_id
+    workflows.cancel(player.ledger, str(doomed), reason="wrong folder\nreally")
+    player.start(add.s(1, 2))
+    header, running, cancelled, failed = program.text("workflows", "list").splitlines()
+    errors = [line[header.index("ERROR") :] for line in (running, cancelled, failed)]
+    assert errors == ["", "wrong folder", "openai.RateLimitError: slow down"]
+    listed = program.json("workflows", "list", "--status", "failed")
+    assert [(one["error_category"], one["error_class"], one["error_message"]) for one in listed] == [
+        ("rate_limit", "openai.RateLimitError", "slow down\nand wait")
+    ]
+    dead_letters.replay(player.ledger, str(held.job_id))
+    assert workflows.summary(player.ledger, str(held.workflow_id)).error_class is None
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements that are run meanwhile."""
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_a_list_is_as_many_statements_for_many_rows_as_for_one(player: Player) -> None:
+    counted = []
+    for _ in range(2):
+        for number in range(3):
+            dead_letters.resolve(player.ledger, str(die(player, add.s(number, 2)).job_id), result=7)
+            die(player, add.s(number, 2))
+        with statements() as seen:
+            assert len(jobs.list_(player.ledger, JobFilter())) == len(
+                workflows.list_(player.ledger, workflows.WorkflowFilter())
+            )
+        counted.append(len(seen))
+    assert counted[0] == counted[1]
