@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Uuid, and_, bindparam, or_, select
 from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
 from agentq.ledger.history import write_history
-from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.skipping import distinct
 from agentq.ledger.transition import Overtaken
@@ -65,8 +65,9 @@ _HELD: tuple[Any, ...] = (
     now().label("seen_at"),
 )
 
+_worker = select(WorkerRow.hostname).where(WorkerRow.id == JobRow.worker_id).scalar_subquery().label("worker")
 _lost = (
-    select(*_HELD)
+    select(*_HELD, _worker)
     .where(transition.LOST)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
@@ -112,11 +113,24 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt that was taken from its worker: why, and what becomes of its job."""
+
+    held: Held
+    step: str
+    worker: str | None
+    """The worker whose lease is over; None for one that lives, or that the ledger does not know."""
+    why: Failure
+    becomes: RetryLater | Fail | None
+    """None: it is given back, and the attempt does not count."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rescued:
     """What a rescue led to."""
 
     bells: tuple[Bell, ...] = ()
-    jobs: tuple[Held, ...] = ()
+    jobs: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +272,12 @@ def _give_back(connection: Connection, row: AnyRow) -> list[Bell]:
 
 def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> Rescued:
     bells: list[Bell] = []
-    jobs: list[Held] = []
+    jobs: list[Lost] = []
     for row, why in lost:
         if why is GIVEN_UP:
             given_back = _give_back(connection, row)
             bells += given_back
-            jobs += [Held(row.id, row.attempt)] if given_back else []
+            jobs += [_lost_one(row, why, None)] if given_back else []
             continue
         outcome = AttemptOutcome.RETRIED
         judged = judge(row, why)
@@ -282,5 +296,9 @@ def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judg
         if why.category == WORKER_LOST.category:
             outcome = AttemptOutcome.LOST
         write_history(connection, row, outcome, why)
-        jobs.append(Held(row.id, row.attempt))
+        jobs.append(_lost_one(row, why, judged))
     return Rescued(tuple(bells), tuple(jobs))
+
+
+def _lost_one(row: AnyRow, why: Failure, becomes: RetryLater | Fail | None) -> Lost:
+    return Lost(Held(row.id, row.attempt), row.step, getattr(row, "worker", None), why, becomes)

@@ -242,5 +242,8 @@ def _holds(predicate: Predicate, facts: ErrorFacts) -> bool:
         if is_stop(error):
             raise
         name = getattr(predicate, "__name__", "predicate")
-        logger.warning("%s() of a retry rule raised %s: taken as no match", name, type(error).__name__)
+        logger.warning(
+            "%s() of a retry rule raised %s for %s, so it does not match; mend it",
+            *(name, type(error).__name__, facts.error_class),
+        )
         return False

@@ -73,6 +73,7 @@ class Job:
     """What the pool does for one message, in a thread, and what it tells Celery of it.
 
     Args:
+        name: which task, for people.
         work: Celery's tracer, with what it traces.
         accepted, succeeded, failed: Celery's callbacks.
         ended: called when all has been told.
@@ -80,6 +81,7 @@ class Job:
 
     def __init__(
         self,
+        name: str,
         work: Callable[[], Any],
         accepted: Callable[[int, float], Any],
         succeeded: Callable[[Any], Any],
@@ -87,6 +89,7 @@ class Job:
         ended: Callable[[Job], None],
     ) -> None:
         self.pid = next(_pids)
+        self._name = name
         self._work = work
         self._accepted, self._succeeded, self._failed, self._ended = accepted, succeeded, failed, ended
 
@@ -97,7 +100,7 @@ class Job:
     def terminate(self, number: int | None = None) -> None:
         """Stop it, as the signal *number* would a process, where that can be done."""
         # Not raised: Celery's shutdown would end there, and a revoke would not reach the ledger.
-        logger.warning("the asyncio pool cannot stop a synchronous step or task; it ends by itself")
+        logger.warning("the asyncio pool cannot stop a synchronous step or task: %s ends by itself", self._name)
 
     def abandon(self) -> None:
         """Let nothing more come of it, as far as that can be done."""
@@ -198,7 +201,9 @@ class TaskPool(BasePool):
         error_callback: Callable[..., Any],
         **_: Any,
     ) -> Job:
-        told = (partial(target, *args, **(kwargs or {})), accept_callback, callback, error_callback, self._end)
+        name = f"{args[2].get('shadow') or args[0]}[{args[1]}]"
+        work = partial(target, *args, **(kwargs or {}))
+        told = (name, work, accept_callback, callback, error_callback, self._end)
         job = CoroutineJob(next(self._next_carrier), *told) if self._is_async(*args[:3]) else Job(*told)
         with self._changed:
             self._queued.append(job)
@@ -255,4 +260,5 @@ def _guarded(turn: Callable[[], object]) -> None:
     try:
         turn()
     except BaseException:
-        logger.exception("the pool could not tell the worker how a job ended; the caretaker finds it")
+        # Celery's own callbacks, which should raise nothing: so with the traceback.
+        logger.exception("the asyncio pool could not tell the worker how a job ended; it is found in a moment")

@@ -10,42 +10,44 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed  # type:
 from kombu.exceptions import OperationalError
 from redis.exceptions import NoPermissionError, RedisError
 
+from agentq.redaction import clean
+from agentq.runtime.outage import Outage, unless_of_pool
+
 logger = logging.getLogger(__name__)
+
+_AWAY = "the broker takes no messages: %s; jobs stay queued in the ledger, and are sent when it is back"
+_BACK = "the broker takes messages again after %.0f s"
 
 
 class BrokerState:
     """Whether the broker takes messages, and which queues it refuses."""
 
     def __init__(self) -> None:
-        self._is_away = False
+        self._outage = Outage(logger, _AWAY, _BACK, is_told_by_parent=True)
         self.refused: dict[str, str] = {}
         """Queues that could not be declared or written to when that was last tried, each with the reason."""
 
     def note_away(self, error: BaseException) -> None:
         """Note that the broker does not answer, or takes nothing at all."""
-        if not self._is_away:
-            self._is_away = True
-            logger.warning(
-                "the broker takes no messages (%s: %s); jobs stay queued in the ledger, "
-                "and a caretaker sends their messages when it is back",
-                *(type(error).__name__, error),
-            )
+        self._outage.begin(clean(f"{type(error).__name__}: {error}", 500))
 
     def note_refused(self, queue: str, error: BaseException) -> None:
         """Note that the broker refuses this queue alone."""
         reason = refusal_of(queue, error)
         if self.refused.get(queue) != reason:
             self.refused[queue] = reason
-            logger.warning("%s. Its jobs wait, and it is tried again; other queues go on", reason)
+            logger.log(
+                unless_of_pool(logging.WARNING),
+                "%s; its jobs wait until it can be, and other queues go on",
+                reason,
+            )
 
     def note_taken(self, queues: Iterable[str]) -> None:
         """Note that the broker took messages for these queues."""
-        if self._is_away:
-            self._is_away = False
-            logger.info("the broker takes messages again")
+        self._outage.end()
         for queue in self.refused.keys() & set(queues) if self.refused else ():
             del self.refused[queue]
-            logger.info("queue %r takes messages again", queue)
+            logger.log(unless_of_pool(logging.INFO), "queue %r takes messages again", queue)
 
 
 def address_of(connection: Any) -> str:

@@ -27,12 +27,17 @@ from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
 from agentq.runtime.in_hand import InHand, listen_to_revokes
 from agentq.runtime.lease import Lease
+from agentq.runtime.outage import Outage
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
 logger = logging.getLogger(__name__)
 
+_CUT_OFF = "this worker's lease could not be renewed, so it claims nothing until it is: %s"
+_RENEWED = "this worker's lease is renewed again after %.0f s: it claims jobs, and what waited is recorded"
+_STEPS_GO_ON = "Steps go on meanwhile, and what they return is recorded when the ledger is back."
+_STEPS_END = "Steps are stopped before the lease ends, and their jobs are given back at no cost."
 _LATE = 0.5
 """Seconds: woken later than this after the end of its trust, the worker was frozen rather than cut off."""
 
@@ -94,9 +99,9 @@ class Caretaker:
         self._hostname = str(worker.hostname)
         self._lease = Lease.open(agentq.settings.lease)
         self._in_hand = InHand(worker)
-        self.duties = Duties(agentq, self._lease, self._in_hand)
+        self.duties = Duties(agentq, self._lease, self._in_hand, self.renew)
         self._ending = threading.Event()
-        self._is_cut_off = False
+        self._outage = Outage(logger, _CUT_OFF, _RENEWED)
         self._threads = [
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
             threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
@@ -115,7 +120,7 @@ class Caretaker:
         try:
             self._agentq.ensure_ledger()
         except LedgerUnavailable as error:
-            logger.error("%s This worker claims nothing until it does.", error)
+            self._note_not_renewed(error)
         signals.task_received.connect(self._note_received, weak=False)
         for thread in self._threads:
             thread.start()
@@ -152,7 +157,9 @@ class Caretaker:
             self.duties.pass_on(most=None)
             self.duties.write_refused()
         except LedgerError as error:
-            logger.error("could not sign off, so jobs in hand wait for the end of the lease: %s", error)
+            logger.error(
+                "this worker could not sign off, so what it ran waits for the end of its lease: %s", error
+            )
         self._lease.close()
 
     def renew(self) -> bool:
@@ -173,19 +180,15 @@ class Caretaker:
             self._note_not_renewed(error)
             return False
         self._lease.renewed(sent_at)
-        if self._is_cut_off:
-            self._is_cut_off = False
-            logger.info("the lease is renewed again: this worker claims jobs, and what waited is recorded")
+        self._outage.end()
         return True
 
     def _note_not_renewed(self, error: LedgerError) -> None:
         self.duties.settle()
         # A statement that was refused is an answer too.
-        if not isinstance(error, LedgerUnavailable) or error.is_down:
-            self._lease.note_away()
-        if not self._is_cut_off:
-            self._is_cut_off = True
-            logger.warning("the lease could not be renewed, and this is tried again: %s", error)
+        is_away = not isinstance(error, LedgerUnavailable) or error.is_down
+        self._lease.note_not_renewed(is_away)
+        self._outage.begin(f"{error} {_STEPS_GO_ON if is_away else _STEPS_END}")
 
     def _note_received(self, request: Any = None, **_: Any) -> None:
         self.duties.evidence.note_received(request)

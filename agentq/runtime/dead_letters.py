@@ -54,12 +54,16 @@ def _handle(app: Celery, letter_id: str) -> str:
     try:
         letter = dead_letters.record(ledger, uuid.UUID(letter_id))
     except (NotFound, ValueError, TypeError, AttributeError):
-        logger.error("a message names a dead letter that is not in this ledger: refused")
+        logger.error("a message names dead letter %.40r, which is not in this ledger; it is refused", letter_id)
         return "refused"
     for name, handler in _handlers.items():
         try:
             handler(letter)
         except Exception:
-            logger.exception("the handler %s of dead letter %s failed", name, letter.id)
+            # With its traceback: it is the application's own code, and nobody else tells of it.
+            logger.exception(
+                "handler %s raised for dead letter %s of step %s, job %s; the letter and other handlers go on",
+                *(name, letter.id, letter.step, letter.job_id),
+            )
     ledger.write(lambda connection: ledger_dead_letters.mark_handled(connection, letter.id))
     return str(letter.status)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.exceptions import LedgerUnavailable
 from agentq.ledger import caretaking, dead_letters, revoking, workers
 from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
-from agentq.runtime import refusals
+from agentq.runtime import job_outcomes, refusals
 from agentq.runtime.evidence import Evidence
 from agentq.runtime.in_hand import InHand
 from agentq.runtime.judging import judge_loss
 from agentq.runtime.lease import Lease
+from agentq.runtime.troubles import Troubles
 from agentq.runtime.unknown_steps import AT_ONCE, UnknownSteps
 from agentq.states import JobStatus
 
@@ -55,12 +55,13 @@ class _Duty:
 class Duties:
     """The duties of one worker's caretaker; each one may be done at any time, by any number of workers."""
 
-    def __init__(self, agentq: AgentQ, lease: Lease, in_hand: InHand) -> None:
+    def __init__(self, agentq: AgentQ, lease: Lease, in_hand: InHand, renew: Callable[[], bool]) -> None:
         settings = agentq.settings
         self._agentq = agentq
         self._ledger = agentq.ledger
         self._lease = lease
         self._in_hand = in_hand
+        self._troubles = Troubles(renew)
         self._unaccounted: frozenset[caretaking.Held] = frozenset()
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
@@ -128,8 +129,9 @@ class Duties:
         """Rescue the jobs of workers whose lease is over."""
         if time.monotonic() < self._may_rescue_at:
             return
-        rescued = self._ledger.write(lambda connection: caretaking.rescue_lost(connection, judge_loss, _BATCH))
-        self._tell(rescued, "their worker's lease is over")
+        self._go_on_without(
+            self._ledger.write(lambda connection: caretaking.rescue_lost(connection, judge_loss, _BATCH))
+        )
 
     def account_for_jobs(self) -> None:
         """Compare what the ledger says this worker runs with what it has in hand, both ways.
@@ -226,13 +228,7 @@ class Duties:
     def _try(self, work: Callable[[], T]) -> T | None:
         if self._lease.trusted_for() <= 0:
             return None
-        try:
-            return work()
-        except Exception as error:  # the next round may succeed, and nobody else does this
-            is_told = isinstance(error, LedgerUnavailable) and error.is_down  # by the renewal of the lease
-            log = logger.debug if is_told else logger.warning
-            log("%s failed and is tried again: %s: %s", work.__name__, type(error).__name__, error)
-            return None
+        return self._troubles.attempt(work)
 
     def _rescue_abandoned(self, abandoned: dict[caretaking.Held, Failure]) -> None:
         # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
@@ -242,9 +238,7 @@ class Duties:
                     connection, self._lease.worker_id, abandoned, judge_loss
                 )
             )
-            for job in rescued.jobs:
-                logger.warning("job %s attempt %d rescued: %s", job.job_id, job.attempt, abandoned[job].message)
-            self._agentq.dispatcher.ring(rescued.bells)
+            self._go_on_without(rescued)
 
     def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
         """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
@@ -263,9 +257,8 @@ class Duties:
                 why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
                 self._in_hand.terminate(request, why)
 
-    def _tell(self, rescued: caretaking.Rescued, why: str) -> None:
-        for job in rescued.jobs:
-            logger.warning("job %s attempt %d rescued: %s", job.job_id, job.attempt, why)
+    def _go_on_without(self, rescued: caretaking.Rescued) -> None:
+        job_outcomes.tell_lost(rescued.jobs)
         self._agentq.dispatcher.ring(rescued.bells)
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
@@ -276,7 +269,11 @@ class Duties:
                 lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken, in_hand)
             )
             if bells:
-                logger.warning("%d message(s) of queue %r were lost and are sent again", len(bells), queue)
+                what = "a message was" if len(bells) == 1 else f"{len(bells)} messages were"
+                logger.warning(
+                    "queue %r: %s lost by the broker, and sent again now; the first is of step %s, job %s",
+                    *(queue, what, bells[0].step, bells[0].job_id),
+                )
             self._agentq.dispatcher.ring(bells)
             if len(bells) < _BATCH:
                 return

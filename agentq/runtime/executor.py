@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_task
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import (
@@ -24,6 +25,7 @@ from agentq.exceptions import (
     LedgerUnavailable,
     NotRecorded,
 )
+from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
@@ -31,7 +33,7 @@ from agentq.ledger.records import Bell, Claim, Handed
 from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
-from agentq.runtime import loop, plain_tasks, refusals, running
+from agentq.runtime import job_outcomes, loop, plain_tasks, refusals, running
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
@@ -81,7 +83,7 @@ class Attempt:
         """
         self._lease = hold()
         if self._lease.await_trust() is None:
-            logger.info("job %s is not claimed, as this worker stops: it stays queued", self._job_id)
+            self._log().info("is not taken, as this worker stops: it stays queued for others")
             return {"dropped": JobStatus.QUEUED}
         claim = self._claim()
         if claim is None and self._early_after is not None:
@@ -109,12 +111,15 @@ class Attempt:
                 )
             )
 
-        return self._until_answered(claim, "its claim", lambda: self._lease.is_ending)
+        return self._until_answered(claim, "to be taken", self._log(), lambda: self._lease.is_ending)
 
-    def _until_answered(self, work: Callable[[], T], what: str, is_over: Callable[[], bool] | None = None) -> T:
+    def _until_answered(
+        self, work: Callable[[], T], what_for: str, log: JobLog, is_over: Callable[[], bool] | None = None
+    ) -> T:
         """Do *work* with the ledger again and again while that does not answer.
 
-        Until *is_over*, which is when the worker has signed off where nothing else is said.
+        Until *is_over*, which is when the worker has signed off where nothing else is said. Told to *log* once,
+        and only where the worker's main process has not told of an outage.
 
         It is guarded, so it does nothing where another worker has taken the job meanwhile.
         """
@@ -125,9 +130,9 @@ class Attempt:
             except LedgerUnavailable as error:
                 if is_over() if is_over is not None else self._lease.is_closed:
                     raise
-                log = logger.debug if is_told else logger.warning
-                log("job %s: %s waits for the ledger: %s", self._job_id, what, error)
-                is_told = True
+                level = logging.DEBUG if is_told or self._lease.is_cut_off else logging.WARNING
+                log.log(level, "waits for the ledger %s: %s", what_for, error)
+                is_told = is_told or level == logging.WARNING
 
     def _claim_when_handed_over(self) -> Claim | None:
         """The bell may have come before the very statement that it was rung during."""
@@ -168,7 +173,7 @@ class Attempt:
         if is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
         judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
-        return self._until_answered(partial(_twice_if_late, judge), "its outcome")
+        return self._until_answered(partial(_twice_if_late, judge), "to record its outcome", _log_of(claim))
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
         override = self._ledger.read(
@@ -221,7 +226,8 @@ class Attempt:
     def _missing(self, claim: Claim) -> list[MissingPart]:
         rows = self._until_answered(
             lambda: self._ledger.read(lambda connection: missing_parts(connection, claim.job_id)),
-            "what its step asks",
+            "to tell its step what is missing",
+            _log_of(claim),
         )
         return [
             MissingPart(
@@ -249,7 +255,7 @@ class Attempt:
 
     def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         record = partial(self._record_once, claim, outcome, early)
-        return self._until_answered(partial(_twice_if_late, record), "its outcome")
+        return self._until_answered(partial(_twice_if_late, record), "to record its outcome", _log_of(claim))
 
     def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         patience = self._agentq.settings.lease
@@ -266,7 +272,7 @@ class Attempt:
         except Exception as error:
             if is_together and isinstance(error, LedgerError):
                 raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
-            logger.debug("job %s: its outcome could not be recorded", claim.job_id, exc_info=True)
+            _log_of(claim).debug("its outcome could not be recorded", exc_info=True)
             raise NotRecorded(_not_recorded(claim, outcome, error)) from None
 
     def _drop(self) -> dict[str, Any]:
@@ -278,7 +284,7 @@ class Attempt:
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
         when = "yet" if found.status == JobStatus.WAITING else "already"
-        logger.info("job %s is %s %s: message dropped", self._job_id, found.status, when)
+        job_log(logger, found.step, self._job_id).info("is %s %s: message dropped", found.status, when)
         return {"dropped": found.status}
 
     def _ring_successors(self) -> None:
@@ -290,29 +296,30 @@ class Attempt:
             self._agentq.dispatcher.ring(bells)
 
     def _refuse(self, why: str) -> dict[str, Any]:
-        logger.error("message refused: %s", why)
         refusals.refuse_current(self._agentq, why)
         return {"refused": why}
 
     def _tell(self, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
+        log = _log_of(claim)
         if not handed.accepted:
-            logger.warning(
-                "job %s attempt %d: this worker no longer held the job, so its outcome was discarded",
-                *(claim.job_id, claim.attempt),
-            )
+            log.warning("this worker no longer held the job, so its outcome was discarded")
             return {"discarded": claim.attempt}
         match outcome:
             case Succeed():
                 return {"attempt": claim.attempt}
             case GiveUp(reason):
-                logger.info("step %s gave up (job %s): %s", claim.step, claim.job_id, reason)
+                log.info("gave up, so its job is cancelled: %s", reason)
                 return {"cancelled": reason}
-            case RetryLater(failure, delay, reason):
-                logger.warning("%s, next in %.1f s, %s: %s", _label(claim), delay, reason, failure.message)
+            case RetryLater(failure):
+                job_outcomes.tell_retry(log, attempts_told(claim), outcome)
                 error = AttemptFailed(f"{failure.error_class}: {failure.message}")
-                raise CeleryRetry(str(error), exc=error, when=delay)
-        logger.error("%s, for good: %s\n%s", _label(claim), outcome.failure.message, outcome.failure.traceback)
+                raise CeleryRetry(str(error), exc=error, when=outcome.delay)
+        job_outcomes.tell_failure(log, attempts_told(claim), outcome)
         raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
+
+    def _log(self) -> JobLog:
+        """The job's log where nothing is known of it but what the message says."""
+        return job_log(logger, self._step or str(getattr(current_task.request, "shadow", None)), self._job_id)
 
 
 def _call(parameters: Parameters, claim: Claim, hard_timeout: float | None, /, *values: Any, **named: Any) -> Any:
@@ -342,5 +349,6 @@ def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
     )
 
 
-def _label(claim: Claim) -> str:
-    return f"step {claim.step} failed (job {claim.job_id}, attempts {attempts_told(claim)})"
+def _log_of(claim: Claim) -> JobLog:
+    ids = {"workflow_id": str(claim.workflow_id), "tenant": claim.tenant}
+    return job_log(logger, claim.step, claim.job_id, claim.attempt, **ids)

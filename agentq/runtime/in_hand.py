@@ -13,6 +13,7 @@ from typing import Any
 
 from celery.worker import state
 
+from agentq.job_log import job_log
 from agentq.outcomes import Failure
 from agentq.runtime import loop
 from agentq.runtime.adoption import ids_of
@@ -80,12 +81,13 @@ class InHand:
         if request in self._terminated:
             return
         self._terminated = {known for known in self._terminated if known in state.active_requests} | {request}
-        logger.warning("job %s: %s; its step is stopped", request.id, why)
+        log = job_log(logger, request.name, ids_of(request.id)[1])
+        log.warning("its step is stopped: %s", why)
         try:
             self._worker.pool.terminate_job(request.worker_pid, signal.SIGKILL)
         except NotImplementedError:
             if not loop.cancel(ids_of(request.id)[1]):
-                logger.warning("job %s: this pool cannot stop its step; its outcome is discarded", request.id)
+                log.warning("this pool cannot stop its step: it ends by itself, and its outcome is discarded")
 
 
 def _snapshot(*sets: Any) -> list[Any]:

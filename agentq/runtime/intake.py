@@ -1,4 +1,4 @@
-"""Messages that no worker can take: logged, made dead letters, acknowledged, and the worker lives on."""
+"""Messages that no worker can take: made dead letters, acknowledged, and the worker lives on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.worker.consumer import consumer as celery_consumer
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 from agentq.exceptions import nearest
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_RETOLD = (
+    celery_consumer.INVALID_TASK_ERROR,
+    celery_consumer.MESSAGE_DECODE_ERROR,
+    celery_consumer.UNKNOWN_FORMAT,
+    celery_consumer.UNKNOWN_TASK_ERROR,
+)
+"""Celery's reports of a message, of many lines and with its body: agentq tells of it in one."""
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What readers raise that expect another form."""
 
@@ -39,6 +47,7 @@ class IntakeStep(bootsteps.StartStopStep):
         self._consumer = consumer
         consumer.on_decode_error = self._noted(consumer.on_decode_error)
         consumer.create_task_handler = self._surviving_handler(consumer.create_task_handler)
+        celery_consumer.logger.addFilter(_is_not_retold)
         signals.task_unknown.connect(self._note_unknown, weak=False)
         signals.task_rejected.connect(self._note_rejected, weak=False)
 
@@ -73,7 +82,7 @@ class IntakeStep(bootsteps.StartStopStep):
                 except (DecodeError, ContentDisallowed) as error:
                     return self._consumer.on_decode_error(message, error)
                 except _MALFORMED as error:
-                    logger.exception("a message is not of the form of Celery's: dropped")
+                    logger.debug("a message is not of the form of Celery's", exc_info=True)
                     self._note_malformed(message, error)
                     if not message.acknowledged:
                         message.ack_log_error(logger, self._consumer.connection_errors)
@@ -89,7 +98,7 @@ class IntakeStep(bootsteps.StartStopStep):
             try:
                 return read(*args, **kwargs)
             except _MALFORMED as error:
-                logger.exception("what the broker delivered is no Celery message: dropped")
+                logger.debug("what the broker delivered is no Celery message", exc_info=True)
                 self._caretaker.refuse(_pushed(error), Refusal.UNDECODABLE, error)
                 return True
 
@@ -110,6 +119,10 @@ class IntakeStep(bootsteps.StartStopStep):
     def _note_rejected(self, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
         why = exc or "it names no task"
         self._caretaker.refuse(Stranger.of(message), Refusal.REFUSED, why)
+
+
+def _is_not_retold(record: logging.LogRecord) -> bool:
+    return record.msg not in _RETOLD or celery_consumer.logger.isEnabledFor(logging.DEBUG)
 
 
 def _is_for(tasks: Any, message: Any) -> bool:

@@ -17,8 +17,8 @@ import uuid
 
 from agentq.exceptions import ConfigurationError
 
-_SIZE, _AWAY, _ENDING = 10, 8, 9
-"""Of the memory: its size, and the places of two flags behind the time until which the worker is trusted."""
+_SIZE, _AWAY, _ENDING, _CUT_OFF = 11, 8, 9, 10
+"""Of the memory: its size, and the places of flags behind the time until which the worker is trusted."""
 _VARIABLE = "AGENTQ_WORKER"
 _MARGIN = 0.1
 """Share of the lease that is not used: for clocks and for the way to the ledger."""
@@ -48,11 +48,21 @@ class Lease:
         """Note a renewal that was sent at *sent_at*, by the monotonic clock."""
         trusted_until = sent_at + self.seconds * (1 - _MARGIN)
         self._memory[:8] = struct.pack("d", trusted_until)
-        self._memory[_AWAY] = 0
+        self._memory[_AWAY] = self._memory[_CUT_OFF] = 0
 
-    def note_away(self) -> None:
-        """Note that the ledger itself is away, until the next renewal: nobody else may take this worker's jobs."""
-        self._memory[_AWAY] = 1
+    def note_not_renewed(self, is_away: bool) -> None:
+        """Note, until the next renewal, that the last one failed.
+
+        *is_away* says that the ledger itself is away: nobody else may take this worker's jobs then.
+        """
+        self._memory[_CUT_OFF] = 1
+        if is_away:
+            self._memory[_AWAY] = 1
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the last renewal failed, which the worker's main process has told."""
+        return bool(self._memory[_CUT_OFF])
 
     @property
     def is_away(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
+from agentq.runtime import running
 from agentq.runtime.children import end_if_forked
 
 leave: ContextVar[Callable[[concurrent.futures.Future[Any]], None] | None] = ContextVar("leave", default=None)
@@ -38,6 +39,7 @@ class _Step:
 
     def __init__(self) -> None:
         self.task = asyncio.current_task()
+        self.name = running.step.get()
         self.ended_by: BaseException | None = None
 
     def end(self, error: BaseException) -> None:
@@ -173,8 +175,10 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except BaseException as error:
-            logger.error("a callback of an async step raised %s: the event loop goes on", type(error).__name__)
-            if (step := _step_of_callback(error)) is not None:
+            step = _step_of_callback(error)
+            whose = "an async step that is over" if step is None else f"step {step.name}, which ends with it"
+            logger.error("a callback of %s, raised %s; other steps go on", *(whose, type(error).__name__))
+            if step is not None:
                 step.end(error)
 
 

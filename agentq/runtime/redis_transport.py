@@ -38,7 +38,7 @@ class QoS(redis.QoS):
             for tag in list(self._delivered):
                 self.restore_by_tag(tag, client)
         except Exception as error:  # the connection is lost, which is often why its channel is closed
-            logger.debug("messages were not given back to Redis: %s: %s", type(error).__name__, error)
+            logger.debug("Redis did not take messages back: %s: %s", type(error).__name__, error)
         self._delivered.clear()
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:

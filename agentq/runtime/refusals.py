@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -20,9 +21,36 @@ from agentq.runtime.lease import hold
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
+logger = logging.getLogger(__name__)
+
 MANY_TASKS = "(many)"
 _MOST_KINDS = 100
 """Kinds of refused messages that one worker tells apart in its life: names that strangers make up have no end."""
+
+
+class _Told:
+    """The log's lines about refused messages: of each kind the first, the tenth, the hundredth and so on."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, message: RefusedMessage) -> None:
+        digest = (
+            message.digest if message.digest in self._counts or len(self._counts) < _MOST_KINDS else MANY_TASKS
+        )
+        self._counts[digest] += 1
+        count = self._counts[digest]
+        level = logging.ERROR if str(count).strip("0") == "1" else logging.DEBUG
+        logger.log(
+            level,
+            "a message for task %r of queue %r is refused and counted in a dead letter, as number %d of its kind "
+            "here: %s",
+            *(message.task, message.queue, count, message.error_message),
+        )
+
+
+_told = _Told()
+"""Of what this process runs, and not of what its consumer takes."""
 
 
 class Refusals:
@@ -33,6 +61,7 @@ class Refusals:
         self._lock = threading.Lock()
         self._kinds: dict[str, RefusedMessage] = {}
         self._unwritten: Counter[str] = Counter()
+        self._told = _Told()
 
     def add(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
         """Count a message; for the thread that consumes, so it never waits for the ledger."""
@@ -43,6 +72,7 @@ class Refusals:
             if message.digest not in self._kinds:
                 self._kinds[message.digest] = replace(message, snapshot=stranger.snapshot())
             self._unwritten[message.digest] += 1
+            self._told.add(message)
 
     def write(self, write: Callable[[dict[RefusedMessage, int]], Any]) -> None:
         """Give *write* what came since, each kind with how often; kept for the next time where that raises."""
@@ -76,6 +106,7 @@ def refuse_current(agentq: AgentQ, why: str) -> None:
         body=json.dumps([request.args, request.kwargs], default=str),
     )
     message = stranger.refused(Refusal.REFUSED, why, agentq.settings.tenant)
+    _told.add(message)
     refused = {replace(message, snapshot=stranger.snapshot()): 1}
     worker_id = hold().worker_id
     agentq.ledger.write(lambda connection: write(connection, worker_id, refused))

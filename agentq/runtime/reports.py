@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, transition
 from agentq.ledger.records import Claim
 from agentq.ledger.session import Ledger
@@ -39,6 +40,7 @@ class Reports:
         self._claim = claim
         self._waiting: list[Report] = []
         self._events = 0
+        self._has_dropped = False
         self._lock = threading.Lock()
         self._is_wanted = threading.Event()
         self._is_closing = threading.Event()
@@ -70,7 +72,7 @@ class Reports:
     def _is_one_too_many(self) -> bool:
         self._events += 1
         if self._events == MAX_EVENTS + 1:
-            logger.warning("%s has told %d events; further ones are dropped", self._name(), MAX_EVENTS)
+            self._log().warning("has told %d events; further ones are dropped", MAX_EVENTS)
         return self._events > MAX_EVENTS
 
     def _run(self) -> None:
@@ -118,8 +120,10 @@ class Reports:
 
     def _drop(self, why: str) -> None:
         with self._lock:
-            count, self._waiting = len(self._waiting), []
-        logger.warning("%s: what it told is dropped (%d more): %s", self._name(), count, why)
+            self._waiting = []
+        level = logging.DEBUG if self._has_dropped else logging.WARNING
+        self._has_dropped = True
+        self._log().log(level, "what it told is dropped, and the step goes on: %s", why)
 
-    def _name(self) -> str:
-        return f"step {self._claim.step} (job {self._claim.job_id}, attempt {self._claim.attempt})"
+    def _log(self) -> JobLog:
+        return job_log(logger, self._claim.step, self._claim.job_id, self._claim.attempt)

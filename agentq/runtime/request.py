@@ -17,6 +17,9 @@ from agentq.runtime.adoption import ids_of
 from agentq.runtime.dispatcher import STEP_ETA
 from agentq.runtime.find import agentq_of
 
+_GONE = ("WorkerLostError", "SystemExit")
+"""What the pool brings in place of an outcome when a process ended."""
+
 
 class StepRequest(Request):
     """Tells the caretaker at once when an attempt ended without an outcome in the ledger."""
@@ -35,7 +38,9 @@ class StepRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
         error = getattr(error, "exc", error)  # Celery's wrapper that carries a traceback
-        returned = super().on_failure(exc_info, send_failed_event, return_ok)
+        # Of a process that is gone Celery would log a traceback of its pool: billiard and the caretaker have told.
+        is_told = type(error).__name__ in _GONE
+        returned = super().on_failure(exc_info, send_failed_event, return_ok or is_told)
         if not (self._already_cancelled or isinstance(error, (AttemptFailed, CeleryRetry))):
             self._tell(_lost_by(error))
         return returned
@@ -64,7 +69,7 @@ class StepRequest(Request):
 def _lost_by(error: BaseException) -> Failure:
     if type(error).__name__ == "TimeLimitExceeded":
         return TIMED_OUT
-    if type(error).__name__ in ("WorkerLostError", "Terminated", "SystemExit"):
+    if type(error).__name__ in (*_GONE, "Terminated"):
         return WORKER_LOST
     text = clean(f"{type(error).__name__}: {error}", 1_000)
     message = f"its outcome could not be recorded ({text})"

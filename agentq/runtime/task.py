@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, Task, _state
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import AttemptFailed, DefinitionError, InvalidValue, KeyConflict
+from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime import adoption, asked_retries, dead_letters, refusals, refused_methods, starting
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER
 from agentq.runtime.executor import Attempt
@@ -35,7 +35,7 @@ class StepMixin:
     ignore_result = True
     track_started = False
     typing = False  # arguments are checked by their annotations
-    throws = (AttemptFailed,)
+    throws = (AgentqError,)  # no step's own error comes as itself: AttemptFailed says that it failed
     resultrepr_maxsize = 200
     Request = "agentq.runtime.request:StepRequest"
 

@@ -30,7 +30,7 @@ class UnknownSteps:
         if step not in self._told:
             self._told.add(step)
             logger.warning(
-                "this worker does not know step %r: its jobs (the first is %s) are left for a worker that does",
+                "this worker does not know step %r: its jobs are left for a worker that does; the first is job %s",
                 *(step, job_id),
             )
         with self._lock:

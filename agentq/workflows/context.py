@@ -5,25 +5,17 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentq.exceptions import InvalidArguments
+from agentq.job_log import job_log
 from agentq.workflows.reporting import PROGRESS, event_data, progress_data
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-
-class _BoundLogger(logging.LoggerAdapter[logging.Logger]):
-    """Puts the job's ids in front of each message and into the record's ``agentq`` attribute."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        ids = dict(self.extra or {})
-        kwargs["extra"] = {**kwargs.get("extra", {}), "agentq": ids}
-        return f"[{ids['step']} job={ids['job_id']} attempt={ids['attempt']}] {msg}", kwargs
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +75,9 @@ class Context:
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
     def __post_init__(self) -> None:
-        ids = {
-            "workflow_id": self.workflow_id,
-            "job_id": self.job_id,
-            "step": self.step,
-            "tenant": self.tenant,
-            "attempt": self.attempt,
-        }
-        bound = _BoundLogger(logging.getLogger(f"agentq.step.{self.step}"), ids)
+        logger = logging.getLogger(f"agentq.step.{self.step}")
+        ids = {"workflow_id": self.workflow_id, "tenant": self.tenant}
+        bound = job_log(logger, self.step, self.job_id, self.attempt, **ids)
         object.__setattr__(self, "logger", bound)
 
     def on_complete(self, callback: Callable[[Session], object]) -> None:

@@ -92,7 +92,7 @@ class TestRescue:
         assert rescue(player) == Rescued()
         dead.renew(-0.01)
         rescued = rescue(player)
-        assert rescued.jobs == (Held(lost.job_id, 1),)
+        assert [job.held for job in rescued.jobs] == [Held(lost.job_id, 1)]
         assert player.history(lost.job_id) == [(1, "lost")]
         assert dead.succeed(lost, 3) == Handed(False)
         assert player.take(rescued.bells[0]).attempt == 2
@@ -105,7 +105,7 @@ class TestRescue:
         player.ledger.write(lambda c: workers.sign_off(c, gone.worker_id))
         unknown.worker_id = type(unknown.worker_id)(int=1)
         held = {gone.begin(add.s(1, 2)).job_id, unknown.begin(add.s(3, 4)).job_id}
-        assert {job.job_id for job in rescue(player).jobs} == held
+        assert {job.held.job_id for job in rescue(player).jobs} == held
 
     def test_waits_between_attempts_as_long_as_it_is_told(self, player: Player) -> None:
         dead = Player(player.ledger, lease=-1)
@@ -131,7 +131,7 @@ class TestRescue:
         dead = Player(player.ledger, lease=-1)
         held = dead.begin(fail.s("x") | echo.si())
         rescued = rescue(player)
-        assert (rescued.jobs, rescued.bells) == ((Held(held.job_id, 1),), ())
+        assert ([job.held for job in rescued.jobs], rescued.bells) == ([Held(held.job_id, 1)], ())
         assert player.history(held.job_id) == [(1, "lost")]
         with pytest.raises(StepFailed) as failed:
             player.result(held.workflow_id)
@@ -164,7 +164,7 @@ class TestRescue:
         rescued = player.ledger.write(
             lambda c: caretaking.rescue_abandoned(c, player.worker_id, abandoned, judged(0))
         )
-        assert rescued.jobs == (Held(lost.job_id, 1),)
+        assert [job.held for job in rescued.jobs] == [Held(lost.job_id, 1)]
         assert player.succeed(running, 7).accepted
 
 

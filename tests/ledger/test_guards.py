@@ -273,7 +273,7 @@ class TestCaretaker:
 
     @staticmethod
     def work(agentq: AgentQ, lease: Lease, until: Callable[[], Any]) -> None:
-        duties = Duties(agentq, lease, InHand(None))
+        duties = Duties(agentq, lease, InHand(None), lambda: True)
 
         def looked() -> Any:
             duties.do_due()

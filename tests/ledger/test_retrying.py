@@ -93,7 +93,7 @@ class Job:
         rescued = self.player.ledger.write(lambda c: caretaking.rescue_lost(c, judge_loss, 10))
         self.player.renew(600)
         # Jobs of examples before, which were released often enough, may still be running.
-        assert self.id in {job.job_id for job in rescued.jobs}
+        assert self.id in {job.held.job_id for job in rescued.jobs}
         return self._is_alive()
 
     def release(self) -> bool:

@@ -96,6 +96,6 @@ def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
         dead = Player(four[0].ledger, lease=-1)
         held = [dead.begin(add.s(1, 2)) for _ in range(20)]
         rescue = [partial(p.ledger.write, lambda c: caretaking.rescue_lost(c, judged(0), 100)) for p in four]
-        rescued = [job.job_id for each in at_one_moment(rescue) for job in each.jobs]
+        rescued = [job.held.job_id for each in at_one_moment(rescue) for job in each.jobs]
         assert sorted(rescued) == sorted(claim.job_id for claim in held)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

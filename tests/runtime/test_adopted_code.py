@@ -127,7 +127,7 @@ def test_a_send_by_name_is_adopted_and_runs_once(at: Place, gates: Gates) -> Non
     for _ in range(2):
         assert send(at.broker, kind="task", names=[count.name], args=args, task_id=task_id) == task_id
     job = eventually(lambda: done(at, task_id), 20, what="the adopted job's end")
-    eventually(lambda: f"job {task_id} is " in at.worker.log(), 20, what="the second message's end")
+    eventually(lambda: f"job={task_id}] is " in at.worker.log(), 20, what="the second message's end")
     assert (job.step, job.result, job.attempt) == (count.name, "x", 1)
     assert gates.reached("body") == 1
     assert len(at.agentq.workflow(str(job.workflow_id)).jobs()) == 1

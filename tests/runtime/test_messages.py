@@ -64,12 +64,12 @@ def for_another_step(agentq: AgentQ, broker: Broker) -> None:
 
 
 FOREIGN: dict[str, tuple[Send, str]] = {
-    "no JSON": (raw(b"\xff\x00 garbage"), "is no Celery message: dropped"),
-    "no envelope": (raw(b"{}"), "is no Celery message: dropped"),
-    "a list": (raw(b"[1, 2]"), "is no Celery message: dropped"),
-    "undecodable": (undecodable, "Can't decode message body"),
+    "no JSON": (raw(b"\xff\x00 garbage"), "task '(none)' of queue"),
+    "no envelope": (raw(b"{}"), "task '(none)' of queue"),
+    "a list": (raw(b"[1, 2]"), "task '(none)' of queue"),
+    "undecodable": (undecodable, "DecodeError: Expecting value"),
     "pickled": (pickled, "Refusing to deserialize"),
-    "without a task": (without_task, "unknown message"),
+    "without a task": (without_task, "it names no task"),
     "of an unknown task": (bell("nobody.knows", uuid.uuid4()), "does not know step 'nobody.knows'"),
     "of an unknown job": (bell(add.name, uuid.UUID(int=7)), f"job {uuid.UUID(int=7)}, which does not exist"),
     "of no job": (bell(add.name, "not an id"), f"job {uuid.UUID(int=0)}, which does not exist"),

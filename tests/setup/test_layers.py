@@ -8,7 +8,7 @@ import pytest
 
 from tests.setup.source import imports, modules
 
-GROUND = ("exceptions", "ids", "outcomes", "redaction", "settings", "states")
+GROUND = ("exceptions", "ids", "job_log", "outcomes", "redaction", "settings", "states")
 PROGRAMS = ("cli", "demo", "__main__")
 LAYERS = (
     GROUND,

@@ -249,7 +249,7 @@ class Sweeping(LedgerMachine):
         return {self.seen.jobs[job_id].workflow_id for job_id in job_ids}
 
     def _note_rescued(self, rescued: Rescued, lost: list[Holding]) -> None:
-        taken = {job.job_id for job in rescued.jobs}
+        taken = {job.held.job_id for job in rescued.jobs}
         assert taken <= _jobs(lost)
         for job_id in taken:
             was = self.before.jobs[job_id]

@@ -63,7 +63,7 @@ def _cancelled(error: WorkflowCancelled) -> Response:
 
 
 def _unavailable(error: LedgerError) -> Response:
-    current_app.logger.error("the ledger cannot be asked: %s", error)
+    current_app.logger.error("the ledger cannot be asked, so a request is answered with 503: %s", error)
     return _problem(503, "the ledger cannot be asked now; try again later")
 
 

@@ -68,7 +68,7 @@ def workflows_in(at: Place) -> int:
 def require_accepted(at: Place, workflow: Workflow[Any]) -> None:
     """Fail if the worker took what it had recorded for lost, or somebody rescued it."""
     for job in workflow.jobs():
-        assert f"job {job.id} attempt" not in at.worker.log()
+        assert f"job={job.id} attempt" not in at.worker.log()
 
 
 @covers(Fault.LOSE_REPLY, Moment.START)

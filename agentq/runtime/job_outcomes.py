@@ -1,0 +1,68 @@
+"""What the log says of an attempt that failed or was lost: its error, and what becomes of its job."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from agentq.job_log import JobLog, job_log
+from agentq.ledger.caretaking import Lost
+from agentq.outcomes import Fail, Failure, RetryLater
+
+logger = logging.getLogger(__name__)
+
+_LONGEST = 500
+"""Characters of an error in one line of the log; the ledger has all of it."""
+
+
+def tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
+    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many there were."""
+    level = logging.WARNING if outcome.burns_attempt else logging.INFO
+    log.log(level, "failed (attempts: %s): %s; %s", attempts, _error(outcome.failure), _again(outcome))
+
+
+def tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
+    """Tell of a job that failed for good, with the traceback of its last error."""
+    failure = outcome.failure
+    trace = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
+    log.error("failed for good (attempts: %s): %s; %s%s", attempts, _error(failure), _dead(log, outcome), trace)
+
+
+def tell_lost(lost: tuple[Lost, ...]) -> None:
+    """Tell of attempts that were taken from workers that are gone, or that do not run them any more."""
+    for worker, jobs in Counter(job.worker for job in lost if job.worker is not None).items():
+        logger.warning("worker %s is gone: its lease is over, and %s taken over", worker, _counted(jobs))
+    for job in lost:
+        _tell_lost(job)
+
+
+def _tell_lost(job: Lost) -> None:
+    log = job_log(logger, job.step, job.held.job_id, job.held.attempt)
+    match job.becomes:
+        case None:
+            log.info("was stopped: %s; it is given back at no cost", job.why.message)
+        case RetryLater():
+            log.warning("was lost: %s; %s", job.why.message, _again(job.becomes))
+        case Fail():
+            log.error("was lost, and failed for good: %s; %s", job.why.message, _dead(log, job.becomes))
+
+
+def _error(failure: Failure) -> str:
+    text = " ".join(f"{failure.error_class}: {failure.message}".split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _again(outcome: RetryLater) -> str:
+    when = f"in {outcome.delay:.1f} s" if outcome.delay else "at once"
+    cost = "" if outcome.burns_attempt else ", at no cost"
+    return f"it is tried again {when}{cost}" + (f" ({outcome.reason})" if outcome.reason else "")
+
+
+def _dead(log: JobLog, outcome: Fail) -> str:
+    what = "its dead letter asks for a person" if outcome.needs_person else "it is a dead letter"
+    reason = f" ({outcome.reason})" if outcome.reason else ""
+    return f"{what}{reason}; see: agentq jobs show {(log.extra or {})['job_id']}"
+
+
+def _counted(jobs: int) -> str:
+    return "a job that it ran is" if jobs == 1 else f"{jobs} jobs that it ran are"
