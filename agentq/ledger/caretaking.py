@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Uuid, and_, bindparam, or_, select
+from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 
 from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
@@ -65,9 +65,9 @@ _HELD: tuple[Any, ...] = (
     now().label("seen_at"),
 )
 
-_worker = select(WorkerRow.hostname).where(WorkerRow.id == JobRow.worker_id).scalar_subquery().label("worker")
+_worker = select(WorkerRow.hostname).where(WorkerRow.id == JobRow.worker_id).scalar_subquery()
 _lost = (
-    select(*_HELD, _worker)
+    select(*_HELD, func.coalesce(_worker, "(unknown)").label("worker"))
     .where(transition.LOST)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
@@ -119,7 +119,7 @@ class Lost:
     held: Held
     step: str
     worker: str | None
-    """The worker whose lease is over; None for one that lives, or that the ledger does not know."""
+    """The worker whose lease is over; None for one that lives."""
     why: Failure
     becomes: RetryLater | Fail | None
     """None: it is given back, and the attempt does not count."""

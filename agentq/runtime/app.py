@@ -290,7 +290,14 @@ class _Catalogue:
         """Return every queue that one of the app's steps is routed to."""
         self._app.loader.import_default_modules()
         self._app.finalize()
-        return {step.queue or self.queue(step.name, [], {}) for step in registry.all_steps()}
+        return set(self.steps_by_queue())
+
+    def steps_by_queue(self) -> dict[str, list[str]]:
+        """Return the names of the steps that are registered, by the queue that each is routed to."""
+        found: dict[str, list[str]] = {}
+        for step in sorted(registry.all_steps(), key=lambda step: step.name):
+            found.setdefault(step.queue or self.queue(step.name, [], {}), []).append(step.name)
+        return found
 
     def queues(self) -> list[str]:
         """Return the app's default queue and every queue that one of its steps is routed to."""

@@ -21,7 +21,7 @@ from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import caretaking, workers
 from agentq.ledger.dead_messages import Refusal
 from agentq.outcomes import Failure
-from agentq.runtime import configuration, limits
+from agentq.runtime import configuration, greeting, limits
 from agentq.runtime.duties import Duties
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
@@ -66,7 +66,8 @@ class CaretakerStep(bootsteps.StartStopStep):
             _share_memory(agentq_of(worker.app))
 
     def start(self, worker: Any) -> None:
-        self._caretaker.start()
+        is_ledger_there = self._caretaker.start()
+        greeting.tell_start(agentq_of(worker.app), worker, is_ledger_there)
         limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
 
     def stop(self, worker: Any) -> None:
@@ -113,17 +114,20 @@ class Caretaker:
         """The id of this worker, fresh at every start."""
         return self._lease.worker_id
 
-    def start(self) -> None:
-        """Begin; raises SchemaMismatch where the ledger's schema is not this code's."""
+    def start(self) -> bool:
+        """Begin; returns whether the ledger answers. Raises SchemaMismatch where its schema is not this code's."""
+        is_ledger_there = True
         for problem in configuration.problems(self._agentq.app):
             logger.warning("%s", problem)
         try:
             self._agentq.ensure_ledger()
         except LedgerUnavailable as error:
+            is_ledger_there = False
             self._note_not_renewed(error)
         signals.task_received.connect(self._note_received, weak=False)
         for thread in self._threads:
             thread.start()
+        return is_ledger_there
 
     def stop_claiming(self) -> None:
         """Let no claim wait for the ledger any longer: the worker is being stopped."""
@@ -156,6 +160,7 @@ class Caretaker:
             self._agentq.dispatcher.ring(bells)
             self.duties.pass_on(most=None)
             self.duties.write_refused()
+            greeting.tell_end(bells)
         except LedgerError as error:
             logger.error(
                 "this worker could not sign off, so what it ran waits for the end of its lease: %s", error

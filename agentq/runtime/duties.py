@@ -258,7 +258,7 @@ class Duties:
                 self._in_hand.terminate(request, why)
 
     def _go_on_without(self, rescued: caretaking.Rescued) -> None:
-        job_outcomes.tell_lost(rescued.jobs)
+        job_outcomes.tell_lost(rescued.jobs, self._in_hand.has_processes)
         self._agentq.dispatcher.ring(rescued.bells)
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
@@ -271,7 +271,7 @@ class Duties:
             if bells:
                 what = "a message was" if len(bells) == 1 else f"{len(bells)} messages were"
                 logger.warning(
-                    "queue %r: %s lost by the broker, and sent again now; the first is of step %s, job %s",
+                    "queue %r: %s lost by the broker, and sent again now; the first for step %s, job %s",
                     *(queue, what, bells[0].step, bells[0].job_id),
                 )
             self._agentq.dispatcher.ring(bells)

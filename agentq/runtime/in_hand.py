@@ -19,6 +19,7 @@ from agentq.runtime import loop
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.dispatcher import BELL_HEADER
 from agentq.runtime.find import agentq_of
+from agentq.runtime.limits import pool_name
 from agentq.runtime.revokes import texts
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,11 @@ class InHand:
     def is_busy(self) -> bool:
         """Whether the pool runs a request, or an attempt ended here of whose end the ledger does not know."""
         return bool(self._ended or self.running())
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether the pool runs each attempt in a process of its own."""
+        return pool_name(getattr(self._worker, "pool", None)) == "prefork"
 
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
         """Note that the process that ran an attempt at the job brings no outcome any more."""

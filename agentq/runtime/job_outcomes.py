@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from agentq.job_log import JobLog, job_log
-from agentq.ledger.caretaking import Lost
+from agentq.ledger.caretaking import WORKER_LOST, Lost
 from agentq.outcomes import Fail, Failure, RetryLater
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ _LONGEST = 500
 
 
 def tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
-    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many there were."""
+    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many were."""
     level = logging.WARNING if outcome.burns_attempt else logging.INFO
     log.log(level, "failed (attempts: %s): %s; %s", attempts, _error(outcome.failure), _again(outcome))
 
@@ -24,27 +24,44 @@ def tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
 def tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
     """Tell of a job that failed for good, with the traceback of its last error."""
     failure = outcome.failure
-    trace = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
-    log.error("failed for good (attempts: %s): %s; %s%s", attempts, _error(failure), _dead(log, outcome), trace)
+    told = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
+    log.error("failed for good (attempts: %s): %s; %s%s", *told)
 
 
-def tell_lost(lost: tuple[Lost, ...]) -> None:
-    """Tell of attempts that were taken from workers that are gone, or that do not run them any more."""
+def tell_lost(lost: tuple[Lost, ...], has_processes: bool) -> None:
+    """Tell of attempts that were taken from workers that are gone, or that do not run them any more.
+
+    *has_processes* says that this worker runs each in a process of its own.
+    """
     for worker, jobs in Counter(job.worker for job in lost if job.worker is not None).items():
         logger.warning("worker %s is gone: its lease is over, and %s taken over", worker, _counted(jobs))
     for job in lost:
-        _tell_lost(job)
+        _tell_lost(job, has_processes)
 
 
-def _tell_lost(job: Lost) -> None:
-    log = job_log(logger, job.step, job.held.job_id, job.held.attempt)
+def _tell_lost(job: Lost, has_processes: bool) -> None:
+    log, why = job_log(logger, job.step, job.held.job_id, job.held.attempt), _loss(job, has_processes)
     match job.becomes:
         case None:
-            log.info("was stopped: %s; it is given back at no cost", job.why.message)
+            log.info("was stopped: %s; it is given back at no cost", why)
         case RetryLater():
-            log.warning("was lost: %s; %s", job.why.message, _again(job.becomes))
+            log.warning("was lost: %s; %s", why, _again(job.becomes))
         case Fail():
-            log.error("was lost, and failed for good: %s; %s", job.why.message, _dead(log, job.becomes))
+            log.error("was lost, and failed for good: %s; %s", why, _dead(log, job.becomes))
+
+
+def _loss(job: Lost, has_processes: bool) -> str:
+    if job.why is not WORKER_LOST:
+        return job.why.message
+    if job.worker is not None:
+        return f"worker {job.worker} is gone"
+    return "the process that ran it is gone" if has_processes else "this worker runs it no more and has no outcome"
+
+
+def _traceback(failure: Failure) -> str:
+    if not failure.traceback:
+        return ""
+    return f"\nTraceback (most recent call last):\n{failure.traceback.rstrip()}\n{failure.error_class}"
 
 
 def _error(failure: Failure) -> str:

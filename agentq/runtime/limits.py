@@ -45,7 +45,10 @@ def pool_name(pool: Any) -> str:
 def _consumed(agentq: AgentQ) -> list[Step[..., Any]]:
     """Return the steps whose queues this worker consumes."""
     queues = agentq.app.amqp.queues.consume_from
-    return [step for step in registry.all_steps() if agentq.catalogue.queue(step.name, [], {}) in queues]
+    names = {
+        name for queue, steps in agentq.catalogue.steps_by_queue().items() if queue in queues for name in steps
+    }
+    return [step for step in registry.all_steps() if step.name in names]
 
 
 def _is_unbounded(step: Step[..., Any]) -> bool:

@@ -40,12 +40,11 @@ class _Told:
         )
         self._counts[digest] += 1
         count = self._counts[digest]
-        level = logging.ERROR if str(count).strip("0") == "1" else logging.DEBUG
+        what = "a message was" if count == 1 else f"{count} messages were"
         logger.log(
-            level,
-            "a message for task %r of queue %r is refused and counted in a dead letter, as number %d of its kind "
-            "here: %s",
-            *(message.task, message.queue, count, message.error_message),
+            logging.ERROR if str(count).strip("0") == "1" else logging.DEBUG,
+            "%s refused and counted in a dead letter, for task %r of queue %r: %s",
+            *(what, message.task, message.queue, message.error_message),
         )
 
 

@@ -27,7 +27,7 @@ def test_the_consumer_does_not_wait_for_the_ledger(redis_broker: Broker, postgre
         postgres.stop()
         for number in range(MESSAGES):
             at.agentq.app.send_task("shop.old", [number], queue=redis_broker.queue)
-        eventually(lambda: "as number 10 of its kind here" in at.worker.log(), what="half of them taken")
+        eventually(lambda: "10 messages were refused" in at.worker.log(), what="half of them taken")
         eventually(lambda: is_all_taken(redis_broker), what="all acknowledged")
         postgres.start()
         eventually(lambda: row_of(at.agentq, at.worker).refused_messages >= MESSAGES, 20, what="the count")
