@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CUT_OFF = "this worker's lease could not be renewed, so it claims nothing until it is: %s"
-_RENEWED = "this worker's lease is renewed again after %.0f s: it claims jobs, and what waited is recorded"
+_CUT_OFF = "this worker's lease could not be renewed, so it takes no jobs until it is: %s"
+_RENEWED = "this worker's lease is renewed again after %.0f s: it takes jobs, and what waited is recorded"
 _STEPS_GO_ON = "Steps go on meanwhile, and what they return is recorded when the ledger is back."
 _STEPS_END = "Steps are stopped before the lease ends, and their jobs are given back at no cost."
 _LATE = 0.5

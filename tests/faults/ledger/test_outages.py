@@ -124,7 +124,7 @@ def early(shared_postgres: Postgres) -> Iterator[Place]:
 
 @covers(Fault.LEDGER_DOWN, Moment.IDLE)
 def test_a_worker_that_comes_up_first_waits_for_the_ledger(early: Place) -> None:
-    assert "claims nothing" in early.worker.log()
+    assert "takes no jobs" in early.worker.log()
     assert early.agentq.start(add.s(1, 2) | add.s(3)).result(20) == 6
     require_sound(early.agentq)
 

@@ -1,0 +1,50 @@
+"""An outage of the broker is one line of agentq's in a worker's log, and its end another, whatever the pool."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.faults.broker.scene import SETTINGS, on_sqlite
+from tests.runtime.logged import MODULE, await_told, let_pass, told
+from tests.runtime.looks import require_sound
+from tests.runtime.place import place
+from tests.support import Broker, Gates
+from tests.support.steps import add, meet
+
+
+@on_sqlite
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
+def test_an_outage_is_one_line_and_its_end_another(
+    redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
+) -> None:
+    settings = SETTINGS | {"redispatch_after": 0.5}
+    with place(redis_broker, ledger_url, module=MODULE, pool=pool, concurrency=4, settings=settings) as at:
+        running = [at.agentq.start(meet.s(number, str(gates.folder), "gate") | add.s(1)) for number in range(4)]
+        gates.await_reached("gate", 4)
+        redis_broker.kill()
+        gates.open("gate")
+        (outage,) = await_told(at.worker, "takes no messages", "WARNING", "ERROR")
+        let_pass(4)
+        assert told(at.worker, "WARNING", "ERROR") == [outage]
+        assert re.fullmatch(
+            r"the broker takes no messages: \w+: .*; jobs stay queued in the ledger, and are sent when it is back",
+            outage,
+        )
+        redis_broker.start()
+        assert [workflow.result(40) for workflow in running] == [1, 2, 3, 4]
+        await_told(at.worker, "takes messages again", "INFO")
+        ends = [line for line in told(at.worker, "INFO") if "takes messages again" in line]
+        assert re.fullmatch(r"the broker takes messages again after \d+ s", *ends)
+        assert "Traceback" not in at.worker.log()
+        require_sound(at.agentq)
+
+
+@on_sqlite
+def test_an_outage_that_an_idle_worker_meets_is_told_too(redis_broker: Broker, ledger_url: str) -> None:
+    with place(redis_broker, ledger_url, module=MODULE) as at:
+        redis_broker.kill()
+        await_told(at.worker, "takes no messages", "WARNING")
+        redis_broker.start()
+        await_told(at.worker, "takes messages again", "INFO")

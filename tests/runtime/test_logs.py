@@ -1,0 +1,132 @@
+"""The log of a worker: what each line says of a job, and how few lines there are."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+
+from agentq.exceptions import StepFailed
+from tests.faults.worker.steps import crash
+from tests.runtime.logged import MODULE, await_told, told
+from tests.runtime.looks import job_of
+from tests.runtime.place import place
+from tests.support import Broker, Gates, Worker, eventually
+from tests.support.steps import add, fail, flaky, meet
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
+POOLS = ["prefork", "threads", "asyncio"]
+SOON = ("--", "worker.soft_shutdown_timeout=0.5")
+STEPS = ("-I", "tests.faults.worker.steps")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_step_that_fails_is_a_line_for_each_attempt_and_a_traceback_at_the_end(
+    redis_broker: Broker, ledger_url: str, pool: str
+) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, pool=pool) as at:
+        retried, failed = at.agentq.start(flaky.s(1, failures=1)), at.agentq.start(fail.s("it is broken"))
+        assert retried.result(20) == 1
+        with pytest.raises(StepFailed):
+            failed.result(20)
+        job = job_of(failed).id
+        (error,) = await_told(at.worker, "failed for good", "ERROR")
+        assert error == (
+            f"[{fail.name} job={job} attempt=1] failed for good: ValueError: it is broken; it is a dead letter "
+            f"(invalid_input: never retried); see: agentq jobs show {job}"
+        )
+        assert at.worker.log().count("Traceback") == 1
+        (warning,) = told(at.worker, "WARNING")
+        assert warning == (
+            f"[{flaky.name} job={job_of(retried).id} attempt=1] failed: ConnectionError: failure 1 of 1; it is "
+            "tried again in 0.5 s (connection: attempt 2 of 5)"
+        )
+
+
+def test_a_process_that_is_gone_is_a_line_that_says_what_becomes_of_its_job(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, arguments=STEPS) as at:
+        workflow = at.agentq.start(crash.s(str(gates.folder), "segfault"))
+        with pytest.raises(StepFailed):
+            workflow.result(30)
+        label = f"[{crash.name} job={job_of(workflow).id} attempt="
+        (error,) = await_told(at.worker, "failed for good", "ERROR")
+        assert error.startswith(
+            f"{label}2] was lost, and failed for good: the process that ran it is gone; it is a"
+        )
+        (warning,) = told(at.worker, "WARNING")
+        assert warning.startswith(f"{label}1] was lost: the process that ran it is gone; it is tried again ")
+        assert "Traceback" not in at.worker.log()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_is_gone_is_one_line_and_one_for_each_of_its_jobs(
+    redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
+) -> None:
+    settings = {"lease": 2}
+    with place(redis_broker, ledger_url, module=MODULE, pool=pool, concurrency=1, settings=settings) as at:
+        other = Worker(redis_broker, ledger_url, concurrency=3, settings=settings)
+        with other:
+            jobs = {job_of(at.agentq.start(meet.s(1, str(gates.folder), "gate"))).id for _ in range(4)}
+            gates.await_reached("gate", 4)
+            other.kill()
+            lines = await_told(at.worker, f"worker {other.name} is gone; ", "WARNING")
+        eventually(lambda: len(told(at.worker, "WARNING")) == 4, 20, what="a line for each job")
+        gates.open("gate")
+        lines = told(at.worker, "WARNING")
+        assert lines[0] == f"worker {other.name} is gone: its lease is over, and 3 jobs that it ran are taken over"
+        found = [
+            re.fullmatch(rf"\[{meet.name} job=(\S+) attempt=1\] was lost: .* it is tried .*", line)
+            for line in lines[1:]
+        ]
+        named = {match[1] for match in found if match is not None}
+        assert len(named) == 3
+        assert named < {str(job) for job in jobs}
+
+
+def test_refused_messages_of_a_kind_are_two_lines_for_twelve_and_none_of_many(
+    redis_broker: Broker, ledger_url: str
+) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, concurrency=1) as at:
+        for number in range(12):
+            at.agentq.app.send_task("shop.old", [f"argument {number}"], queue=redis_broker.queue)
+        lines = await_told(at.worker, "10 messages", "ERROR")
+        assert at.agentq.start(add.s(1, 2)).result(20) == 3
+        why = (
+            f"refused and counted in a dead letter, for task 'shop.old' of queue {redis_broker.queue!r}: no task "
+            "named 'shop.old' is registered in this worker; import its module where this worker starts, or stop what "
+            "sends it"
+        )
+        assert lines == [f"a message was {why}", f"10 messages were {why}"]
+        log = at.worker.log()
+        assert [text for text in ("Traceback", "argument 1", "Received unregistered") if text in log] == []
+
+
+def test_a_worker_says_at_its_start_what_it_is_and_which_steps_it_does_not_serve(
+    redis_broker: Broker, ledger_url: str
+) -> None:
+    with place(
+        redis_broker, ledger_url, module=MODULE, pool="threads", concurrency=3, settings={"lease": 7}
+    ) as at:
+        first, consumes, others = told(at.worker, "INFO")[:3]
+        assert re.fullmatch(
+            r"agentq \S+: ledger \S+ \(schema \d+\), lease 7 s, threads pool with a concurrency of 3", first
+        )
+        assert f"queues {redis_broker.queue}, {redis_broker.dead_letters}, and so runs" in consumes
+        assert others == (
+            "it consumes no queue of 1 step, whose jobs wait for other workers: "
+            f"elsewhere ({MODULE}.done_elsewhere)"
+        )
+
+
+def test_a_worker_says_at_its_end_what_it_gave_back(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, concurrency=1, arguments=SOON) as at:
+        workflow = at.agentq.start(meet.s(1, str(gates.folder), "gate"))
+        gates.await_reached("gate")
+        at.worker.terminate(number=signal.SIGQUIT)
+        assert told(at.worker, "INFO")[-1] == (
+            f"this worker has signed off, and gave back 1 job at no cost, for other workers: {meet.name} "
+            f"(job {job_of(workflow).id})"
+        )

@@ -1,0 +1,93 @@
+"""What the package writes into the log: words that people know, and the job that it speaks of."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.setup.source import ROOT, modules
+
+METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+OUTAGE = "Outage"
+PRIVATE = re.compile(
+    r"\b(bells?|rings?|rung|ringing|ring_\w+|duty|duties|caretaker\w*|claim\w*|token|fence\w*|sweep\w*|hand-over|"
+    r"[a-z]+_[a-z_]+)\b"
+)
+"""Words of the inside, and names of Python's."""
+OF_A_JOB = re.compile(r"^\s*(step|job|attempt)\b|\b(job|attempt)[ =]%[ds]:")
+"""How a line would begin that is about one job, and comes from no ``job_log``."""
+BOUND = re.compile(r"\blog$|\blog\(\)$|_log_of\(|\._log\(\)|job_log\(")
+"""What a logger of one job is called."""
+
+
+class Line:
+    """One text that the package logs."""
+
+    def __init__(self, place: str, owner: str, level: str, text: str) -> None:
+        self.place, self.owner, self.level, self.text = place, owner, level, text
+
+    def __repr__(self) -> str:
+        return f"{self.place}: {self.owner}.{self.level}({self.text!r})"
+
+
+def lines() -> list[Line]:
+    """Every text that a logger of the package is given."""
+    return [line for path in modules().values() for line in _lines_of(path.relative_to(ROOT).as_posix())]
+
+
+def _lines_of(path: str) -> Iterator[Line]:
+    tree = ast.parse((ROOT / path).read_text())
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        place = f"{path}:{call.lineno}"
+        match call.func:
+            case ast.Attribute(attr=method, value=owner) if method in METHODS and "log" in ast.unparse(owner):
+                texts = call.args[1:2] if method == "log" else call.args[:1]
+                yield from (Line(place, ast.unparse(owner), method, _text(tree, text)) for text in texts)
+            case ast.Name(id="Outage"):
+                yield from (Line(place, OUTAGE, "", _text(tree, text)) for text in call.args[1:3])
+
+
+def _text(tree: ast.Module, node: ast.expr) -> str:
+    """Return a literal, or the constant of the module, or of an assignment, that a name stands for."""
+    if isinstance(node, ast.Name):
+        values = [
+            each.value
+            for each in ast.walk(tree)
+            if isinstance(each, ast.Assign) and node.id in map(ast.unparse, each.targets)
+        ]
+        return _text(tree, values[0]) if values else "(a parameter)"
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "%s" for part in node.values)  # type: ignore[misc]
+    assert isinstance(node, ast.Constant), f"line {node.lineno}: log a literal text with its arguments"
+    return str(node.value)
+
+
+LINES = lines()
+
+
+def test_the_walk_sees_lines_of_each_kind() -> None:
+    owners = {line.owner for line in LINES}
+    assert {"logger", OUTAGE} <= owners
+    assert any(BOUND.search(owner) for owner in owners)
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.place.rpartition(':')[0]}: {line.text[:40]}")
+def test_a_line_has_no_words_of_the_inside(line: Line) -> None:
+    if line.level == "debug":
+        return
+    assert PRIVATE.findall(line.text) == [], line
+
+
+def test_a_line_about_a_job_names_its_step_its_id_and_the_attempt_in_one_way() -> None:
+    assert [line for line in LINES if line.owner == "logger" and OF_A_JOB.search(line.text)] == []
+
+
+def test_tracebacks_of_its_own_are_only_for_debugging() -> None:
+    shown = [line for line in LINES if line.level == "exception"]
+    assert {line.place.rpartition(":")[0] for line in shown} == {
+        "agentq/runtime/asyncio_pool.py",  # what Celery's callbacks raise, and nobody else tells
+        "agentq/runtime/dead_letters.py",  # what the application's own handlers raise
+    }
