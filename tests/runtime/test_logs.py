@@ -96,8 +96,8 @@ def test_refused_messages_of_a_kind_are_two_lines_for_twelve_and_none_of_many(
         assert at.agentq.start(add.s(1, 2)).result(20) == 3
         why = (
             f"refused and counted in a dead letter, for task 'shop.old' of queue {redis_broker.queue!r}: no task "
-            "named 'shop.old' is registered in this worker; import its module where this worker starts, or stop what "
-            "sends it"
+            "named 'shop.old' is registered in this worker; import its module where this worker starts, or stop "
+            "what sends it"
         )
         assert lines == [f"a message was {why}", f"10 messages were {why}"]
         log = at.worker.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ def workflows_in(at: Place) -> int:
 def require_accepted(at: Place, workflow: Workflow[Any]) -> None:
     """Fail if the worker took what it had recorded for lost, or somebody rescued it."""
     for job in workflow.jobs():
-        assert f"job={job.id} attempt" not in at.worker.log()
+        assert not re.search(rf"job={job.id} attempt=\d+\] (this worker no longer|was )", at.worker.log())
 
 
 @covers(Fault.LOSE_REPLY, Moment.START)
