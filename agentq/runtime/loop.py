@@ -39,7 +39,8 @@ class _Step:
 
     def __init__(self) -> None:
         self.task = asyncio.current_task()
-        self.name = running.step.get()
+        attempt = running.attempt.get()
+        self.name = None if attempt is None else attempt.step
         self.ended_by: BaseException | None = None
 
     def end(self, error: BaseException) -> None:
