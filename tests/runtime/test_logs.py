@@ -33,14 +33,14 @@ def test_a_step_that_fails_is_a_line_for_each_attempt_and_a_traceback_at_the_end
         job = job_of(failed).id
         (error,) = await_told(at.worker, "failed for good", "ERROR")
         assert error == (
-            f"[{fail.name} job={job} attempt=1] failed for good (attempts: 1 of 1): ValueError: it is broken; it is a dead letter "
-            f"(invalid_input: never retried); see: agentq jobs show {job}"
+            f"[{fail.name} job={job} attempt=1] failed for good (attempts: 1 of 1): ValueError: it is broken; "
+            f"it is a dead letter (invalid_input: never retried); see: agentq jobs show {job}"
         )
         assert at.worker.log().count("Traceback") == 1
         (warning,) = told(at.worker, "WARNING")
         assert warning == (
-            f"[{flaky.name} job={job_of(retried).id} attempt=1] failed (attempts: 1 of 5): ConnectionError: failure 1 of 1; it is "
-            "tried again in 0.5 s (connection: attempt 2 of 5)"
+            f"[{flaky.name} job={job_of(retried).id} attempt=1] failed (attempts: 1 of 5): ConnectionError: "
+            "failure 1 of 1; it is tried again in 0.5 s (connection: attempt 2 of 5)"
         )
 
 
