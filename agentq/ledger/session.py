@@ -13,51 +13,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger import passing, pooling, postgresql, schema
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
+from agentq.ledger.urls import parse_url
 
 T = TypeVar("T")
 
 BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
 """On SQLite, where one that begins as a reader and then writes fails at once when another one wrote meanwhile."""
-
-
-def parse_url(text: str) -> URL:
-    """Return the ledger's URL with the driver that agentq uses.
-
-    Raises ConfigurationError for a text that is no database URL or names a database that is not supported.
-    """
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ConfigurationError(
-            "the ledger URL cannot be parsed; write it as sqlite:////path/ledger.db or "
-            "postgresql://user:password@host/database"
-        ) from None
-    backend = url.get_backend_name()
-    if backend in ("postgresql", "postgres"):
-        pooling.is_pooled(url)
-        return url.set(drivername="postgresql+psycopg")
-    if backend != "sqlite":
-        raise ConfigurationError(
-            f"the ledger cannot live in {backend!r}; use sqlite:// or postgresql:// (see docs/ledger.md)"
-        )
-    if _is_in_memory(url):
-        raise ConfigurationError(
-            "an in-memory SQLite ledger cannot be shared with workers; name a file: sqlite:////path/ledger.db"
-        )
-    return url
-
-
-def _is_in_memory(url: URL) -> bool:
-    is_nameless = url.database in (None, "", ":memory:", "file::memory:")
-    return is_nameless or url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb"
 
 
 _keeping = threading.local()

@@ -12,7 +12,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, make_url
 
 from agentq.ledger import migrating
-from agentq.ledger.session import Ledger, parse_url
+from agentq.ledger.session import Ledger
+from agentq.ledger.urls import parse_url
 from benchmarks import services
 
 SQLITE = "sqlite"

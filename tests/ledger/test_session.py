@@ -19,7 +19,8 @@ from sqlalchemy import Connection, make_url, select, text, update
 
 from agentq.exceptions import AgentqError, ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger, keep_connections, parse_url
+from agentq.ledger.session import Ledger, keep_connections
+from agentq.ledger.urls import parse_url
 from tests.support import postgresql_database
 from tests.support.player import Player
 from tests.support.processes import at_once
@@ -253,6 +254,7 @@ def in_child(ledger: Ledger) -> None:
         ("sqlite:///file:/ledger?vfs=memdb&uri=true", "in-memory"),
         ("mysql://u:hunter2@host/db", "'mysql'"),
         ("hunter2", "cannot be parsed"),
+        ("postgresql://u:hunter2@host:port/db", "cannot be parsed"),
         ("", "cannot be parsed"),
     ],
 )
@@ -266,6 +268,14 @@ def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, told: str) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
 def test_any_word_for_postgresql_means_the_driver_of_agentq(scheme: str) -> None:
     assert parse_url(f"{scheme}://u@h/d") == make_url("postgresql+psycopg://u@h/d")
+
+
+@pytest.mark.parametrize(
+    ("servers", "hosts"), [("h1:1,h2:2", "host=h1:1&host=h2:2"), ("h1,h2", "host=h1:5432&host=h2:5432")]
+)
+def test_a_url_names_several_servers_as_the_programs_of_postgresql_take_it(servers: str, hosts: str) -> None:
+    url = parse_url(f"postgresql://u:p%40@{servers}/d?target_session_attrs=read-write")
+    assert url == make_url(f"postgresql+psycopg://u:p%40@/d?{hosts}&target_session_attrs=read-write")
 
 
 def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) -> None:

@@ -18,7 +18,8 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect
 from agentq.ledger import schema
 from agentq.ledger.audit import Violation, audit
 from agentq.ledger.models import Base, WorkflowRow
-from agentq.ledger.session import Ledger, parse_url
+from agentq.ledger.session import Ledger
+from agentq.ledger.urls import parse_url
 from tests.support.services import end_connections, postgresql_database
 
 _MIGRATIONS = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))

@@ -10,7 +10,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -59,14 +60,37 @@ class Postgres:
     def __enter__(self) -> Self:
         with suppress(PermissionError):
             shutil.chown(self._folder.name, self._user)
-        options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        subprocess.run([*self._program("initdb"), *options], check=True, capture_output=True, **self._run_as())
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         self.start()
         return self
+
+    @contextmanager
+    def standby(self) -> Iterator[Postgres]:
+        """A server that follows this one and can take its place."""
+        other = Postgres()
+        with suppress(PermissionError):
+            shutil.chown(other._folder.name, other._user)
+        other.follow(self)
+        with closing(other):
+            yield other
+
+    def follow(self, other: Postgres) -> None:
+        """Start anew, as a standby of a server that runs."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._run("pg_basebackup", "-d", other.url, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        self.start()
+
+    def promote(self) -> None:
+        """Make a standby the server that is written to."""
+        self._run("pg_ctl", "promote")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop it and remove all that it has."""
         self.stop()
         self._folder.cleanup()
 
@@ -89,11 +113,21 @@ class Postgres:
         eventually(lambda: self._answers() or not self.is_up, 30, what="an answer of the private PostgreSQL")
         assert self.is_up, f"the private PostgreSQL ended while it started:\n{self.log()[-2_000:]}"
 
-    def stop(self) -> None:
-        """Stop it as ``pg_ctl stop -m immediate`` does: at once, in the middle of all transactions."""
-        if self.is_up:
-            self._process.send_signal(signal.SIGQUIT)
+    def stop(self, mode: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it as ``pg_ctl stop -m immediate`` does, in the middle of all transactions; SIGINT is ``fast``."""
+        self.ask_to_stop(mode)
         self._process.wait(20)
+
+    def ask_to_stop(self, mode: signal.Signals = signal.SIGTERM) -> None:
+        """Ask it to stop; by SIGTERM, which is ``smart``, it refuses clients and waits for those that it has."""
+        if self.is_up:
+            self._process.send_signal(mode)
+
+    def refuse_writes(self) -> None:
+        """Let it be read only from now on, for who is connected too."""
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            admin.execute("SELECT pg_reload_conf()")
 
     def restart(self) -> None:
         """Stop it at once and start it again."""
@@ -104,8 +138,15 @@ class Postgres:
         """All that the server has logged so far."""
         return self._log.read_text(errors="replace")
 
+    @property
+    def _data(self) -> Path:
+        return Path(self._folder.name, "data")
+
     def _program(self, name: str) -> list[str]:
-        return [str(self._bin / name), "-D", str(Path(self._folder.name, "data"))]
+        return [str(self._bin / name), "-D", str(self._data)]
+
+    def _run(self, name: str, *options: str) -> None:
+        subprocess.run([*self._program(name), *options], check=True, capture_output=True, **self._run_as())
 
     def _run_as(self) -> dict[str, Any]:
         """PostgreSQL refuses to run as root."""

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from agentq import AgentQ
-from agentq.ledger.session import parse_url
+from agentq.ledger.urls import parse_url
 from agentq.runtime.dispatcher import Dispatcher
 from tests.support import Broker
 from tests.support.steps import count
