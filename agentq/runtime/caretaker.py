@@ -21,7 +21,7 @@ from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import caretaking, workers
 from agentq.ledger.dead_messages import Refusal
 from agentq.outcomes import Failure
-from agentq.runtime import configuration, greeting, limits
+from agentq.runtime import configuration, greeting, limits, pool_signals
 from agentq.runtime.duties import Duties
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
@@ -64,10 +64,13 @@ class CaretakerStep(bootsteps.StartStopStep):
         # The pool is there, and forks when it starts.
         if limits.pool_name(worker.pool) == "prefork":
             _share_memory(agentq_of(worker.app))
+            pool_signals.prepare()
 
     def start(self, worker: Any) -> None:
         is_ledger_there = self._caretaker.start()
         greeting.tell_start(agentq_of(worker.app), worker, is_ledger_there)
+        if limits.pool_name(worker.pool) == "prefork":
+            pool_signals.translate(worker.pool)
         limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
 
     def stop(self, worker: Any) -> None:

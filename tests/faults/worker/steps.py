@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
+
+from celery import shared_task
 
 from agentq import Context, on_dead_letter, step
 from agentq.operations.schemas import DeadLetter
@@ -104,3 +108,34 @@ _NASTY = {
 @step(retries=0)
 def raise_nasty(name: str) -> None:
     raise _NASTY[name]()
+
+
+@step
+def note_end(folder: str, name: str) -> None:
+    """Never return, and leave a trace where the process is ended as a program is."""
+    try:
+        never_return(folder, name)
+    finally:
+        gates.note(folder, "cleaned")
+
+
+@shared_task(name="tests.in_a_plain_task")  # type: ignore[untyped-decorator]
+def in_a_plain_task(folder: str, name: str) -> None:
+    never_return(folder, name)
+
+
+@step
+def ends_a_child() -> list[int | bool]:
+    """Terminate a program and a fork; return how the one ended, and whether the other did."""
+    program = subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    program.stdout.readline()  # before it has begun, its signals are Python's
+    program.terminate()
+    told, tells = os.pipe()
+    if (fork := os.fork()) == 0:
+        os.write(tells, b"!")  # Python drops the signals of a fork that has just begun
+        time.sleep(60)
+    os.read(told, 1)
+    os.kill(fork, signal.SIGTERM)
+    _, status = os.waitpid(fork, 0)
+    return [program.wait(), os.waitstatus_to_exitcode(status) != 0]
