@@ -17,7 +17,7 @@ from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
 from agentq.ledger.session import Ledger
-from agentq.operations import health
+from agentq.operations import health, waiting
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
@@ -87,7 +87,8 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
     ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
     workers = health.worker_names(ledger, ids)
     page = "" if job.kind in VIRTUAL else page_of(job.id, target.settings.flower_url)
-    click.echo("\n".join([_head(job, workers, page), *_history(job, workers)]))
+    alone = waiting.without_worker(ledger) if job.status in JOB_OPEN else ""
+    click.echo("\n".join([_head(job, workers, page, alone), *_history(job, workers)]))
 
 
 @jobs.command()
@@ -148,7 +149,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
     )
 
 
-def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str) -> str:
+def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> str:
     return fields(
         [
             ("job", str(job.id)),
@@ -157,6 +158,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str) -> str:
             ("tenant", job.tenant),
             ("status", job.status),
             ("waits for", printable(job.waiting_for or "")),
+            ("workers", alone),
             ("due", when(job.due_at) if job.status == JobStatus.SCHEDULED else ""),
             ("error", printable(error_of(job))),
             ("category", job.error_category or ""),

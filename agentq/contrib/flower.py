@@ -1,6 +1,7 @@
 """Flower: a job's page also tells its workflow, its tenant and its status, and agentq links to that page.
 
-In ``flowerconfig.py``: ``from agentq.contrib.flower import format_task``.
+In ``flowerconfig.py``: ``from agentq.contrib.flowerconfig import *``, or only ``from agentq.contrib.flower import
+format_task``.
 """
 
 from __future__ import annotations

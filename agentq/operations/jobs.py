@@ -53,7 +53,7 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50, oldest_first: b
     """Return up to *limit* jobs, newest first or oldest first."""
     query = _filtered(select(JobRow.__table__), wanted)
     query = query.order_by(JobRow.id if oldest_first else JobRow.id.desc()).limit(limit)
-    return ledger.read(lambda connection: _summaries(connection, query))
+    return ledger.read(lambda connection: summaries(connection, query))
 
 
 def count(ledger: Ledger, wanted: JobFilter) -> int:
@@ -112,7 +112,7 @@ def cancel_all(
     that were refused: they had ended meanwhile. Each is a transaction of its own. Raises InvalidArguments.
     """
     query = _filtered(select(JobRow.__table__), wanted).where(JobRow.status.in_(sorted(JOB_OPEN)))
-    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, _summaries, most))
+    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, summaries, most))
 
     def stop(job: JobSummary, _: int) -> JobSummary:
         cancel(ledger, str(job.id), actor=actor, reason=reason)
@@ -127,7 +127,7 @@ def cancel_all(
 def summary(ledger: Ledger, job_id: str) -> JobSummary:
     """Return one job without its arguments, result and attempts; raises NotFound."""
     query = select(JobRow.__table__).where(JobRow.id == parse_id(job_id, "job"))
-    found = ledger.read(lambda connection: _summaries(connection, query))
+    found = ledger.read(lambda connection: summaries(connection, query))
     if not found:
         raise _no_job(job_id)
     return found[0]
@@ -167,7 +167,7 @@ def held_by(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list
     """Return up to *limit* jobs that a worker holds, newest first, on a connection that is open already."""
     held = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
     query = select(JobRow.__table__).where(*held).order_by(JobRow.id.desc()).limit(limit)
-    return _summaries(connection, query)
+    return summaries(connection, query)
 
 
 def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
@@ -212,7 +212,13 @@ def _filtered(query: Query, wanted: JobFilter) -> Query:
     return query
 
 
-def _summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
+def select_jobs() -> Select[Any]:
+    """Return the query of all jobs but the joins, which no worker runs; for ``summaries``."""
+    return select(JobRow.__table__).where(JobRow.kind.not_in(sorted(VIRTUAL)))
+
+
+def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
+    """Return what a query of whole rows finds."""
     rows = connection.execute(query).all()
     by_hand = _by_hand(connection, rows)
     return [JobSummary(**_summary(row, by_hand.get(row.id))) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentq.exceptions import DefinitionError, ResultTimeout
 from agentq.ledger import reading
-from agentq.operations import dead_letters
+from agentq.operations import dead_letters, waiting
 from agentq.operations import events as event_operations
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
@@ -68,7 +69,7 @@ class Workflow(Generic[R]):
         Raises:
             StepFailed: a step failed for good; carries its error.
             WorkflowCancelled: it was cancelled or expired.
-            ResultTimeout: it did not end in time; it goes on.
+            ResultTimeout: it did not end in time; it goes on. Says what it waits for, unless *timeout* is 0.
             DefinitionError: a step waits for it, and it has not ended: it may need the very slot that waits.
         """
         self._require_may_wait(timeout)
@@ -201,36 +202,48 @@ class Workflow(Generic[R]):
             )
 
     def _await_end(self, timeout: float | None) -> Any:
-        patience = _Patience(self.id, timeout)
+        patience = _Patience(timeout)
         while (status := self._status()).status not in WORKFLOW_FINAL:
-            time.sleep(patience.pause(status.status))
+            if patience.is_over:
+                raise self._late(status.status, timeout)
+            time.sleep(patience.pause())
         return status
 
     async def _aawait_end(self, timeout: float | None) -> Any:
-        patience = _Patience(self.id, timeout)
+        patience = _Patience(timeout)
         while (status := await self._ledger.in_thread(self._status)).status not in WORKFLOW_FINAL:
-            await asyncio.sleep(patience.pause(status.status))
+            if patience.is_over:
+                raise await self._ledger.in_thread(lambda: self._late(status.status, timeout))
+            await asyncio.sleep(patience.pause())
         return status
+
+    def _late(self, status: str, timeout: float | None) -> ResultTimeout:
+        # Who only looks may do so often, and asks for no more than the status.
+        why = waiting.explanation(self._ledger, self.id) if timeout else ""
+        return ResultTimeout(
+            f"workflow {self.id} is {status} after {timeout:g} s and goes on; look with: agentq workflows show "
+            f"{self.id}{'. ' if why else ''}{why}"
+        )
 
 
 class _Patience:
     """How long somebody still waits for the end of a workflow, and until the next look."""
 
-    def __init__(self, workflow_id: str, timeout: float | None) -> None:
-        self._workflow_id = workflow_id
-        self._timeout = timeout
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = math.inf if timeout is None else timeout
         self._began_at = time.monotonic()
 
-    def pause(self, status: str) -> float:
-        """Return the seconds until the next look; raises ResultTimeout where the time is over."""
-        waited = time.monotonic() - self._began_at
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return self._waited >= self._timeout
+
+    def pause(self) -> float:
+        """Return the seconds until the next look."""
         # In proportion to the wait: what ends soon is noticed soon, what takes long is not asked for often.
-        pause = min(max(waited * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        if self._timeout is None:
-            return pause
-        if waited >= self._timeout:
-            raise ResultTimeout(
-                f"workflow {self._workflow_id} is {status} after {self._timeout:g} s and goes on; look with: "
-                f"agentq workflows show {self._workflow_id}"
-            )
-        return min(pause, self._timeout - waited)
+        pause = min(max(self._waited * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        return max(min(pause, self._timeout - self._waited), 0.0)
+
+    @property
+    def _waited(self) -> float:
+        return time.monotonic() - self._began_at

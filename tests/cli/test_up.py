@@ -71,6 +71,7 @@ def test_it_serves_its_queues_and_gives_back_what_it_runs_when_it_is_stopped(
         assert worker.wait(STOPS_WITHIN) == 0
         assert _statuses(ledger)[0] in (JobStatus.QUEUED, JobStatus.SCHEDULED)
         ledger.close()
+        assert b"alembic" not in log.read_bytes(), "how the ledger was made is nobody's matter"
     finally:
         worker.kill()
         worker.wait()

@@ -122,21 +122,30 @@ def test_fastapi_starts_tells_the_status_and_streams(fastapi: httpx.Client, path
     require_resumable(fastapi, f"/digests/{id_}/events")
 
 
+UNKNOWN = ("/digests/019a0000-0000-7000-8000-000000000000", "/digests/no-id-at-all")
+
+
+def require_not_found(client: httpx.Client, *paths: str) -> None:
+    """What is not there is told as that, and not as an error of the server's."""
+    assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, 404)
+
+
 def test_fastapi_tells_what_is_not_there(fastapi: httpx.Client) -> None:
-    unknown = "/digests/019a0000-0000-7000-8000-000000000000"
-    assert [fastapi.get(path).status_code for path in (unknown, f"{unknown}/events")] == [404, 404]
+    require_not_found(fastapi, *UNKNOWN, *(f"{path}/events" for path in UNKNOWN))
 
 
 def test_flask_streams(folder: Path) -> None:
     with served(folder, "flask", "--app", "flask_app", "run", "--port") as client:
         id_ = client.post("/digests/chapter").json()["id"]
         require_resumable(client, f"/digests/{id_}/events")
+        require_not_found(client, *(f"{path}/events" for path in UNKNOWN))
 
 
 def test_django_streams(folder: Path, fastapi: httpx.Client) -> None:
     id_ = fastapi.post("/digests/chapter").json()["id"]
     with served(folder, "uvicorn", "asgi:web", "--port") as client:
         require_resumable(client, f"/digests/{id_}/events")
+        require_not_found(client, *(f"{path}/events" for path in UNKNOWN))
 
 
 def test_the_events_are_followed_in_python_and_in_the_terminal(folder: Path) -> None:

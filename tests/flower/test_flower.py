@@ -109,9 +109,10 @@ def running_flower(broker: Broker, ledger: str, folder: Path) -> Iterator[Flower
     own = {"AGENTQ_LEDGER": ledger, "AGENTQ_TEST_QUEUE": broker.queue, "CELERY_BROKER_URL": broker.url}
     own |= {"FLOWER_UNAUTHENTICATED_API": "1", "PYTHONPATH": str(ROOT)}
     log = folder / "flower.log"
+    (folder / "flowerconfig.py").write_text("from agentq.contrib.flowerconfig import *\n")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, f"--conf={ROOT / 'configs' / 'flowerconfig.py'}", f"--port={port}"],
+            [*command, f"--port={port}"],
             stdout=output,
             stderr=output,
             env=os.environ | own,

@@ -29,7 +29,7 @@ CELERY_VARIABLES = {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
 def assigned(name: str) -> dict[str, Any]:
     """Run a Python file of the folder; return what it sets."""
     found = runpy.run_path(str(CONFIGS / name))
-    return {key: value for key, value in found.items() if not key.startswith("_")}
+    return {key: value for key, value in found.items() if key.isidentifier() and not key.startswith("_")}
 
 
 def test_no_file_goes_unchecked() -> None:

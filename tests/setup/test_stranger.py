@@ -108,6 +108,14 @@ def test_from_the_wheel_to_a_workflow_of_ones_own(stranger: Stranger) -> None:
     assert stranger.run("agentq", "workflows").count("succeeded") == 2
 
 
+def test_the_wheel_has_the_settings_of_flower_that_the_pages_name(stranger: Stranger) -> None:
+    (stranger.folder / "flowerconfig.py").write_text("from agentq.contrib.flowerconfig import *\n")
+    told = stranger.run(
+        "python", "-c", "import flowerconfig; print(flowerconfig.read_only, flowerconfig.format_task)"
+    )
+    assert told.startswith("True <function format_task")
+
+
 def _clean() -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if not name.startswith(("AGENTQ_", "CELERY_", "PYTHON"))
