@@ -11,6 +11,7 @@ import pytest
 
 import agentq
 from agentq.states import JOB_MOVES, JobStatus
+from tests.docs import names
 from tests.docs.snippets import ROOT
 
 DOCS = ROOT / "docs"
@@ -46,6 +47,13 @@ def test_the_site_has_every_page_and_every_export(site: Path) -> None:
     reference = (site / "reference" / "python.html").read_text(encoding="utf-8")
     assert [name for name in agentq.__all__ if f'id="agentq.{name}"' not in reference] == []
     assert 'id="agentq-dead-letters-replay"' in (site / "reference" / "commands.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", names.PAGES, ids=lambda page: page.stem)
+def test_a_page_made_from_the_code_says_it_in_one_line_each_also_where_no_site_is_built(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(names.names(text)) > 3
+    assert names.replaced(text) == text, "run scripts/reference-names"
 
 
 @pytest.mark.parametrize(("noun", "page"), NOUNS.items())
