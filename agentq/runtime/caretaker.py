@@ -163,7 +163,7 @@ class Caretaker:
             self._agentq.dispatcher.ring(bells)
             self.duties.pass_on(most=None)
             self.duties.write_refused()
-            greeting.tell_end(bells)
+            greeting.tell_end(self._hostname, bells)
         except LedgerError as error:
             logger.error(
                 "this worker could not sign off, so what it ran waits for the end of its lease: %s", error

@@ -23,7 +23,8 @@ _MOST_NAMED = 5
 def tell_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
     """Tell what a worker is, and which steps of its app it serves and does not serve."""
     logger.info(
-        "agentq %s: ledger %s (schema %s), lease %g s, %s pool with a concurrency of %s",
+        "worker %s of agentq %s: ledger %s (schema %s), lease %g s, %s pool with a concurrency of %s",
+        worker.hostname,
         _version(),
         agentq.ledger.url.render_as_string(hide_password=True),
         REVISION if is_ledger_there else "unknown, as it does not answer",
@@ -38,24 +39,27 @@ def tell_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
             served += len(steps)
         else:
             others[queue] = steps
-    logger.info("it consumes %s, and so runs %s", _named("queue", sorted(consumed)), _counted(served, "step"))
+    logger.info(
+        "worker %s consumes %s, and so runs %s",
+        *(worker.hostname, _named("queue", sorted(consumed)), _counted(served, "step")),
+    )
     if others:
         told = [f"{queue} ({_listed(steps)})" for queue, steps in others.items()]
         logger.info(
-            "it consumes no queue of %s, whose jobs wait for other workers: %s",
-            *(_counted(sum(map(len, others.values())), "step"), _listed(told, "; ")),
+            "worker %s consumes no queue of %s, whose jobs wait for other workers: %s",
+            *(worker.hostname, _counted(sum(map(len, others.values())), "step"), _listed(told, "; ")),
         )
 
 
-def tell_end(given_back: Sequence[Bell]) -> None:
+def tell_end(hostname: str, given_back: Sequence[Bell]) -> None:
     """Tell what a worker that stops gave back."""
     if not given_back:
-        logger.info("this worker has signed off; it had nothing to give back")
+        logger.info("worker %s has signed off, and had nothing to give back", hostname)
         return
     jobs = [f"{bell.step} (job {bell.job_id})" for bell in given_back]
     logger.info(
-        "this worker has signed off, and gave back %s at no cost, for other workers: %s",
-        *(_counted(len(jobs), "job"), _listed(jobs)),
+        "worker %s has signed off, and gave back %s at no cost, for other workers: %s",
+        *(hostname, _counted(len(jobs), "job"), _listed(jobs)),
     )
 
 

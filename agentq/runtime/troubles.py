@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_CALLED = {
+CALLED = {
     "look_for_work": "looking for what is due",
     "dispatch_due": "sending messages for jobs that are due",
     "cancel_revoked": "cancelling jobs that were revoked",
@@ -42,11 +42,11 @@ class Troubles:
 
     def attempt(self, duty: Callable[[], T]) -> T | None:
         """Do a duty; returns what it returns, and None where it raised: the next round may succeed."""
-        name = duty.__name__
+        name = CALLED.get(duty.__name__, "a part of its own upkeep")
         try:
             found = duty()
         except Exception as error:  # whatever it is: nobody else does this
-            logger.debug("%s raised", _CALLED[name], exc_info=True)
+            logger.debug("%s raised", name, exc_info=True)
             if not (isinstance(error, LedgerUnavailable) and not self._renew()):
                 self._now.setdefault(name, _trouble(name)).begin(f"{type(error).__name__}: {error}")
             return None
@@ -55,6 +55,6 @@ class Troubles:
         return found
 
 
-def _trouble(name: str) -> Outage:
-    begins = f"{_CALLED[name]} does not go well, and is tried again until it does: %s"
-    return Outage(logger, begins, f"{_CALLED[name]} goes well again, after %.0f s")
+def _trouble(what: str) -> Outage:
+    begins = f"{what} does not go well, and is tried again until it does: %s"
+    return Outage(logger, begins, f"{what} goes well again, after %.0f s")

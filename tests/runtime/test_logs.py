@@ -112,11 +112,13 @@ def test_a_worker_says_at_its_start_what_it_is_and_which_steps_it_does_not_serve
     ) as at:
         first, consumes, others = told(at.worker, "INFO")[:3]
         assert re.fullmatch(
-            r"agentq \S+: ledger \S+ \(schema \d+\), lease 7 s, threads pool with a concurrency of 3", first
+            rf"worker {at.worker.name} of agentq \S+: ledger \S+ \(schema \d+\), lease 7 s, "
+            "threads pool with a concurrency of 3",
+            first,
         )
         assert f"queues {redis_broker.queue}, {redis_broker.dead_letters}, and so runs" in consumes
         assert others == (
-            "it consumes no queue of 1 step, whose jobs wait for other workers: "
+            f"worker {at.worker.name} consumes no queue of 1 step, whose jobs wait for other workers: "
             f"elsewhere ({MODULE}.done_elsewhere)"
         )
 
@@ -127,6 +129,6 @@ def test_a_worker_says_at_its_end_what_it_gave_back(redis_broker: Broker, ledger
         gates.await_reached("gate")
         at.worker.terminate(number=signal.SIGQUIT)
         assert told(at.worker, "INFO")[-1] == (
-            f"this worker has signed off, and gave back 1 job at no cost, for other workers: {meet.name} "
-            f"(job {job_of(workflow).id})"
+            f"worker {at.worker.name} has signed off, and gave back 1 job at no cost, for other workers: "
+            f"{meet.name} (job {job_of(workflow).id})"
         )

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.setup.source import ROOT, modules
+from agentq.runtime.troubles import CALLED
+from tests.setup.source import PACKAGE, ROOT, modules
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 OUTAGE = "Outage"
@@ -83,6 +84,16 @@ def test_a_line_has_no_words_of_the_inside(line: Line) -> None:
 
 def test_a_line_about_a_job_names_its_step_its_id_and_the_attempt_in_one_way() -> None:
     assert [line for line in LINES if line.owner == "logger" and OF_A_JOB.search(line.text)] == []
+
+
+def test_what_a_worker_does_again_and_again_has_a_name_for_people() -> None:
+    duties = (PACKAGE / "runtime/duties.py").read_text()
+    names = set(re.findall(r"_Duty\([^\n]*?self\.(\w+)[,)]", duties)) | set(
+        re.findall(r"_try\(self\.(\w+)\)", duties)
+    )
+    assert len(names) > 5
+    assert names <= CALLED.keys()
+    assert [text for text in CALLED.values() if PRIVATE.search(text)] == []
 
 
 def test_tracebacks_of_its_own_are_only_for_debugging() -> None:
