@@ -156,5 +156,6 @@ def _columns(text: str, job: JobRecord | None, width: int, worker_width: int, co
     cells = [status + " " * (9 - len(job.status))]
     if job.kind not in VIRTUAL:
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
-        cells += [f"attempts {job.attempts_told}", f"{duration:>8}", f"{job.worker:<{worker_width}}", job.note]
+        cells += [f"attempts {job.attempts_told}", f"{duration:>8}", f"{job.worker:<{worker_width}}"]
+    cells.append(job.note)
     return f"{text:<{width}}  {'  '.join(cell for cell in cells if cell)}".rstrip()

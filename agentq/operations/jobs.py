@@ -19,6 +19,7 @@ from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import many
 from agentq.operations.actors import deed
+from agentq.operations.fan_ins import members_of, parts_awaited
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
@@ -191,8 +192,8 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
     for row in connection.execute(history):
         attempts[row.job_id].append(Attempt.model_validate(row))
     rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
-    by_hand = _by_hand(connection, rows)
-    return [_job(row, attempts[row.id], by_hand.get(row.id)) for row in rows]
+    by_hand, members = _by_hand(connection, rows), members_of(connection, rows)
+    return [_job(row, attempts[row.id], by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
 
 
 def _filtered(query: Query, wanted: JobFilter) -> Query:
@@ -241,21 +242,23 @@ def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, 
     return {row.job_id: ByHand.model_validate(row) for row in connection.execute(resolved)}
 
 
-def _job(row: AnyRow, attempts: list[Attempt], by_hand: ByHand | None) -> Job:
+def _job(row: AnyRow, attempts: list[Attempt], by_hand: ByHand | None, members: int) -> Job:
     args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
     return Job(
-        **_summary(row, by_hand)
+        **_summary(row, by_hand, members)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
         attempts=tuple(attempts),
     )
 
 
-def _summary(row: AnyRow, by_hand: ByHand | None) -> dict[str, Any]:
-    return {**row._mapping, "waiting_for": _waiting_for(row), "by_hand": by_hand}
+def _summary(row: AnyRow, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
+    return {**row._mapping, "waiting_for": _waiting_for(row, members), "by_hand": by_hand}
 
 
-def _waiting_for(row: AnyRow) -> str | None:
+def _waiting_for(row: AnyRow, members: int) -> str | None:
     match row.status:
+        case JobStatus.WAITING if members:
+            return parts_awaited(row, members)
         case JobStatus.WAITING:
             return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
         case JobStatus.SCHEDULED:

@@ -1,0 +1,34 @@
+"""Fan-ins that wait: for how many of their parts, how many they need, and until when."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, func, select
+
+from agentq.ledger.models import JobRow
+from agentq.ledger.types import AnyRow
+from agentq.states import VIRTUAL, JobStatus
+from agentq.workflows.needs import worded
+
+
+def members_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[uuid.UUID, int]:
+    """Count the parts of those of these jobs that are fan-ins and wait."""
+    waiting = [row.id for row in rows if row.kind in VIRTUAL and row.status == JobStatus.WAITING]
+    if not waiting:
+        return {}
+    members = select(JobRow.join_id, func.count().label("members")).where(JobRow.join_id.in_(waiting))
+    return {row.join_id: row.members for row in connection.execute(members.group_by(JobRow.join_id))}
+
+
+def parts_awaited(fan_in: AnyRow, members: int) -> str:
+    """Say what a fan-in of so many *members* waits for."""
+    told = [f"{fan_in.remaining} of its {members} parts"]
+    told += [f"{fan_in.missing} missing"] if fan_in.missing else []
+    told += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
+    if fan_in.deadline_at is not None:
+        told.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+    elif fan_in.deadline is not None:
+        told.append(f"until {fan_in.deadline:g} s after the first of them")
+    return "; ".join(told)
