@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
-from agentq import Bury, Context, step
+from agentq import Bury, Context, Retry, step
 from tests.support import gates
 
 
 @step
 def part(ctx: Context, name: str, how: str, folder: str) -> str:
-    """Return the name, fail for good, or hang until nobody wants it any more."""
+    """Return the name, fail for good, ask for a later try, die with its process, or hang until nobody wants it."""
+    if Path(folder, "mended").exists():
+        return name
     if how == "fail":
         raise Bury(f"{name} is beyond repair")
+    if how == "later":
+        raise Retry(after=600)
+    if how == "die":
+        gates.note(folder, "dying")
+        os.kill(os.getpid(), signal.SIGKILL)
     if how == "hang":
         gates.note(folder, "hanging")
         while not ctx.cancelled:

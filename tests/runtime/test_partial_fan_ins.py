@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Signature, group
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.operations import dead_letters
+from agentq.operations.schemas import DeadLetterSummary
+from agentq.runtime.workflow import Workflow
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from tests.runtime.partial_steps import part, tell
 from tests.runtime.place import Place, migrated_ledger, place
@@ -30,6 +33,19 @@ def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plac
 
 def parts(gates: Gates, *hows: str) -> list[Signature]:
     return [part.s(f"p{number}", how, str(gates.folder)) for number, how in enumerate(hows)]
+
+
+def lacking(at: Place, workflow: Workflow[Any]) -> DeadLetterSummary:
+    """Wait for the dead letter of a fan-in that lacks parts, until it is recorded."""
+    of_it = dead_letters.DeadLetterFilter(workflow=workflow.id, category="missing_parts")
+
+    def recorded() -> DeadLetterSummary | None:
+        letters = dead_letters.list_(at.agentq.ledger, of_it)
+        return letters[0] if letters and letters[0].recorded_at else None
+
+    letter = eventually(recorded, 30, what="a dead letter of the fan-in")
+    assert letter is not None
+    return letter
 
 
 def test_the_body_sees_what_is_there_and_why_the_rest_is_not(at: Place, gates: Gates) -> None:
@@ -59,6 +75,28 @@ def test_with_too_few_parts_it_stops_and_says_so(at: Place, gates: Gates) -> Non
     workflow = at.agentq.start(group(parts(gates, "fail", "fail", "work")) | tell.s().set(needs=0.5))
     with pytest.raises(StepFailed, match="2 of its 3 parts are missing, but it needs 50%"):
         workflow.result(20)
+
+
+@pytest.mark.parametrize("how", ["later", "die"])
+def test_parts_that_are_late_are_a_dead_letter_of_the_fan_in_and_can_be_replayed(
+    at: Place, gates: Gates, how: str
+) -> None:
+    """They wait for a retry when the time is over: of their own error, or since their process was killed."""
+    workflow = at.agentq.start(group(parts(gates, "work", how, how)) | tell.s().set(needs=3, within=1))
+    letter = lacking(at, workflow)
+    assert letter.error_message == "2 of its 3 parts are missing, but it needs 3"
+    (gates.folder / "mended").touch()
+    dead_letters.replay(at.agentq.ledger, str(letter.id), actor="ann", reason="it is mended")
+    assert workflow.result(30) == {"there": ["p0", "p1", "p2"], "missing": []}
+    assert workflow.dead_letters() == []
+
+
+def test_a_fan_in_that_lacks_parts_goes_on_with_what_is_there(at: Place, gates: Gates) -> None:
+    workflow = at.agentq.start(group(parts(gates, "work", "later")) | tell.s().set(needs=2, within=1))
+    dead_letters.resolve(at.agentq.ledger, str(lacking(at, workflow).id), actor="ann", reason="one is enough")
+    told = workflow.result(30)
+    assert told["there"] == ["p0"]
+    assert [missing[:2] for missing in told["missing"]] == [[1, "part"]]
 
 
 def test_one_job_can_be_cancelled_and_the_rest_goes_on(at: Place, gates: Gates) -> None:

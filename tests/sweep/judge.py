@@ -15,9 +15,11 @@ from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow,
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
 from tests.sweep.receipts import wrong_receipts
-from tests.sweep.scenario import BY_HAND, GIVEN_UP, GOAL, PAID, TOLD, Scenario, advance, narrate
+from tests.sweep.scenario import BY_HAND, GIVEN_UP, GOAL, PAID, SHORT, TOLD, Scenario, advance, narrate
+from tests.sweep.world import ABOUT
 
-_DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED) | dict.fromkeys(BY_HAND, DeadLetterStatus.RESOLVED)
+_DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED)
+_DECIDED |= dict.fromkeys(BY_HAND | SHORT, DeadLetterStatus.RESOLVED)
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,15 @@ def _of_workflows(connection: Connection, scenario: Scenario) -> Iterator[str]:
 
 
 def _of_letters(connection: Connection, diary: Diary) -> Iterator[str]:
-    rows = connection.execute(select(DeadLetterRow.id, DeadLetterRow.step, DeadLetterRow.status)).all()
+    letters = select(DeadLetterRow.id, DeadLetterRow.status, ABOUT.label("about"))
+    rows = connection.execute(letters.join(WorkflowRow)).all()
     for row in rows:
-        wanted = _DECIDED.get(row.step, DeadLetterStatus.REPLAYED)
+        wanted = _DECIDED.get(row.about, DeadLetterStatus.REPLAYED)
         if row.status != wanted:
-            yield f"the dead letter of {row.step} is {row.status}"
+            yield f"the dead letter of {row.about} is {row.status}"
     if {str(row.id) for row in rows} != diary.handled():
         yield f"the handler was called with {diary.handled()}, but there are {rows}"
-    dead = [row for row in rows if row.step not in _DECIDED]
+    dead = [row for row in rows if row.about not in _DECIDED]
     replays = connection.scalar(select(func.count()).where(ActionRow.action == "replay"))
     if replays != len(dead):
         yield f"{replays} replays are noted, but {len(dead)} dead letters"

@@ -24,7 +24,7 @@ from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import BY_HAND, FORGOTTEN, GIVEN_UP, TENANT, Scenario, Stage
+from tests.sweep.scenario import BY_HAND, FORGOTTEN, GIVEN_UP, SHORT, TENANT, Scenario, Stage
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -167,12 +167,15 @@ class _Idle:
             if self._times > _MOST_IDLE or world.is_over(self._ledger, self._workflows):
                 return True
             letters = world.open_letters(self._ledger)
-        for letter_id, step in letters:
-            if step in GIVEN_UP:
+        for letter_id, about in letters:
+            if about in GIVEN_UP:
                 dead_letters.cancel(self._ledger, str(letter_id), actor="ann", reason="not worth it")
                 continue
-            if step in BY_HAND:
+            if about in BY_HAND:
                 self._do_by_hand(str(letter_id))
+                continue
+            if about in SHORT:
+                dead_letters.resolve(self._ledger, str(letter_id), actor="ann", reason="it is enough")
                 continue
             self._diary.mend()
             dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="mended")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from celery import Signature, group
 from sqlalchemy import Connection, update
@@ -150,6 +151,12 @@ def whole(ctx: Context, parts: list[str]) -> str:
 
 
 @step
+def gather(ctx: Context, parts: list[Any]) -> str:
+    effect(ctx, *parts)
+    return f"{parts}, without {[part.position for part in ctx.missing]}"
+
+
+@step
 def narrate(ctx: Context) -> str:
     """Tell things before its effect and after it."""
     ctx.emit("begun")
@@ -258,6 +265,24 @@ PARTS = Scenario(
     effects={"gone", "withdrawn", "limited", "whole limited", "alone in time", "whole in time"}
     | {"stuck", "alone done by hand"},
 )
+_LATE: dict[str, Any] = {"countdown": world.FAR}
+_NEEDS: dict[str, Any] = {"needs": "all", "within": 60}
+LACKING = Scenario(
+    canvases={
+        "again": group(alone.s("here"), count_to.s(ITEMS).set(**_LATE) | each(double.s()) | largest.s())
+        | gather.s().set(**_NEEDS),
+        "short": group(alone.s("enough"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
+        "in vain": group(alone.s("in vain"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
+    },
+    ends={
+        "again": (_SUCCEEDED, "['here', 2], without []"),
+        "short": (_SUCCEEDED, "['enough'], without [1]"),
+        "in vain": (WorkflowStatus.FAILED, None),
+    },
+    outcomes={"succeeded"},
+    effects={"alone here", "count_to", "double 0", "double 1", "largest", "gather here 2"}
+    | {"alone enough", "gather enough", "alone in vain"},
+)
 WRITERS = Scenario(
     canvases={
         "narrated": narrate.s(),
@@ -273,13 +298,15 @@ WRITERS = Scenario(
     outcomes={"succeeded", "retried"},
     effects={"narrate", "advance", "pay", "order", "alone ordered"},
 )
-SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "writers": WRITERS}
+SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writers": WRITERS}
 """Swept one by one: together they would cost the square of it."""
 
-GIVEN_UP = {gone.name}
-"""The steps whose dead letters the operator gives up."""
+GIVEN_UP = {gone.name, "in vain"}
+"""The steps, and of fan-ins that lack parts the workflows' keys, whose dead letters the operator gives up."""
 BY_HAND = {stuck.name}
 """The steps whose dead letters the operator takes on, edits and resolves."""
+SHORT = {"short"}
+"""The workflows whose fan-ins the operator lets go on with what is there."""
 PAID = {pay.name, order.name}
 """The steps that write a receipt with their completion."""
 

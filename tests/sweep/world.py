@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
 
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import seconds_from_now
-from agentq.states import DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
+from agentq.states import MISSING_PARTS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
 FAR = 1e8
 """Seconds after which nothing in these runs is due."""
@@ -45,10 +45,13 @@ def is_over(ledger: Ledger, workflows: int) -> bool:
     return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0)
 
 
+ABOUT = case((DeadLetterRow.error_category == MISSING_PARTS, WorkflowRow.key), else_=DeadLetterRow.step)
+"""What a dead letter is told by: the step, or of a fan-in that lacks parts the workflow's key."""
+
+
 def open_letters(ledger: Ledger) -> list[tuple[uuid.UUID, str]]:
-    """Return id and step of the dead letters that handlers were called with and nobody has closed."""
-    query = select(DeadLetterRow.id, DeadLetterRow.step).where(
-        DeadLetterRow.handled_at.is_not(None), DeadLetterRow.status == DeadLetterStatus.OPEN
-    )
+    """Return of the dead letters that handlers were called with and nobody has closed id and ABOUT."""
+    is_open = (DeadLetterRow.handled_at.is_not(None), DeadLetterRow.status == DeadLetterStatus.OPEN)
+    query = select(DeadLetterRow.id, ABOUT.label("about")).join(WorkflowRow).where(*is_open)
     found = query.order_by(DeadLetterRow.id)
-    return ledger.read(lambda connection: [(row.id, row.step) for row in connection.execute(found)])
+    return ledger.read(lambda connection: [(row.id, row.about) for row in connection.execute(found)])

@@ -16,6 +16,7 @@ from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import need_file
 from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.partial_steps import part, tell
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Moment, covers
 from tests.support.steps import add, total
@@ -105,3 +106,24 @@ def test_a_replayed_job_that_fails_again_is_a_new_dead_letter(
         assert [letter.status for letter in letters] == [DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYED]
         assert history(workflow) == ["failed", "failed"]
         require_sound(agentq)
+
+
+@covers(Fault.KILL_WORKER, Moment.FAN_IN, Moment.DEAD_LETTER, Moment.REPLAY)
+def test_parts_whose_worker_was_killed_are_a_dead_letter_of_their_fan_in_when_its_time_is_over(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    parts = [part.s(f"p{n}", how, str(gates.folder)) for n, how in enumerate(["work", "hang", "hang"])]
+    loaded = {"arguments": ("-I", "tests.runtime.partial_steps"), "concurrency": 3}
+    with client(redis_broker, ledger_url) as agentq:
+        workflow = agentq.start(group(parts) | tell.s().set(needs=2, within=1))
+        with worker_of(redis_broker, ledger_url, **loaded) as worker:
+            gates.await_reached("hanging", 2)
+            eventually(lambda: workflow.jobs()[0].status == JobStatus.SUCCEEDED, what="a part that is there")
+            worker.kill()
+        with worker_of(redis_broker, ledger_url, **loaded):
+            with pytest.raises(StepFailed, match="2 of its 3 parts are missing, but it needs 2"):
+                workflow.result(30)
+            (letter,) = workflow.dead_letters()
+            (gates.folder / "mended").touch()
+            dead_letters.replay(agentq.ledger, str(letter.id), actor="ann", reason="another machine")
+            assert workflow.result(30) == {"there": ["p0", "p1", "p2"], "missing": []}
