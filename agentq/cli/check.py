@@ -78,7 +78,8 @@ def _audit(target: Target, as_json: bool) -> bool:
 def _lines(report: Audit) -> Iterator[str]:
     for one in report.listed:
         found = f" ({one_line(one.found)})" if one.found else ""
-        yield f"{one.noun} {one.id}: {one.text}{found}"
+        next_step = f"; {one.next_step}" if one.next_step else ""
+        yield f"{one.noun} {one.id}: {one.text}{found}{next_step}"
     for rest in report.unlisted:
         yield f"and {rest.more} more: {rest.text}"
     verdict = "sound" if report.is_sound else _counted(report.violations, "violation")

@@ -25,6 +25,8 @@ class Violation(BaseModel):
     """What the id is an id of: job, workflow, worker or dead letter."""
     id: uuid.UUID
     found: str
+    next_step: str
+    """What a person can do about it; empty where it can only be reported as a fault of agentq."""
 
 
 class Unlisted(BaseModel):
@@ -66,7 +68,14 @@ def run(ledger: Ledger, *, most: int = MOST) -> Audit:
 
 def _told(audited: audit.Audited) -> Audit:
     listed = [
-        Violation(rule=one.rule.name, text=one.rule.text, noun=one.rule.noun, id=one.row_id, found=one.found)
+        Violation(
+            rule=one.rule.name,
+            text=one.rule.text,
+            noun=one.rule.noun,
+            id=one.row_id,
+            found=one.found,
+            next_step=one.rule.next_step,
+        )
         for one in audited.violations
     ]
     unlisted = [Unlisted(rule=rule.name, text=rule.text, more=more) for rule, more in audited.unlisted.items()]

@@ -182,6 +182,15 @@ def join_miscounted(spade: Spade) -> None:
     spade.job(spade.scene.branches, JOIN, remaining=2)
 
 
+def lacks_other_parts(spade: Spade) -> None:
+    spade.job(spade.scene.lacking, JOIN, missing=2)
+
+
+def open_in_missing_part(spade: Spade) -> None:
+    _, left, *_ = range(5)
+    spade.job(spade.scene.partial, left, **WAITS, finished_at=None)
+
+
 def counts_after_end(spade: Spade) -> None:
     spade.job(spade.scene.done, 1, remaining=1)
 
@@ -217,6 +226,11 @@ def failed_without_cause(spade: Spade) -> None:
 
 def moved_after_success(spade: Spade) -> None:
     spade.workflow(spade.scene.done, finished_at=HOURS_AGO)
+
+
+def never_ended(spade: Spade) -> None:
+    spade.old_worker()
+    spade.workflow(spade.scene.queued, deadline_at=HOURS_AGO)
 
 
 def stuck(spade: Spade) -> None:
@@ -255,6 +269,16 @@ def never_dispatched(spade: Spade) -> None:
     spade.job(spade.scene.retried, due_at=HOURS_AGO)
 
 
+def never_timed_out(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.scene.branches, JOIN, deadline_at=HOURS_AGO)
+
+
+def never_expired(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.scene.queued, expires_at=HOURS_AGO)
+
+
 def failed_without_letter(spade: Spade) -> None:
     spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.scene.failed)))
 
@@ -279,6 +303,37 @@ def letter_misfiled(spade: Spade) -> None:
 def letter_never_recorded(spade: Spade) -> None:
     spade.old_worker()
     spade.letter(created_at=HOURS_AGO)
+
+
+def letter_never_told(spade: Spade) -> None:
+    spade.old_worker()
+    spade.letter(created_at=HOURS_AGO, recorded_at=now())
+
+
+def a_loss_that_is_not_counted(spade: Spade) -> None:
+    """A part failed, and its fan-in does not know."""
+    spade.job(spade.scene.bereft, 0, is_missing=False)
+    spade.job(spade.scene.bereft, JOIN, remaining=2, missing=0)
+
+
+def a_loss_that_is_not_gone_on_from(spade: Spade) -> None:
+    """A step failed that the next one does without, and that waits."""
+    spade.job(spade.scene.best_effort, 1, **WAITS)
+
+
+def a_fan_in_without_a_letter(spade: Spade) -> None:
+    """As one was left that had too few parts before there were dead letters of fan-ins."""
+    error = {"error_category": None, "error_class": "agentq.MissingParts", "error_message": "1 of its 2 parts"}
+    spade.job(spade.scene.lacking, JOIN, status="waiting", finished_at=None, **error)
+    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.scene.lacking, JOIN)))
+
+
+FURTHER: dict[str, tuple[Plant, set[str]]] = {
+    "a loss that is not counted": (a_loss_that_is_not_counted, {"runs_after_loss"}),
+    "a loss that is not gone on from": (a_loss_that_is_not_gone_on_from, {"never_handed_over", "stuck"}),
+    "a fan-in without a letter": (a_fan_in_without_a_letter, {"join_never_fired", "failed_without_cause"}),
+}
+"""More ways to break a rule, and the rules that find them."""
 
 
 def told_elsewhere(spade: Spade) -> None:

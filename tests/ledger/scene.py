@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
-from celery import group
+from celery import Signature, group
 from sqlalchemy import Connection
 
 from agentq import each
@@ -40,6 +40,14 @@ class Scene:
         self.failed = self._failed()
         self.replayed, self.resolved = self._replayed(), self._resolved()
         player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
+        self.lacking = self._without_a_part(add.s(1, 2), needs=2)
+        self.partial = self._without_a_part(add.s(1, 2) | echo.s(), needs=1)
+        bereft = player.start(group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=1))
+        player.fail(player.take(bereft.bells[0]))
+        self.bereft = bereft.workflow_id
+        best_effort = player.begin(add.s(1, 2).set(on_failure="continue") | numbers.si(2))
+        player.fail(best_effort)
+        self.best_effort = best_effort.workflow_id
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         return self.player.ledger.write(work)
@@ -48,6 +56,15 @@ class Scene:
         started = self.player.start(canvas)
         self.player.run(*started.bells)
         return started.workflow_id
+
+    def _without_a_part(self, lost: Signature, needs: int) -> UUID:
+        """A fan-in of two parts, of which one failed."""
+        dead, alive = map(
+            self.player.take, self.player.start(group(lost, add.s(3, 4)) | total.s().set(needs=needs)).bells
+        )
+        self.player.fail(dead)
+        self.player.succeed(alive, 7)
+        return dead.workflow_id
 
     def _retried(self) -> Claim:
         held = self.player.begin(add.s(1, 2) | echo.s())

@@ -59,6 +59,15 @@ def test_a_violation_is_found_by_its_rule_and_by_no_other(connection: Connection
     assert {violation.rule.name for violation in found} == {name}, "\n".join(map(str, found))
 
 
+@pytest.mark.parametrize("name", planted.FURTHER)
+def test_what_nothing_will_ever_move_is_found(connection: Connection, scene: Scene, name: str) -> None:
+    plant, rules_of_it = planted.FURTHER[name]
+    plant(Spade(connection, scene))
+    found = audit.examine(connection).violations
+    assert {violation.rule.name for violation in found} == rules_of_it, "\n".join(map(str, found))
+    assert all(violation.rule.next_step for violation in found)
+
+
 def test_no_rule_is_left_out() -> None:
     modules = (attempts, dead_letters, events, graph, leases, workflows)
     written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Rule)}

@@ -391,6 +391,16 @@ class TestLackedParts:
         player.run(*player.ledger.write(lambda c: dead_letters.go_on(c, cause.job_id, **WHO)))
         assert player.result(started.workflow_id) == 8
 
+    def test_what_still_runs_in_it_is_cancelled_when_the_fan_in_around_it_goes_on(self, player: Player) -> None:
+        pair = group(add.s(1, 1), add.s(2, 2)) | total.s()
+        inner = group(pair, add.s(3, 3)) | total.s().set(needs=2)
+        held = begin(player, group(inner, add.s(4, 4)) | total.s().set(needs="any"))
+        player.fail(held[0])
+        player.succeed(held[2], 6)
+        player.run(*player.succeed(held[3], 8).bells)
+        assert player.result(held[0].workflow_id) == 8
+        assert player.job(held[1].job_id).status == JobStatus.CANCELLED
+
 
 class TestCancel:
     def test_a_job_of_a_part_takes_only_its_part_along(self, player: Player) -> None:

@@ -30,6 +30,9 @@ LONG_AGO = later(MOMENT, -SOON)
 OPEN = (JobStatus.WAITING, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 MOVING = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 
+START_ANEW = "nothing moves it any more: cancel its workflow, and start that again"
+ASK_WORKERS = "look at the log of the workers that live: agentq workers list"
+
 somebody_lives = (
     select(WorkerRow.id)
     .where(WorkerRow.started_at < LONG_AGO, WorkerRow.lease_until > MOMENT, WorkerRow.stopped_at.is_(None))
@@ -48,13 +51,15 @@ class Rule:
     noun: str
     """What the ids of its query are ids of: job, workflow or worker."""
     query: Callable[[], Found]
+    next_step: str = ""
+    """What a person can do about it."""
 
 
-def rule(noun: str) -> Callable[[Callable[[], Found]], Rule]:
+def rule(noun: str, next_step: str = "") -> Callable[[Callable[[], Found]], Rule]:
     """Make a rule of a function that returns its query; the docstring says what is wrong."""
 
     def make(query: Callable[[], Found]) -> Rule:
-        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, cache(query))
+        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, cache(query), next_step)
 
     return make
 

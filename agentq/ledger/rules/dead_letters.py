@@ -8,12 +8,13 @@ from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.ledger.rules.common import LONG_AGO, Found, rule, somebody_lives
 from agentq.states import DeadLetterStatus, JobStatus
 
+_CONSUME = "does a worker consume the queue of dead letters? agentq check -A"
 _of_job = DeadLetterRow.job_id == JobRow.id
 _is_open = DeadLetterRow.status == DeadLetterStatus.OPEN
 _is_of_job = DeadLetterRow.job_id.is_not(None)
 
 
-@rule("job")
+@rule("job", "nobody can decide about it: start its workflow again under another key")
 def failed_without_letter() -> Found:
     """a job failed for good without a dead letter"""
     kept = (DeadLetterStatus.OPEN, DeadLetterStatus.CANCELLED)
@@ -71,11 +72,22 @@ def letter_misfiled() -> Found:
     )
 
 
-@rule("dead letter")
+@rule("dead letter", _CONSUME)
 def letter_never_recorded() -> Found:
     """a dead letter was not recorded by its task, although a worker has lived since long ago"""
+    return _left_alone().where(DeadLetterRow.recorded_at.is_(None))
+
+
+@rule("dead letter", _CONSUME)
+def letter_never_told() -> Found:
+    """a dead letter was recorded, but no handler was called, although a worker has lived since long ago"""
+    return _left_alone().where(DeadLetterRow.recorded_at.is_not(None), DeadLetterRow.handled_at.is_(None))
+
+
+def _left_alone() -> Found:
+    """Letters that are open since long ago."""
     return select(DeadLetterRow.id, DeadLetterRow.step).where(
-        DeadLetterRow.recorded_at.is_(None), _is_open, DeadLetterRow.created_at < LONG_AGO, somebody_lives
+        _is_open, DeadLetterRow.created_at < LONG_AGO, somebody_lives
     )
 
 
@@ -86,4 +98,5 @@ RULES = (
     letter_of_living_job,
     letter_misfiled,
     letter_never_recorded,
+    letter_never_told,
 )

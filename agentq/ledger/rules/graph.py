@@ -8,11 +8,12 @@ from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, se
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import AttemptRow, JobRow
-from agentq.ledger.rules.common import MOVING, Found, is_step, rule
+from agentq.ledger.rules.common import MOVING, OPEN, START_ANEW, Found, is_step, rule
 from agentq.ledger.rules.elements import length
+from agentq.ledger.transition import LACKS_PARTS
 from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
 
-_before, _member = aliased(JobRow), aliased(JobRow)
+_before, _member, _part, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
 _is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
 _members = select(_member.id).where(_member.join_id == JobRow.id)
 _is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
@@ -60,21 +61,18 @@ def began_before_member_ended() -> Found:
     return _first_attempts().join(_member, _member.join_id == JobRow.after_id).where(_ended_after_start(_member))
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def never_handed_over() -> Found:
-    """a job waits although the job before it is done"""
+    """a job waits although the job before it is done, or failed and is done without"""
+    is_over = or_(_before.status == JobStatus.SUCCEEDED, and_(_does_without, is_step, _before.part_id.is_(None)))
     return (
         select(JobRow.id, JobRow.status)
         .join(_before, _before.id == JobRow.after_id)
-        .where(
-            JobRow.status == JobStatus.WAITING,
-            _before.status == JobStatus.SUCCEEDED,
-            or_(is_step, ~_members.exists()),
-        )
+        .where(JobRow.status == JobStatus.WAITING, is_over, or_(is_step, ~_members.exists()))
     )
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def waits_for_nothing() -> Found:
     """a job waits for nothing"""
     return select(JobRow.id, JobRow.kind).where(
@@ -82,7 +80,7 @@ def waits_for_nothing() -> Found:
     )
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def join_at_work() -> Found:
     """a join or each is scheduled, queued or running, but no worker runs it"""
     return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_virtual)
@@ -96,7 +94,7 @@ def join_fired_early() -> Found:
     )
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def join_never_fired() -> Found:
     """a join waits although all its members are done or missing, so nothing will ever move it"""
     return select(JobRow.id, JobRow.status).where(
@@ -104,7 +102,7 @@ def join_never_fired() -> Found:
     )
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def join_miscounted() -> Found:
     """a join counts other than its members that are not done"""
     members = select(func.count()).where(_member.join_id == JobRow.id)
@@ -114,6 +112,32 @@ def join_miscounted() -> Found:
         JobRow.status == JobStatus.WAITING,
         _is_virtual,
         or_(and_(_undone.exists(), JobRow.remaining != undone), JobRow.missing != missing),
+    )
+
+
+@rule("job", START_ANEW)
+def lacks_other_parts() -> Found:
+    """a fan-in failed since it lacks parts, but these are other than its parts that are missing"""
+    missing = select(func.count()).where(_member.join_id == JobRow.id, _member.is_missing).scalar_subquery()
+    told = literal("missing ", String()) + cast(JobRow.missing, String())
+    # A replay would wait for the others for ever.
+    return select(JobRow.id, told).where(
+        LACKS_PARTS, or_(JobRow.missing == 0, JobRow.missing != missing, JobRow.remaining != 0, _undone.exists())
+    )
+
+
+@rule("job", "what it does is used by nobody: cancel it with agentq jobs cancel")
+def open_in_missing_part() -> Found:
+    """a job is not done although its fan-in has gone on without its part, or was cancelled"""
+    return (
+        select(JobRow.id, JobRow.status)
+        .join(_part, _part.id == JobRow.part_id)
+        .join(_fan_in, _fan_in.id == _part.join_id)
+        .where(
+            JobRow.status.in_(OPEN),
+            _part.is_missing,
+            _fan_in.status.in_([JobStatus.SUCCEEDED, JobStatus.CANCELLED]),
+        )
     )
 
 
@@ -192,6 +216,8 @@ RULES = (
     join_fired_early,
     join_never_fired,
     join_miscounted,
+    lacks_other_parts,
+    open_in_missing_part,
     counts_after_end,
     members_misplaced,
     grown_wrongly,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import and_, case, literal, or_, select
 
-from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.rules.common import LONG_AGO, Found, rule, somebody_lives
-from agentq.states import JobStatus
+from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.rules.common import ASK_WORKERS, LONG_AGO, START_ANEW, Found, rule, somebody_lives
+from agentq.states import JobStatus, WorkflowStatus
 
 
-@rule("job")
+@rule("job", START_ANEW)
 def never_claimed() -> Found:
     """a job is queued or scheduled but no claim can ever take it"""
     exhausted = and_(
@@ -31,7 +31,7 @@ def leased_after_end() -> Found:
     return select(WorkerRow.id, WorkerRow.hostname).where(WorkerRow.lease_until > WorkerRow.stopped_at)
 
 
-@rule("job")
+@rule("job", ASK_WORKERS)
 def never_rescued() -> Found:
     """a job is held by a worker whose lease ended long ago, and no living worker took it over"""
     leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until > LONG_AGO)
@@ -40,7 +40,7 @@ def never_rescued() -> Found:
     )
 
 
-@rule("job")
+@rule("job", ASK_WORKERS)
 def never_dispatched() -> Found:
     """a job was due long ago, and no living worker dispatched it"""
     return select(JobRow.id, JobRow.step).where(
@@ -48,4 +48,34 @@ def never_dispatched() -> Found:
     )
 
 
-RULES = (never_claimed, leased_after_end, never_rescued, never_dispatched)
+@rule("job", ASK_WORKERS)
+def never_timed_out() -> Found:
+    """a job or a fan-in was not done in its time long ago, and no living worker ended it"""
+    return select(JobRow.id, JobRow.step).where(
+        JobRow.finished_at.is_(None), JobRow.deadline_at < LONG_AGO, somebody_lives
+    )
+
+
+@rule("job", ASK_WORKERS)
+def never_expired() -> Found:
+    """a job of a running workflow expired long ago before it ran, and no living worker cancelled it"""
+    runs = select(WorkflowRow.id).where(
+        WorkflowRow.id == JobRow.workflow_id, WorkflowRow.status == WorkflowStatus.RUNNING
+    )
+    return select(JobRow.id, JobRow.step).where(
+        JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED]),
+        JobRow.finished_at.is_(None),
+        JobRow.expires_at < LONG_AGO,
+        runs.exists(),
+        somebody_lives,
+    )
+
+
+RULES = (
+    never_claimed,
+    leased_after_end,
+    never_rescued,
+    never_dispatched,
+    never_timed_out,
+    never_expired,
+)

@@ -6,15 +6,17 @@ from sqlalchemy import and_, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.rules.common import CLOCK, MOVING, OPEN, Found, rule
+from agentq.ledger.rules.common import ASK_WORKERS, CLOCK, LONG_AGO, MOVING, OPEN, Found, rule, somebody_lives
 from agentq.ledger.types import later
 from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
 
+_START_ANEW = "cancel it, and start it again"
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
 _part = aliased(JobRow)
 _may_be_missing = or_(
     select(_part.id).where(_part.id == JobRow.part_id, _part.is_missing).exists(),
-    JobRow.on_failure == OnFailure.CONTINUE,
+    # Of a part, it is the fan-in that must know.
+    and_(JobRow.on_failure == OnFailure.CONTINUE, JobRow.part_id.is_(None), JobRow.status == JobStatus.FAILED),
 )
 _jobs = select(WorkflowRow.id, JobRow.status).join(JobRow, _of_workflow)
 
@@ -48,7 +50,7 @@ def cancelled_unfinished() -> Found:
     return _jobs.where(WorkflowRow.status == WorkflowStatus.CANCELLED, JobRow.status.in_(OPEN))
 
 
-@rule("workflow")
+@rule("workflow", _START_ANEW)
 def runs_after_loss() -> Found:
     """a workflow runs although one of its jobs failed or was cancelled, so what waits for that never moves"""
     lost = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -57,7 +59,7 @@ def runs_after_loss() -> Found:
     )
 
 
-@rule("workflow")
+@rule("workflow", "no replay makes it go on: start it again under another key")
 def failed_without_cause() -> Found:
     """a workflow failed but the job that it names did not"""
     cause = select(JobRow.id).where(
@@ -76,7 +78,15 @@ def moved_after_success() -> Found:
     )
 
 
-@rule("workflow")
+@rule("workflow", ASK_WORKERS)
+def never_ended() -> Found:
+    """a workflow was not done by its deadline long ago, and no living worker ended it"""
+    return select(WorkflowRow.id, WorkflowRow.name).where(
+        WorkflowRow.finished_at.is_(None), WorkflowRow.deadline_at < LONG_AGO, somebody_lives
+    )
+
+
+@rule("workflow", _START_ANEW)
 def stuck() -> Found:
     """a workflow is running but nothing will ever move it"""
     movable = select(JobRow.id).where(_of_workflow, JobRow.status.in_(MOVING))
@@ -123,6 +133,7 @@ RULES = (
     runs_after_loss,
     failed_without_cause,
     moved_after_success,
+    never_ended,
     stuck,
     without_last_job,
     result_from_nowhere,

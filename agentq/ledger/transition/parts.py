@@ -84,7 +84,6 @@ _CANCEL = (
         error_class=func.coalesce(JobRow.error_class, bindparam("class_name")),
         error_message=func.coalesce(JobRow.error_message, bindparam("message")),
     )
-    .returning(JobRow.id, JobRow.kind)
 )
 _GO_ON_SHORT = (
     update(JobRow)
@@ -94,6 +93,7 @@ _GO_ON_SHORT = (
 )
 _ENDED = (JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(_LOST))
 _ENDED_OF_PARTS = select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
+_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.kind.in_(sorted(VIRTUAL)))
 _before, _member = aliased(JobRow), aliased(JobRow)
 _is_ready = or_(
     JobRow.after_id.is_(None),
@@ -211,14 +211,19 @@ def cancel_parts(connection: Connection, parts: Sequence[uuid.UUID], why: Failur
     count = 0
     for batch in _batches(parts):
         # Again, for branches that an each was growing, or a job that was replayed, when the first one looked.
-        while cancelled := connection.execute(_CANCEL, {"parts": batch, **failure_values(why)}).all():
-            inner = [row.id for row in cancelled if row.kind in VIRTUAL]
-            count += len(cancelled) + (_cancel_members(connection, inner, why) if inner else 0)
+        while cancelled := _cancel_open(connection, batch, why):
+            count += cancelled
     return count
 
 
+def _cancel_open(connection: Connection, parts: Sequence[uuid.UUID], why: Failure) -> int:
+    cancelled = connection.execute(_CANCEL, {"parts": parts, **failure_values(why)}).rowcount
+    inner = connection.scalars(_LOST_FAN_INS, {"parts": parts}).all()
+    return cancelled + (_cancel_members(connection, inner, why) if inner else 0)
+
+
 def _cancel_members(connection: Connection, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
-    """The parts of cancelled fan-ins are missing too."""
+    """The parts of fan-ins that do not come are missing too."""
     undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
     members = connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
     for batch in _batches(members):
