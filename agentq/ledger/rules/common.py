@@ -30,7 +30,9 @@ LONG_AGO = later(MOMENT, -SOON)
 OPEN = (JobStatus.WAITING, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 MOVING = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 
-START_ANEW = "nothing moves it any more: cancel its workflow, and start that again"
+START_ANEW = (
+    "nothing moves it any more: start its workflow again under another key, and cancel this one if it runs"
+)
 ASK_WORKERS = "look at the log of the workers that live: agentq workers list"
 
 somebody_lives = (

@@ -10,7 +10,7 @@ from agentq.ledger.rules.common import ASK_WORKERS, CLOCK, LONG_AGO, MOVING, OPE
 from agentq.ledger.types import later
 from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
 
-_START_ANEW = "cancel it, and start it again"
+_START_ANEW = "start it again under another key, and cancel this one"
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
 _part = aliased(JobRow)
 _may_be_missing = or_(
