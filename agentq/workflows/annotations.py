@@ -9,12 +9,12 @@ from pydantic import SecretBytes, SecretStr, TypeAdapter, ValidationError
 
 from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
+from agentq.workflows.exact import check_of
 from agentq.workflows.same import at, difference, first_lost, in_order
 
 FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 """Errors of a value, also those that validators and serializers of the user's let pass; no stop of a worker."""
 
-_SAFE = frozenset({"str", "int", "bool", "float", "none", "nullable", "list", "dict"})
 _SECRET = (
     "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
     "environment or a secret store"
@@ -31,9 +31,9 @@ class Annotation:
 
     def __init__(self, annotation: Any) -> None:
         self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-        schema = self.adapter.core_schema
-        self._is_safe = _is_safe(schema)
-        self._has_sets = not self._is_safe and _has_sets(schema)
+        self.schema = schema = self.adapter.core_schema
+        self._is_exact = check_of(schema)
+        self._has_sets = self._is_exact is None and _has_sets(schema)
 
     def dump(self, value: Any, *, or_given: bool = False) -> Any:
         """Return *value* ready for JSON, in a form that ``load`` rebuilds exactly.
@@ -45,8 +45,8 @@ class Annotation:
         not fit.
         """
         valid = self.adapter.validate_python(value, by_alias=True, by_name=True)
-        if self._is_safe:
-            return self.adapter.dump_python(valid, mode="json")
+        if self._is_exact is not None and self._is_exact(valid):
+            return self._form(valid, round_trip=False)
         lost = first_lost(value, valid)
         if lost is not None:
             raise InvalidValue(f"{lost} would be lost: the annotation has no place for it")
@@ -109,16 +109,6 @@ def told(error: BaseException, name: str = "the value") -> str:
     lines = [f"{'.'.join([name, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
     return clean("; ".join(lines) + more, 400)
-
-
-def _is_safe(schema: Any) -> bool:
-    """Say whether JSON has all values of this schema, so that nothing is to be compared."""
-    if schema.get("type") not in _SAFE or "serialization" in schema:
-        return False
-    if schema["type"] == "dict" and schema.get("keys_schema", {}).get("type") != "str":
-        return False
-    inner = [schema[name] for name in ("schema", "items_schema", "values_schema") if name in schema]
-    return all(map(_is_safe, inner)) and (bool(inner) or schema["type"] not in ("list", "dict"))
 
 
 def _has_sets(schema: Any) -> bool:

@@ -21,6 +21,7 @@ from agentq.policies import DEFAULT, Policy
 from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind
 from agentq.workflows import each as each_module
+from agentq.workflows import fits
 from agentq.workflows.fan_ins import Branch, FanIns
 from agentq.workflows.graph import Graph, Node
 from agentq.workflows.step import HARD_LIMIT_AFTER, Step
@@ -72,13 +73,15 @@ def compile_canvas(
 
     *args* and *kwargs* go to the first steps, as Celery's ``canvas.apply_async(args, kwargs)`` gives them.
 
-    Raises CanvasError for a part that cannot be started, InvalidArguments and ValueTooLarge for arguments.
+    Raises CanvasError for a part that cannot be started and for a step that can never take what the one before it
+    gives, InvalidArguments and ValueTooLarge for arguments.
     """
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
     compiler.settle()
     if all(node.kind in VIRTUAL for node in graph.nodes):
         raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
+    fits.check(graph)
     return graph
 
 

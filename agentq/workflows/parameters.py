@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError
 
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
-from agentq.redaction import show
+from agentq.redaction import clean, show
 from agentq.workflows.annotations import FAULTS, Annotation, told
 from agentq.workflows.context import Context
+from agentq.workflows.shapes import Shape, anything, given, taken
 
 Adapter = Annotation | None
 """None where a value has no annotation: it passes as it is."""
@@ -31,7 +34,7 @@ class Parameters:
     def __init__(self, step: str, function: Callable[..., Any]) -> None:
         self._step = step
         self.function = function
-        hints = _hints(step, function)
+        self._hints = hints = _hints(step, function)
         full = inspect.signature(function)
         self._context = next((name for name in full.parameters if _is_context(hints.get(name))), None)
         self._context_place = _place(full, self._context)
@@ -39,6 +42,26 @@ class Parameters:
         self._signature = full.replace(parameters=parameters)
         self._adapters = {item.name: _adapter(step, item.name, hints.get(item.name, Any)) for item in parameters}
         self._result = _adapter(step, "the result", hints.get("return", Any))
+
+    @property
+    def first(self) -> str:
+        """The name of its first parameter, which the step before fills."""
+        return next(self._positional_names())
+
+    @cached_property
+    def gives(self) -> Shape:
+        """The JSON that its results can be."""
+        return anything if self._result is None else given(self._result.schema)
+
+    @cached_property
+    def takes(self) -> Shape:
+        """The JSON that its first parameter can take."""
+        adapter = self._adapter_of(self.first)
+        return anything if adapter is None else taken(adapter.schema)
+
+    def type_of(self, name: str) -> str:
+        """Return the annotation of a parameter, or of the result as "return", as it is written."""
+        return _as_written(self._hints.get(name, Any))
 
     @property
     def takes_context(self) -> bool:
@@ -208,6 +231,12 @@ def _is_context(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType, Annotated):
         return any(map(_is_context, get_args(annotation)))
     return annotation is Context
+
+
+def _as_written(annotation: Any) -> str:
+    """Return an annotation in words, without the modules of its names."""
+    text = annotation.__name__ if type(annotation) is type else inspect.formatannotation(annotation)
+    return clean(re.sub(r"\b(?:\w+|<locals>)\.", "", text), 200)
 
 
 def _hints(step: str, function: Callable[..., Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _run_through(player: Player) -> None:
     (again,) = player.retry(player.take(due)).bells
     player.succeed(player.take(again), 3)
     player.fail(player.begin(add.s(1, 2)))
-    player.succeed(player.begin(add.s(1, 2) | each(echo.s())), "no list")
+    player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
     for ahead in (player.start(add.s(1, 2)), player.start(add.s(1, 2).set(countdown=60)), None):
         _pass_deadline(player, player.jobs(ahead.workflow_id)[0].id if ahead else player.begin(add.s(1, 2)).job_id)
     for way_on in (_replay, _resolve):

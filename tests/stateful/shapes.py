@@ -9,7 +9,7 @@ from typing import Any
 from celery import Signature, chord, group
 
 from agentq import each, step
-from tests.support.steps import add, numbers, plain, total
+from tests.support.steps import add, echo, numbers, plain, total
 
 
 @step(retries=0)
@@ -82,7 +82,7 @@ SHAPES: tuple[Shape, ...] = (
         lambda n: group(numbers.s(n), numbers.s(1)) | each(each(add.s(1))),
         lambda n: [list(range(1, n + 1)), [1]],
     ),
-    Shape("each of no list", lambda n: add.s(n, 1) | each(add.s(1)) | total.s(), None),
+    Shape("each of no list", lambda n: echo.s(n) | each(add.s(1)) | total.s(), None),
     Shape("nested", _nested, lambda n: sum(range(10, 10 + n)) + 2 * n + 3 + n),
     Shape(
         "delayed",

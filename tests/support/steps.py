@@ -31,7 +31,7 @@ def numbers(count: int) -> list[int]:
 
 
 @step
-def echo(*args: Any, **kwargs: Any) -> dict[str, Any]:
+def echo(*args: Any, **kwargs: Any) -> Any:
     return {"args": list(args), "kwargs": kwargs}
 
 
@@ -64,7 +64,7 @@ def flaky(ctx: Context, value: Any, failures: int) -> Any:
 
 
 @step(retries=0)
-def fail(message: str) -> None:
+def fail(message: str) -> Any:
     raise ValueError(message)
 
 
@@ -83,7 +83,7 @@ async def later(value: Any, seconds: float = 0.01) -> Any:
 
 
 @step
-def whoami(ctx: Context, value: Any = None) -> dict[str, Any]:
+def whoami(ctx: Context, value: Any = None) -> Any:
     """Return what the context says, and the process."""
     names = ("workflow_id", "job_id", "step", "tenant", "attempt", "max_attempts")
     return {name: getattr(ctx, name) for name in names} | {"value": value, "pid": os.getpid()}
