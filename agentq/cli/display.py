@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +37,13 @@ def echo_json(data: BaseModel | Sequence[BaseModel]) -> None:
         if isinstance(data, BaseModel)
         else [item.model_dump(mode="json") for item in data]
     )
-    click.echo(json.dumps(dumped, indent=2, ensure_ascii=False))
+    click.echo(json_of(dumped, indent=2))
+
+
+def json_of(value: Any, indent: int | None = None) -> str:
+    """Return JSON for stdout, which keeps every sign also where stdout has not all of them."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    return json.dumps(value, indent=indent, ensure_ascii=not is_utf8)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

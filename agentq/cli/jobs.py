@@ -24,7 +24,6 @@ from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
 
 narrowed = options.together(
-    options.status(JobStatus),
     options.step,
     options.queue,
     options.tenant,
@@ -45,6 +44,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
+@options.status(JobStatus)
 @narrowed
 @options.oldest_first
 @options.limit
@@ -94,6 +94,7 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
 @jobs.command()
 @click.argument("job_id", metavar="[ID]", required=False)
 @of_many
+@options.status(sorted(JOB_OPEN))
 @narrowed
 @options.reason
 @options.as_json

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import sys
 import traceback
 from typing import IO, Any
 
@@ -36,17 +39,33 @@ class _Failure(click.ClickException):
 
 
 class _Commands(LazyGroup):
-    """All commands. An error of agentq's ends them with one line and exit code 1."""
+    """All commands. An error of agentq's, or of a file, ends them with one line and exit code 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_text(word) for word in args])
 
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):
             ctx.color = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal need not have every sign
         try:
             return super().invoke(ctx)
-        except AgentqError as error:
+        except (AgentqError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # click ends quietly
+                raise
             if ctx.params["show_traceback"]:
                 traceback.print_exc()
             raise _Failure(str(error)) from error
+
+
+def _text(word: str) -> str:
+    """Return a word of the command line as text, also where Python took its bytes for another encoding."""
+    try:
+        return word if word.isascii() else os.fsencode(word).decode()
+    except UnicodeError:
+        raise click.UsageError(f"{word!r} is no text in UTF-8.") from None
 
 
 @click.group(cls=_Commands, entries=ENTRIES)

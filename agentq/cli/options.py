@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -38,10 +38,10 @@ workflow = click.option("--workflow", metavar="ID", help="Only those of this wor
 reason = click.option("--reason", default="", help="Why, for the history.")
 
 
-def status(values: type[StrEnum]) -> Callable[[F], F]:
-    """Return the option ``--status`` with the statuses that there are as its choices."""
+def status(values: Iterable[StrEnum]) -> Callable[[F], F]:
+    """Return the option ``--status`` with these statuses as its choices."""
     return click.option(
-        "--status", type=click.Choice(values, case_sensitive=False), help="Only those that stand so."
+        "--status", type=click.Choice(list(values), case_sensitive=False), help="Only those that stand so."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agentq.cli import options
-from agentq.cli.display import GAP, coloured, one_line
+from agentq.cli.display import GAP, coloured, json_of, one_line
 from agentq.cli.target import Target, pass_target
 from agentq.operations import events
 from agentq.operations.identity import find_id
@@ -36,11 +36,7 @@ def watch(target: Target, workflow_id: str, after: str | None, no_follow: bool, 
     ledger = target.current_ledger()
     workflow_id = find_id(ledger, workflow_id, "workflow")
     for event in events.follow(ledger, workflow_id, after=after, follow=not no_follow):
-        click.echo(_as_json(event) if as_json else _line(event))
-
-
-def _as_json(event: Event) -> str:
-    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
+        click.echo(json_of(event.model_dump(mode="json")) if as_json else _line(event))
 
 
 def _line(event: Event) -> str:

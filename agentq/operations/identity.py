@@ -29,7 +29,7 @@ def parse_id(text: str, noun: str) -> uuid.UUID:
     try:
         return uuid.UUID(str(text))
     except ValueError:
-        raise NotFound(f"{text!r} is no {noun} id; list them with: agentq {noun}s list") from None
+        raise _no_id(text, noun) from None
 
 
 def find_id(ledger: Ledger, text: str, noun: str) -> str:
@@ -50,6 +50,8 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
         )
     digits = text.replace("-", "").lower()
     if len(digits) == 32 or re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},31}}", digits) is None:
+        if len(digits) < _SHORTEST and re.fullmatch(r"[0-9a-f]+", digits):
+            raise NotFound(f"{text!r} is too short; give {_SHORTEST} characters of the id or more")
         return str(parse_id(text, noun))
     first, last = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
     queries = [
@@ -58,6 +60,11 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
     ]
     found = ledger.read(lambda connection: [str(id_) for ids in queries for id_ in connection.scalars(ids)])
     return _only(found, found, text, noun)
+
+
+def _no_id(text: str, noun: str) -> NotFound:
+    by_key = f", or name one by its key: {_KEY}KEY" if noun == "workflow" else ""
+    return NotFound(f"{text!r} is no {noun} id; list them with: agentq {noun}s list{by_key}")
 
 
 def _only(found: list[str], told: list[str], text: str, noun: str) -> str:

@@ -1,5 +1,6 @@
 """What goes wrong is one line that teaches, with exit code 1; what is piped away is quiet."""
 
+import json
 import os
 import pty
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Story
 from tests.cli.program import BIN, Inside, Program
+from tests.support.steps import add
 
 
 def test_without_a_ledger_it_says_how_to_name_one(program: Program) -> None:
@@ -59,6 +61,60 @@ def test_the_traceback_is_there_for_who_asks(inside: Inside) -> None:
     assert asked.returncode == 1
     assert "Traceback" in asked.stderr
     assert asked.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_an_id_that_is_none_says_how_one_is_written(story: Story) -> None:
+    assert "list them with: agentq workflows list, or name one by its key: key:KEY" in story.program.error(
+        "workflows", "show", "fan-1"
+    )
+    assert "'019' is too short; give 4 characters of the id or more" in story.program.error("jobs", "show", "019")
+    assert "key" not in story.program.error("jobs", "show", "fan-1")
+
+
+@pytest.mark.parametrize("command", [("workflows", "list", "--tenant"), ("workflows", "show"), ("jobs", "show")])
+def test_a_word_that_is_no_text_is_told_and_no_traceback(story: Story, command: tuple[str, ...]) -> None:
+    ended = subprocess.run(
+        [BIN / "agentq", *command, b"\xff\xfe"], env=story.program.environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("is no text in UTF-8.\n")
+    assert "Traceback" not in ended.stderr
+
+
+NARROW = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_words_and_answers_hold_in_any_locale(story: Story) -> None:
+    named = story.agentq.start(add.s(1, 2).set(queue="nobody"), tenant="テナント", key="ключ ✓")
+    environment = story.program.environment()
+    for given in (NARROW, {"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}):
+        for command in (
+            ("workflows", "show", "key:ключ ✓"),
+            ("workflows", "list", "--tenant", "テナント", "--json"),
+        ):
+            ended = subprocess.run(
+                [BIN / "agentq", *(word.encode() for word in command)],
+                env=environment | given,
+                capture_output=True,
+            )
+            assert (ended.returncode, ended.stderr) == (0, b"")
+            assert named.id.encode() in ended.stdout
+        (told,) = json.loads(ended.stdout)
+        assert (told["tenant"], told["key"]) == ("テナント", "ключ ✓"), "no sign of JSON is lost"
+    named.cancel()
+
+
+def test_what_cannot_be_written_is_one_line(story: Story, inside: Inside) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [BIN / "agentq", "workflows", "list"],
+            env=story.program.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (ended.returncode, ended.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    assert "/proc/nowhere" in inside.error("init", "/proc/nowhere/deep")
 
 
 def test_a_broken_pipe_is_quiet(story: Story) -> None:

@@ -98,6 +98,12 @@ def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, player: Pla
     assert player.job(held.job_id).status == JobStatus.FAILED
 
 
+def test_what_has_ended_cannot_be_asked_for(program: Inside) -> None:
+    ended = program.run("jobs", "cancel", "--all", "--status", "succeeded")
+    assert ended.returncode == 2
+    assert "'succeeded' is not one of 'queued', 'running', 'scheduled', 'waiting'" in ended.stderr
+
+
 def test_a_question_to_nobody_is_no_yes(program: Inside, player: Player) -> None:
     started = player.start(add.s(1, 2))
     command = [sys.executable, "-m", "agentq", "workflows", "cancel", "--all", "--json"]
