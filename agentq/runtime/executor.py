@@ -111,14 +111,18 @@ class Attempt:
                 )
             )
 
-        return self._until_answered(claim, "to be taken", self._log(), lambda: self._lease.is_ending)
+        return self._until_answered(claim, "to be taken", is_over=lambda: self._lease.is_ending)
 
     def _until_answered(
-        self, work: Callable[[], T], what_for: str, log: JobLog, is_over: Callable[[], bool] | None = None
+        self,
+        work: Callable[[], T],
+        what_for: str,
+        claim: Claim | None = None,
+        is_over: Callable[[], bool] | None = None,
     ) -> T:
         """Do *work* with the ledger again and again while that does not answer.
 
-        Until *is_over*, which is when the worker has signed off where nothing else is said. Told to *log* once,
+        Until *is_over*, which is when the worker has signed off where nothing else is said. Told once,
         and only where the worker's main process has not told of an outage.
 
         It is guarded, so it does nothing where another worker has taken the job meanwhile.
@@ -131,7 +135,7 @@ class Attempt:
                 if is_over() if is_over is not None else self._lease.is_closed:
                     raise
                 level = logging.DEBUG if is_told or self._lease.is_cut_off else logging.WARNING
-                log.log(level, "waits for the ledger %s: %s", what_for, error)
+                self._log(claim).log(level, "waits for the ledger %s: %s", what_for, error)
                 is_told = is_told or level == logging.WARNING
 
     def _claim_when_handed_over(self) -> Claim | None:
@@ -173,7 +177,7 @@ class Attempt:
         if is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
         judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
-        return self._until_answered(partial(_twice_if_late, judge), "to record its outcome", _log_of(claim))
+        return self._until_answered(partial(_twice_if_late, judge), "to record its outcome", claim)
 
     def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
         override = self._ledger.read(
@@ -227,7 +231,7 @@ class Attempt:
         rows = self._until_answered(
             lambda: self._ledger.read(lambda connection: missing_parts(connection, claim.job_id)),
             "to tell its step what is missing",
-            _log_of(claim),
+            claim,
         )
         return [
             MissingPart(
@@ -255,7 +259,7 @@ class Attempt:
 
     def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         record = partial(self._record_once, claim, outcome, early)
-        return self._until_answered(partial(_twice_if_late, record), "to record its outcome", _log_of(claim))
+        return self._until_answered(partial(_twice_if_late, record), "to record its outcome", claim)
 
     def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
         patience = self._agentq.settings.lease
@@ -272,7 +276,7 @@ class Attempt:
         except Exception as error:
             if is_together and isinstance(error, LedgerError):
                 raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
-            _log_of(claim).debug("its outcome could not be recorded", exc_info=True)
+            self._log(claim).debug("its outcome could not be recorded", exc_info=True)
             raise NotRecorded(_not_recorded(claim, outcome, error)) from None
 
     def _drop(self) -> dict[str, Any]:
@@ -300,13 +304,13 @@ class Attempt:
         return {"refused": why}
 
     def _tell(self, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
-        log = _log_of(claim)
+        if handed.accepted and isinstance(outcome, Succeed):
+            return {"attempt": claim.attempt}
+        log = self._log(claim)
         if not handed.accepted:
             log.warning("this worker no longer held the job, so its outcome was discarded")
             return {"discarded": claim.attempt}
         match outcome:
-            case Succeed():
-                return {"attempt": claim.attempt}
             case GiveUp(reason):
                 log.info("gave up, so its job is cancelled: %s", reason)
                 return {"cancelled": reason}
@@ -314,12 +318,16 @@ class Attempt:
                 job_outcomes.tell_retry(log, attempts_told(claim), outcome)
                 error = AttemptFailed(f"{failure.error_class}: {failure.message}")
                 raise CeleryRetry(str(error), exc=error, when=outcome.delay)
-        job_outcomes.tell_failure(log, attempts_told(claim), outcome)
-        raise AttemptFailed(f"{outcome.failure.error_class}: {outcome.failure.message}")
+            case Fail(failure):
+                job_outcomes.tell_failure(log, attempts_told(claim), outcome)
+        raise AttemptFailed(f"{failure.error_class}: {failure.message}")
 
-    def _log(self) -> JobLog:
-        """The job's log where nothing is known of it but what the message says."""
-        return job_log(logger, self._step or str(getattr(current_task.request, "shadow", None)), self._job_id)
+    def _log(self, claim: Claim | None = None) -> JobLog:
+        """Return the job's log; without its claim, nothing is known of it but what the message says."""
+        if claim is None:
+            return job_log(logger, self._step or str(getattr(current_task.request, "shadow", None)), self._job_id)
+        ids = {"workflow_id": str(claim.workflow_id), "tenant": claim.tenant}
+        return job_log(logger, claim.step, claim.job_id, claim.attempt, **ids)
 
 
 def _call(parameters: Parameters, claim: Claim, hard_timeout: float | None, /, *values: Any, **named: Any) -> Any:
@@ -347,8 +355,3 @@ def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
         f"step {claim.step!r} {end}, but agentq could not record it ({type(error).__name__}: {error}); "
         "mend the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
     )
-
-
-def _log_of(claim: Claim) -> JobLog:
-    ids = {"workflow_id": str(claim.workflow_id), "tenant": claim.tenant}
-    return job_log(logger, claim.step, claim.job_id, claim.attempt, **ids)
