@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -17,6 +17,7 @@ from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import jobs, many
 from agentq.operations.identity import parse_id
+from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import (
     DeadLetter,
     DeadLetterAction,
@@ -26,8 +27,6 @@ from agentq.operations.schemas import (
     shown,
 )
 from agentq.states import DeadLetterKind, DeadLetterStatus
-
-Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 _HOUR, _DAY, _WEEK = 3_600.0, 86_400.0, 604_800.0
 
@@ -171,7 +170,7 @@ def find_all(ledger: Ledger, letters: Select[Any], most: int) -> dict[str, Any]:
 
 def filtered(query: Query, wanted: DeadLetterFilter) -> Query:
     """Narrow a query down to the dead letters that are wanted."""
-    for column, value in (
+    pairs = (
         (DeadLetterRow.status, wanted.status),
         (DeadLetterRow.kind, wanted.kind),
         (DeadLetterRow.step, wanted.step),
@@ -180,12 +179,8 @@ def filtered(query: Query, wanted: DeadLetterFilter) -> Query:
         (DeadLetterRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
         (DeadLetterRow.owner, wanted.owner),
         (DeadLetterRow.needs_person, wanted.needs_person),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.older_than is not None:
-        query = query.where(DeadLetterRow.created_at < seconds_from_now(-wanted.older_than))
-    return query
+    )
+    return narrowed(query, pairs, DeadLetterRow.created_at, wanted.older_than)
 
 
 def _job(connection: Connection, job_id: uuid.UUID) -> Job:

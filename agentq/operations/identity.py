@@ -11,6 +11,7 @@ from sqlalchemy import select
 from agentq.exceptions import NotFound
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.session import Ledger
+from agentq.operations.narrowing import storable
 
 _KEY = "key:"
 _SHORTEST = 4
@@ -43,7 +44,9 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
     Raises NotFound where nothing fits, or several do: the message names them.
     """
     if noun == "workflow" and text.startswith(_KEY):
-        query = select(WorkflowRow.id, WorkflowRow.tenant).where(WorkflowRow.key == text.removeprefix(_KEY))
+        query = select(WorkflowRow.id, WorkflowRow.tenant).where(
+            WorkflowRow.key == storable(text.removeprefix(_KEY))
+        )
         rows = ledger.read(lambda connection: connection.execute(query.limit(_TOLD + 1)).all())
         return _only(
             [str(row.id) for row in rows], [f"{row.id} of tenant {row.tenant!r}" for row in rows], text, noun

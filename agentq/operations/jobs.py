@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -16,15 +16,14 @@ from agentq.ledger import actions, workflows
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.ledger.types import AnyRow
 from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.fan_ins import members_of, parts_awaited
 from agentq.operations.identity import parse_id
+from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
-
-Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +196,16 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
 
 
 def _filtered(query: Query, wanted: JobFilter) -> Query:
-    query = query.where(JobRow.kind.not_in(sorted(VIRTUAL)))
-    for column, value in (
+    pairs = (
         (JobRow.status, wanted.status),
         (JobRow.step, wanted.step),
         (JobRow.tenant, wanted.tenant),
         (JobRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
         (JobRow.queue, wanted.queue),
         (JobRow.error_category, wanted.category),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.older_than is not None:
-        query = query.where(JobRow.created_at < seconds_from_now(-wanted.older_than))
-    return query
+    )
+    query = query.where(JobRow.kind.not_in(sorted(VIRTUAL)))
+    return narrowed(query, pairs, JobRow.created_at, wanted.older_than)
 
 
 def select_jobs() -> Select[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from agentq.exceptions import InvalidArguments
 from agentq.ledger import pruning
 from agentq.ledger.pruning import Over
 from agentq.ledger.session import Ledger
+from agentq.operations.narrowing import bounded, storable
 from agentq.operations.schemas import Pruned
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 
@@ -51,8 +51,7 @@ def prune(
     Returns how many were deleted. Run again after it was interrupted, it goes on. Raises InvalidArguments for a
     status that is no end, or an age that is no number of seconds.
     """
-    if not (math.isfinite(older_than) and older_than >= 0):
-        raise InvalidArguments(f"older_than is {older_than!r}, must be seconds from 0 up")
+    older_than, tenant = bounded(older_than), storable(tenant)
     if status is not None and status not in WORKFLOW_FINAL:
         raise InvalidArguments(
             f"status is {status!r}, but only what has ended is pruned: {', '.join(sorted(WORKFLOW_FINAL))}"

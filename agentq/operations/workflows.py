@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, outerjoin, select
 
@@ -13,10 +13,11 @@ from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
 from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow, seconds_from_now
+from agentq.ledger.types import AnyRow
 from agentq.operations import jobs, many
 from agentq.operations.actors import deed
 from agentq.operations.identity import parse_id
+from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Action, Decided, Workflow, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
@@ -27,8 +28,6 @@ _failed_of = outerjoin(
 _SUMMARY = select(
     WorkflowRow.__table__, JobRow.error_category, JobRow.error_class, JobRow.error_message
 ).select_from(_failed_of)
-
-Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +164,10 @@ def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
 
 
 def _filtered(query: Query, wanted: WorkflowFilter) -> Query:
-    for column, value in (
+    pairs = (
         (WorkflowRow.status, wanted.status),
         (WorkflowRow.tenant, wanted.tenant),
         (WorkflowRow.key, wanted.key),
         (WorkflowRow.name, wanted.name),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.older_than is not None:
-        query = query.where(WorkflowRow.created_at < seconds_from_now(-wanted.older_than))
-    return query
+    )
+    return narrowed(query, pairs, WorkflowRow.created_at, wanted.older_than)

@@ -174,7 +174,7 @@ def test_closed_letters_of_messages_go_and_open_ones_stay(player: Player) -> Non
 
 @pytest.mark.parametrize("older_than", [-1.0, math.nan, math.inf])
 def test_an_age_that_is_none_is_refused(player: Player, older_than: float) -> None:
-    with pytest.raises(InvalidArguments, match="must be seconds from 0 up"):
+    with pytest.raises(InvalidArguments, match="must be seconds, from 0 to"):
         pruning.prune(player.ledger, older_than=older_than)
 
 
