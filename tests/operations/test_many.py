@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -124,6 +126,22 @@ def test_what_was_decided_stays_so_where_the_ledger_goes_away_half_way(
         workflows.cancel_all(player.ledger, WorkflowFilter())
     assert [player.workflow(id_).status for id_ in started] == ["cancelled", "running", "running"]
     assert ids(workflows.cancel_all(player.ledger, WorkflowFilter()).done) == [str(id_) for id_ in started[1:]]
+
+
+def test_of_two_people_who_cancel_the_same_each_workflow_is_cancelled_by_one(player: Player) -> None:
+    started = [str(player.start(add.s(n, 2)).workflow_id) for n in range(20)]
+    start = Barrier(2)
+
+    def cancel(actor: str) -> list[str]:
+        start.wait()
+        return ids(workflows.cancel_all(player.ledger, WorkflowFilter(), actor=actor).done)
+
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(cancel, ("ann", "bob")))
+    assert sorted(done[0] + done[1]) == started
+    for actor, cancelled in zip(("ann", "bob"), done, strict=True):
+        for workflow_id in cancelled:
+            assert [deed.actor for deed in workflows.get(player.ledger, workflow_id).actions] == [actor]
 
 
 @pytest.mark.parametrize("most", [0, -1, many.MOST_OF_ALL + 1])

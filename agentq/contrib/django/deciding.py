@@ -18,6 +18,8 @@ from agentq.exceptions import AgentqError
 
 _MOST = 100
 """Rows that one action decides about."""
+_NOUNS = {"workflow": "workflows", "job": "jobs", "deadletter": "dead-letters"}
+"""The command line's words for the pages."""
 
 
 def may(request: HttpRequest, verb: str, opts: Options[Any]) -> bool:
@@ -39,7 +41,8 @@ def decide(
     """
     chosen = list(rows[: _MOST + 1])
     if len(chosen) > _MOST:
-        page.message_user(request, f"At most {_MOST} at once, please; for more: manage.py agentq", messages.ERROR)
+        more = f"manage.py agentq {_NOUNS[page.opts.model_name]} {verb} --all"
+        page.message_user(request, f"At most {_MOST} at once, please; for more: {more}", messages.ERROR)
         return None
     if "confirmed" not in request.POST:
         return _question(page, request, chosen, verb)

@@ -1,5 +1,7 @@
 """How an application tests that it starts workflows: no broker and no worker are needed."""
 
+from uuid import uuid4
+
 from django.test import TestCase
 
 import agentq
@@ -19,6 +21,11 @@ class StartTest(TestCase):
         report = Report.objects.get(pk=answer.json()["report"])
         assert agentq.workflow(str(report.workflow)).status == "running"
         assert Workflow.objects.get(pk=report.workflow).jobs.get(status="queued").step == "reports.tasks.find"
+
+    def test_a_report_outlives_its_workflow(self):
+        """Workflows that ended long ago are pruned, reports are not."""
+        report = Report.objects.create(topic="queues", text="done", workflow=uuid4())
+        assert self.client.get(f"/reports/{report.pk}/").json() == {"status": None, "text": "done"}
 
     def test_nothing_is_left_of_another_test(self):
         """Each test's transaction is rolled back, the ledger's rows with it."""

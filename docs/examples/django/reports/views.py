@@ -7,6 +7,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 import agentq
+from agentq.exceptions import NotFound
 from reports.models import Report
 from reports.tasks import write_report
 
@@ -27,5 +28,8 @@ def start(request: HttpRequest) -> JsonResponse:
 def show(request: HttpRequest, report_id: int) -> JsonResponse:
     """Tell the workflow's status, and the text once it is there."""
     report = get_object_or_404(Report, pk=report_id)
-    workflow = agentq.workflow(str(report.workflow))
-    return JsonResponse({"status": workflow.status, "text": report.text})
+    try:
+        status = agentq.workflow(str(report.workflow)).status
+    except NotFound:  # it was pruned; the report stays
+        status = None
+    return JsonResponse({"status": status, "text": report.text})

@@ -190,7 +190,7 @@ class EveryAction(Walk):
         project.current().start_many([double.s(n) for n in range(TOO_MANY)])
         row = Workflow.objects.filter(status="running")[0]
         told = self.act("workflow", "cancel", row.pk, select_across="1")
-        assert "At most 100 at once" in told
+        assert "At most 100 at once, please; for more: manage.py agentq workflows cancel --all" in told
         assert self.status("workflow", row) == "running"
 
 
