@@ -9,6 +9,7 @@ from pydantic import SecretBytes, SecretStr, TypeAdapter, ValidationError
 
 from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
+from agentq.workflows.binary import MARK, marked, restored
 from agentq.workflows.exact import check_of
 from agentq.workflows.same import at, difference, first_lost, in_order
 
@@ -20,6 +21,9 @@ _SECRET = (
     "environment or a secret store"
 )
 _ADVICE = "give it a form that validation reads back, or pass a plain value and build it in the step"
+_WAYS = ((False, False), (True, False), (False, True), (True, True))
+"""Ways to write a value: with what is computed, for readers of the JSON, or without, where it cannot be read back;
+with bytes as text where they are that, or all in base64, where a union would take them for text."""
 
 
 class _Secret(InvalidValue):
@@ -33,7 +37,8 @@ class Annotation:
         self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
         self.schema = schema = self.adapter.core_schema
         self._is_exact = check_of(schema)
-        self._has_sets = self._is_exact is None and _has_sets(schema)
+        self._has_sets = self._is_exact is None and _has(schema, "set", "frozenset")
+        self._has_bytes = self._is_exact is None and _has(schema, "bytes")
 
     def dump(self, value: Any, *, or_given: bool = False) -> Any:
         """Return *value* ready for JSON, in a form that ``load`` rebuilds exactly.
@@ -46,15 +51,14 @@ class Annotation:
         """
         valid = self.adapter.validate_python(value, by_alias=True, by_name=True)
         if self._is_exact is not None and self._is_exact(valid):
-            return self._form(valid, round_trip=False)
+            return self._form(valid)
         lost = first_lost(value, valid)
         if lost is not None:
             raise InvalidValue(f"{lost} would be lost: the annotation has no place for it")
         trouble: InvalidValue | None = None
-        # What is computed is for readers of the JSON; without it where it cannot be read back.
-        for round_trip in (False, True):
+        for way in _WAYS if self._has_bytes else _WAYS[:2]:
             try:
-                form = self._form(valid, round_trip)
+                form = self._form(valid, *way)
                 self._compare(valid, form)
             except _Secret:
                 raise  # given as plain text, it would be kept as that
@@ -74,10 +78,14 @@ class Annotation:
 
     def load(self, value: Any) -> Any:
         """Rebuild what ``dump`` gave; raises one of ``FAULTS``."""
-        return self.adapter.validate_json(json.dumps(value), by_alias=True, by_name=True)
+        text = json.dumps(value)
+        if self._has_bytes and MARK in text:
+            return self.adapter.validate_python(restored(value), by_alias=True, by_name=True)
+        return self.adapter.validate_json(text, by_alias=True, by_name=True)
 
-    def _form(self, valid: Any, round_trip: bool) -> Any:
+    def _form(self, valid: Any, round_trip: bool = False, also_text: bool = False) -> Any:
         try:
+            valid = marked(valid, also_text=also_text) if self._has_bytes else valid
             form = self.adapter.dump_python(
                 valid, mode="json", by_alias=False, round_trip=round_trip, warnings=False
             )
@@ -111,13 +119,13 @@ def told(error: BaseException, name: str = "the value") -> str:
     return clean("; ".join(lines) + more, 400)
 
 
-def _has_sets(schema: Any) -> bool:
+def _has(schema: Any, *types: str) -> bool:
     parts, seen = [schema], 0
     while parts and seen < 10_000:
         part = parts.pop()
         seen += 1
         if isinstance(part, dict):
-            if part.get("type") in ("set", "frozenset"):
+            if part.get("type") in types:
                 return True
             parts += part.values()
         elif isinstance(part, (list, tuple)):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from dataclasses import InitVar, dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -158,7 +159,6 @@ def test_what_has_a_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
         (re.Pattern[str], re.compile("a", re.IGNORECASE)),
         (Order, Order(price=5)),
         (Initial, Initial(2, 2)),
-        (bytes, b"\xff"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -169,6 +169,68 @@ def test_what_would_change_is_refused_as_argument_and_as_result(annotation: Any,
     with pytest.raises(InvalidResult, match="step 'unit'") as unkept:
         parameters.dump_result(value)
     assert "hunter2" not in f"{refused.value}{unkept.value}"
+
+
+class Scan(BaseModel):
+    title: str = ""
+    image: bytes = Field(b"", max_length=9)
+    pages: list[bytes] = []
+
+
+@dataclass(frozen=True)
+class Frame:
+    data: bytes
+    at: datetime | None = None
+
+
+class Tile(NamedTuple):
+    data: bytes
+    number: int
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n\xff"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (bytes, PICTURE),
+        (bytes, b"\x00"),
+        (bytes, b"agentq-base64:eA=="),
+        (bytes | None, PICTURE),
+        (list[bytes], [b"text", PICTURE]),
+        (dict[bytes, bytes], {PICTURE: PICTURE}),
+        (set[bytes], {PICTURE, b"text"}),
+        (tuple[bytes, int], (PICTURE, 1)),
+        (bytes | str, PICTURE),
+        (bytes | str, b"text"),
+        (str | bytes, b"text"),
+        (str | bytes, "text"),
+        (Scan, Scan(title="ü", image=PICTURE, pages=[PICTURE])),
+        (list[Scan | None], [Scan(image=PICTURE), None]),
+        (Frame, Frame(PICTURE, datetime(2026, 1, 1))),
+        (Tile, Tile(PICTURE, 1)),
+        (deque[bytes], deque([PICTURE])),
+        (Annotated[bytes, AfterValidator(lambda value: value if value[:1] != b"a" else b"")], PICTURE),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bytes_that_are_no_text_arrive_as_they_were(annotation: Any, value: Any) -> None:
+    assert difference(value, arrived(annotation, value)) is None
+    parameters = taking(annotation)
+    kept = json.loads(json.dumps(plain(parameters.dump_result(value), 1_000)))
+    assert difference(value, parameters.load_result(kept)) is None
+
+
+def test_bytes_that_are_text_are_kept_as_that_text_as_before() -> None:
+    assert taking(list[bytes]).dump_result([b"abc", "ü".encode()]) == ["abc", "ü"]
+
+
+def test_a_text_that_looks_like_kept_bytes_stays_text() -> None:
+    text = "agentq-base64:eA=="
+    assert arrived(str, text) == text
+    with pytest.raises(InvalidArguments, match="at title would come back from JSON as another value"):
+        taking(Scan).dump((Scan(title=text, image=PICTURE),), {}, given=False)
 
 
 def test_a_secret_is_refused_with_what_to_do() -> None:
