@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
+
+from celery import Celery
+
+_PROMPTS = frozenset({"<stdin>", "<string>", "<console>"})
+"""Names of text that is run line by line, each time from line 1."""
+_APPLICATIONS = frozenset({"Flask", "Quart", "FastAPI", "Starlette"})
 
 
 def module_run(function: Callable[..., Any]) -> object:
@@ -27,15 +34,23 @@ def is_twin(known: Any, new: Any, same_run: bool, seen: frozenset[int] = frozens
     ):
         return False
     if known.__code__ is not new.__code__:
-        # A cell of a notebook and a line of a prompt are no module's, and may be run again.
-        is_of_file = not new.__code__.co_filename.startswith("<") and known.__globals__ is new.__globals__
-        return same_run and is_of_file and known.__code__.co_filename == new.__code__.co_filename and _has_run(new)
+        return _are_of_one_run(known, new, same_run)
     pairs = zip(_held(known), _held(new), strict=False)
     return any(_differ(one, other, same_run, seen | {id(known)}) for one, other in pairs)
 
 
-def _has_run(function: FunctionType) -> bool:
-    return module_run(function) is not None
+def _are_of_one_run(known: FunctionType, new: FunctionType, same_run: bool) -> bool:
+    """Say whether both functions are there at once, in two places of one text that was run once."""
+    file = new.__code__.co_filename
+    if known.__globals__ is not new.__globals__ or known.__code__.co_filename != file or file in _PROMPTS:
+        return False
+    if module_run(new) is not None:
+        return same_run and not file.startswith("<")
+    script: str | None = getattr(sys.modules.get(new.__module__), "__file__", None)
+    if script is not None and not hasattr(sys, "ps1"):  # nobody is there to run it again
+        return os.path.abspath(script) == os.path.abspath(file)
+    # A cell of a notebook has a name of its own, which no file has, and is run again with the same lines.
+    return not os.path.exists(file) and known.__code__.co_firstlineno != new.__code__.co_firstlineno
 
 
 def _held(function: FunctionType) -> list[Any]:
@@ -55,7 +70,13 @@ def _differ(one: Any, other: Any, same_run: bool, seen: frozenset[int]) -> bool:
     if hasattr(one, "__qualname__") and hasattr(other, "__qualname__"):
         named = (one.__module__, one.__qualname__) != (other.__module__, other.__qualname__)
         return named or is_twin(one, other, same_run, seen)
+    if _is_application(one) and type(one) is type(other):
+        return False  # a factory of applications may be called again, as tests do
     return not _is_equal(one, other)
+
+
+def _is_application(value: Any) -> bool:
+    return isinstance(value, Celery) or any(kind.__name__ in _APPLICATIONS for kind in type(value).__mro__)
 
 
 def _is_equal(one: Any, other: Any) -> bool:

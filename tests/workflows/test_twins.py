@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import flask
 import pytest
+from celery import Celery
 
 from agentq import step
 from agentq.exceptions import StepDefinitionError
@@ -41,6 +47,71 @@ def test_a_second_function_behind_a_decorator_without_wraps_is_refused() -> None
     step(logged(lambda value: value + 1))
     with pytest.raises(StepDefinitionError, match="name="):
         step(logged(lambda value: value + 2))
+
+
+SCRIPT = """
+from agentq import step
+from agentq.exceptions import StepDefinitionError
+
+@step
+def work(value: int) -> int:
+    return value
+
+try:
+    @step
+    def work(value: int) -> int:
+        return value + 1
+except StepDefinitionError as error:
+    print("def", "name=" in str(error))
+
+first = step(lambda value: value + 1)
+try:
+    step(lambda value: value + 2)
+except StepDefinitionError as error:
+    print("lambda", "name=" in str(error))
+"""
+
+
+def test_a_second_function_of_one_name_in_a_script_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout == "def True\nlambda True\n", run.stderr
+
+
+def test_a_cell_of_a_notebook_may_be_run_again_and_holds_no_two_functions_of_one_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notebook = ModuleType("notebook")
+    monkeypatch.setitem(sys.modules, "notebook", notebook)
+
+    def run(cell: str, text: str) -> Any:
+        exec(compile(text, f"/tmp/ipykernel_1/{cell}.py", "exec"), notebook.__dict__)
+        return notebook.__dict__["work"]
+
+    one = "from agentq import step\n@step\ndef work(value: int) -> int:\n    return value"
+    run("1", one)
+    assert run("1", one)(1) == 1
+    assert run("2", f"\n\n{one} + 1")(1) == 2
+    with pytest.raises(StepDefinitionError, match="name="):
+        run("3", f"{one}\n{one}")
+
+
+@pytest.mark.parametrize("framework", [Celery, flask.Flask])
+def test_a_factory_of_applications_may_be_called_again(framework: Any) -> None:
+    def create(name: str, factor: int = 1) -> Any:
+        app = framework(name)
+
+        @step(name=f"tests.weigh.{framework.__name__}")
+        def weigh(value: int) -> int:
+            assert app is not None
+            return value * factor
+
+        return weigh
+
+    create("one")
+    assert create("two")(3) == 3
+    with pytest.raises(StepDefinitionError, match="name="):
+        create("three", 2)
 
 
 def test_a_partial_is_refused_with_what_to_do() -> None:
