@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
 from agentq.workflows.binary import MARK, marked, restored
 from agentq.workflows.exact import check_of
-from agentq.workflows.same import at, difference, first_lost, in_order
+from agentq.workflows.same import SECRET, at, difference, first_lost, first_secret, in_order
 
 FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 """Errors of a value, also those that validators and serializers of the user's let pass; no stop of a worker."""
 
-_SECRET = (
-    "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
-    "environment or a secret store"
-)
 _ADVICE = "give it a form that validation reads back, or pass a plain value and build it in the step"
 _WAYS = ((False, False), (True, False), (False, True), (True, True))
 """Ways to write a value: with what is computed, for readers of the JSON, or without, where it cannot be read back;
 with bytes as text where they are that, or all in base64, where a union would take them for text."""
-
-
-class _Secret(InvalidValue):
-    """A value of pydantic's secret types."""
 
 
 class Annotation:
@@ -37,8 +30,11 @@ class Annotation:
         self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
         self.schema = schema = self.adapter.core_schema
         self._is_exact = check_of(schema)
-        self._has_sets = self._is_exact is None and _has(schema, "set", "frozenset")
-        self._has_bytes = self._is_exact is None and _has(schema, "bytes")
+        nodes = [] if self._is_exact else list(_nodes(schema))
+        self._has_sets = any(node.get("type") in ("set", "frozenset") for node in nodes)
+        self._has_bytes = any(node.get("type") == "bytes" for node in nodes)
+        if any("ser_json_bytes" in node or "val_json_bytes" in node for node in nodes):
+            self._has_bytes = False  # the user's models say themselves what becomes of bytes
 
     def dump(self, value: Any, *, or_given: bool = False) -> Any:
         """Return *value* ready for JSON, in a form that ``load`` rebuilds exactly.
@@ -60,9 +56,10 @@ class Annotation:
             try:
                 form = self._form(valid, *way)
                 self._compare(valid, form)
-            except _Secret:
-                raise  # given as plain text, it would be kept as that
             except InvalidValue as error:
+                secret = first_secret(valid)
+                if secret is not None:  # given as plain text, it would be kept as that
+                    raise InvalidValue(f"{at(secret)} {SECRET}") from None
                 trouble = trouble or error
             else:
                 return form
@@ -102,8 +99,6 @@ class Annotation:
         if found is None:
             return
         path, before, after = found
-        if isinstance(before, (SecretStr, SecretBytes)):
-            raise _Secret(f"{at(path)} {_SECRET}")
         types = type(before).__name__, type(after).__name__
         how = "another value" if types[0] == types[1] else f"a value of type {types[1]} instead of {types[0]}"
         raise InvalidValue(f"{at(path)} would come back from JSON as {how}; {_ADVICE}")
@@ -119,18 +114,15 @@ def told(error: BaseException, name: str = "the value") -> str:
     return clean("; ".join(lines) + more, 400)
 
 
-def _has(schema: Any, *types: str) -> bool:
-    parts, seen = [schema], 0
-    while parts and seen < 10_000:
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    parts = [schema]
+    while parts:
         part = parts.pop()
-        seen += 1
         if isinstance(part, dict):
-            if part.get("type") in types:
-                return True
+            yield part
             parts += part.values()
         elif isinstance(part, (list, tuple)):
             parts += part
-    return bool(parts)  # too large to know
 
 
 def _is_json(value: Any) -> bool:

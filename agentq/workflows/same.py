@@ -12,8 +12,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
+SECRET = (
+    "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
+    "environment or a secret store"
+)
+_WHOLES = (BaseModel, dict, list, tuple, set, frozenset, deque)
 Difference = tuple[str, Any, Any]
 """The path to what differs, and both values there."""
 
@@ -50,6 +55,22 @@ def first_lost(given: Any, valid: Any) -> str | None:
         has_fields = isinstance(other, BaseModel) or is_dataclass(other)
         if has_fields and isinstance(one, type(other)) and type(one) is not type(other):
             return f"what {type(one).__name__} adds to {type(other).__name__} in {at(path)}"
+    return None
+
+
+def first_secret(value: Any) -> str | None:
+    """Return the path of the first of pydantic's secrets in a value; None where it has none."""
+    stack, seen = [("", value)], set()
+    while stack:
+        path, part = stack.pop()
+        if isinstance(part, Secret | SecretStr | SecretBytes):
+            return path
+        if isinstance(part, _WHOLES) or is_dataclass(part):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            stack += [(f"{path}.{name}", inner) for name, inner in _parts(part) or ()]
+            stack += [(path, inner) for inner in part] if isinstance(part, (set, frozenset)) else []
     return None
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from agentq.exceptions import InvalidValue, ValueTooLarge
+from agentq.redaction import clean
+from agentq.workflows.same import SECRET, first_secret
 
 MAX_DEPTH = 200
 """Levels of nesting that a value may have; deeper ones are refused, since readers recurse."""
@@ -53,6 +55,8 @@ def plain(value: Any, limit: int) -> Any:
 def _known_types(value: Any) -> Any:
     if isinstance(value, (set, frozenset, bytes, bytearray, memoryview)):
         raise InvalidValue(type(value).__name__)
+    if first_secret(value) is not None:
+        raise InvalidValue(SECRET)
     return to_jsonable_python(value, inf_nan_mode="constants")
 
 
@@ -66,7 +70,7 @@ def _first_fault(value: Any) -> str | None:
 
 
 def _fault(path: str, fault: str) -> str:
-    return f"the value at {path.lstrip('.') or 'the top'} {fault}"
+    return f"the value at {clean(path.lstrip('. '), 200) or 'the top'} {fault}"
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any, int]]:
@@ -92,12 +96,14 @@ def _fault_of(part: Any) -> str | None:
         return None if -_LIMIT <= part < _LIMIT else "is an integer beyond 64 bits; send it as text"
     if isinstance(part, float):
         return None if part - part == 0 else f"is {part}, which JSON does not have; send None or text"
+    if first_secret(part) is not None:
+        return SECRET
     try:
         inner = _known_types(part)
     except Exception:
         return (
-            f"is of type {type(part).__name__}, which has no JSON form; annotate the parameter with its type, "
-            "or convert it first"
+            f"is of type {type(part).__name__}, which has no JSON form; annotate the parameter or the result with "
+            "its type, or convert it first, as list(…) does"
         )
     return None if inner is part else _first_fault(inner)
 

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntFlag
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-from uuid import UUID
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, PrivateAttr, SecretStr, computed_field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    AnyUrl,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    Json,
+    PrivateAttr,
+    RootModel,
+    Secret,
+    SecretStr,
+    SerializeAsAny,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue
@@ -91,6 +112,101 @@ class Initial:
         self.a *= twice
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: str = ""
+
+
+Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+class Owner(BaseModel):
+    pet: Pet
+    others: list[Pet] = []
+
+
+class Table(RootModel[dict[str, int]]):
+    pass
+
+
+class Wrapped(BaseModel):
+    a: int
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def check(cls, value: Any, handler: Any) -> Any:
+        return handler(value)
+
+
+class Later(BaseModel):
+    a: int
+
+    @model_validator(mode="after")
+    def add(self) -> Later:
+        self.a += 1
+        return self
+
+
+@pydantic_dataclass
+class Validated:
+    x: int
+    y: list[int] = Field(default_factory=list)
+
+
+class Wide(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    a: int = 0
+
+
+class Fixed(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    a: int
+
+
+class Upper(BaseModel):
+    model_config = ConfigDict(alias_generator=str.upper)
+    ab: int
+
+
+class Path1(BaseModel):
+    a: int = Field(validation_alias=AliasPath("x", "y"))
+
+
+class Choice(BaseModel):
+    a: int = Field(validation_alias=AliasChoices("q", "r"))
+
+
+class Made(BaseModel):
+    id: UUID = Field(default_factory=uuid4)
+
+
+class Sparse(BaseModel):
+    a: int | None = None
+
+    @model_serializer(mode="wrap")
+    def write(self, handler: Any) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class Own(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    d: bytes
+
+
+class Untyped(BaseModel):
+    v: Any
+
+
+class Bits(IntFlag):
+    R = 1
+    W = 2
+
+
 Cents = Annotated[int, AfterValidator(lambda value: value * 100)]
 
 
@@ -127,6 +243,54 @@ def hidden() -> Hidden:
         (Payload, Payload.model_validate({"data": '{"a": 1}'})),
         (datetime | str, datetime(2026, 1, 1)),
         (UUID | str, "plain"),
+        (Owner, Owner(pet=Dog(name="r"), others=[Cat(), Dog()])),
+        (Table, Table({"a": 1})),
+        (Wrapped, Wrapped(a=1)),
+        (Validated, Validated(1, [2])),
+        (Wide, Wide(a=1, z=3)),  # type: ignore[call-arg]
+        (Fixed, Fixed(a=1)),
+        (set[Fixed], {Fixed(a=1), Fixed(a=2)}),
+        (Upper, Upper(AB=3)),
+        (Path1, Path1.model_validate({"x": {"y": 4}})),
+        (Choice, Choice.model_validate({"r": 4})),
+        (Made, Made()),
+        (Sparse, Sparse(a=None)),
+        (Own, Own(d=b"\xff")),
+        (Own, Own(d=b"abc")),
+        (Untyped, Untyped(v=[1, {"a": None}])),
+        (Bits, Bits.R | Bits.W),
+        (float, -0.0),
+        (float, 5e-324),
+        (int, 2**53 + 1),
+        (int, -(2**63)),
+        (dict[int, str], {2**53 + 1: "a"}),
+        (dict[float, int], {0.1: 1}),
+        (dict[bool, int], {True: 1}),
+        (dict[date, int], {date(2026, 1, 1): 1}),
+        (dict[UUID, int], {UUID(int=3): 1}),
+        (dict[Word, int], {Word.A: 1}),
+        (dict[Decimal, int], {Decimal("1.10"): 1}),
+        (Decimal, Decimal("1E+5")),
+        (Decimal, Decimal("-0")),
+        (complex, 1 + 2j),
+        (datetime, datetime(1, 1, 1)),
+        (timedelta, timedelta.max),
+        (timedelta, timedelta(days=-1, microseconds=3)),
+        (time, time(23, 59, 59, 999999, tzinfo=UTC)),
+        (date | datetime, datetime(2026, 1, 1)),
+        (datetime | date, date(2026, 1, 1)),
+        (int | float, 1.0),
+        (float | int, 1),
+        (list[int | bool], [1, True]),
+        (IPv4Address, IPv4Address("1.2.3.4")),
+        (Path, Path("a/../b")),
+        (deque[int], deque([1], maxlen=3)),
+        (frozenset[frozenset[int]], frozenset({frozenset({1})})),
+        (Counter[str], Counter("aab")),
+        (OrderedDict[str, int], OrderedDict(b=1, a=2)),
+        (Base | Derived, Derived(name="a", url="b")),
+        (Derived | Base, Base(name="a")),
+        (ByteSize, ByteSize(5)),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -144,6 +308,24 @@ def test_what_has_a_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
         (Data, WiderData(1, 2)),
         (SecretStr, SecretStr("hunter2")),
         (Secretive, Secretive(pw=SecretStr("hunter2"))),
+        (Secret[int], Secret[int](7)),
+        (list[Secret[str]], [Secret[str]("hunter2")]),
+        (Wide, Wide(a=1, z=datetime(2026, 1, 1))),  # type: ignore[call-arg]
+        (Untyped, Untyped(v=(1, 2))),
+        (Untyped, Untyped(v=Decimal("1.5"))),
+        (Untyped, Untyped(v=Base(name="a"))),
+        (list[SerializeAsAny[Base]], [Derived(name="a", url="b")]),
+        (Later, Later(a=1)),
+        (dict[int | str, int], {1: 1, "1": 2}),
+        (dict[None, int], {None: 1}),
+        (dict[Fixed, int], {Fixed(a=1): 1}),
+        (datetime, datetime(2026, 10, 25, 2, 30, fold=1)),
+        (datetime, datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=3601)))),
+        (Literal[Word.A], Word.A),
+        (Sequence[int], (1, 2)),
+        (list, [1, (2,)]),
+        (dict, {1: 2}),
+        (AnyUrl | str, AnyUrl("http://a.b")),
         (Excluded, Excluded(n=7)),
         (Hidden, hidden()),
         (dict[tuple[int, int], str], {(1, 2): "a"}),
@@ -239,6 +421,15 @@ def test_a_secret_is_refused_with_what_to_do() -> None:
             InvalidArguments, match=r"is a secret, .*pass its name and read it in the step"
         ) as told:
             taking(annotation).dump((value,), {}, given=False)
+        assert "hunter2" not in str(told.value)
+
+
+def test_a_secret_is_never_kept_masked_where_nothing_is_annotated() -> None:
+    held: dict[str, Any] = {"a": [Secretive(pw=SecretStr("hunter2"))]}
+    held["itself"] = held
+    for value in (SecretStr("hunter2"), [Secret[int](7)], Secretive(pw=SecretStr("hunter2")), held):
+        with pytest.raises(InvalidValue, match=r"is a secret|is nested deeper") as told:
+            arrived(Any, value)
         assert "hunter2" not in str(told.value)
 
 
