@@ -255,7 +255,8 @@ class Duties:
             status = taken.get(running.get(request, uuid.UUID(int=0)))
             if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
                 why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
-                self._in_hand.terminate(request, why)
+                level = logging.INFO if status == JobStatus.CANCELLED else logging.WARNING  # it was asked for
+                self._in_hand.terminate(request, why, level=level)
 
     def _go_on_without(self, rescued: caretaking.Rescued) -> None:
         job_outcomes.tell_lost(rescued.jobs, self._in_hand.has_processes)

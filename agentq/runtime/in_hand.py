@@ -82,13 +82,16 @@ class InHand:
         self._unwanted = {request: self._unwanted.get(request, moment) for request in unwanted}
         return {request: moment - since for request, since in self._unwanted.items()}
 
-    def terminate(self, request: Any, why: str) -> None:
-        """Kill the process that runs the request, where the pool can; cancel a coroutine anywhere."""
+    def terminate(self, request: Any, why: str, *, level: int = logging.WARNING) -> None:
+        """Kill the process that runs the request, where the pool can; cancel a coroutine anywhere.
+
+        *level* is that of the line in the log that says so.
+        """
         if request in self._terminated:
             return
         self._terminated = {known for known in self._terminated if known in state.active_requests} | {request}
         log = job_log(logger, request.name, ids_of(request.id)[1])
-        log.warning("its step is stopped: %s", why)
+        log.log(level, "its step is stopped: %s", why)
         try:
             self._worker.pool.terminate_job(request.worker_pid, signal.SIGKILL)
         except NotImplementedError:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agentq.exceptions import StepFailed
-from tests.faults.worker.steps import crash
+from tests.faults.worker.steps import crash, never_return
 from tests.runtime.logged import MODULE, await_told, told
 from tests.runtime.looks import job_of
 from tests.runtime.place import place
@@ -84,6 +84,20 @@ def test_a_worker_that_is_gone_is_one_line_and_one_for_each_of_its_jobs(
         named = {match[1] for match in found if match is not None}
         assert len(named) == 3
         assert named < {str(job) for job in jobs}
+
+
+def test_a_step_that_is_stopped_since_its_job_was_cancelled_is_no_warning(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    settings = {"cancel_grace": 0.5}
+    with place(redis_broker, ledger_url, module=MODULE, settings=settings, arguments=STEPS) as at:
+        workflow = at.agentq.start(never_return.s(str(gates.folder)))
+        gates.await_reached("never_return")
+        workflow.cancel("enough")
+        lines = await_told(at.worker, "is stopped", "INFO")
+        assert f"[{never_return.name} job={job_of(workflow).id}] its step is stopped: it is cancelled" in lines
+        assert at.agentq.start(add.s(1, 2)).result(20) == 3
+        assert told(at.worker, "WARNING", "ERROR") == []
 
 
 def test_refused_messages_of_a_kind_are_two_lines_for_twelve_and_none_of_many(

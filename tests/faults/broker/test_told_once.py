@@ -42,9 +42,11 @@ def test_an_outage_is_one_line_and_its_end_another(
 
 
 @on_sqlite
-def test_an_outage_that_an_idle_worker_meets_is_told_too(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, module=MODULE) as at:
-        redis_broker.kill()
-        await_told(at.worker, "takes no messages", "WARNING")
-        redis_broker.start()
+def test_an_outage_that_an_idle_worker_meets_is_told_too(own_broker: Broker, ledger_url: str) -> None:
+    with place(own_broker, ledger_url, module=MODULE) as at:
+        own_broker.kill()
+        (outage,) = await_told(at.worker, "takes no messages", "WARNING", "ERROR")
+        own_broker.start()
         await_told(at.worker, "takes messages again", "INFO")
+        assert told(at.worker, "WARNING", "ERROR") == [outage]
+        assert "Traceback" not in at.worker.log()
