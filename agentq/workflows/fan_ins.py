@@ -12,7 +12,7 @@ from typing import Any
 
 from agentq.exceptions import CanvasError, nearest
 from agentq.redaction import show
-from agentq.states import VIRTUAL, OnFailure
+from agentq.states import VIRTUAL, JobKind, OnFailure
 from agentq.workflows import needs
 from agentq.workflows.graph import BEYOND, Graph, Node
 
@@ -70,6 +70,12 @@ class FanIns:
         if within is not None and not (isinstance(within, (int, float)) and 0 < within < 1e9):
             raise CanvasError(f"step {node.step!r}: within is {show(within)}, must be over 0 seconds")
         fan_in.needs = needs.kept(wanted, f"step {node.step!r}") or needs.ANY
+        parts = sum(other.join == node.after for other in self._graph.nodes)
+        if fan_in.kind is JobKind.JOIN and isinstance(wanted, int) and wanted > parts:
+            raise CanvasError(
+                f"step {node.step!r}: needs is {wanted}, but the group before it has {parts} part(s); "
+                "needs='all' means all that there are"
+            )
         fan_in.deadline = within
 
     def settle(self, *, is_linked: bool = False) -> None:

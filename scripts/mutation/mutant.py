@@ -13,6 +13,7 @@ GUARDS = "tests/ledger/test_guards.py"
 PARTS = "tests/ledger/test_parts.py"
 HANDING_OVER = "tests/ledger/test_handing_over.py"
 SESSION = "tests/ledger/test_session.py"
+RACES_OF_FAN_INS = "tests/races/test_fan_ins.py"
 RACES_OF_DEAD_LETTERS = "tests/races/test_dead_letters.py"
 
 

@@ -8,6 +8,7 @@ from scripts.mutation.mutant import (
     HANDING_OVER,
     PARTS,
     RACES_OF_DEAD_LETTERS,
+    RACES_OF_FAN_INS,
     Mutant,
 )
 
@@ -15,6 +16,7 @@ _ATTEMPTS = "agentq/ledger/attempts.py"
 _DEAD_LETTER = "agentq/ledger/transition/dead_letter.py"
 _EXECUTOR = "agentq/runtime/executor.py"
 _GRAPH = "agentq/ledger/transition/graph.py"
+_PARTS = "agentq/ledger/transition/parts.py"
 _PLAIN = "agentq/ledger/transition/plain.py"
 _WORKFLOW = "agentq/ledger/transition/workflow.py"
 _COMPLETE = """        status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
@@ -130,7 +132,7 @@ MUTANTS = [
     ),
     Mutant(
         name="lose-a-part-twice",
-        file="agentq/ledger/transition/parts.py",
+        file=_PARTS,
         text="JobRow.is_missing.is_(False), JobRow.status != JobStatus.SUCCEEDED",
         instead="JobRow.status != JobStatus.SUCCEEDED",
         why="two failures in one branch count as two missing parts, and the fan-in goes on too early",
@@ -143,6 +145,51 @@ MUTANTS = [
         instead="    if False:",
         why="a fan-in goes on although it lacks parts that it needs",
         tests=(PARTS,),
+    ),
+    Mutant(
+        name="lose-a-part-beside-its-replay",
+        file=_PARTS,
+        text="    lock_part(connection, part_id)\n    join_id",
+        instead="    join_id",
+        why="a fan-in waits for ever for a part that failed again while somebody replayed it",
+        tests=(RACES_OF_FAN_INS,),
+        pick="fails_beside and postgresql",
+    ),
+    Mutant(
+        name="run-on-in-a-late-part",
+        file=_PARTS,
+        text="        while cancelled := _cancel_open(connection, batch, why):",
+        instead="        if cancelled := _cancel_open(connection, batch, why):",
+        why="what an each was growing in a part that is late runs on, and its replay waits for ever",
+        tests=(RACES_OF_FAN_INS,),
+        pick="branches_that_grow and postgresql",
+    ),
+    Mutant(
+        name="run-on-in-a-fan-in-that-lacks-parts",
+        file=_PARTS,
+        text="_LOST_FAN_INS = select(JobRow.id).where(*_ENDED,",
+        instead="_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.status == JobStatus.CANCELLED,",
+        why="a workflow succeeds while a job still runs, in a fan-in that lacks parts inside a part that is missing",
+        tests=(PARTS,),
+        pick="still_runs_in_it",
+    ),
+    Mutant(
+        name="lack-parts-without-a-letter",
+        file="agentq/ledger/handover.py",
+        text="    transition.open_letter(connection, fan_in.id, needs_person=False)\n",
+        instead="",
+        why="a fan-in that ended with too few parts is a dead end that nobody can decide about",
+        tests=(PARTS,),
+        pick="LackedParts",
+    ),
+    Mutant(
+        name="replay-what-was-gone-on-from",
+        file="agentq/ledger/handover.py",
+        text="        return None if job.on_failure == OnFailure.CONTINUE else []",
+        instead="        return []",
+        why="a step runs again after the one behind it has ended",
+        tests=(PARTS,),
+        pick="gone_on_from",
     ),
     Mutant(
         name="replay-for-nobody",

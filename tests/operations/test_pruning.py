@@ -181,3 +181,18 @@ def test_an_age_that_is_none_is_refused(player: Player, older_than: float) -> No
 def test_only_what_has_ended_can_be_asked_for(player: Player) -> None:
     with pytest.raises(InvalidArguments, match="only what has ended is pruned: cancelled, failed, succeeded"):
         pruning.prune(player.ledger, older_than=DAY, status=WorkflowStatus.RUNNING)
+
+
+def test_a_fan_in_that_lacks_parts_is_kept_with_its_key_until_it_is_given_up(player: Player) -> None:
+    canvas = group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=2)
+    started = player.start(canvas, key="once")
+    held = [player.take(bell) for bell in started.bells]
+    player.fail(held[0])
+    player.succeed(held[1], 7)
+    old(player, started.workflow_id)
+    for job_id in (player.job(held[0].job_id).join_id, held[0].job_id):
+        assert pruning.prune(player.ledger, older_than=DAY).workflows == 0
+        assert not player.start(canvas.clone(), key="once").is_new
+        dead_letters.cancel(player.ledger, str(job_id))
+    assert pruning.prune(player.ledger, older_than=DAY).workflows == 1
+    assert player.start(canvas.clone(), key="once").is_new

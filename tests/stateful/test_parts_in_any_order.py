@@ -125,6 +125,12 @@ class PartsMachine(RuleBasedStateMachine):
             assert "has gone on without it" in str(conflict)  # noqa: PT017
         self._ring(self.player.due())
 
+    @precondition(lambda machine: machine._dead())
+    @rule(data=st.data())
+    def close_a_letter(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(self._dead()))
+        self.player.ledger.write(lambda c: dead_letters.cancel(c, job_id, **WHO))
+
     @precondition(lambda machine: machine._timed())
     @rule(data=st.data())
     def time_is_over(self, data: st.DataObject) -> None:

@@ -177,7 +177,7 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
     list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at", "error")
     list_filter = ("status", "kind")
     search_ids = ("pk", "job_id", "workflow_id")
-    actions = ("replay", "cancel")
+    actions = ("replay", "go_on", "cancel")
     readonly_fields = ("arguments", "snapshot", "decisions")
 
     @admin.display
@@ -207,6 +207,11 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
     def replay(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
         """Give the jobs new attempts, after a question."""
         return deciding.decide(self, request, queryset, "replay", dead_letters.replay)
+
+    @admin.action(description="Let fan-ins go on with the parts that are there", permissions=["replay"])
+    def go_on(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
+        """Let fan-ins that lack parts go on without them, after a question."""
+        return deciding.decide(self, request, queryset, "go on", dead_letters.resolve)
 
     @admin.action(description="Give up selected dead letters", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import group
 from django.contrib.auth.models import Permission, User
 from django.test import TestCase
 
@@ -11,6 +12,7 @@ import agentq
 from agentq import step
 from agentq.contrib.django import project
 from agentq.contrib.django.models import DeadLetter
+from agentq.ledger import caretaking
 from tests.contrib.django.suite.canvases import double
 from tests.support.player import Player
 
@@ -19,6 +21,12 @@ from tests.support.player import Player
 def sign(number: int, api_key: str) -> int:
     """A step with a secret."""
     return number
+
+
+@step
+def gather(numbers: list[int]) -> list[int]:
+    """A step after a fan-in."""
+    return numbers
 
 
 class PagesTest(TestCase):
@@ -87,12 +95,23 @@ class PagesTest(TestCase):
         self.shows_after("deadletter/", "cancel", str(letter.pk), "1 of 1 done")
         assert DeadLetter.objects.get(pk=letter.pk).status == "cancelled"
 
+    def test_a_fan_in_that_lacks_parts_is_decided(self) -> None:
+        for action, status in (("replay", "running"), ("go_on", "running"), ("cancel", "failed")):
+            letter = lacking_fan_in()
+            self.shows("deadletter/", str(letter.pk), "missing_parts")
+            self.shows(f"deadletter/{letter.pk}/change/", "1 of its 2 parts are missing")
+            self.shows_after("deadletter/", action, str(letter.pk), "1 of 1 done", reason="as we said")
+            letter = DeadLetter.objects.get(pk=letter.pk)
+            assert (letter.status != "open", letter.workflow.status) == (True, status), action
+            self.shows(f"workflow/{letter.workflow_id}/change/", "olga", "as we said")
+        self.shows_after("deadletter/", "go_on", str(dead_letter().pk), "is a step: give the result")
+
     def test_every_action_asks_before_it_is_done(self) -> None:
         letter = dead_letter()
         rows = {
             "workflow/": (letter.workflow_id, ["cancel"]),
             "job/": (letter.job_id, ["cancel"]),
-            "deadletter/": (letter.pk, ["replay", "cancel"]),
+            "deadletter/": (letter.pk, ["replay", "go_on", "cancel"]),
         }
         for debug in (False, True):
             with self.settings(DEBUG=debug):
@@ -154,3 +173,14 @@ def dead_letter() -> DeadLetter:
     held = player.begin(double.s(1))
     player.fail(held)
     return DeadLetter.objects.get(job_id=held.job_id)
+
+
+def lacking_fan_in() -> DeadLetter:
+    """Return the dead letter of a fan-in of two parts, of which one was late."""
+    player = Player(project.current().ledger)
+    held = player.take(player.start(group(double.s(1), double.s(2)) | gather.s().set(needs=2, within=60)).bells[0])
+    player.succeed(held, 2)
+    join = player.job(held.job_id).join_id
+    player.age(join, deadline_at=1)
+    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    return DeadLetter.objects.get(job_id=join)
