@@ -169,7 +169,7 @@ MUTANTS = [
         file=_PARTS,
         text="_LOST_FAN_INS = select(JobRow.id).where(*_ENDED,",
         instead="_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.status == JobStatus.CANCELLED,",
-        why="a workflow succeeds while a job still runs, in a fan-in that lacks parts inside a part that is missing",
+        why="a workflow succeeds while a job runs in a fan-in that lacks parts inside a part that is missing",
         tests=(PARTS,),
         pick="still_runs_in_it",
     ),
