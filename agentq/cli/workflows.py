@@ -15,7 +15,7 @@ from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
 from agentq.cli.watching import watch
 from agentq.exceptions import StateConflict
-from agentq.operations import health
+from agentq.operations import health, waiting
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Action, Decided, Job, Workflow, WorkflowSummary
@@ -84,7 +84,8 @@ def show(target: Target, workflow_id: str, as_json: bool) -> None:
         echo_json(workflow)
         return
     workers = health.worker_names(ledger, {job.worker_id for job in workflow.jobs if job.worker_id})
-    click.echo("\n".join([_head(workflow), "", tree_of(workflow, workers), *_errors(workflow.jobs)]))
+    alone = waiting.without_worker(ledger) if workflow.status == WorkflowStatus.RUNNING else ""
+    click.echo("\n".join([_head(workflow, alone), "", tree_of(workflow, workers), *_errors(workflow.jobs)]))
     if workflow.actions:
         click.echo("\nactions")
         click.echo(table(("WHEN", "WHO", "WHAT", "WHY"), map(_action, workflow.actions)))
@@ -146,12 +147,13 @@ def _row(workflow: WorkflowSummary) -> tuple[str, ...]:
     )
 
 
-def _head(workflow: Workflow) -> str:
+def _head(workflow: Workflow, alone: str) -> str:
     return fields(
         [
             ("workflow", str(workflow.id)),
             ("name", workflow.name),
             ("status", workflow.status),
+            ("workers", alone),
             ("reason", printable(workflow.reason or "")),
             ("error", printable(error_of(workflow))),
             ("tenant", workflow.tenant),

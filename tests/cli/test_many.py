@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -96,6 +97,28 @@ def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, player: Pla
         both = program.run(noun, verb, str(held.job_id), "--older-than", "1h")
         assert (both.returncode, "--older-than is for --all" in both.stderr) == (2, True)
     assert player.job(held.job_id).status == JobStatus.FAILED
+
+
+def options_of(noun: str, verb: str) -> set[str]:
+    context = click.Context(agentq)
+    group = agentq.get_command(context, noun)
+    assert isinstance(group, click.Group)
+    return {str(option.name) for option in group.commands[verb].params}
+
+
+@pytest.mark.parametrize(
+    ("noun", "verb", "cannot"),
+    [
+        ("workflows", "cancel", {"status"}),  # of what runs alone
+        ("jobs", "cancel", set()),
+        *(("dead-letters", verb, {"status", "kind"}) for verb in ("replay", "edit", "resolve")),
+        ("dead-letters", "cancel", {"status"}),
+    ],
+)
+def test_a_decision_takes_the_filters_of_the_list(noun: str, verb: str, cannot: set[str]) -> None:
+    filters = options_of(noun, "list") - {"limit", "oldest_first", "as_json"} - cannot
+    assert len(filters) > 3
+    assert filters <= options_of(noun, verb)
 
 
 def test_what_has_ended_cannot_be_asked_for(program: Inside) -> None:

@@ -84,6 +84,6 @@ def test_a_program_in_another_folder_is_told_which_ledger_it_uses_and_how_to_sha
     )
     assert str(late.value).endswith(advice)
     (job,) = workflow.jobs()
-    shown = Inside(elsewhere).text("jobs", "show", str(job.id))
-    assert advice in shown
+    assert advice in Inside(elsewhere).text("jobs", "show", str(job.id))
+    assert advice in Inside(elsewhere).text("workflows", "show", workflow.id)
     agentq.ledger.close()
