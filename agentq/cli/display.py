@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 import click
 from pydantic import BaseModel
@@ -49,7 +50,7 @@ def json_of(value: Any, indent: int | None = None) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return rows as aligned columns under a header; cells that name a status are coloured."""
     lines = [header, *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         GAP.join(coloured(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -66,7 +67,20 @@ def fields(pairs: Iterable[tuple[str, str]]) -> str:
 def coloured(text: str, width: int = 0) -> str:
     """Return *text* padded to *width*, in its colour where it names a status."""
     colour = COLOURS.get(text)
-    return (click.style(text, fg=colour) if colour else text) + " " * (width - len(text))
+    shown = padded(text, width)
+    return click.style(text, fg=colour) + shown[len(text) :] if colour else shown
+
+
+def padded(text: str, width: int) -> str:
+    """Return *text* with spaces up to so many columns of a terminal."""
+    return text + " " * (width - columns(text))
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal *text* takes: two for a wide sign, none for one that combines."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def one_line(text: str, limit: int = 80) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import takewhile
+from typing import NamedTuple
 
 import click
 
+from agentq.cli.display import columns, padded
 from agentq.states import VIRTUAL, JobKind, JobStatus
 
 SHOWN_BRANCHES = 3
@@ -58,9 +60,18 @@ def job_tree(title: str, jobs: Sequence[JobRecord], *, color: bool = False) -> s
         first few are shown, those first that did not just succeed, and the rest is summed up.
     """
     lines = list(_Tree(jobs).lines())
-    width = max((len(text) for text, job in lines if job), default=0)
-    worker_width = max((len(job.worker) for job in jobs), default=0)
-    return "\n".join([title, *(_columns(text, job, width, worker_width, color) for text, job in lines)])
+    widths = _Widths(
+        max((columns(text) for text, job in lines if job), default=0),
+        max((len(job.attempts_told) for job in jobs), default=0),
+        max((columns(job.worker) for job in jobs), default=0),
+    )
+    return "\n".join([title, *(_columns(text, job, widths, color) for text, job in lines)])
+
+
+class _Widths(NamedTuple):
+    text: int
+    attempts: int
+    worker: int
 
 
 class _Tree:
@@ -149,13 +160,13 @@ def _sum_up(branches: list[Branch]) -> str:
     return "; ".join(parts)
 
 
-def _columns(text: str, job: JobRecord | None, width: int, worker_width: int, color: bool) -> str:
+def _columns(text: str, job: JobRecord | None, widths: _Widths, color: bool) -> str:
     if job is None:
         return text
     status = click.style(job.status, fg=_COLOURS.get(job.status, "yellow")) if color else job.status
     cells = [status + " " * (9 - len(job.status))]
     if job.kind not in VIRTUAL:
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
-        cells += [f"attempts {job.attempts_told}", f"{duration:>8}", f"{job.worker:<{worker_width}}"]
-    cells.append(job.note)
-    return f"{text:<{width}}  {'  '.join(cell for cell in cells if cell)}".rstrip()
+        cells += [f"attempts {job.attempts_told:<{widths.attempts}}", f"{duration:>8}"]
+        cells += [padded(job.worker, widths.worker), job.note]
+    return f"{padded(text, widths.text)}  {'  '.join(cell for cell in cells if cell)}".rstrip()

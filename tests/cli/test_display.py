@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agentq.cli.display import age, data, fields, one_line, printable, rounded, table, took
+from agentq.cli.display import age, columns, data, fields, one_line, printable, rounded, table, took
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -33,6 +33,15 @@ def test_a_moment_to_come_and_none() -> None:
     assert took(None, NOW) == ""
     assert took(NOW, NOW + timedelta(milliseconds=250)) == "0.25 s"
     assert took(NOW, NOW + timedelta(minutes=5)) == "5 min"
+
+
+def test_wide_and_combining_signs_keep_the_columns_straight() -> None:
+    rows = [("テナント", "1"), ("e\u0301clair", "2"), ("plain", "3")]
+    header, *lines = table(("NAME", "N"), rows).splitlines()
+    assert [columns(line[: line.rindex(number)]) for line, (_, number) in zip(lines, rows, strict=True)] == [
+        10
+    ] * 3
+    assert header.rindex("N") == 10
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

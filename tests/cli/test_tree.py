@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from agentq.cli.display import columns
 from agentq.cli.tree import JobRecord, job_tree
 
 
@@ -104,3 +105,12 @@ def test_a_note_stands_last_below_the_others() -> None:
     jobs = [job("a", "failed", worker="w@1", note="ValueError: x"), job("b", after="a", note="waits for a")]
     first, second = job_tree("notes", jobs).splitlines()[1:]
     assert first.index("ValueError") == second.index("waits for a")
+
+
+def test_columns_stay_straight_whatever_a_name_or_a_count_is() -> None:
+    jobs = [
+        job("日本語", seconds=1.0, attempts_told="1 of 5", note="one"),
+        job("plain", after="日本語", seconds=1.0, attempts_told="2 of 5, 1 more at no cost", note="two"),
+    ]
+    first, second = job_tree("names", jobs).splitlines()[1:]
+    assert columns(first[: first.index("one")]) == columns(second[: second.index("two")])
