@@ -23,8 +23,9 @@ from agentq.runtime.joining import Joinable, Joined
 from agentq.runtime.terms import terms_of
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
-from agentq.workflows.canvas import compile_canvas, moment
+from agentq.workflows.canvas import INSTEAD, compile_canvas, moment
 from agentq.workflows.graph import Graph
+from agentq.workflows.nesting import levels, require_followable
 from agentq.workflows.step import Retry
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _WITHOUT_MEANING = frozenset(
     | {"argsrepr", "kwargsrepr", "connection", "serializer", "compression", "headers", "route_name"}
 )
 """Options of a publish; a start is no publish."""
+_ON_STEPS = "set it on its steps, or use agentq.start(canvas, …)"
 _DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 
@@ -128,6 +130,7 @@ class _Planner:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> workflows.Plan:
+        require_followable(canvas)
         graph = compile_canvas(canvas, self._catalogue, self._defaults, args=args, kwargs=kwargs)
         _delay_first(graph, self._due_at)
         return workflows.plan(
@@ -170,7 +173,8 @@ def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[
     given = {name: value for name, value in options.items() if value is not None}
     unknown = sorted(set(given) - _CALL_OPTIONS - _WITHOUT_MEANING)
     if unknown:
-        hint = "use agentq.start() for the whole canvas" if unknown[0] in ("chain", "chord") else "leave it out"
+        instead = "use agentq.start() for the whole canvas" if unknown[0] in ("chain", "chord") else "leave it out"
+        hint = INSTEAD.get(unknown[0], instead)
         raise CanvasError(f"step {name!r}: apply_async does not support {unknown[0]!r}; {hint}")
     task_id = given.pop("task_id", None)
     canvas = Signature(name, tuple(args or ()), dict(kwargs or {}))
@@ -195,10 +199,9 @@ def _starting(native: Any) -> Any:
             return native(self, args, {} if kwargs is None else kwargs, **options)
         given = sorted(name for name, value in options.items() if value is not None and name != "app")
         if given:
-            raise CanvasError(
-                f"apply_async({given[0]}=…) of a canvas that holds steps is not supported; set it on its steps, "
-                "or use agentq.start(canvas, …)"
-            )
+            first = "pass not_before= to agentq.start(canvas, …), or set it on its first steps"
+            hint = first if given[0] in ("countdown", "eta") else INSTEAD.get(given[0], _ON_STEPS)
+            raise CanvasError(f"apply_async({given[0]}=…) of a canvas that holds steps is not supported; {hint}")
         app = options.get("app") or self._app or current_app._get_current_object()
         return start(agentq_of(app), self, args=tuple(args or ()), kwargs=kwargs)
 
@@ -206,17 +209,12 @@ def _starting(native: Any) -> Any:
     return apply_async
 
 
-def _holds_steps(part: Any) -> bool:
-    if not isinstance(part, dict):
-        return False
-    if registry.find(str(part.get("task"))) is not None or part.get("task") == "agentq.each":
-        return True
-    kwargs = part.get("kwargs") or {}
-    inner: list[Any] = [kwargs.get("body")]
-    for name in ("tasks", "header"):
-        members = kwargs.get(name) or ()
-        inner += [members] if isinstance(members, dict) else list(members)
-    return any(_holds_steps(item) for item in inner)
+def _holds_steps(canvas: Any) -> bool:
+    return any(_is_step(part) for level in levels(canvas) for part in level)
+
+
+def _is_step(part: dict[str, Any]) -> bool:
+    return part.get("task") == "agentq.each" or registry.find(str(part.get("task"))) is not None
 
 
 def _delay_first(graph: Graph, due_at: str | None) -> None:

@@ -32,6 +32,11 @@ _TASK_OPTIONS = frozenset(
     {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link"}
     | {"needs", "within", "on_failure"}
 )
+INSTEAD = {
+    "link_error": "tell of failures in a function with @agentq.on_dead_letter, which is called for every job that "
+    "failed for good, and say with on_failure= what becomes of the workflow",
+}
+"""What to use in place of options of Celery's that a job cannot have."""
 _UNSUPPORTED = {
     "celery.map": "each(task.s()), or a step with a loop",
     "celery.starmap": "each(task.s()), or a step with a loop",
@@ -348,17 +353,16 @@ def _refuse_unsupported(part: Signature) -> None:
     allowed = _NO_MEANING | {"link"} if kind in ("chain", "chord") else _NO_MEANING
     unknown = sorted(set(part.options or {}) - allowed)
     if unknown:
-        raise CanvasError(f"the option {unknown[0]!r} on {kind}() is not supported; set it on the steps inside it")
+        hint = INSTEAD.get(unknown[0], "set it on the steps inside it")
+        raise CanvasError(f"the option {unknown[0]!r} on {kind}() is not supported; {hint}")
 
 
 def _checked_options(part: Signature) -> dict[str, Any]:
     options = {name: value for name, value in (part.options or {}).items() if value is not None}
     unknown = sorted(set(options) - _TASK_OPTIONS - _NO_MEANING)
     if unknown:
-        raise CanvasError(
-            f"step {part.task!r}: the option {unknown[0]!r} is not supported in a canvas; "
-            f"supported are {', '.join(sorted(_TASK_OPTIONS))}"
-        )
+        hint = INSTEAD.get(unknown[0], f"supported are {', '.join(sorted(_TASK_OPTIONS))}")
+        raise CanvasError(f"step {part.task!r}: the option {unknown[0]!r} is not supported in a canvas; {hint}")
     priority = options.get("priority")
     if priority is not None and priority not in range(10):
         raise CanvasError(f"step {part.task!r}: priority is {priority!r}, must be 0 to 9, 9 first")

@@ -19,6 +19,7 @@ from tests.support.player import graph_of
 from tests.support.steps import add, echo, numbers, total
 
 OK = echo.s()
+INSTEAD = "'link_error' .*@agentq.on_dead_letter"
 
 REFUSED: list[tuple[str, Any, str]] = [
     ("nothing", None, "the canvas is None, which is no canvas"),
@@ -41,7 +42,13 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("option on a chord", chord([OK], OK).set(countdown=1), r"'countdown' on chord\(\)"),
     ("option on a chord in a chain", OK | chord([OK], OK).set(queue="q"), r"'queue' on chord\(\)"),
     ("link on a group", group(OK, OK).set(link=[OK]), r"'link' on group\(\)"),
-    ("link_error", OK.clone().set(link_error=[OK]), "'link_error' is not supported"),
+    ("link_error", OK.clone().set(link_error=[OK]), "'link_error' is not supported.*on_dead_letter"),
+    ("on_error of a step", echo.s().on_error(echo.si()), INSTEAD),
+    ("on_error of a chain", chain(echo.s(), echo.s()).on_error(echo.si()), INSTEAD),
+    ("on_error of a group", group(echo.s(), echo.s()).on_error(echo.si()), INSTEAD),
+    ("on_error of a chord", chord([echo.s()], echo.s()).on_error(echo.si()), INSTEAD),
+    ("on_error in a header", chord([echo.s().on_error(echo.si())], OK), INSTEAD),
+    ("on_error in an each", numbers.s(1) | each(echo.s().on_error(echo.si())), INSTEAD),
     (
         "serializer",
         OK.clone().set(serializer="pickle"),
