@@ -63,10 +63,13 @@ class Node(Broker):
         command = (self.control, "close_all_connections", "a test closes it")
         subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
 
-    def evaluate(self, expression: str) -> None:
-        """Evaluate an expression of Erlang in the node, such as one that changes a setting."""
+    def evaluate(self, expression: str) -> str:
+        """Evaluate an expression of Erlang in the node, such as one that changes a setting; returns its value."""
         command = (self.control, "eval", expression)
-        subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
+        done = subprocess.run(
+            command, env=self.environment, check=True, capture_output=True, text=True, timeout=90
+        )
+        return done.stdout.strip()
 
     def fresh_queue(self) -> None:
         """Give the next test a queue of its own."""
