@@ -34,6 +34,16 @@ def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
     yield from _consumers(agentq.app, needed)
 
 
+def why_refused(agentq: AgentQ, queue: str) -> str | None:
+    """Return why the broker refuses a queue; None where it does not, or does not answer soon."""
+    try:
+        with agentq.app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            return refusal(connection, agentq.app.amqp.queues, queue)
+    except Exception:  # each transport raises its own; agentq check tells of it
+        return None
+
+
 def _settings(app: Celery) -> Iterator[Finding]:
     problems = configuration.problems(app)
     for problem in problems:

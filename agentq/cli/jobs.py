@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
 from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
 narrowed = options.together(
     options.step,
@@ -81,6 +84,8 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
     """
     ledger = target.current_ledger()
     job = operations.get(ledger, find_id(ledger, job_id, "job"))
+    if job.status == JobStatus.QUEUED and target.agentq is not None:
+        job = _explained(job, target.agentq)
     if as_json:
         echo_json(job)
         return
@@ -148,6 +153,13 @@ def _row(job: JobSummary) -> tuple[str, ...]:
         job.step,
         note_of(job),
     )
+
+
+def _explained(job: Job, agentq: AgentQ) -> Job:
+    """Say of a queued job that the broker refuses its queue, where it does: the ledger cannot know."""
+    from agentq.cli.application_health import why_refused
+
+    return job.model_copy(update={"waiting_for": why_refused(agentq, job.queue) or job.waiting_for})
 
 
 def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> str:

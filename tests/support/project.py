@@ -12,4 +12,6 @@ from tests.support import steps  # noqa: F401
 app = Celery("project")
 app.conf.task_default_queue = os.environ["AGENTQ_TEST_QUEUE"]
 app.conf.task_queue_max_priority = int(os.environ.get("AGENTQ_TEST_MOST_PRIORITY", "0")) or None
+if master := os.environ.get("AGENTQ_TEST_SENTINEL"):
+    app.conf.broker_transport_options = {"master_name": master}
 agentq = AgentQ(app)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from kombu.connection import Connection
 
 from agentq.runtime.broker_state import address_of, refusal
+from tests.cli.program import Program
 from tests.faults.broker.scene import on_sqlite, worker_of
 from tests.runtime.looks import job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
@@ -14,7 +17,9 @@ from tests.support.steps import add, meet
 
 
 @on_sqlite
-def test_a_queue_with_other_arguments_holds_up_no_other(rabbitmq_broker: Broker, ledger_url: str) -> None:
+def test_a_queue_with_other_arguments_holds_up_no_other(
+    rabbitmq_broker: Broker, ledger_url: str, tmp_path: Path
+) -> None:
     odd = f"{rabbitmq_broker.queue}-odd"
     queues = f"{odd},{rabbitmq_broker.queue}"
     with Connection(rabbitmq_broker.url) as connection, connection.channel() as channel:
@@ -34,6 +39,15 @@ def test_a_queue_with_other_arguments_holds_up_no_other(rabbitmq_broker: Broker,
                 assert started[1].result(20) == 4
                 assert worker.is_alive
                 assert worker.log().count("cannot be declared") == 1
+                env = {
+                    "AGENTQ_LEDGER": ledger_url,
+                    "CELERY_BROKER_URL": rabbitmq_broker.url,
+                    "AGENTQ_TEST_QUEUE": "x",
+                }
+                shown = Program(tmp_path, env).text(
+                    "-A", "tests.support.project", "jobs", "show", str(job_of(held).id)
+                )
+                assert f"queue '{odd}' cannot be declared (PreconditionFailed" in shown
                 channel.queue_delete(odd)
                 eventually(lambda: agentq.dispatcher.takes(odd), what="a queue that is taken again")
                 assert job_of(held).attempt == 0
