@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -279,6 +280,12 @@ class _Catalogue:
             hint = nearest(name, self._app.tasks)
             raise CanvasError(f"no step or task is named {name!r}; import the module that defines it.{hint}")
         return found
+
+    def signature(self, name: str) -> inspect.Signature | None:
+        try:
+            return inspect.signature(self._app.tasks[name].run)
+        except (ValueError, TypeError):  # of a callable that does not tell
+            return None
 
     def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         own = getattr(self._app.tasks[name], "queue", None)

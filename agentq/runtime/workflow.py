@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agentq.exceptions import DefinitionError, ResultTimeout
+from agentq.exceptions import DefinitionError, InvalidResult, ResultTimeout
 from agentq.ledger import reading
 from agentq.operations import dead_letters, waiting
 from agentq.operations import events as event_operations
@@ -189,7 +189,13 @@ class Workflow(Generic[R]):
             lambda connection: reading.workflow_result(connection, status)
         )
         step = registry.find(step_name)
-        rebuilt: R = value if step is None else step.parameters.load_result(value)
+        try:
+            rebuilt: R = value if step is None else step.parameters.load_result(value)
+        except InvalidResult as error:
+            raise InvalidResult(
+                f"{error}. It is kept as it was returned, before the annotation or a validator changed: let the "
+                f"annotation take it too, or look at its last job; its jobs: agentq workflows show {self.id}"
+            ) from None
         return rebuilt
 
     def _require_may_wait(self, timeout: float | None) -> None:

@@ -8,6 +8,7 @@ before anything fans in. ``tests/canvas`` runs one table of canvases on both and
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,9 @@ class Catalogue(Protocol):
 
     def step(self, name: str) -> Step[..., Any] | None:
         """Return the step of this name, or None for a plain Celery task; CanvasError where there is none."""
+
+    def signature(self, name: str) -> inspect.Signature | None:
+        """Return the parameters of a plain task; None where they cannot be known."""
 
     def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         """Return the queue that the app's routes give to a task."""
@@ -177,6 +181,7 @@ class _Compiler:
         if after is None and not self._item:
             raise CanvasError("each() stands first in the canvas; put a step that returns a list before it")
         inner = _Compiler(self._catalogue, self._defaults, item=True)
+        inner._graph.signatures = self._graph.signatures
         template = inner.compile(part.kwargs["canvas"], _NOTHING)
         if inner._linked:
             raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
@@ -231,7 +236,11 @@ class _Compiler:
         takes_input: bool,
     ) -> tuple[list[Any], dict[str, Any]]:
         checked: Any = [args, kwargs]
-        if step is not None:
+        if step is None:
+            signature = self._catalogue.signature(name)
+            if signature is not None:
+                self._graph.signatures[name] = signature
+        else:
             checked = step.parameters.dump(args, kwargs, given=takes_input)
         try:
             positional, named = plain(list(checked), self._defaults.max_value_bytes)

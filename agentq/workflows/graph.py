@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from inspect import Signature
 from typing import Any
 
 from agentq.states import VIRTUAL, JobKind, OnFailure
@@ -59,11 +60,15 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """All nodes of a canvas, members before their join, and the index of the last node."""
+    """All nodes of a canvas, members before their join, and the index of the last node.
+
+    ``signatures`` are those of the plain tasks in it, where it was compiled; they are not kept.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     last: int = -1
     result: int = -1
+    signatures: dict[str, Signature] = field(default_factory=dict, repr=False)
 
     def add(self, node: Node) -> int:
         """Append *node* and return its index."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import uuid
 from typing import Any
 
+from celery import current_app
 from sqlalchemy import Connection, select, update
 
 from agentq.ledger import attempts, caretaking, reading, transition, workers, workflows
@@ -36,6 +38,10 @@ def judged(pause: float) -> Judge:
 class _Catalogue:
     def step(self, name: str) -> Step[..., Any] | None:
         return registry.find(name)
+
+    def signature(self, name: str) -> inspect.Signature | None:
+        task = current_app.tasks.get(name)
+        return None if task is None else inspect.signature(task.run)
 
     def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         return "celery"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from agentq.runtime.lease import hold
 from agentq.states import JobStatus, WorkflowStatus
 from agentq.testing import assert_dead_letter, assert_succeeded, assert_waiting_for
 from agentq.testing.inline import Inline
+from agentq.workflows.parameters import Parameters
 from tests.support.steps import add, echo, later, numbers, plain, total, whoami
 
 DAY = timedelta(days=1)
@@ -78,6 +80,19 @@ class TestRunning:
     ) -> None:
         assert agentq.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).result(timeout) == 10
         assert add.delay(5, 6).get(timeout) == 11
+
+    def test_a_result_that_fits_its_annotation_no_more_is_told_with_what_to_do(
+        self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workflow = agentq.start(add.s(1, 2))
+        agentq_inline.run()
+
+        def changed() -> list[int]: ...
+
+        monkeypatch.setattr(add, "parameters", Parameters(add.name, changed))
+        for ask in (workflow.result, workflow.get, lambda: asyncio.run(workflow.aresult())):
+            with pytest.raises(InvalidResult, match=f"valid array.*kept as it was.*{workflow.id}"):
+                ask()
 
     def test_plain_tasks_and_coroutines_are_steps_too(self, agentq_inline: Inline) -> None:
         assert agentq.start(plain.s(1) | later.s() | echo.s()).result(5) == {"args": [1], "kwargs": {}}

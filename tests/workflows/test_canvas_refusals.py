@@ -113,6 +113,9 @@ class Catalogue:
     def step(self, name: str) -> Any:
         return None
 
+    def signature(self, name: str) -> None:
+        return None
+
     def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         return "celery"
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Signature, group
+from celery import Signature, group, shared_task
 
 from agentq import each, step
 from agentq.workflows import registry
 from agentq.workflows.fingerprint import difference, fingerprint
+from agentq.workflows.graph import Graph
 from tests.support.player import graph_of
 from tests.support.steps import add, echo, later, numbers, total
 
@@ -76,6 +77,28 @@ def test_a_call_is_the_same_however_it_is_written(release: Any) -> None:
     assert len({fingerprint(graph_of(way)) for way in ways}) == 1
     tagged = [one.s("a", tags={"x": 1, "y": 2}), one.s("a", tags={"y": 2, "x": 1})]
     assert len({fingerprint(graph_of(way)) for way in tagged}) == 1
+
+
+@shared_task(name="tests.weighed")  # type: ignore[untyped-decorator]
+def weighed(topic: Any, depth: int = 3, *rest: int, tags: Any = None, **more: Any) -> Any: ...
+
+
+def test_so_is_the_call_of_a_plain_task() -> None:
+    ways = [
+        weighed.s("a"),
+        weighed.s(topic="a"),
+        weighed.s("a", 3),
+        weighed.s("a", tags=None),
+        weighed.s(depth=3, topic="a"),
+    ]
+    assert len({fingerprint(graph_of(way)) for way in ways}) == 1
+    after = [numbers.s(1) | each(weighed.s(4, 5, x=1)), numbers.s(1) | each(weighed.s(4, 5, tags=None, x=1))]
+    assert len({fingerprint(graph_of(way)) for way in after}) == 1
+    kept = Graph.from_data(graph_of(weighed.s("a")).to_data())
+    assert difference(kept, graph_of(weighed.s(topic="a", depth=3))) is None
+    assert "argument 'depth' of step 'tests.weighed' is its default there and 4 here" in str(
+        difference(kept, graph_of(weighed.s("a", 4)))
+    )
 
 
 @pytest.mark.parametrize(
