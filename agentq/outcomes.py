@@ -75,4 +75,16 @@ class GiveUp:
     reason: str
 
 
-Outcome = Succeed | RetryLater | Fail | GiveUp
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """This worker's code cannot run the job, so it is left for another worker, from ``delay`` seconds on.
+
+    That costs it nothing. ``reason`` says what it waits for, for people.
+    """
+
+    failure: Failure
+    delay: float
+    reason: str
+
+
+Outcome = Succeed | RetryLater | Fail | GiveUp | Leave

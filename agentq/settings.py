@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """Seconds after which a queued job that nobody claimed is looked into: is its message lost?"""
     cancel_grace: float = Field(10.0, ge=0, le=3600)
     """Seconds that a step whose job was cancelled may go on, to see ``ctx.cancelled``, before it is stopped."""
+    release_grace: float = Field(3600.0, ge=0, le=30 * 86_400)
+    """Seconds for which a job of another release is left for a worker that takes its arguments."""
     dead_letter_queue: str = Field("dead_letter", min_length=1, max_length=64)
     """The queue of the task that records dead letters and calls their handlers."""
     consume_dead_letters: bool = True

@@ -67,6 +67,8 @@ class OnFailure(StrEnum):
 
 MISSING_PARTS = "missing_parts"
 """The error category of a fan-in that lacks parts."""
+UNKNOWN_TASK, OTHER_PARAMETERS = "agentq.UnknownTask", "agentq.OtherParameters"
+"""The error classes of jobs that a worker left for another one, whose code has the task or takes the arguments."""
 VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 """Kinds that no worker runs: the hand-over of their members finishes them."""
 
@@ -149,6 +151,6 @@ class AttemptOutcome(StrEnum):
     LOST = "lost"
     """The worker died, was killed or lost its lease; somebody else recorded it."""
     RELEASED = "released"
-    """The worker was stopped and gave the job back; does not count against the limit."""
+    """The worker gave the job back, as it was stopped or its code could not run it; does not count."""
     CANCELLED = "cancelled"
     """The job was cancelled while it ran."""

@@ -15,10 +15,10 @@ from agentq.ledger.handover import Done, bury, hand_over
 from agentq.ledger.history import NO_FAILURE, write_history
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile
-from agentq.ledger.records import Bell, Claim, Handed, bell
-from agentq.ledger.types import AnyRow
+from agentq.ledger.records import Bell, Claim, Handed, Left, bell
+from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import give_up
-from agentq.outcomes import Fail, Failure, GiveUp, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
 _SELF = select(*transition.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
@@ -121,6 +121,11 @@ def record(connection: Connection, held: Claim, outcome: Outcome, meanwhile: Mea
                 return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
             write_history(connection, held, AttemptOutcome.RETRIED, failure)
             return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
+        case Leave(failure):
+            if transition.leave(connection, held.job_id, held.attempt, outcome) is None:
+                return _recorded_before(connection, held, AttemptOutcome.RELEASED, failure)
+            write_history(connection, held, AttemptOutcome.RELEASED, failure)
+            return Handed(True)
         case Fail(failure):
             dead = transition.fail(connection, held.job_id, held.attempt, outcome)
             if dead is None:
@@ -140,6 +145,22 @@ def workflow_policy(connection: Connection, workflow_id: uuid.UUID) -> str | Non
     """Return the retry policy of a workflow as JSON text; None where each step has its own."""
     policy: str | None = connection.scalar(select(WorkflowRow.policy).where(WorkflowRow.id == workflow_id))
     return policy
+
+
+def left_before(connection: Connection, held: Claim, error_class: str) -> Left:
+    """Return what there is to know of a job that may be left for another worker, as it was left before.
+
+    *error_class* says why it was; what counts is since its last replay, and since an attempt that ended otherwise.
+    """
+    mine = AttemptRow.job_id == held.job_id
+    other = select(func.max(AttemptRow.number)).where(mine, AttemptRow.error_class.is_distinct_from(error_class))
+    since = func.coalesce(other.scalar_subquery(), 0)
+    left = (mine, AttemptRow.number > held.attempts_before, AttemptRow.number > since)
+    times, first, moment = connection.execute(
+        select(func.count(), func.min(AttemptRow.finished_at), now()).where(*left)
+    ).one()
+    kept = connection.scalar(select(WorkflowRow.terms).where(WorkflowRow.id == held.workflow_id))
+    return Left(times, 0.0 if first is None else (moment - first).total_seconds(), kept)
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:

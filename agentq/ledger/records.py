@@ -68,6 +68,17 @@ class Handed:
     """Jobs that became ready and are to be dispatched."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a job was left before for a worker whose code can run it."""
+
+    times: int
+    seconds: float
+    """Since the first time, by the database's clock."""
+    terms: str | None
+    """What the start of its workflow knew of its steps."""
+
+
 def bell(row: AnyRow) -> Bell:
     """Return the bell for a row that has the columns of ``transition.BELL``."""
     return Bell(

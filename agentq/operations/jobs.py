@@ -23,7 +23,7 @@ from agentq.operations.fan_ins import members_of, parts_awaited
 from agentq.operations.identity import parse_id
 from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
-from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+from agentq.states import JOB_OPEN, OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,8 @@ def _waiting_for(row: AnyRow, members: int) -> str | None:
     match row.status:
         case JobStatus.WAITING if members:
             return parts_awaited(row, members)
+        case JobStatus.SCHEDULED | JobStatus.QUEUED if row.error_class in (UNKNOWN_TASK, OTHER_PARAMETERS):
+            return str(row.due_reason)
         case JobStatus.WAITING:
             return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
         case JobStatus.SCHEDULED:

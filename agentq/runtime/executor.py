@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_task
 from celery.exceptions import Retry as CeleryRetry
+from sqlalchemy import Connection
 
 from agentq.exceptions import (
     AttemptFailed,
+    InvalidArguments,
     InvalidResult,
     InvalidValue,
     LedgerError,
@@ -29,11 +31,11 @@ from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.gathering import missing_parts
-from agentq.ledger.records import Bell, Claim, Handed
+from agentq.ledger.records import Bell, Claim, Handed, Left
 from agentq.operations.counting import attempts_told
-from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, GiveUp, Leave, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
-from agentq.runtime import job_outcomes, loop, plain_tasks, refusals, running
+from agentq.runtime import job_outcomes, leaving, loop, plain_tasks, refusals, running
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
@@ -163,8 +165,8 @@ class Attempt:
             return outcome
         except self._agentq.passed_on:
             raise
-        except plain_tasks.UnknownTask as unknown:
-            return unknown.left_for_another
+        except (leaving.UnknownTask, leaving.Misfit) as unfit:
+            return self._leave(claim, unfit)
         except BaseException as error:  # none of a step may end its worker
             end_if_forked(process, error)
             return self._fail(claim, error)
@@ -172,6 +174,15 @@ class Attempt:
             running.attempt.reset(before)
             if self._reports is not None:
                 _twice_if_late(self._reports.close)
+
+    def _leave(self, claim: Claim, unfit: leaving.Unfit) -> Outcome:
+        def look(connection: Connection) -> Left:
+            return attempts.left_before(connection, claim, unfit.error_class)
+
+        patience = self._agentq.settings.lease
+        seen = self._until_answered(lambda: self._ledger.read(look, patience=patience), "its outcome")
+        left = leaving.leave(unfit, claim, seen, self._agentq.settings.release_grace)
+        return left or self._fail(claim, unfit.error)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
         if is_stop(error):
@@ -200,7 +211,10 @@ class Attempt:
         step = registry.find(claim.step)
         assert step is not None, "a step's task is bound to a registered step"
         context = self._context(claim) if step.parameters.takes_context else None
-        values, named = step.parameters.load(args, kwargs, context)
+        try:
+            values, named = step.parameters.load(args, kwargs, context)
+        except InvalidArguments as error:
+            raise leaving.Misfit(error, step.parameters.digest) from None
         call = partial(_call, step.parameters, claim, self._hard_timeout)
         run = self._agentq.app.tasks[claim.step].enclosed(call)
         result = _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
@@ -314,6 +328,9 @@ class Attempt:
             case GiveUp(reason):
                 log.info("gave up, so its job is cancelled: %s", reason)
                 return {"cancelled": reason}
+            case Leave(_, delay, reason):
+                log.debug("is left, next in %.1f s, for %s", delay, reason)
+                return {"left for": reason}
             case RetryLater(failure):
                 job_outcomes.tell_retry(log, attempts_told(claim), outcome)
                 error = AttemptFailed(f"{failure.error_class}: {failure.message}")

@@ -8,6 +8,8 @@ its steps go on, and only claims wait.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import mmap
 import os
 import struct
@@ -100,9 +102,20 @@ class Lease:
             time.sleep(0.05)
         return self.worker_id
 
+    def is_first_to_tell(self, what: str) -> bool:
+        """Say whether no process of this worker has asked this of *what* before, so that its log says it once."""
+        told = f"{self.path}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        try:
+            os.close(os.open(told, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
     def close(self) -> None:
         """Forget the lease: no child may claim any more."""
         self.note_ending()
+        for told in glob.glob(f"{glob.escape(self.path)}-*"):
+            os.unlink(told)
         self._memory[:8] = bytes(8)
         _held.pop(os.environ.pop(_VARIABLE, ""), None)
         if os.path.exists(self.path):

@@ -13,29 +13,13 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from agentq.exceptions import Directive
 from agentq.ledger.records import Claim
-from agentq.outcomes import Failure, RetryLater
 from agentq.policies import DEFAULT
+from agentq.runtime.leaving import UnknownTask
 from agentq.runtime.loop import is_async
 from agentq.runtime.running import Running
 
-_UNKNOWN_PAUSE = 2.0
-"""Seconds before a plain task that a worker did not have is dispatched again."""
 _WITHOUT_BOUND = 1_000_000
 """Attempts of a plain task with ``max_retries=None``, which is tried again for ever in Celery."""
-
-
-class UnknownTask(Exception):
-    """A plain task that this worker does not have: its job waits for a worker that does, at no cost."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no task named {name!r} is registered in this worker; import its module there")
-
-    @property
-    def left_for_another(self) -> RetryLater:
-        """The outcome of the attempt."""
-        failure = Failure("definition", "agentq.UnknownTask", str(self))
-        why = "a worker that has the task is waited for"
-        return RetryLater(failure, _UNKNOWN_PAUSE, why, burns_attempt=False, is_asked=True)
 
 
 def attempts_of(task: Task) -> int:

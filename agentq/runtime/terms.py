@@ -31,7 +31,7 @@ def facts_of(loss: Failure) -> ErrorFacts:
 
 
 def terms_of(graph: Graph) -> str:
-    """Return the terms of a start as JSON text: by the name of each step what differs from the default."""
+    """Return the terms of a start as JSON text: by the name of each step what it takes, and its own policy."""
     steps = [step for name in dict.fromkeys(_names(graph)) if (step := registry.find(name)) is not None]
     return f"{{{','.join(f'{json.dumps(step.name)}:{_of_step(step)}' for step in steps)}}}"
 
@@ -40,6 +40,12 @@ def kept_policy(terms: str | None, step: str) -> Policy:
     """Return the policy for losses that a start knew of a step; the default one where it knew none."""
     kept = _entry(terms, step).get("policy")
     return DEFAULT if kept is None else readable(_BY_DEFAULT | kept, step)
+
+
+def kept_parameters(terms: str | None, step: str) -> str | None:
+    """Return the digest of the parameters that a step had at the start; None where that is not known."""
+    digest: str | None = _entry(terms, step).get("takes")
+    return digest
 
 
 def readable(kept: dict[str, Any], step: str) -> Policy:
@@ -63,7 +69,8 @@ def _of_step(step: Step[..., Any]) -> str:
     if text is None:
         told = _for_losses(step.policy).items()
         policy = {name: value for name, value in told if value != _BY_DEFAULT[name]}
-        text = _kept[step] = json.dumps({"policy": policy} if policy else {}, separators=(",", ":"))
+        entry = {"takes": step.parameters.digest} | ({"policy": policy} if policy else {})
+        text = _kept[step] = json.dumps(entry, separators=(",", ":"))
     return text
 
 

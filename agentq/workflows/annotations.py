@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
@@ -23,10 +26,18 @@ _WAYS = ((False, False), (True, False), (False, True), (True, True))
 with bytes as text where they are that, or all in base64, where a union would take them for text."""
 
 
+class _Shape(GenerateJsonSchema):
+    """A schema without defaults, which have no fixed order where they are sets."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+
 class Annotation:
     """How values of one annotation are checked, kept as JSON and rebuilt."""
 
     def __init__(self, annotation: Any) -> None:
+        self._annotation = annotation
         self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
         self.schema = schema = self.adapter.core_schema
         self._is_exact = check_of(schema)
@@ -35,6 +46,14 @@ class Annotation:
         self._has_bytes = any(node.get("type") == "bytes" for node in nodes)
         if any("ser_json_bytes" in node or "val_json_bytes" in node for node in nodes):
             self._has_bytes = False  # the user's models say themselves what becomes of bytes
+
+    @property
+    def shape(self) -> Any:
+        """What JSON fits it, as JSON that is the same in every process."""
+        try:
+            return self.adapter.json_schema(schema_generator=_Shape)
+        except Exception:  # of types that have no schema, and of the user's own code
+            return re.sub(r" at 0x[0-9a-f]+", "", repr(self._annotation))
 
     def dump(self, value: Any, *, or_given: bool = False) -> Any:
         """Return *value* ready for JSON, in a form that ``load`` rebuilds exactly.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 import json
 import re
@@ -67,6 +69,15 @@ class Parameters:
     def takes_context(self) -> bool:
         """Whether one of them is the ``Context`` of the attempt."""
         return self._context is not None
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A short hash of what they are: names, kinds, which have a default, and the JSON that fits each."""
+        told = [
+            (item.name, item.kind.name, item.default is item.empty, adapter and adapter.shape)
+            for item, adapter in zip(self._signature.parameters.values(), self._adapters.values(), strict=True)
+        ]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def dump(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, given: bool

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentq.exceptions import Retry
-from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger import attempts, caretaking, dead_letters, workflows
 from agentq.ledger.records import Claim, bell
 from agentq.ledger.types import AnyRow
-from agentq.outcomes import Fail, GiveUp, RetryLater
+from agentq.outcomes import Fail, GiveUp, Leave, RetryLater
 from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
 from agentq.runtime.judging import judge_error, judge_loss
 from agentq.states import JobStatus
@@ -29,6 +29,7 @@ from tests.support.steps import add
 WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
 PAUSE = RetryLater(FAILURE, 1.5, "as the policy says")
 ASKED = RetryLater(FAILURE, 40, "the step asked for it", is_asked=True)
+LEFT = Leave(FAILURE, 2, "a worker that has it")
 MOST_RELEASES = 10
 
 
@@ -44,11 +45,12 @@ class Refused(Exception):
 class Job:
     """A job of one workflow with a policy of its own, on a ledger, and the worker that runs it."""
 
-    def __init__(self, player: Player, policy: Policy | None = None) -> None:
+    def __init__(self, player: Player, policy: Policy | None = None, deadline: float | None = None) -> None:
         self.player = player
         self.policy = None if policy is None else json.dumps(dump_policy(policy))
         graph = graph_of(add.s(1, 2))
         graph.nodes[0].max_attempts = (policy or add.policy).attempts
+        graph.nodes[0].deadline = deadline
         started = player.ledger.write(
             lambda c: workflows.start(c, graph, tenant="acme", key=None, policy=self.policy)
         )
@@ -67,7 +69,7 @@ class Job:
         row = self.row
         return int(row.attempt - row.attempts_before - row.uncounted)
 
-    def record(self, later: RetryLater) -> None:
+    def record(self, later: RetryLater | Leave) -> None:
         """Record that the attempt failed, and begin the next one, whenever that is due."""
         assert self.player.record(self.held, later).accepted
         self.go_on()
@@ -106,6 +108,45 @@ class Job:
             return False
         self.go_on()
         return True
+
+
+def test_a_job_that_is_left_for_another_worker_has_all_that_it_had(player: Player) -> None:
+    job = Job(player)
+    job.record(WAIT)
+    before = job.row
+    job.record(LEFT)
+    row = job.row
+    assert (row.attempt, row.max_attempts, row.uncounted) == (3, before.max_attempts + 1, before.uncounted + 1)
+    assert (row.waits, row.waited, row.paused) == (before.waits, before.waited, before.paused)
+    assert job.counted == 1
+
+
+def test_the_deadline_of_a_job_that_was_only_left_has_not_begun(player: Player) -> None:
+    job = Job(player, deadline=600)
+    assert player.record(job.held, LEFT).accepted
+    assert job.row.deadline_at is None
+    job.go_on()
+    job.record(PAUSE)
+    began = job.row.deadline_at
+    assert began is not None
+    assert player.record(job.held, LEFT).accepted
+    assert job.row.deadline_at == began
+
+
+def test_it_is_known_how_often_in_a_row_a_job_was_left(player: Player) -> None:
+    job = Job(player)
+
+    def left() -> int:
+        return player.ledger.read(lambda c: attempts.left_before(c, job.held, FAILURE.error_class)).times
+
+    assert left() == 0
+    job.record(LEFT)
+    job.record(LEFT)
+    assert left() == 2
+    job.release()
+    assert left() == 0
+    job.record(LEFT)
+    assert left() == 1
 
 
 def test_a_wait_grows_the_number_and_the_allowance(player: Player) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from textwrap import dedent
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -249,6 +253,76 @@ def test_stored_arguments_that_no_longer_fit_are_told_before_the_function_runs()
 
     with pytest.raises(InvalidArguments, match="'a' does not fit"):
         Parameters("unit", function).load(["text"], {}, None)
+
+
+def before(a: int, b: str = "x", *, c: Point | None = None) -> None: ...
+
+
+def same_but_told_otherwise(a: int, b: str = "y", *, c: Point | None = None) -> str:
+    """Another default, a result, words."""
+    return f"{a}"
+
+
+def with_context(ctx: Context, a: int, b: str = "x", *, c: Point | None = None) -> None: ...
+
+
+def renamed(a: int, d: str = "x", *, c: Point | None = None) -> None: ...
+
+
+def added(a: int, b: str = "x", *, c: Point | None = None, d: int = 0) -> None: ...
+
+
+def removed(a: int, *, c: Point | None = None) -> None: ...
+
+
+def required(a: int, b: str, *, c: Point | None = None) -> None: ...
+
+
+def retyped(a: float, b: str = "x", *, c: Point | None = None) -> None: ...
+
+
+def of_other_fields(a: int, b: str = "x", *, c: Note | None = None) -> None: ...
+
+
+def by_position(a: int, b: str = "x", c: Point | None = None) -> None: ...
+
+
+@pytest.mark.parametrize("function", [same_but_told_otherwise, with_context])
+def test_the_digest_is_the_same_for_what_takes_the_same(function: Callable[..., Any]) -> None:
+    assert Parameters("step", function).digest == Parameters("step", before).digest
+
+
+@pytest.mark.parametrize("function", [renamed, added, removed, required, retyped, of_other_fields, by_position])
+def test_the_digest_differs_where_other_arguments_are_taken(function: Callable[..., Any]) -> None:
+    assert Parameters("step", function).digest != Parameters("step", before).digest
+
+
+def test_the_digest_of_what_has_no_schema_is_the_same_in_every_process() -> None:
+    code = """
+        from typing import Annotated, Any
+        from pydantic import BaseModel, BeforeValidator, PlainValidator
+        from agentq.workflows.parameters import Parameters
+
+        class Marked(BaseModel):
+            labels: set[str] = {"a", "b", "c", "d"}
+
+        def read(value: Any) -> Any: return value
+
+        def take(a: Annotated[complex, BeforeValidator(read)], b: Marked, c: Annotated[Any, PlainValidator(read)]):
+            pass
+
+        print(Parameters("step", take).digest)
+    """
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", dedent(code)],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2)
+    }
+    assert len(digests) == 1
 
 
 def test_a_result_that_does_not_fit_is_told() -> None:

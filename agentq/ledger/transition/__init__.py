@@ -4,7 +4,7 @@ The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: 
 worker that lost its job to another attempt, to a rescue or to a cancel cannot write.
 """
 
-from agentq.ledger.transition.attempt import claim, fail, give_up, new_claim_token, release, retry, succeed
+from agentq.ledger.transition.attempt import claim, fail, give_up, leave, new_claim_token, release, retry, succeed
 from agentq.ledger.transition.dead_letter import (
     close_letter,
     close_message_letter,
@@ -82,6 +82,7 @@ __all__ = [
     "forget_before",
     "give_up",
     "go_on_short",
+    "leave",
     "lock_overdue",
     "lock_part",
     "mark_missing",

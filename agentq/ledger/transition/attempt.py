@@ -31,7 +31,7 @@ from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
-from agentq.outcomes import Fail, Failure, RetryLater
+from agentq.outcomes import Fail, Failure, Leave, RetryLater
 from agentq.states import VIRTUAL, JobKind, JobStatus
 
 _before = aliased(JobRow)
@@ -166,6 +166,7 @@ _SUCCEED = Prepared(SUCCEED)
 _delay = bindparam("seconds", type_=Float())
 _wait = bindparam("wait", type_=Integer())
 _least = JobRow.attempts_before + JobRow.uncounted + bindparam("attempts", type_=Integer())
+_counted = JobRow.attempt - JobRow.attempts_before - JobRow.uncounted
 _RETRY = (
     update(JobRow)
     .where(MINE)
@@ -204,6 +205,24 @@ _RELEASE = (
         uncounted=JobRow.uncounted + 1,
         dispatched_at=now(),
         dispatches=0,
+    )
+    .returning(*BELL)
+)
+
+_LEAVE = (
+    update(JobRow)
+    .where(MINE)
+    .values(
+        status=JobStatus.SCHEDULED,
+        due_at=seconds_from_now(_delay),
+        due_reason=bindparam("due_why"),
+        max_attempts=JobRow.max_attempts + 1,
+        uncounted=JobRow.uncounted + 1,
+        # Its time begins with the first attempt that counts.
+        deadline_at=case((_counted > 1, JobRow.deadline_at)),
+        dispatched_at=now(),
+        dispatches=0,
+        **FAILURE,
     )
     .returning(*BELL)
 )
@@ -264,3 +283,9 @@ def give_up(connection: Connection, job_id: uuid.UUID, attempt: int, why: Failur
 def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
     """Running back to queued at once, without cost; for a worker that is being stopped."""
     return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
+
+
+def leave(connection: Connection, job_id: uuid.UUID, attempt: int, left: Leave) -> AnyRow | None:
+    """Running to scheduled, without cost: for a worker whose code can run it; the columns of BELL, or None."""
+    values = {"job_id": job_id, "held_attempt": attempt, "seconds": left.delay, "due_why": left.reason}
+    return connection.execute(_LEAVE, values | failure_values(left.failure)).one_or_none()
