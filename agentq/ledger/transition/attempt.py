@@ -167,13 +167,20 @@ _delay = bindparam("seconds", type_=Float())
 _wait = bindparam("wait", type_=Integer())
 _least = JobRow.attempts_before + JobRow.uncounted + bindparam("attempts", type_=Integer())
 _counted = JobRow.attempt - JobRow.attempts_before - JobRow.uncounted
+_LATER: dict[str, Any] = {"due_at": seconds_from_now(_delay), "due_reason": bindparam("due_why")}
+_AT_NO_COST: dict[str, Any] = {
+    # What is not the step's fault keeps its number but not its cost.
+    "max_attempts": JobRow.max_attempts + 1,
+    "uncounted": JobRow.uncounted + 1,
+    "dispatched_at": now(),
+    "dispatches": 0,
+}
 _RETRY = (
     update(JobRow)
     .where(MINE)
     .values(
         status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
-        due_at=seconds_from_now(_delay),
-        due_reason=bindparam("due_why"),
+        **_LATER,
         dispatched_at=now(),
         dispatches=0,
         # A wait keeps its number, which is the fencing token, but not its cost.
@@ -195,33 +202,16 @@ _FAIL = (
 _GIVE_UP = (
     update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE).returning(*DEAD)
 )
-_RELEASE = (
-    update(JobRow)
-    .where(MINE)
-    .values(
-        status=JobStatus.QUEUED,
-        # Being stopped is not the step's fault: the attempt keeps its number but not its cost.
-        max_attempts=JobRow.max_attempts + 1,
-        uncounted=JobRow.uncounted + 1,
-        dispatched_at=now(),
-        dispatches=0,
-    )
-    .returning(*BELL)
-)
-
+_RELEASE = update(JobRow).where(MINE).values(status=JobStatus.QUEUED, **_AT_NO_COST).returning(*BELL)
 _LEAVE = (
     update(JobRow)
     .where(MINE)
     .values(
         status=JobStatus.SCHEDULED,
-        due_at=seconds_from_now(_delay),
-        due_reason=bindparam("due_why"),
-        max_attempts=JobRow.max_attempts + 1,
-        uncounted=JobRow.uncounted + 1,
         # Its time begins with the first attempt that counts.
         deadline_at=case((_counted > 1, JobRow.deadline_at)),
-        dispatched_at=now(),
-        dispatches=0,
+        **_LATER,
+        **_AT_NO_COST,
         **FAILURE,
     )
     .returning(*BELL)
