@@ -41,7 +41,7 @@ def decide(
     """
     chosen = list(rows[: _MOST + 1])
     if len(chosen) > _MOST:
-        more = f"manage.py agentq {_NOUNS[page.opts.model_name]} {verb} --all"
+        more = f"manage.py agentq {_NOUNS[page.opts.model_name]} {operation.__name__} --all"
         page.message_user(request, f"At most {_MOST} at once, please; for more: {more}", messages.ERROR)
         return None
     if "confirmed" not in request.POST:

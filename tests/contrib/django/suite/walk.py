@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import TestCase
@@ -19,7 +20,7 @@ from tests.operations.letters import refuse_message
 from tests.support.player import Player
 
 MODELS: dict[str, Any] = {"workflow": Workflow, "job": Job, "deadletter": DeadLetter}
-DECISIONS = (("workflow", "cancel"), ("job", "cancel"), ("deadletter", "replay"), ("deadletter", "cancel"))
+DECISIONS = [(noun, action) for noun, model in MODELS.items() for action in site.get_model_admin(model).actions]
 UNDECIDED = ("running", "queued", "open")
 TOO_MANY = 120
 """More than two pages of a list, and more than one action decides about."""
