@@ -19,7 +19,7 @@ from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel, give_up
 from agentq.outcomes import Fail, Failure, RetryLater
-from agentq.states import VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
 WORKER_LOST = Failure(
     "worker_lost",
@@ -244,13 +244,14 @@ def end_overdue(connection: Connection, most: int) -> Ended:
     bells: list[Bell] = []
     overdue = transition.lock_overdue(connection, most)
     for row in overdue:
-        if row.kind in VIRTUAL:
-            bells += close_fan_in(connection, row.id, row.workflow_id)
-        elif transition.fail_overdue(connection, row, DEADLINE_EXCEEDED):
+        if transition.fail_overdue(connection, row, DEADLINE_EXCEEDED):
             if row.status == JobStatus.RUNNING:
                 write_history(connection, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
             bells += bury(connection, row)
-    return Ended(len(overdue), tuple(bells))
+    fan_ins = transition.overdue_fan_ins(connection, most)
+    for fan_in in fan_ins:
+        bells += close_fan_in(connection, fan_in.id, fan_in.workflow_id)
+    return Ended(len(overdue) + len(fan_ins), tuple(bells))
 
 
 def cancel_overdue(connection: Connection, most: int) -> int:

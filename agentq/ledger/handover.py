@@ -96,9 +96,12 @@ def leave_out(connection: Connection, job: AnyRow, why: Failure) -> list[Bell]:
 
 
 def close_fan_in(connection: Connection, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> list[Bell]:
-    """Let a fan-in wait no longer: what is not done counts as missing and is cancelled."""
+    """Let a fan-in whose time is over wait no longer: what is not done counts as missing and is cancelled."""
     undone = (JobRow.join_id == fan_in, JobRow.status != JobStatus.SUCCEEDED, JobRow.is_missing.is_(False))
-    late = connection.scalars(select(JobRow.id).where(*undone).order_by(JobRow.id)).all()
+    members = select(JobRow.id).where(*undone).order_by(JobRow.id)
+    if not transition.lock_late(connection, fan_in, connection.scalars(members).all()):
+        return []
+    late = connection.scalars(members).all()  # others may have ended until they were locked
     row = transition.close_fan_in(connection, fan_in, late)
     transition.cancel_parts(connection, late, LATE)
     note_interrupted(connection, workflow_id)

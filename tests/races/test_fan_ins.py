@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
 from celery import Signature, group
+from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict
 from agentq.ledger import attempts, caretaking, dead_letters, workflows
 from agentq.ledger.audit import audit
+from agentq.ledger.models import JobRow
 from agentq.ledger.records import Claim
 from agentq.operations import dead_letters as operations
 from agentq.outcomes import Fail, Succeed
 from agentq.states import JobStatus, WorkflowStatus
-from tests.races.overlap import at_one_moment, players, while_open
+from tests.races.overlap import at_one_moment, players, somebody_waits, while_open
+from tests.support import eventually
 from tests.support.faults import Fault, Moment, covers
 from tests.support.player import FAILURE, Player
 from tests.support.steps import add, numbers, total
@@ -119,6 +123,28 @@ def test_the_last_part_is_done_as_the_time_is_over(ledger_url: str) -> None:
                 run_to_end(worker)
             worker.run(*handed.bells)
             assert worker.result(held[0].workflow_id) == 6
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
+def test_who_ends_a_fan_in_and_who_completes_a_part_do_not_wait_for_each_other(ledger_url: str) -> None:
+    """Both lock the part first: neither has to be undone."""
+    with players(ledger_url, 2) as (worker, caretaker), ThreadPoolExecutor(1) as pool:
+        held = begin(worker, group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2, within=60))
+        worker.succeed(held[0], 2)
+        worker.age(fan_in_of(worker, held[0]), deadline_at=1)
+
+        def end_once() -> int:
+            with caretaker.ledger.engine.begin() as connection:
+                return len(caretaking.end_overdue(connection, 10).bells)
+
+        with worker.ledger.engine.begin() as connection:
+            connection.execute(select(JobRow.id).where(JobRow.id == held[1].job_id).with_for_update())
+            ended = pool.submit(end_once)
+            eventually(lambda: somebody_waits(caretaker.ledger), what="a caretaker that waits for the part")
+            handed = attempts.record(connection, held[1], Succeed("4"))
+        assert (handed.accepted, ended.result(30)) == (True, 0)
+        worker.run(*handed.bells)
+        assert worker.result(held[0].workflow_id) == 6
 
 
 @covers(Fault.CONFLICT, Moment.FAN_IN, Moment.DEAD_LETTER)

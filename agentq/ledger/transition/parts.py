@@ -72,6 +72,17 @@ _CLOSE = (
     .values(remaining=0, missing=JobRow.missing + bindparam("late"), deadline_at=null())
     .returning(*FAN_IN)
 )
+_LOCK_OPEN = (
+    select(JobRow.id)
+    .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .order_by(JobRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_LATE = (
+    select(JobRow.id)
+    .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING, JobRow.deadline_at <= now())
+    .with_for_update(key_share=True)
+)
 _MARK_LATE = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=True)
 _CANCEL = (
     update(JobRow)
@@ -165,6 +176,16 @@ def unmark_missing(connection: Connection, part_id: uuid.UUID) -> uuid.UUID | No
     if join_id is None or connection.execute(_COUNT_BACK, {"job_id": join_id}).rowcount == 0:
         return None
     return join_id
+
+
+def lock_late(connection: Connection, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
+    """Lock what is open in the *parts* of a fan-in, and then it, as those do who complete a part.
+
+    False where its time is not over, or it does not wait any more.
+    """
+    for batch in _batches(parts):
+        connection.execute(_LOCK_OPEN, {"parts": batch})
+    return connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
 
 
 def close_fan_in(connection: Connection, join_id: uuid.UUID, late: Sequence[uuid.UUID]) -> AnyRow | None:

@@ -26,7 +26,7 @@ from agentq.ledger.skipping import distinct
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import JobStatus
+from agentq.states import VIRTUAL, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -86,19 +86,19 @@ _RING_AGAIN = (
 )
 OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
 """A job or a fan-in whose deadline has passed."""
+_is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
 _OVERDUE = (
-    select(
-        *DEAD,
-        JobRow.kind,
-        JobRow.status,
-        JobRow.attempt,
-        JobRow.worker_id,
-        JobRow.started_at,
-    )
-    .where(OVERDUE)
+    select(*DEAD, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at)
+    .where(OVERDUE, ~_is_virtual)
     .order_by(JobRow.deadline_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
+)
+_OVERDUE_FAN_INS = (
+    select(JobRow.id, JobRow.workflow_id)
+    .where(OVERDUE, _is_virtual)
+    .order_by(JobRow.deadline_at)
+    .limit(bindparam("most"))
 )
 _FAIL_OVERDUE = (
     update(JobRow)
@@ -150,8 +150,13 @@ def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) 
 
 
 def lock_overdue(connection: Connection, most: int) -> list[AnyRow]:
-    """Lock up to *most* jobs and fan-ins whose deadline passed, and return them."""
+    """Lock up to *most* jobs whose deadline passed, and return them."""
     return by_workflow(connection.execute(_OVERDUE, {"most": most}))
+
+
+def overdue_fan_ins(connection: Connection, most: int) -> list[AnyRow]:
+    """Return id and workflow_id of up to *most* fan-ins whose time is over, not locked: first come their parts."""
+    return by_workflow(connection.execute(_OVERDUE_FAN_INS, {"most": most}))
 
 
 def fail_overdue(connection: Connection, seen: AnyRow, failure: Failure) -> bool:
