@@ -33,7 +33,7 @@ def facts_of(loss: Failure) -> ErrorFacts:
 def terms_of(graph: Graph) -> str:
     """Return the terms of a start as JSON text: by the name of each step what it takes, and its own policy."""
     steps = [step for name in dict.fromkeys(_names(graph)) if (step := registry.find(name)) is not None]
-    return f"{{{','.join(f'{json.dumps(step.name)}:{_of_step(step)}' for step in steps)}}}"
+    return f"{{{','.join(map(_of_step, steps))}}}"
 
 
 def kept_policy(terms: str | None, step: str) -> Policy:
@@ -70,7 +70,7 @@ def _of_step(step: Step[..., Any]) -> str:
         told = _for_losses(step.policy).items()
         policy = {name: value for name, value in told if value != _BY_DEFAULT[name]}
         entry = {"takes": step.parameters.digest} | ({"policy": policy} if policy else {})
-        text = _kept[step] = json.dumps(entry, separators=(",", ":"))
+        text = _kept[step] = json.dumps({step.name: entry}, separators=(",", ":"))[1:-1]
     return text
 
 
