@@ -37,7 +37,10 @@ logger = logging.getLogger(__name__)
 _CUT_OFF = "this worker's lease could not be renewed, so it takes no jobs until it is: %s"
 _RENEWED = "this worker's lease is renewed again after %.0f s: it takes jobs, and what waited is recorded"
 _STEPS_GO_ON = "Steps go on meanwhile, and what they return is recorded when the ledger is back."
-_STEPS_END = "Steps are stopped before the lease ends, and their jobs are given back at no cost."
+_STEPS_END = (
+    "Steps are stopped before the lease ends, and their jobs given back at no cost, "
+    "unless it says by then that it is away for all."
+)
 _LATE = 0.5
 """Seconds: woken later than this after the end of its trust, the worker was frozen rather than cut off."""
 

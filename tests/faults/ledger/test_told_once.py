@@ -34,8 +34,8 @@ def test_an_outage_is_one_line_and_its_end_another(
         let_pass(2 * LEASE)
         assert told(at.worker, "WARNING", "ERROR") == [outage]
         assert "takes no jobs until it is: the ledger at postgresql" in outage
-        assert "Connection refused" in outage
-        assert outage.endswith("Steps go on meanwhile, and what they return is recorded when the ledger is back.")
+        # The server may have gone in the middle of the renewal, which does not say yet that it is away for all.
+        assert re.search("Connection refused.*Steps go on meanwhile|closed the connection.*unless it says", outage)
         postgres.start()
         assert [workflow.result(30) for workflow in running] == list(range(6))
         await_told(at.worker, "is renewed again", "INFO")
@@ -95,9 +95,7 @@ def test_a_worker_that_is_cut_off_alone_says_what_becomes_of_its_steps(
         proxy.cut()
         lines = await_told(at.worker, "its step is stopped", "WARNING")
         proxy.is_silent = False
-        assert lines[0].endswith(
-            "Steps are stopped before the lease ends, and their jobs are given back at no cost."
-        )
+        assert lines[0].endswith("unless it says by then that it is away for all.")
         await_told(at.worker, "is renewed again", "INFO")
         gates.open("gate")
         assert workflow.result(30) == 1
