@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -227,10 +227,13 @@ class AgentQ:
 
     def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
         """Return what holds for all jobs of a workflow that say nothing else."""
-        return Defaults(priority, self.settings.max_value_bytes, policy, self._attempts_of)
-
-    def _attempts_of(self, name: str) -> int:
-        return plain_tasks.attempts_of(self.app.tasks[name])
+        return Defaults(
+            priority,
+            self.settings.max_value_bytes,
+            policy,
+            partial(plain_tasks.attempts_of, self.app),
+            partial(plain_tasks.limits_of, self.app),
+        )
 
     def _embed_broker(self) -> None:
         """Use the private broker where no broker is configured, started by the first connection."""

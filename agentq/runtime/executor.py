@@ -221,7 +221,9 @@ class Attempt:
         return Succeed(result, tuple(context.callbacks) if context is not None else ())
 
     def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        resolve = partial(loop.resolve, timeout=None, hard_timeout=self._hard_timeout, job_id=self._job_id)
+        resolve = partial(
+            loop.resolve, timeout=claim.timeout, hard_timeout=self._hard_timeout, job_id=self._job_id
+        )
         return plain_tasks.run(self._agentq.app, claim, args, kwargs, self._running, resolve)
 
     def _context(self, claim: Claim) -> Context:

@@ -14,6 +14,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from agentq.exceptions import Directive
 from agentq.ledger.records import Claim
 from agentq.policies import DEFAULT
+from agentq.runtime.dispatcher import CARRIER
 from agentq.runtime.leaving import UnknownTask
 from agentq.runtime.loop import is_async
 from agentq.runtime.running import Running
@@ -22,8 +23,15 @@ _WITHOUT_BOUND = 1_000_000
 """Attempts of a plain task with ``max_retries=None``, which is tried again for ever in Celery."""
 
 
-def attempts_of(task: Task) -> int:
-    """Return how many attempts a job of this plain task may have: by its own word, else by the default policy."""
+def limits_of(app: Celery, name: str) -> tuple[float | None, float | None]:
+    """Return the soft and the hard time limit that are written on the plain task of this name."""
+    task = app.tasks[name]
+    return task.soft_time_limit, task.time_limit
+
+
+def attempts_of(app: Celery, name: str) -> int:
+    """Return how many attempts a job of a plain task may have: by its own word, else by the default policy."""
+    task = app.tasks[name]
     retries = _retry_kwargs(task).get("max_retries")
     retries = task.max_retries if retries is None else retries
     if retries is None:
@@ -55,11 +63,15 @@ def run(
     if task is None:
         raise UnknownTask(claim.step)
     # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
+    carried_by = app.tasks[CARRIER].request
     task.push_request(
         args=args,
         kwargs=kwargs,
         id=str(claim.job_id),
         root_id=str(claim.workflow_id),
+        parent_id=carried_by.parent_id,
+        hostname=carried_by.hostname,
+        delivery_info=carried_by.delivery_info,
         called_directly=False,
         is_eager=True,
         retries=running.retries,

@@ -68,6 +68,8 @@ class Defaults:
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
     """How many attempts a job of a plain Celery task may have, by the task's name."""
+    limits_of: Callable[[str], tuple[float | None, float | None]] = lambda name: (None, None)
+    """The soft and the hard time limit of a plain Celery task, by the task's name."""
 
 
 def compile_canvas(
@@ -214,7 +216,8 @@ class _Compiler:
                 or self._catalogue.queue(part.task, positional, named),
             ),
             priority=priority if priority is not None else (step.priority if step else None),
-            **_limits(options, step),
+            **_limits(options, *self._own_limits(part.task, step)),
+            deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **_times(options, part.task),
         )
@@ -222,6 +225,9 @@ class _Compiler:
         self._fan_ins.ask(index, options, step.on_failure if step else None)
         self._link(part, index)
         return index
+
+    def _own_limits(self, name: str, step: Step[..., Any] | None) -> tuple[float | None, float | None]:
+        return (step.timeout, step.hard_timeout) if step else self._defaults.limits_of(name)
 
     def _attempts(self, name: str, step: Step[..., Any] | None) -> int:
         policy = self._defaults.policy or (step and step.policy)
@@ -272,14 +278,14 @@ class _Compiler:
             self._linked.append(self._emit(_signature(linked, "link="), index, _NOTHING))
 
 
-def _limits(options: dict[str, Any], step: Step[..., Any] | None) -> dict[str, Any]:
-    """Celery's options of one call win over the step's own."""
+def _limits(options: dict[str, Any], own_soft: float | None, own_hard: float | None) -> dict[str, Any]:
+    """Celery's options of one call win over the step's or the task's own."""
     soft, hard = options.get("soft_time_limit"), options.get("time_limit")
-    if step is not None and soft is None and hard is None:
-        soft, hard = step.timeout, step.hard_timeout
-    elif soft is not None and hard is None:
+    if soft is None and hard is None:
+        soft, hard = own_soft, own_hard
+    if soft is not None and hard is None:
         hard = soft + HARD_LIMIT_AFTER
-    return {"timeout": soft, "hard_timeout": hard, "deadline": step.deadline if step else None}
+    return {"timeout": soft, "hard_timeout": hard}
 
 
 def _signature(value: Any, where: str) -> Signature:
