@@ -81,7 +81,7 @@ def _refused(app: Celery, connection: Any, needed: list[str]) -> Iterator[Findin
 
 def _backlog(ledger: Ledger | None) -> set[str]:
     try:
-        return set() if ledger is None else {queue.name for queue in queues.list_(ledger) if queue.queued}
+        return set() if ledger is None else {queue.name for queue in queues.list_(ledger)}
     except AgentqError:  # told before, by the checks of the ledger
         return set()
 

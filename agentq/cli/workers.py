@@ -93,6 +93,9 @@ def _head(worker: WorkerDetails) -> str:
             ("lease ends", "" if worker.stopped_at else when(worker.lease_until)),
             ("stopped", when(worker.stopped_at)),
             ("refused", f"{worker.refused_messages} message(s)" if worker.refused_messages else ""),
+            ("queues", ", ".join(worker.queues)),
+            ("steps", ", ".join(worker.steps)),
+            ("tasks", ", ".join(worker.tasks)),
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
 from agentq.ledger.history import write_history
+from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.skipping import distinct
@@ -210,23 +211,25 @@ def ring_again(
     most: int,
     overtaken: Overtaken | None = None,
     in_hand: Collection[uuid.UUID] = (),
+    knows: Knowledge | None = None,
 ) -> list[Bell]:
     """Note one more dispatch of up to *most* unclaimed jobs of a queue and return their bells.
 
     *overtaken* narrows it to jobs that later messages have overtaken; *in_hand* are jobs whose messages the
-    caller has.
+    caller has, and *knows* what it can run: whoever cannot run a job has no cause to call for it.
     """
-    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most)]
+    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most, knows)]
 
 
-def known_among(connection: Connection, jobs: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Return those of *jobs* that the ledger has."""
-    return set(connection.scalars(select(JobRow.id).where(JobRow.id.in_(jobs))))
+def needs_of(connection: Connection, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, str, str]]:
+    """Return the queue, kind and step of those *jobs* that the ledger has."""
+    rows = connection.execute(select(JobRow.id, JobRow.queue, JobRow.kind, JobRow.step).where(JobRow.id.in_(jobs)))
+    return {row.id: (row.queue, row.kind, row.step) for row in rows}
 
 
-def ring_these(connection: Connection, jobs: Collection[uuid.UUID]) -> list[Bell]:
-    """Note one more dispatch of those *jobs* that are still queued and return their bells."""
-    return [bell(row) for row in transition.ring_these(connection, list(jobs), 0.0)]
+def pass_on(connection: Connection, jobs: Sequence[uuid.UUID]) -> list[Bell]:
+    """Note that those *jobs* that are still queued are sent to another worker, and return their bells."""
+    return [bell(row) for row in transition.pass_on(connection, jobs)]
 
 
 def expire(connection: Connection, most: int) -> Ended:

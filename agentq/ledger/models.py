@@ -307,3 +307,5 @@ class WorkerRow(Base):
     lease_until: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
     refused_messages: Mapped[int] = mapped_column(server_default="0")
+    # Its queues, steps and plain tasks, as JSON; None until it tells.
+    knows: Mapped[str | None] = mapped_column(Text)

@@ -38,6 +38,16 @@ _SCHEDULED = _count(JobStatus.SCHEDULED, JobRow.due_at)
 _RUNNING = _count(JobStatus.RUNNING, JobRow.worker_id)
 
 
+def _by_step(status: JobStatus, indexed: Any) -> Select[str, str, str, int]:
+    columns = (JobRow.queue, JobRow.kind, JobRow.step)
+    first = select(*columns).where(JobRow.status == status).order_by(indexed).limit(bindparam("most")).subquery()
+    counted = func.count().label("jobs")
+    return select(first.c.queue, first.c.kind, first.c.step, counted).group_by(*first.c)
+
+
+_STEPS = (_by_step(JobStatus.QUEUED, JobRow.queue), _by_step(JobStatus.SCHEDULED, JobRow.due_at))
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """The jobs of one queue. A count that is *capped* is the least that there are."""
@@ -70,6 +80,15 @@ def loads(connection: Connection, most: int = MOST) -> dict[str, Load]:
             oldest_seconds=(row.moment - row.oldest).total_seconds() if row and row.oldest else None,
             capped=(*([JobStatus.QUEUED] if row and row.jobs == most else []), *capped),
         )
+    return found
+
+
+def jobs_by_step(connection: Connection, most: int = MOST) -> Counter[tuple[str, str, str]]:
+    """Count up to *most* queued and as many scheduled jobs by queue, kind and step."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for query in _STEPS:
+        rows = connection.execute(query, {"most": most})
+        found.update({(row.queue, row.kind, row.step): row.jobs for row in rows})
     return found
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, delete, false, null, update
+from sqlalchemy import Connection, Float, bindparam, delete, false, func, null, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import WorkerRow
 from agentq.ledger.types import now, seconds_from_now
 
@@ -16,16 +17,34 @@ def _enter_or_renew(dialect: Any) -> Any:
     lease_until = seconds_from_now(bindparam("lease", type_=Float()))
     new = dialect.insert(WorkerRow).values(lease_until=lease_until)
     return new.on_conflict_do_update(
-        index_elements=["id"], set_={"seen_at": now(), "lease_until": lease_until, "stopped_at": null()}
+        index_elements=["id"],
+        set_={
+            "seen_at": now(),
+            "lease_until": lease_until,
+            "stopped_at": null(),
+            "knows": func.coalesce(new.excluded.knows, WorkerRow.knows),
+        },
     )
 
 
 _REGISTER = {dialect.dialect.name: _enter_or_renew(dialect) for dialect in (postgresql, sqlite)}
 
 
-def register(connection: Connection, worker_id: uuid.UUID, *, hostname: str, pid: int, lease: float) -> None:
-    """Give a worker process a lease of *lease* seconds, and enter it where it is not known; with one statement."""
+def register(
+    connection: Connection,
+    worker_id: uuid.UUID,
+    *,
+    hostname: str,
+    pid: int,
+    lease: float,
+    knows: Knowledge | None = None,
+) -> None:
+    """Give a worker process a lease of *lease* seconds, and enter it where it is not known; with one statement.
+
+    *knows* is what it tells of itself; None leaves what it told before.
+    """
     values = {"id": worker_id, "hostname": hostname[:255], "pid": pid, "lease": lease}
+    values["knows"] = None if knows is None else knows.dump()
     connection.execute(_REGISTER[connection.dialect.name], values)
 
 

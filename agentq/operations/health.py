@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import AgentqError
-from agentq.ledger import queues, schema, workers
+from agentq.ledger import knowledge, queues, schema, workers
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now, seconds_from_now
@@ -74,7 +74,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
         yield error("schema", str(failure))
         return
     yield ok("schema", f"revision {schema.REVISION}, as this code expects")
-    for check in (_workers, _waiting, _stuck):
+    for check in (_workers, _waiting, _unknown, _stuck):
         yield from _run(ledger, check)
 
 
@@ -164,6 +164,19 @@ def _waiting(connection: Connection) -> Iterator[Finding]:
         )
     if not long:
         yield ok("queues", f"{sum(load.queued for load in loads.values())} job(s) queued, none for long")
+
+
+def _unknown(connection: Connection) -> Iterator[Finding]:
+    live = knowledge.live(connection)
+    for (queue, kind, name), jobs in sorted(queues.jobs_by_step(connection).items()):
+        asked = live.ask(queue, kind, name)
+        if asked is not None and asked.consuming and not asked.knowing:
+            yield warning(
+                "steps",
+                f"{jobs} job(s) on queue {queue!r} wait: {asked.says_nobody_knows(kind, name)}",
+                "start a worker of the release that has it; or give what it is called now its old name too: "
+                f"step(name={name!r})(function); or cancel the jobs: agentq jobs list --step {name}",
+            )
 
 
 def _stuck(connection: Connection) -> Iterator[Finding]:

@@ -14,16 +14,18 @@ from sqlalchemy import Connection, Select, func, select
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, workflows
 from agentq.ledger.handover import dispatch_later
+from agentq.ledger.knowledge import Live
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
 from agentq.operations import many
 from agentq.operations.actors import deed
-from agentq.operations.fan_ins import members_of, parts_awaited
+from agentq.operations.fan_ins import members_of
 from agentq.operations.identity import parse_id
+from agentq.operations.job_waits import live_for, waiting_for
 from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
-from agentq.states import JOB_OPEN, OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
+from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +193,8 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
     for row in connection.execute(history):
         attempts[row.job_id].append(Attempt.model_validate(row))
     rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
-    by_hand, members = _by_hand(connection, rows), members_of(connection, rows)
-    return [_job(row, attempts[row.id], by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
+    by_hand, members, live = _by_hand(connection, rows), members_of(connection, rows), live_for(connection, rows)
+    return [_job(row, attempts[row.id], live, by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
 
 
 def _filtered(query: Query, wanted: JobFilter) -> Query:
@@ -216,8 +218,8 @@ def select_jobs() -> Select[Any]:
 def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
     """Return what a query of whole rows finds."""
     rows = connection.execute(query).all()
-    by_hand = _by_hand(connection, rows)
-    return [JobSummary(**_summary(row, by_hand.get(row.id))) for row in rows]
+    by_hand, live = _by_hand(connection, rows), live_for(connection, rows)
+    return [JobSummary(**_summary(row, live, by_hand.get(row.id))) for row in rows]
 
 
 def _no_job(job_id: str, of: str = "") -> NotFound:
@@ -237,33 +239,14 @@ def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, 
     return {row.job_id: ByHand.model_validate(row) for row in connection.execute(resolved)}
 
 
-def _job(row: AnyRow, attempts: list[Attempt], by_hand: ByHand | None, members: int) -> Job:
+def _job(row: AnyRow, attempts: list[Attempt], live: Live, by_hand: ByHand | None, members: int) -> Job:
     args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
     return Job(
-        **_summary(row, by_hand, members)
+        **_summary(row, live, by_hand, members)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
         attempts=tuple(attempts),
     )
 
 
-def _summary(row: AnyRow, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
-    return {**row._mapping, "waiting_for": _waiting_for(row, members), "by_hand": by_hand}
-
-
-def _waiting_for(row: AnyRow, members: int) -> str | None:
-    match row.status:
-        case JobStatus.WAITING if members:
-            return parts_awaited(row, members)
-        case JobStatus.SCHEDULED | JobStatus.QUEUED if row.error_class in (UNKNOWN_TASK, OTHER_PARAMETERS):
-            return str(row.due_reason)
-        case JobStatus.WAITING:
-            return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
-        case JobStatus.SCHEDULED:
-            why = f" ({row.due_reason})" if row.due_reason else ""
-            return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
-        case JobStatus.QUEUED if row.dispatches > 1:
-            sent = f"its message was sent {row.dispatches + 1} times"
-            return f"a worker on queue {row.queue!r} that knows step {row.step!r}: {sent} and nobody claimed it"
-        case JobStatus.QUEUED:
-            return f"a free worker on queue {row.queue!r}"
-    return None
+def _summary(row: AnyRow, live: Live, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
+    return {**row._mapping, "waiting_for": waiting_for(row, live, members), "by_hand": by_hand}

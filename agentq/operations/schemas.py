@@ -253,6 +253,13 @@ class Worker(_Record):
 class WorkerDetails(Worker):
     """Everything about a worker."""
 
+    queues: list[str]
+    """The queues that it consumes, as it told last; this and the next two are empty until it tells."""
+    steps: list[str]
+    """The steps that it can run."""
+    tasks: list[str]
+    """The plain Celery tasks that it can run."""
+
     jobs: list[JobSummary]
     """The jobs that it holds, newest first; of very many, the newest."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from agentq.exceptions import NotFound
+from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now
@@ -49,8 +50,13 @@ def get(ledger: Ledger, worker_id: str) -> WorkerDetails:
         row = connection.execute(_WORKERS.where(WorkerRow.id == wanted)).one_or_none()
         if row is None:
             raise NotFound(f"no worker has the id {worker_id}; list them with: agentq workers list")
+        knows = Knowledge.load(row.knows or "{}")
         return WorkerDetails(
-            **Worker.model_validate(row).model_dump(), jobs=jobs.held_by(connection, wanted, limit=MOST_JOBS)
+            **Worker.model_validate(row).model_dump(),
+            queues=sorted(knows.queues),
+            steps=sorted(knows.steps),
+            tasks=sorted(knows.tasks),
+            jobs=jobs.held_by(connection, wanted, limit=MOST_JOBS),
         )
 
     return ledger.read(read)

@@ -20,12 +20,14 @@ from celery import bootsteps, signals
 from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import caretaking, workers
 from agentq.ledger.dead_messages import Refusal
+from agentq.ledger.knowledge import Knowledge
 from agentq.outcomes import Failure
 from agentq.runtime import configuration, greeting, limits, pool_signals
 from agentq.runtime.duties import Duties
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
 from agentq.runtime.in_hand import InHand, listen_to_revokes
+from agentq.runtime.knowledge import knowledge_of
 from agentq.runtime.lease import Lease
 from agentq.runtime.outage import Outage
 
@@ -109,6 +111,7 @@ class Caretaker:
         self.duties = Duties(agentq, self._lease, self._in_hand, self.renew)
         self._ending = threading.Event()
         self._outage = Outage(logger, _CUT_OFF, _RENEWED)
+        self._told: Knowledge | None = None
         self._threads = [
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
             threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
@@ -164,7 +167,7 @@ class Caretaker:
             bells = self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))
             self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
             self._agentq.dispatcher.ring(bells)
-            self.duties.pass_on(most=None)
+            self.duties.unknown_steps.give_back()
             self.duties.write_refused()
             greeting.tell_end(self._hostname, bells)
         except LedgerError as error:
@@ -176,6 +179,7 @@ class Caretaker:
     def renew(self) -> bool:
         """Renew the lease once; False where the ledger did not let it."""
         sent_at = time.monotonic()
+        knows = knowledge_of(self._agentq.app)
         try:
             self._ledger.write_statement(
                 lambda connection: workers.register(
@@ -184,6 +188,7 @@ class Caretaker:
                     hostname=self._hostname,
                     pid=os.getpid(),
                     lease=self._lease.seconds,
+                    knows=None if knows == self._told else knows,
                 ),
                 patience=0,
             )
@@ -192,6 +197,7 @@ class Caretaker:
             return False
         self._lease.renewed(sent_at)
         self._outage.end()
+        self._told = knows
         return True
 
     def _note_not_renewed(self, error: LedgerError) -> None:

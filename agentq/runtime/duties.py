@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from celery.worker import state
 
 from agentq.ledger import caretaking, dead_letters, revoking, workers
-from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
@@ -21,9 +20,10 @@ from agentq.runtime import job_outcomes, refusals
 from agentq.runtime.evidence import Evidence
 from agentq.runtime.in_hand import InHand
 from agentq.runtime.judging import judge_loss
+from agentq.runtime.knowledge import knowledge_of
 from agentq.runtime.lease import Lease
 from agentq.runtime.troubles import Troubles
-from agentq.runtime.unknown_steps import AT_ONCE, UnknownSteps
+from agentq.runtime.unknown_steps import UnknownSteps
 from agentq.states import JobStatus
 
 if TYPE_CHECKING:
@@ -66,10 +66,11 @@ class Duties:
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
-        self.unknown_steps = UnknownSteps()
+        self.unknown_steps = UnknownSteps(agentq, self.refusals.add)
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
+        self._pass_on = _Duty(1.0, self.pass_on)
         self._duties = [
             _Duty(settings.due_interval, self.dispatch_due, Work.DUE),
             self._cancel,
@@ -79,7 +80,7 @@ class Duties:
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
-            _Duty(1.0, self.pass_on),
+            self._pass_on,
             _Duty(3600.0, self._forget_gone),
         ]
 
@@ -93,7 +94,8 @@ class Duties:
             self._in_hand.changed.clear()
             self._cancel.due_at = self._account.due_at = 0.0
         due = self._due()
-        found = self._try(self.look_for_work) if due else None
+        needs_look = any(duty.work is not None for duty in due)
+        found = self._try(self.look_for_work) if needs_look else set()
         for duty in due:
             if found is not None and (duty.work is None or duty.work in found):
                 self._try(duty.do)
@@ -207,17 +209,10 @@ class Duties:
             lambda refused: self._ledger.write(lambda connection: refusals.write(connection, worker_id, refused))
         )
 
-    def pass_on(self, most: int | None = AT_ONCE) -> None:
-        """Send again the messages of jobs whose step this worker does not know: another worker may."""
-        jobs = self.unknown_steps.jobs(most)
-        if jobs:
-            known = self._ledger.read(lambda connection: caretaking.known_among(connection, jobs))
-            bells = self._ledger.write(lambda connection: caretaking.ring_these(connection, jobs))
-            for job_id, message in self.unknown_steps.take(jobs).items():
-                if job_id not in known:
-                    why = f"no task named {message.task!r} is registered here, and no job {job_id} exists"
-                    self.refusals.add(message, Refusal.UNKNOWN_TASK, why)
-            self._agentq.dispatcher.ring(bells)
+    def pass_on(self) -> None:
+        """Send again the messages of jobs whose step this worker does not know and another one does."""
+        self.unknown_steps.pass_on()
+        self._pass_on.interval = self.unknown_steps.pause
 
     def _due(self) -> list[_Duty]:
         moment = time.monotonic()
@@ -264,10 +259,12 @@ class Duties:
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
         grace = self._agentq.settings.redispatch_after
-        in_hand = self._in_hand.jobs().union(self.unknown_steps.jobs())
+        in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq.app)
         for _ in range(_MOST_BATCHES):
             bells = self._ledger.write(
-                lambda connection: caretaking.ring_again(connection, queue, grace, _BATCH, overtaken, in_hand)
+                lambda connection: caretaking.ring_again(
+                    connection, queue, grace, _BATCH, overtaken, in_hand, knows
+                )
             )
             if bells:
                 what = "a message was" if len(bells) == 1 else f"{len(bells)} messages were"

@@ -16,7 +16,7 @@ from agentq.exceptions import nearest
 from agentq.ledger.dead_messages import Refusal
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
-from agentq.runtime.unknown_steps import job_of_unknown_step
+from agentq.runtime.unknown_steps import unknown_of
 
 if TYPE_CHECKING:
     from agentq.runtime.caretaker import Caretaker
@@ -71,10 +71,10 @@ class IntakeStep(bootsteps.StartStopStep):
 
             def handle_or_refuse(message: Any) -> Any:
                 try:
-                    unknown = job_of_unknown_step(self._consumer.app.tasks, message.headers)
+                    unknown = unknown_of(self._consumer.app, message.headers)
                     if unknown is not None:
-                        step = message.headers["task"]
-                        self._caretaker.duties.unknown_steps.add(step, unknown, Stranger.of(message, step))
+                        stranger = Stranger.of(message, unknown.name)
+                        self._caretaker.duties.unknown_steps.add(unknown, stranger)
                         return message.ack_log_error(logger, self._consumer.connection_errors)
                     if _is_for(self._consumer.app.tasks, message):
                         _require_sane(message)

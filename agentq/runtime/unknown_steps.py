@@ -1,60 +1,156 @@
-"""Jobs whose step this worker does not know, such as those of a newer release: left for a worker that does."""
+"""Jobs whose step or plain task this worker does not have, such as those of another release.
+
+Their messages are taken from the queue, so that they hold up nothing behind them, and the jobs stay queued in the
+ledger. As soon as another live worker knows the step, their messages are sent again.
+"""
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import uuid
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from celery import Celery
+
+from agentq.ledger import caretaking, knowledge
+from agentq.ledger.dead_messages import Refusal
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.excerpt import Stranger
-from agentq.workflows import registry
+from agentq.runtime.knowledge import can_run
+from agentq.states import JobKind
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 200
-"""Jobs that are sent again together: a removed step with many jobs must not fill the queue of the others."""
+_MOST = 10_000
+"""Jobs that one worker remembers. A worker that knows the step finds those beyond in the ledger, as it does jobs
+whose messages were lost."""
+_MOST_TOLD = 100
+"""Names that are told in the log."""
+_TOGETHER = 500
+"""Jobs in one statement."""
+_FEWEST, _AT_ONCE = 10, 200
+"""Jobs that are sent again together: fewer where nobody took the last ones."""
+_LOOK = 1.0
+"""Seconds between two looks for a worker that knows a step."""
+_SOON, _LATEST = 0.15, 0.8
+"""Seconds until the next jobs are sent again, growing where none is taken. Below a second: for so long kombu asks
+Redis at a time, and Redis serves who has asked longest, which would always be this same worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What a message asks for that this worker cannot do."""
+
+    job_id: uuid.UUID
+    kind: JobKind
+    name: str
 
 
 class UnknownSteps:
-    """The jobs whose messages this worker's consumer took in vain and its caretaker has not sent again yet."""
+    """The jobs whose messages this worker's consumer took in vain."""
 
-    def __init__(self) -> None:
+    def __init__(self, agentq: AgentQ, refuse: Callable[[Stranger, Refusal, str], None]) -> None:
+        self._agentq = agentq
+        self._refuse = refuse
         self._lock = threading.Lock()
-        self._jobs: dict[uuid.UUID, Stranger] = {}
+        self._messages: dict[uuid.UUID, Stranger] = {}  # of jobs that the ledger was not asked about yet
+        self._jobs: dict[uuid.UUID, tuple[str, str, str]] = {}  # the queue, kind and step of each
+        self._sent: set[uuid.UUID] = set()
         self._told: set[str] = set()
+        self._window, self._soon = _AT_ONCE, _SOON
+        self.pause = _LOOK
+        """Seconds until ``pass_on`` is to be called again."""
 
-    def add(self, step: str, job_id: uuid.UUID, message: Stranger) -> None:
+    def __len__(self) -> int:
+        return len(self._messages) + len(self._jobs)
+
+    def add(self, unknown: Unknown, message: Stranger) -> None:
         """Note a job; for the thread that consumes, so it never waits for the ledger."""
-        if step not in self._told:
-            self._told.add(step)
+        if unknown.name not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(unknown.name)
             logger.warning(
-                "this worker does not know step %r: its jobs are left for a worker that does; the first is job %s",
-                *(step, job_id),
+                "this worker does not know %s %r: its jobs are left for a worker that does; the first is job %s",
+                *(unknown.kind, unknown.name, unknown.job_id),
             )
         with self._lock:
-            self._jobs[job_id] = message
+            if len(self) < _MOST:
+                self._messages[unknown.job_id] = message
 
-    def jobs(self, most: int | None = None) -> list[uuid.UUID]:
-        """Return the jobs that were noted, up to *most*, the first ones first."""
+    def pass_on(self) -> None:
+        """Send again the messages of jobs that another live worker can run."""
+        self._ask_for_jobs()
+        returned = len(self._sent & self._jobs.keys())
+        if self._sent:
+            self._adapt(is_in_vain=returned == len(self._sent))
+        self._sent = set()
+        if self._jobs:
+            live = self._agentq.ledger.read_statement(knowledge.live)
+            known = {need for need in set(self._jobs.values()) if live.may_know(*need)}
+            self._send([job_id for job_id, need in self._jobs.items() if need in known][: self._window])
+        is_vain = self._jobs and not self._sent
+        self.pause = _LOOK if is_vain or not self._told else self._soon * random.uniform(0.8, 1.0)
+
+    def give_back(self) -> None:
+        """Send all of them again: this worker ends."""
+        self._ask_for_jobs()
+        jobs = list(self._jobs)
+        for first in range(0, len(jobs), _TOGETHER):
+            self._send(jobs[first : first + _TOGETHER])
+
+    def _ask_for_jobs(self) -> None:
+        """Ask the ledger what the messages that came since are for; it knows, they only say so."""
         with self._lock:
-            return list(self._jobs)[:most]
+            messages = dict(self._messages)
+        jobs = list(messages)
+        for first in range(0, len(jobs), _TOGETHER):
+            asked = jobs[first : first + _TOGETHER]
+            needs = self._agentq.ledger.read_statement(partial(caretaking.needs_of, jobs=asked))
+            for job_id in asked:
+                if job_id not in needs:
+                    message = messages[job_id]
+                    why = f"no task named {message.task!r} is registered here, and no job {job_id} exists"
+                    self._refuse(message, Refusal.UNKNOWN_TASK, why)
+            with self._lock:
+                self._jobs |= needs
+                for job_id in asked:
+                    self._messages.pop(job_id, None)
 
-    def take(self, jobs: list[uuid.UUID]) -> dict[uuid.UUID, Stranger]:
-        """Leave *jobs* out, and return their messages."""
-        with self._lock:
-            return {job_id: self._jobs.pop(job_id) for job_id in jobs if job_id in self._jobs}
+    def _adapt(self, is_in_vain: bool) -> None:
+        """Send more at once where others take some, fewer and later where all come back."""
+        if is_in_vain:
+            self._window, self._soon = max(_FEWEST, self._window // 2), min(_LATEST, self._soon * 2)
+        else:
+            self._window, self._soon = min(_AT_ONCE, self._window * 2), _SOON
+
+    def _send(self, jobs: list[uuid.UUID]) -> None:
+        if not jobs:
+            return
+        bells = self._agentq.ledger.write(lambda connection: caretaking.pass_on(connection, jobs))
+        needs = {job_id: self._jobs.pop(job_id) for job_id in jobs}
+        if self._agentq.dispatcher.ring(bells) < len(bells):
+            self._jobs |= needs  # the broker is away
+        else:
+            self._sent = set(jobs)
 
 
-def job_of_unknown_step(tasks: Any, headers: Any) -> uuid.UUID | None:
-    """Return the job of a message for a step that a worker with these *tasks* does not know; else None."""
+def unknown_of(app: Celery, headers: Any) -> Unknown | None:
+    """Return what a job's message asks for that this process cannot run; None for all other messages."""
     if not isinstance(headers, dict) or not isinstance(headers.get(BELL_HEADER), int):
         return None
-    name = headers.get("task")
-    if not isinstance(name, str) or name == CARRIER or (name in tasks and registry.find(name) is not None):
+    is_task = headers.get("task") == CARRIER
+    kind = JobKind.TASK if is_task else JobKind.STEP
+    name = headers.get("shadow" if is_task else "task")
+    if not isinstance(name, str) or can_run(app, kind, name):
         return None
     try:
-        return uuid.UUID(headers["id"])
+        return Unknown(uuid.UUID(headers["id"]), kind, name)
     except (KeyError, ValueError, TypeError, AttributeError):
         return None

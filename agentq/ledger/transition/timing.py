@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Connection,
     Float,
     Integer,
@@ -21,12 +23,13 @@ from sqlalchemy import (
     update,
 )
 
+from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.skipping import distinct
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import VIRTUAL, JobStatus
+from agentq.states import VIRTUAL, JobKind, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -68,6 +71,11 @@ _TO_RING = (
         JobRow.queue == bindparam("on_queue"),
         JobRow.id.not_in(bindparam("in_hand", expanding=True)),
         or_(
+            bindparam("any_step", type_=Boolean()),
+            JobRow.step.in_(bindparam("steps", expanding=True)),
+            and_(JobRow.kind == JobKind.TASK, JobRow.step.in_(bindparam("tasks", expanding=True))),
+        ),
+        or_(
             bindparam("before", type_=UtcDateTime()).is_(None),
             and_(
                 JobRow.dispatched_at < bindparam("before", type_=UtcDateTime()),
@@ -82,6 +90,12 @@ _RING_AGAIN = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), UNCLAIMED)
     .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
+    .returning(*BELL)
+)
+_PASS_ON = (
+    update(JobRow)
+    .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.QUEUED)
+    .values(dispatched_at=now())
     .returning(*BELL)
 )
 OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
@@ -149,6 +163,11 @@ def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) 
     return _in_order_of(jobs, connection.execute(_RING_AGAIN, values).all()) if jobs else []
 
 
+def pass_on(connection: Connection, jobs: Sequence[uuid.UUID]) -> list[AnyRow]:
+    """Note that those *jobs* that are queued are sent to another worker. No message was lost: none is counted."""
+    return _in_order_of(jobs, connection.execute(_PASS_ON, {"job_ids": list(jobs)}).all()) if jobs else []
+
+
 def lock_overdue(connection: Connection, most: int) -> list[AnyRow]:
     """Lock up to *most* jobs whose deadline passed, and return them."""
     return by_workflow(connection.execute(_OVERDUE, {"most": most}))
@@ -172,10 +191,15 @@ def ring_again(
     overtaken: Overtaken | None,
     in_hand: Collection[uuid.UUID],
     most: int,
+    knows: Knowledge | None = None,
 ) -> list[AnyRow]:
-    """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first."""
-    values = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
-    values["in_hand"] = list(in_hand)
+    """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first.
+
+    Only those that a worker which *knows* so much can run; None for all.
+    """
+    values: dict[str, Any] = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
+    values |= {"in_hand": list(in_hand), "any_step": knows is None}
+    values |= {"steps": sorted(knows.steps) if knows else [], "tasks": sorted(knows.tasks) if knows else []}
     if overtaken is not None:
         values |= {"before": overtaken.before, "of_priority": overtaken.priority}
     found = connection.scalars(_TO_RING, values).all()

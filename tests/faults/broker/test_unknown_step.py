@@ -20,9 +20,9 @@ def test_a_step_that_no_worker_knows_waits_for_one_that_does(
         with Worker(any_broker, ledger_url, settings=SETTINGS) as older:
             workflow = agentq.start(newer.s(1, str(gates.folder), "ran") | add.s(2))
             eventually(
-                lambda: "that knows step" in (job_of(workflow).waiting_for or ""),
+                lambda: "no live worker knows step" in (job_of(workflow).waiting_for or ""),
                 20,
-                what="a message sent again twice",
+                what="a worker that was asked",
             )
             assert row_of(agentq, older).refused_messages == 0
             assert agentq.start(add.s(1, 2)).result(20) == 3

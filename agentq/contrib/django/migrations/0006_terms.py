@@ -8,6 +8,6 @@ from agentq.contrib.django.revisions import ledger_revision
 class Migration(migrations.Migration):
     """The ledger's schema with the terms of a workflow's steps."""
 
-    dependencies = [("agentq", "0004_words")]
+    dependencies = [("agentq", "0005_knowledge")]
 
     operations = [ledger_revision("0006")]
