@@ -75,6 +75,8 @@ VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 JOB_OPEN = frozenset(JobStatus) - JOB_FINAL
+JOB_AHEAD = JOB_OPEN - {JobStatus.RUNNING}
+"""Where a job stands that has an attempt to come."""
 
 JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.WAITING: frozenset(
@@ -102,9 +104,9 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
 """Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
-queued to failed is for a deadline; queued to scheduled for what a person's command made ready; out of failed is
-for the replay of a dead letter, or its result by hand; out of cancelled, and from failed to waiting, for the parts
-of a fan-in whose dead letter is replayed, and for the fan-in."""
+queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
+queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
+to waiting, for the parts of a fan-in whose dead letter is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):

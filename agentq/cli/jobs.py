@@ -1,4 +1,4 @@
-"""``agentq jobs``: list, show, cancel."""
+"""``agentq jobs``: list, show, cancel, move."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from agentq.operations import health, waiting
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
-from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+from agentq.states import JOB_AHEAD, JOB_OPEN, VIRTUAL, JobStatus
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
 
-narrowed = options.together(
+NARROWED = (
     options.step,
     options.queue,
     options.tenant,
@@ -34,11 +34,12 @@ narrowed = options.together(
     options.category,
     options.older_than,
 )
+narrowed = options.together(*NARROWED)
 
 
 @click.group(cls=ListingGroup)
 def jobs() -> None:
-    """List, show and cancel jobs.
+    """List, show, cancel and move jobs.
 
     \b
     Example:
@@ -135,6 +136,54 @@ def cancel(target: Target, job_id: str | None, many: Many, reason: str, as_json:
         echo_json(job)
     else:
         click.echo(f"cancelled job {job.id} of step {job.step}")
+
+
+@jobs.command()
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@click.option("--queue", "new_queue", metavar="NEW", required=True, help="The queue to move them to.")
+@of_many
+@options.status(sorted(JOB_AHEAD))
+@options.together(
+    click.option("--from-queue", "queue", metavar="OLD", help="Only those of this queue."),
+    *(narrowing for narrowing in NARROWED if narrowing is not options.queue),
+)
+@options.reason
+@options.as_json
+@pass_target
+def move(
+    target: Target,
+    job_ids: tuple[str, ...],
+    new_queue: str,
+    many: Many,
+    reason: str,
+    as_json: bool,
+    **narrow: Any,
+) -> None:
+    """Move jobs that wait to another queue; or, with --all, all that wait and that the options name.
+
+    Jobs that run or have ended stay where they are. A worker must consume the new queue, and know the step.
+
+    \b
+    Example:
+      agentq jobs move --queue gpu 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11
+      agentq jobs move --queue slow --all --from-queue default --step reports.summarize --dry-run
+    """
+    require_one_or_all(" ".join(job_ids) or None, many, narrow)
+    ledger = target.current_ledger()
+    if not job_ids:
+        wanted = _filter(ledger, narrow)
+
+        def act(dry_run: bool) -> Decided[JobSummary]:
+            return operations.move_all(ledger, wanted, new_queue, most=many.limit, dry_run=dry_run, reason=reason)
+
+        carry_out(act, many, Words("move", "moved", "job"), as_json=as_json)
+        return
+    whole = [find_id(ledger, job_id, "job") for job_id in job_ids]
+    moved = [operations.move(ledger, job_id, new_queue, reason=reason) for job_id in whole]
+    if as_json:
+        echo_json(moved)
+    else:
+        click.echo("\n".join(f"moved job {job.id} of step {job.step} to queue {job.queue}" for job in moved))
 
 
 def _filter(ledger: Ledger, narrow: dict[str, Any]) -> operations.JobFilter:

@@ -50,14 +50,16 @@ def claim(
     worker_id: uuid.UUID,
     token: int,
     early_after: uuid.UUID | None = None,
+    sent_to: str | None = None,
 ) -> Claim | None:
     """Take a job for execution, with its arguments and the result it starts from.
 
     *step* is the name that the message has; None for the carrier of plain tasks. *early_after* is the job before
-    it, where the message was sent before that one's completion was committed. Returns None where the job is not to
+    it, where the message was sent before that one's completion was committed; *sent_to* the queue that it was sent
+    to, where it says so: a job that was moved since is not claimed by it. Returns None where the job is not to
     be run now: done, running, cancelled, not due, unknown, or of another name.
     """
-    row = transition.claim(connection, job_id, step, worker_id, token, early_after)
+    row = transition.claim(connection, job_id, step, worker_id, token, early_after, sent_to)
     if row is None:
         return None
     inputs = row.inputs
@@ -164,8 +166,8 @@ def left_before(connection: Connection, held: Claim, error_class: str) -> Left:
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
-    """Return kind, step and status of a job, or None where there is no such job."""
-    found = select(JobRow.kind, JobRow.step, JobRow.status).where(JobRow.id == job_id)
+    """Return kind, step, queue and status of a job, or None where there is no such job."""
+    found = select(JobRow.kind, JobRow.step, JobRow.queue, JobRow.status).where(JobRow.id == job_id)
     return connection.execute(found).one_or_none()
 
 

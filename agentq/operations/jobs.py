@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import actions, workflows
+from agentq.exceptions import InvalidArguments, NotFound, StateConflict
+from agentq.ledger import actions, moving, workflows
 from agentq.ledger.handover import dispatch_later
 from agentq.ledger.knowledge import Live
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
@@ -25,7 +25,14 @@ from agentq.operations.identity import parse_id
 from agentq.operations.job_waits import live_for, waiting_for
 from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
-from agentq.states import JOB_OPEN, VIRTUAL, JobStatus
+from agentq.redaction import show
+from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, JobStatus
+
+_NEXT = {
+    JobStatus.RUNNING: "Its attempt goes on where it is: move it while it waits for the next one, or cancel it.",
+    **dict.fromkeys(JOB_FINAL, "It has ended; a dead job can be moved once it was replayed."),
+    **dict.fromkeys(JOB_AHEAD, "It is a join, which no worker runs: move the jobs before or after it."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,63 @@ def cancel_all(
     return plan if dry_run else many.carry_out(plan, stop)
 
 
+def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: str = "") -> JobSummary:
+    """Move a job that waits, for its time, for jobs before it or for a worker, to another queue.
+
+    The message in the old queue does nothing any more; a live worker's caretaker sends one to the new queue.
+
+    Args:
+        ledger: where.
+        job_id: the job.
+        queue: the new queue, 1 to 255 printable characters; whether a worker consumes it, nobody asks.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns the job. Raises NotFound; InvalidArguments for a name that is no queue's; StateConflict where the job
+    runs or has ended, or is a join.
+    """
+    wanted = parse_id(job_id, "job")
+    _require_name(queue)
+    done = deed(actor, reason)
+    found = ledger.write(lambda connection: moving.move_job(connection, wanted, queue, **done))
+    if found is not None:
+        raise StateConflict(f"job {job_id}", expected=sorted(JOB_AHEAD), found=found, next_step=_NEXT[found])
+    return summary(ledger, job_id)
+
+
+def move_all(
+    ledger: Ledger,
+    wanted: JobFilter,
+    queue: str,
+    *,
+    most: int = many.MOST,
+    dry_run: bool = False,
+    actor: str = "",
+    reason: str = "",
+) -> Decided[JobSummary]:
+    """Move jobs that wait to another queue, oldest first.
+
+    Args:
+        ledger: where.
+        wanted: which; of those that run or have ended there are none.
+        queue: the new queue.
+        most: how many at most, up to 10,000.
+        dry_run: only say which it would be.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
+
+    Returns those that were moved, or would be; and those that were refused: they ran or had ended meanwhile. Each
+    is a transaction of its own. Raises InvalidArguments.
+    """
+    _require_name(queue)
+    query = _filtered(select(JobRow.__table__), wanted)
+    query = query.where(JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.queue != queue)
+    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, summaries, most))
+    if dry_run:
+        return plan
+    return many.carry_out(plan, lambda job, _: move(ledger, str(job.id), queue, actor=actor, reason=reason))
+
+
 def summary(ledger: Ledger, job_id: str) -> JobSummary:
     """Return one job without its arguments, result and attempts; raises NotFound."""
     query = select(JobRow.__table__).where(JobRow.id == parse_id(job_id, "job"))
@@ -220,6 +284,11 @@ def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
     rows = connection.execute(query).all()
     by_hand, live = _by_hand(connection, rows), live_for(connection, rows)
     return [JobSummary(**_summary(row, live, by_hand.get(row.id))) for row in rows]
+
+
+def _require_name(queue: str) -> None:
+    if not queue or len(queue) > 255 or not queue.isprintable():
+        raise InvalidArguments(f"the queue is {show(queue)}; its name must be 1 to 255 printable characters")
 
 
 def _no_job(job_id: str, of: str = "") -> NotFound:

@@ -25,6 +25,8 @@ EARLY_HEADER = "agentq_early"
 """The header of a bell that was rung before the job's hand-over was committed."""
 STEP_ETA = "of a step: only a worker with agentq and this step runs it"
 """The ``eta`` of a step's message: it is no time, so Celery runs no plain task of the same name for it."""
+QUEUE_HEADER = "agentq_queue"
+"""The header with the queue that a bell was sent to: a job that was moved since is not claimed by it."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 MIDDLE_PRIORITY = 4
@@ -156,6 +158,7 @@ def _message(bell: Bell, early: bool, with_event: bool) -> Any:
         "kwargsrepr": summary,
         "ignore_result": True,
         BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
+        QUEUE_HEADER: bell.queue,
     }
     if early:
         headers[EARLY_HEADER] = True

@@ -36,8 +36,8 @@ class EarlyRing:
     def ring_rest(self, bells: Iterable[Bell]) -> None:
         """Ring what the commit made ready and was not rung for, or so early that nobody may wait any more."""
         is_answered = self._rung_at is not None and time.monotonic() - self._rung_at < _SURELY_AWAITED
-        answered = self._bell.job_id if self._bell is not None and is_answered else None
-        self._dispatcher.ring(bell for bell in bells if bell.job_id != answered)
+        answered = (self._bell.job_id, self._bell.queue) if self._bell is not None and is_answered else None
+        self._dispatcher.ring(bell for bell in bells if (bell.job_id, bell.queue) != answered)
 
     def _ring(self) -> None:
         if self._bell is not None and self._rung_at is None:  # once, however often the statement is tried

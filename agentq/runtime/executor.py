@@ -68,6 +68,7 @@ class Attempt:
         step: str | None,
         hard_timeout: float | None = None,
         early_after: uuid.UUID | None = None,
+        sent_to: str | None = None,
     ) -> None:
         self._agentq = agentq
         self._ledger = agentq.ledger
@@ -75,6 +76,7 @@ class Attempt:
         self._step = step
         self._hard_timeout = hard_timeout
         self._early_after = early_after
+        self._sent_to = sent_to
         self._reports: Reports | None = None
 
     def run(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ class Attempt:
             self._lease.await_trust()  # which may have ended while it waited for the ledger
             return self._ledger.write_statement(
                 lambda connection: attempts.claim(
-                    connection, self._job_id, self._step, worker_id, token, self._early_after
+                    connection, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
                 )
             )
 
@@ -303,6 +305,9 @@ class Attempt:
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
+        if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
+            logger.info("job %s was moved to queue %r: message dropped", self._job_id, found.queue)
+            return {"dropped": found.status}
         when = "yet" if found.status == JobStatus.WAITING else "already"
         job_log(logger, found.step, self._job_id).info("is %s %s: message dropped", found.status, when)
         return {"dropped": found.status}

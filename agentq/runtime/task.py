@@ -12,7 +12,7 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime import adoption, asked_retries, dead_letters, refusals, refused_methods, starting
-from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER
+from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, EARLY_HEADER, QUEUE_HEADER
 from agentq.runtime.executor import Attempt
 from agentq.runtime.find import agentq_of
 from agentq.workflows import registry
@@ -46,7 +46,9 @@ class StepMixin:
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
         job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
-        return Attempt(agentq, job_id, self.name, _hard_timeout(self), _early_after(request)).run()
+        return Attempt(
+            agentq, job_id, self.name, _hard_timeout(self), _early_after(request), _sent_to(request)
+        ).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
@@ -131,7 +133,10 @@ def _bind_carrier(app: Celery) -> None:
     def run(self: Any, job_id: str) -> Any:
         """Run the plain Celery task of a job."""
         job = _job_id((job_id,))
-        return Attempt(agentq_of(app), job, None, _hard_timeout(self), _early_after(self.request)).run()
+        request = self.request
+        return Attempt(
+            agentq_of(app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
+        ).run()
 
     app._task_from_fun(run, name=CARRIER, bind=True, **_options())
 
@@ -145,6 +150,11 @@ def _hard_timeout(task: Any) -> float | None:
 def _early_after(request: Any) -> uuid.UUID | None:
     """Return the job before this one, where the bell was rung while that one was being completed."""
     return _job_id((request.parent_id,)) if getattr(request, EARLY_HEADER, False) is True else None
+
+
+def _sent_to(request: Any) -> str | None:
+    queue = getattr(request, QUEUE_HEADER, None)
+    return queue if isinstance(queue, str) else None
 
 
 def _options() -> dict[str, Any]:

@@ -49,7 +49,10 @@ def test_the_list_for_people_says_what_keeps_each_job(story: Story) -> None:
     header, *lines = story.program.text("jobs", "list").splitlines()
     assert header.split() == ["ID", "STATUS", "MADE", "TOOK", "ATTEMPTS", "QUEUE", "STEP", "NOTE"]
     notes = {line[:36]: line[header.index("NOTE") :] for line in lines}
-    assert notes[str(story.queued.jobs()[0].id)] == "waits for a free worker on queue 'nobody'"
+    assert (
+        notes[str(story.queued.jobs()[0].id)]
+        == "waits for a worker on queue 'nobody', which no live worker consumes"
+    )
     assert notes[str(story.failed.jobs()[0].id)].startswith("ValueError: no")
     assert story.program.text("jobs", "list", "--step", "none") == "no jobs\n"
 
@@ -64,6 +67,27 @@ def test_cancel_ends_a_job_and_what_needs_it_and_works_once(story: Story) -> Non
     assert f"job {job_id} is cancelled, but must be" in story.program.error("jobs", "cancel", job_id)
     unknown = "019a0000-0000-7000-8000-000000000000"
     assert f"no job has the id {unknown}" in story.program.error("jobs", "cancel", unknown)
+
+
+def test_jobs_are_moved_by_id_or_by_what_the_options_name(story: Story) -> None:
+    waiting = [story.agentq.start(add.s(1, 2).set(queue="shut")) for _ in range(3)]
+    first, *others = [str(workflow.jobs()[0].id) for workflow in waiting]
+    said = story.program.text("jobs", "move", "--queue", "dark", first, "--reason", "no worker there")
+    assert said == f"moved job {first} of step {add.name} to queue dark\n"
+    shown = story.program.text("workflows", "show", waiting[0].id).split("\nactions\n")[1]
+    assert "move job" in shown
+    assert "no worker there" in shown
+    planned = story.program.text("jobs", "move", "--queue", "dark", "--all", "--from-queue", "shut", "--dry-run")
+    assert planned.startswith("would move 2 jobs\n")
+    moved = story.program.json("jobs", "move", "--queue", "dark", "--all", "--from-queue", "shut", "--yes")
+    assert sorted(job["id"] for job in moved["done"]) == sorted(others)
+    assert {workflow.jobs()[0].queue for workflow in waiting} == {"dark"}
+    done = str(story.succeeded.jobs()[0].id)
+    assert "It has ended" in story.program.error("jobs", "move", "--queue", "dark", done)
+    assert story.program.run("jobs", "move", "--queue", "dark").returncode == 2
+    assert story.program.run("jobs", "move", first).returncode == 2
+    for workflow in waiting:
+        workflow.cancel()
 
 
 def test_the_statuses_to_choose_from_are_those_of_jobs(story: Story) -> None:

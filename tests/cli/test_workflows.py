@@ -87,7 +87,9 @@ def test_show_tells_errors_and_what_jobs_wait_for(story: Story) -> None:
     (job, _) = story.failed.jobs()
     assert f"{job.id}  tests.support.steps.fail  ValueError: no" in failed
     assert "\x1b" not in failed, "what steps raise must not reach the terminal as commands"
-    assert "waits for a free worker on queue 'nobody'" in story.program.text("workflows", "show", story.queued.id)
+    assert "waits for a worker on queue 'nobody', which no live worker consumes" in story.program.text(
+        "workflows", "show", story.queued.id
+    )
 
 
 def test_show_as_json_is_the_read_model(story: Story) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
-from agentq.ledger import caretaking, workers, workflows
+from agentq.ledger import caretaking, moving, workers, workflows
 from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import WorkflowRow
 from agentq.ledger.types import AnyRow, seconds_from_now
-from agentq.states import JOB_FINAL, JOB_OPEN, AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
@@ -76,6 +76,10 @@ def _just_rung(machine: LedgerMachine) -> list[AnyRow]:
     silent = set(_silent(machine))
     queued = [job for job in machine.seen.having(JobStatus.QUEUED) if not is_past(job.expires_at)]
     return [job for job in queued if job not in silent]
+
+
+def _ahead(machine: LedgerMachine) -> list[AnyRow]:
+    return [job for job in machine.seen.having(*JOB_AHEAD) if job.kind not in VIRTUAL]
 
 
 class Sweeping(LedgerMachine):
@@ -237,6 +241,18 @@ class Sweeping(LedgerMachine):
             self._note_cancelled(workflow.id)
         else:
             assert self.seen == self.before
+
+    @given_any(_ahead)
+    @rule(job=some_job(_ahead), queue=st.sampled_from(["celery", "other"]))
+    def move_job(self, job: str, queue: str) -> None:
+        was = self.seen.jobs[self.model.job(job)]
+        refused = self.write(
+            lambda c: moving.move_job(c, was.id, queue, actor="ann", reason="more workers there"), was.workflow_id
+        )
+        moved = self.seen.jobs[was.id]
+        assert (refused, moved.queue) == (None, queue)
+        assert moved.status == (JobStatus.SCHEDULED if was.status == JobStatus.QUEUED else was.status)
+        assert was.status != JobStatus.QUEUED or is_past(moved.due_at)
 
     def _age(self, label: str, **columns: float) -> None:
         job = self.seen.jobs[self.model.job(label)]

@@ -147,7 +147,7 @@ class Working(LedgerMachine):
         """Claim, which must work exactly if it should; returns the holding where it is a new one."""
         job, token = self.seen.jobs[rung.job_id], token or transition.new_claim_token()
         is_mine = job.status == JobStatus.RUNNING and job.claim_token == token
-        if not is_mine and not can_be_claimed(job):
+        if not is_mine and not (can_be_claimed(job) and rung.queue == job.queue):
             assert self.look(lambda: worker.claim(rung, token)) is None
             self._drop(job)
             return None

@@ -77,7 +77,9 @@ class Player:
         """Claim a job as the message that *bell* makes would."""
         named = None if bell.kind == JobKind.TASK else bell.step
         token = token or transition.new_claim_token()
-        return self.ledger.write(lambda c: attempts.claim(c, bell.job_id, named, self.worker_id, token))
+        return self.ledger.write(
+            lambda c: attempts.claim(c, bell.job_id, named, self.worker_id, token, sent_to=bell.queue)
+        )
 
     def take(self, bell: Bell) -> Claim:
         """Claim a job that can be claimed."""

@@ -18,13 +18,15 @@ from celery import Celery
 
 from agentq import AgentQ
 from agentq.ledger.session import Ledger
-from agentq.operations import dead_letters
+from agentq.operations import dead_letters, jobs
+from agentq.operations.jobs import JobFilter
+from agentq.states import JobStatus
 from tests.sweep import broker, world
 from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import BY_HAND, FORGOTTEN, GIVEN_UP, SHORT, TENANT, Scenario, Stage
+from tests.sweep.scenario import BY_HAND, CLOSED, FORGOTTEN, GIVEN_UP, SHORT, TENANT, Scenario, Stage
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -179,6 +181,10 @@ class _Idle:
                 continue
             self._diary.mend()
             dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="mended")
+        with self._points.hidden():
+            closed = jobs.list_(self._ledger, JobFilter(queue=CLOSED, status=JobStatus.QUEUED))
+        for job in closed:
+            jobs.move(self._ledger, str(job.id), "celery", actor="ann", reason="nobody consumes it")
         with self._points.hidden():
             world.let_time_pass(self._ledger, self._agentq.caretaker.worker_id)
         self._clock.put_forward(world.LONG)

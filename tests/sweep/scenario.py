@@ -222,6 +222,8 @@ class Scenario:
 
 _SUCCEEDED, _CANCELLED = WorkflowStatus.SUCCEEDED, WorkflowStatus.CANCELLED
 
+CLOSED = "closed"
+"""The queue that no worker consumes; the operator moves what waits there."""
 FORGOTTEN = "forgotten"
 """The workflow of which the broker loses the message."""
 
@@ -298,7 +300,13 @@ WRITERS = Scenario(
     outcomes={"succeeded", "retried"},
     effects={"narrate", "advance", "pay", "order", "alone ordered"},
 )
-SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writers": WRITERS}
+MOVES = Scenario(
+    canvases={"moved": alone.s("moved").set(queue=CLOSED) | alone.s().set(queue=CLOSED)},
+    ends={"moved": (_SUCCEEDED, "moved")},
+    outcomes={"succeeded"},
+    effects={"alone moved"},
+)
+SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writers": WRITERS, "moves": MOVES}
 """Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name, "in vain"}

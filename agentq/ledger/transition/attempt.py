@@ -37,6 +37,7 @@ from agentq.states import VIRTUAL, JobKind, JobStatus
 _before = aliased(JobRow)
 # Named in full: within RETURNING, SQLAlchemy drops the table's name on SQLite.
 _AFTER_ID = literal_column("agentq_jobs.after_id", Uuid())
+_SENT_TO = bindparam("sent_to", type_=String())
 _NAMED, _TOKEN = bindparam("named", type_=String()), bindparam("token", type_=BigInteger())
 _TAKEN = (
     JobRow.workflow_id,
@@ -69,6 +70,8 @@ def _claiming(ready: Any, result_before: Any, successors: Any, began_at: Any) ->
             JobRow.id == JOB_ID,
             # The message has no authority: its name must be the job's, or the carrier's for a plain task.
             case((JobRow.kind == JobKind.TASK, _NAMED.is_(None)), else_=JobRow.step == _NAMED),
+            # Since it was sent, the job may have been moved to another queue.
+            or_(_SENT_TO.is_(None), JobRow.queue == _SENT_TO),
             # The second arm recognises a claim of mine whose commit got no answer.
             or_(
                 and_(
@@ -225,13 +228,14 @@ def claim(
     worker_id: uuid.UUID,
     token: int,
     early_after: uuid.UUID | None = None,
+    sent_to: str | None = None,
 ) -> AnyRow | None:
     """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run.
 
     *early_after* is the job before it, where the bell was rung before that one's hand-over was committed: this
-    waits for that commit, if it is on its way.
+    waits for that commit, if it is on its way. *sent_to* is the queue that the message was sent to, where it says.
     """
-    values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token}
+    values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token, "sent_to": sent_to}
     if connection.dialect.name != "postgresql":
         return _CLAIM.one_or_none(connection, values)
     if early_after is None:

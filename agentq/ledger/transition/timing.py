@@ -29,7 +29,7 @@ from agentq.ledger.skipping import distinct
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import VIRTUAL, JobKind, JobStatus
+from agentq.states import JOB_AHEAD, VIRTUAL, JobKind, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -53,6 +53,12 @@ _SCHEDULE_NOW = (
 )
 _EXPIRE_RUNNING = (
     update(JobRow).where(JobRow.id == JOB_ID, JobRow.status == JobStatus.RUNNING).values(expires_at=now())
+)
+_MOVE = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.kind.not_in(sorted(VIRTUAL)))
+    .values(queue=bindparam("new_queue", type_=String()))
+    .returning(JobRow.status)
 )
 # Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
 _grace = bindparam("grace", type_=Float())
@@ -155,6 +161,14 @@ def schedule_now(connection: Connection, jobs: Sequence[uuid.UUID]) -> None:
 def expire_running(connection: Connection, job_id: uuid.UUID) -> bool:
     """Let the attempt that runs be the job's last; False where none runs."""
     return connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
+
+
+def move_job(connection: Connection, job_id: uuid.UUID, queue: str) -> bool:
+    """A job that has yet to run to another queue, due at once if it was queued; False for all others."""
+    moved = connection.scalar(_MOVE, {"job_id": job_id, "new_queue": queue})
+    if moved == JobStatus.QUEUED:
+        schedule_now(connection, [job_id])
+    return moved is not None
 
 
 def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
