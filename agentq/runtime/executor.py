@@ -305,11 +305,12 @@ class Attempt:
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
+        log = job_log(logger, found.step, self._job_id)
         if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
-            logger.info("job %s was moved to queue %r: message dropped", self._job_id, found.queue)
+            log.info("was moved to queue %r: message dropped", found.queue)
             return {"dropped": found.status}
         when = "yet" if found.status == JobStatus.WAITING else "already"
-        job_log(logger, found.step, self._job_id).info("is %s %s: message dropped", found.status, when)
+        log.info("is %s %s: message dropped", found.status, when)
         return {"dropped": found.status}
 
     def _ring_successors(self) -> None:

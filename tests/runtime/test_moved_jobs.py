@@ -33,9 +33,9 @@ def test_a_moved_job_runs_in_its_new_queue_and_its_old_message_runs_nothing(
         # Now a worker of the old queue alone finds all three messages.
         with Worker(broker, ledger_url, settings=SETTINGS, queues=shut) as worker:
             assert left.result(20) == 3
-            eventually(lambda: f"job {job_of(moved).id} is succeeded already" in worker.log(), 20, what="a drop")
+            eventually(lambda: f"job={job_of(moved).id}] is succeeded already" in worker.log(), 20, what="a drop")
             eventually(
-                lambda: f"job {job_of(away).id} was moved" in worker.log(), 20, what="a message of no effect"
+                lambda: f"job={job_of(away).id}] was moved" in worker.log(), 20, what="a message of no effect"
             )
             assert (job_of(away).status, job_of(away).attempt) == (JobStatus.QUEUED, 0)
         assert ran_once(moved, left)
