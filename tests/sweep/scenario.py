@@ -301,10 +301,10 @@ WRITERS = Scenario(
     effects={"narrate", "advance", "pay", "order", "alone ordered"},
 )
 MOVES = Scenario(
-    canvases={"moved": alone.s("moved").set(queue=CLOSED) | alone.s().set(queue=CLOSED)},
-    ends={"moved": (_SUCCEEDED, "moved")},
+    canvases={"moved": count_to.s(2).set(queue=CLOSED) | largest.s().set(queue=CLOSED)},
+    ends={"moved": (_SUCCEEDED, 1)},
     outcomes={"succeeded"},
-    effects={"alone moved"},
+    effects={"count_to", "largest"},
 )
 SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writers": WRITERS, "moves": MOVES}
 """Swept one by one: together they would cost the square of it."""
