@@ -42,9 +42,10 @@ class Lease:
         descriptor, path = tempfile.mkstemp(prefix="agentq-lease-")
         os.write(descriptor, bytes(_SIZE))
         os.close(descriptor)
-        worker_id = uuid.uuid4()
-        os.environ[_VARIABLE] = f"{worker_id}:{seconds}:{path}"
-        return cls(path, worker_id, seconds)
+        lease = cls(path, uuid.uuid4(), seconds)
+        os.environ[_VARIABLE] = f"{lease.worker_id}:{seconds}:{path}"
+        _held[:] = [lease]
+        return lease
 
     def renewed(self, sent_at: float) -> None:
         """Note a renewal that was sent at *sent_at*, by the monotonic clock."""
@@ -117,22 +118,24 @@ class Lease:
         for told in glob.glob(f"{glob.escape(self.path)}-*"):
             os.unlink(told)
         self._memory[:8] = bytes(8)
-        _held.pop(os.environ.pop(_VARIABLE, ""), None)
+        os.environ.pop(_VARIABLE, None)
+        _held.clear()
         if os.path.exists(self.path):
             os.unlink(self.path)
 
 
-_held: dict[str, Lease] = {}
+_held: list[Lease] = []
+"""The one lease of this process, kept from when it is first known: a step may empty the environment."""
 
 
 def hold() -> Lease:
     """Return the lease of the worker that this process belongs to; ConfigurationError outside a worker."""
-    text = os.environ.get(_VARIABLE)
-    if text is None:
-        raise ConfigurationError(
-            "this process runs steps but has no caretaker; is AgentQ(app) set up where the worker starts?"
-        )
-    if text not in _held:
+    if not _held:
+        text = os.environ.get(_VARIABLE)
+        if text is None:
+            raise ConfigurationError(
+                "this process runs steps but has no caretaker; is AgentQ(app) set up where the worker starts?"
+            )
         worker_id, seconds, path = text.split(":", 2)
-        _held[text] = Lease(path, uuid.UUID(worker_id), float(seconds))
-    return _held[text]
+        _held.append(Lease(path, uuid.UUID(worker_id), float(seconds)))
+    return _held[0]

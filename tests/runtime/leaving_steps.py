@@ -137,3 +137,10 @@ def fork(how: str) -> str:
 async def fork_later(how: str) -> str:
     await asyncio.sleep(0)
     return str(fork(how))
+
+
+@step
+def empty_environment() -> str:
+    """Empty the environment of the process, as a step does that sets up one for what it calls."""
+    os.environ.clear()
+    return "emptied"

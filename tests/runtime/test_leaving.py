@@ -13,6 +13,7 @@ from agentq.ledger import attempts
 from agentq.testing.inline import Inline
 from tests.runtime.leaving_steps import (
     LEAVES,
+    empty_environment,
     fork,
     fork_later,
     leave,
@@ -76,6 +77,7 @@ def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
             assert codes == {"returns": "0", "exits": "0", "raises": "1"}
         for index, step in enumerate((wait_inside, wait_inside, wait_inside_later)):
             require_refused_wait(at.agentq.start(step.s("get" if index else "result")))
+        assert at.agentq.start(empty_environment.s() | add.si(1, 2)).result(30) == 3
         gate.touch()
         assert waits.result(30) == "waited"
         assert [at.agentq.start(later.s(number)).result(30) for number in range(4)] == [0, 1, 2, 3]
