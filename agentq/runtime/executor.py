@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -15,14 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_task
-from celery.exceptions import Retry as CeleryRetry
 from sqlalchemy import Connection
 
 from agentq.exceptions import (
-    AttemptFailed,
-    InvalidArguments,
-    InvalidResult,
-    InvalidValue,
     LedgerError,
     LedgerUnavailable,
     NotRecorded,
@@ -30,22 +24,16 @@ from agentq.exceptions import (
 from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
-from agentq.ledger.gathering import missing_parts
 from agentq.ledger.records import Bell, Claim, Handed, Left
-from agentq.operations.counting import attempts_told
-from agentq.outcomes import Fail, GiveUp, Leave, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import is_stop
-from agentq.runtime import job_outcomes, leaving, loop, plain_tasks, refusals, running
+from agentq.runtime import job_outcomes, leaving, refusals, running
+from agentq.runtime.calling import Call
 from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
-from agentq.runtime.reports import Reports
 from agentq.states import JobKind, JobStatus
-from agentq.workflows import registry
-from agentq.workflows.context import CancelCheck, Context, MissingPart
-from agentq.workflows.parameters import Parameters
-from agentq.workflows.values import encode
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -77,7 +65,6 @@ class Attempt:
         self._hard_timeout = hard_timeout
         self._early_after = early_after
         self._sent_to = sent_to
-        self._reports: Reports | None = None
 
     def run(self) -> dict[str, Any]:
         """Do it all; returns a line for Celery's log and Flower.
@@ -102,7 +89,7 @@ class Attempt:
             outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
             handed = self._record(claim, outcome, early)
         early.ring_rest(handed.bells)
-        return self._tell(claim, outcome, handed)
+        return job_outcomes.tell(self._log(claim), claim, outcome, handed)
 
     def _claim(self) -> Claim | None:
         worker_id, token = self._lease.worker_id, transition.new_claim_token()
@@ -161,8 +148,9 @@ class Attempt:
         self._began_at, process = time.monotonic(), os.getpid()
         self._running = running.Running(claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1)
         before = running.attempt.set(self._running)
+        call = Call(self._agentq, claim, self._running, self._hard_timeout, self._until_answered)
         try:
-            outcome = self._run_function(claim)
+            outcome = call.run()
             end_if_forked(process)
             return outcome
         except self._agentq.passed_on:
@@ -174,8 +162,7 @@ class Attempt:
             return self._fail(claim, error)
         finally:
             running.attempt.reset(before)
-            if self._reports is not None:
-                _twice_if_late(self._reports.close)
+            _twice_if_late(call.close)
 
     def _leave(self, claim: Claim, unfit: leaving.Unfit) -> Outcome:
         def look(connection: Connection) -> Left:
@@ -202,71 +189,6 @@ class Attempt:
         if claim.deadline_at is not None:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
         return judge_error(claim, error, override=override, left=left, running=self._running)
-
-    def _run_function(self, claim: Claim) -> Succeed:
-        args, kwargs = json.loads(claim.arguments)
-        if claim.inputs is not None:
-            args = [json.loads(claim.inputs), *args]
-        limit = self._agentq.settings.max_value_bytes
-        if claim.kind == JobKind.TASK:
-            return Succeed(_encode_result(claim, self._run_plain_task(claim, args, kwargs), limit))
-        step = registry.find(claim.step)
-        assert step is not None, "a step's task is bound to a registered step"
-        context = self._context(claim) if step.parameters.takes_context else None
-        try:
-            values, named = step.parameters.load(args, kwargs, context)
-        except InvalidArguments as error:
-            raise leaving.Misfit(error, step.parameters.digest) from None
-        call = partial(_call, step.parameters, claim, self._hard_timeout)
-        run = self._agentq.app.tasks[claim.step].enclosed(call)
-        result = _encode_result(claim, step.parameters.dump_result(run(*values, **named)), limit)
-        return Succeed(result, tuple(context.callbacks) if context is not None else ())
-
-    def _run_plain_task(self, claim: Claim, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        resolve = partial(
-            loop.resolve, timeout=claim.timeout, hard_timeout=self._hard_timeout, job_id=self._job_id
-        )
-        return plain_tasks.run(self._agentq.app, claim, args, kwargs, self._running, resolve)
-
-    def _context(self, claim: Claim) -> Context:
-        self._reports = Reports(self._ledger, claim)
-        ends = [claim.started_at + timedelta(seconds=claim.timeout)] if claim.timeout else []
-        ends += [claim.deadline_at] if claim.deadline_at else []
-        return Context(
-            workflow_id=str(claim.workflow_id),
-            job_id=str(claim.job_id),
-            step=claim.step,
-            tenant=claim.tenant,
-            attempt=claim.attempt,
-            max_attempts=claim.max_attempts,
-            deadline=min(ends, default=None),
-            is_cancelled=CancelCheck(lambda: self._is_cancelled(claim)),
-            find_missing=lambda: self._missing(claim),
-            report=self._reports.add,
-        )
-
-    def _missing(self, claim: Claim) -> list[MissingPart]:
-        rows = self._until_answered(
-            lambda: self._ledger.read(lambda connection: missing_parts(connection, claim.job_id)),
-            "to tell its step what is missing",
-            claim,
-        )
-        return [
-            MissingPart(
-                row.position, str(row.job_id), row.step, row.error_category or row.status, row.error_message or ""
-            )
-            for row in rows
-        ]
-
-    def _is_cancelled(self, claim: Claim) -> bool:
-        if self._lease.trusted_for() <= 0 and not self._lease.is_away:
-            return True
-        try:
-            return not self._ledger.read(
-                lambda connection: attempts.holds(connection, claim.job_id, claim.attempt), patience=0
-            )
-        except LedgerUnavailable:
-            return False  # nobody can have cancelled it, as far as this worker knows
 
     def _bell_of_next(self, claim: Claim) -> Bell | None:
         if claim.successor is None:
@@ -325,28 +247,6 @@ class Attempt:
         refusals.refuse_current(self._agentq, why)
         return {"refused": why}
 
-    def _tell(self, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
-        if handed.accepted and isinstance(outcome, Succeed):
-            return {"attempt": claim.attempt}
-        log = self._log(claim)
-        if not handed.accepted:
-            log.warning("this worker no longer held the job, so its outcome was discarded")
-            return {"discarded": claim.attempt}
-        match outcome:
-            case GiveUp(reason):
-                log.info("gave up, so its job is cancelled: %s", reason)
-                return {"cancelled": reason}
-            case Leave(_, delay, reason):
-                log.debug("is left, next in %.1f s, for %s", delay, reason)
-                return {"left for": reason}
-            case RetryLater(failure):
-                job_outcomes.tell_retry(log, attempts_told(claim), outcome)
-                error = AttemptFailed(f"{failure.error_class}: {failure.message}")
-                raise CeleryRetry(str(error), exc=error, when=outcome.delay)
-            case Fail(failure):
-                job_outcomes.tell_failure(log, attempts_told(claim), outcome)
-        raise AttemptFailed(f"{failure.error_class}: {failure.message}")
-
     def _log(self, claim: Claim | None = None) -> JobLog:
         """Return the job's log; without its claim, nothing is known of it but what the message says."""
         if claim is None:
@@ -355,23 +255,12 @@ class Attempt:
         return job_log(logger, claim.step, claim.job_id, claim.attempt, **ids)
 
 
-def _call(parameters: Parameters, claim: Claim, hard_timeout: float | None, /, *values: Any, **named: Any) -> Any:
-    return loop.resolve(parameters.function(*values, **named), claim.timeout, hard_timeout, claim.job_id)
-
-
 def _twice_if_late(work: Callable[[], T]) -> T:
     """Do what follows the step; once more where the soft limit, which comes once, came in the middle of it."""
     try:
         return work()
     except SoftTimeLimitExceeded:
         return work()
-
-
-def _encode_result(claim: Claim, value: Any, limit: int) -> str:
-    try:
-        return encode(value, limit)
-    except InvalidValue as error:
-        raise InvalidResult(f"the result of step {claim.step!r}: {error}") from None
 
 
 def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:

@@ -1,13 +1,19 @@
-"""What the log says of an attempt that failed or was lost: its error, and what becomes of its job."""
+"""What the log and Celery are told of an attempt's end: its error, and what becomes of its job."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from typing import Any
 
+from celery.exceptions import Retry as CeleryRetry
+
+from agentq.exceptions import AttemptFailed
 from agentq.job_log import JobLog, job_log
 from agentq.ledger.caretaking import WORKER_LOST, Lost
-from agentq.outcomes import Fail, Failure, RetryLater
+from agentq.ledger.records import Claim, Handed
+from agentq.operations.counting import attempts_told
+from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
 
 logger = logging.getLogger(__name__)
 
@@ -15,17 +21,30 @@ _LONGEST = 500
 """Characters of an error in one line of the log; the ledger has all of it."""
 
 
-def tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
-    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many were."""
-    level = logging.WARNING if outcome.burns_attempt else logging.INFO
-    log.log(level, "failed (attempts: %s): %s; %s", attempts, _error(outcome.failure), _again(outcome))
+def tell(log: JobLog, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
+    """Tell of an attempt that was recorded, and return a line for Celery's log and Flower.
 
-
-def tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
-    """Tell of a job that failed for good, with the traceback of its last error."""
-    failure = outcome.failure
-    told = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
-    log.error("failed for good (attempts: %s): %s; %s%s", *told)
+    Raises AttemptFailed where its job failed for good, and Celery's Retry where it is tried again.
+    """
+    if handed.accepted and isinstance(outcome, Succeed):
+        return {"attempt": claim.attempt}
+    if not handed.accepted:
+        log.warning("this worker no longer held the job, so its outcome was discarded")
+        return {"discarded": claim.attempt}
+    match outcome:
+        case GiveUp(reason):
+            log.info("gave up, so its job is cancelled: %s", reason)
+            return {"cancelled": reason}
+        case Leave(_, delay, reason):
+            log.debug("is left, next in %.1f s, for %s", delay, reason)
+            return {"left for": reason}
+        case RetryLater(failure):
+            _tell_retry(log, attempts_told(claim), outcome)
+            error = AttemptFailed(f"{failure.error_class}: {failure.message}")
+            raise CeleryRetry(str(error), exc=error, when=outcome.delay)
+        case Fail(failure):
+            _tell_failure(log, attempts_told(claim), outcome)
+    raise AttemptFailed(f"{failure.error_class}: {failure.message}")
 
 
 def tell_lost(lost: tuple[Lost, ...], has_processes: bool) -> None:
@@ -37,6 +56,19 @@ def tell_lost(lost: tuple[Lost, ...], has_processes: bool) -> None:
         logger.warning("worker %s is gone: its lease is over, and %s taken over", worker, _counted(jobs))
     for job in lost:
         _tell_lost(job, has_processes)
+
+
+def _tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
+    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many were."""
+    level = logging.WARNING if outcome.burns_attempt else logging.INFO
+    log.log(level, "failed (attempts: %s): %s; %s", attempts, _error(outcome.failure), _again(outcome))
+
+
+def _tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
+    """Tell of a job that failed for good, with the traceback of its last error."""
+    failure = outcome.failure
+    told = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
+    log.error("failed for good (attempts: %s): %s; %s%s", *told)
 
 
 def _tell_lost(job: Lost, has_processes: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 
+import agentq.runtime.calling as calling_module
 import agentq.runtime.duties as duties_module
 import agentq.runtime.early as early_module
-import agentq.runtime.executor as executor_module
 from agentq import AgentQ
 from agentq.runtime.reports import Reports
 
@@ -53,8 +53,8 @@ class SweptWorker:
         duties.time = clock
         early: Any = early_module
         early.time = clock  # a machine that is slow for a moment must not ring once more
-        executor: Any = executor_module
-        executor.Reports = _PromptReports
+        calling: Any = calling_module
+        calling.Reports = _PromptReports
 
     def run(self) -> None:
         """Boot, work, and shut down warmly."""
