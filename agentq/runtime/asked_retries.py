@@ -39,6 +39,7 @@ def of_step(
     asked = CeleryRetry(str(exc or "retry asked for"), exc=exc, when=eta or countdown)
     if throw:
         raise asked from exc
+    running.asked = asked
     return asked
 
 
@@ -62,12 +63,13 @@ def _noting(native: Any) -> Any:
         if most is not None:
             _bound(running, most)
         try:
-            return native(self, args, kwargs, exc, *rest, **options)
+            running.asked = native(self, args, kwargs, exc, *rest, **options)
         except CeleryRetry:
             raise
         except Exception:
             running.final = _USED_UP
             raise
+        return running.asked
 
     return retry
 

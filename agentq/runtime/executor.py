@@ -152,6 +152,8 @@ class Attempt:
         try:
             outcome = call.run()
             end_if_forked(process)
+            if self._running.asked is not None:
+                raise self._running.asked
             return outcome
         except self._agentq.passed_on:
             raise

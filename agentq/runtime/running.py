@@ -5,19 +5,23 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from celery.exceptions import Retry
+
 
 @dataclass(slots=True)
 class Running:
     """An attempt while its function runs, and what Celery's own means said meanwhile of trying it again.
 
     ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
-    code's own word, ``final`` why that code does not try its error again; both None where it said nothing.
+    code's own word, ``final`` why that code does not try its error again, ``asked`` the ``self.retry(throw=False)``
+    whose attempt comes once the function has returned; each None where it said nothing.
     """
 
     step: str
     retries: int = 0
     attempts: int | None = None
     final: str | None = None
+    asked: Retry | None = None
 
 
 attempt: ContextVar[Running | None] = ContextVar("attempt", default=None)

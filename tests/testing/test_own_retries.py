@@ -10,7 +10,7 @@ from celery import Task, shared_task
 from celery.exceptions import MaxRetriesExceededError
 
 import agentq
-from agentq import Policy, Workflow, rule, step
+from agentq import Context, Policy, Workflow, rule, step
 from agentq.exceptions import StepFailed
 from agentq.operations import jobs as job_operations
 from agentq.policies import Fixed
@@ -122,6 +122,20 @@ def step_asks_bare() -> None:
     raise step_asks_bare.retry(max_retries=1, countdown=0)
 
 
+@own("asks_and_goes_on")
+def asks_and_goes_on(self: Any) -> int:
+    if self.request.retries < 2:
+        self.retry(countdown=0, throw=False)
+    return int(self.request.retries)
+
+
+@step(retry=SOON)
+def step_asks_and_goes_on(ctx: Context) -> int:
+    if ctx.attempt < 3:
+        step_asks_and_goes_on.retry(countdown=0, throw=False)
+    return ctx.attempt - 1
+
+
 def failure(agentq_inline: Inline, canvas: Any, **options: Any) -> StepFailed:
     with pytest.raises(StepFailed) as failed:
         agentq.start(canvas, **options).result()
@@ -159,6 +173,16 @@ def test_without_a_bound_it_is_tried_until_it_returns(agentq_inline: Inline) -> 
 def test_a_bound_that_one_call_gives_holds(agentq_inline: Inline, asker: Any, asked: int, attempts: int) -> None:
     failed = failure(agentq_inline, asker.s(max_retries=asked, countdown=0))
     assert failed.attempts == attempts
+
+
+@pytest.mark.parametrize("asker", [asks_and_goes_on, step_asks_and_goes_on], ids=["plain task", "step"])
+def test_a_retry_that_is_asked_for_without_raising_comes_once_the_function_has_returned(
+    agentq_inline: Inline, asker: Any
+) -> None:
+    workflow = agentq.start(asker.s())
+    assert workflow.result() == 2
+    (job,) = workflow.jobs()
+    assert [attempt.outcome for attempt in job.attempts] == ["retried", "retried", "succeeded"]
 
 
 def test_a_step_that_gives_none_is_bounded_by_its_policy(agentq_inline: Inline) -> None:
