@@ -67,8 +67,10 @@ class OnFailure(StrEnum):
 
 MISSING_PARTS = "missing_parts"
 """The error category of a fan-in that lacks parts."""
-UNKNOWN_TASK, OTHER_PARAMETERS = "agentq.UnknownTask", "agentq.OtherParameters"
-"""The error classes of jobs that a worker left for another one, whose code has the task or takes the arguments."""
+UNKNOWN_TASK = "agentq.UnknownTask"
+"""The error class of a job that a worker left for another one, whose code has the task."""
+OTHER_PARAMETERS = "agentq.OtherParameters"
+"""The error class of a job that a worker left for another one, whose step takes the arguments."""
 VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 """Kinds that no worker runs: the hand-over of their members finishes them."""
 

@@ -1,4 +1,4 @@
-"""Flower for agentq, annotated. Yours, ``flowerconfig.py`` where Flower starts, may begin with all of it:
+"""Flower's settings for agentq, annotated. Your own ``flowerconfig.py``, where Flower starts, may begin with them:
 
 ``from agentq.contrib.flowerconfig import *``
 
