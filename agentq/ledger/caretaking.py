@@ -221,12 +221,6 @@ def ring_again(
     return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most, knows)]
 
 
-def needs_of(connection: Connection, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, str, str]]:
-    """Return the queue, kind and step of those *jobs* that the ledger has."""
-    rows = connection.execute(select(JobRow.id, JobRow.queue, JobRow.kind, JobRow.step).where(JobRow.id.in_(jobs)))
-    return {row.id: (row.queue, row.kind, row.step) for row in rows}
-
-
 def pass_on(connection: Connection, jobs: Sequence[uuid.UUID]) -> list[Bell]:
     """Note that those *jobs* that are still queued are sent to another worker, and return their bells."""
     return [bell(row) for row in transition.pass_on(connection, jobs)]

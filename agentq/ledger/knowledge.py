@@ -1,14 +1,15 @@
-"""What live workers know: the queues that each consumes, the steps and plain tasks that it can run."""
+"""What live workers know, the queues that each consumes and what it can run, and what a job needs of one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from agentq.ledger.models import WorkerRow
+from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.types import now
 from agentq.states import JobKind
 
@@ -91,3 +92,9 @@ def live(connection: Connection) -> Live:
         [(Knowledge.load(row.knows), row.workers) for row in rows if row.knows is not None],
         sum(row.workers for row in rows if row.knows is None),
     )
+
+
+def needs_of(connection: Connection, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, str, str]]:
+    """Return the queue, kind and step of those *jobs* that the ledger has."""
+    rows = connection.execute(select(JobRow.id, JobRow.queue, JobRow.kind, JobRow.step).where(JobRow.id.in_(jobs)))
+    return {row.id: (row.queue, row.kind, row.step) for row in rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -15,12 +14,12 @@ from celery import Celery, _state
 
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
-from agentq.exceptions import CanvasError, nearest
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
 from agentq.runtime import configuration, plain_tasks, revokes, running, starting, task
 from agentq.runtime.caretaker import Caretaker, CaretakerStep
+from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.consuming import ConsumingStep
 from agentq.runtime.dispatcher import Dispatcher
 from agentq.runtime.events import EventBatchStep
@@ -28,9 +27,8 @@ from agentq.runtime.intake import IntakeStep
 from agentq.runtime.joining import Joinable, off_loop
 from agentq.runtime.loop import Stopped
 from agentq.runtime.workflow import Workflow
-from agentq.workflows import registry
 from agentq.workflows.canvas import Defaults
-from agentq.workflows.step import Retry, Step
+from agentq.workflows.step import Retry
 
 if TYPE_CHECKING:
     from agentq.runtime.joining import AsyncJoinable
@@ -61,7 +59,7 @@ class AgentQ:
         self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
         """Exceptions that end whoever runs a step, and are no outcome of the step."""
         self.dispatcher = Dispatcher(app)
-        self.catalogue = _Catalogue(app)
+        self.catalogue = Catalogue(app)
         configuration.apply(app)
         app.steps["worker"].add(CaretakerStep)
         app.steps["consumer"].update({ConsumingStep, IntakeStep, EventBatchStep})
@@ -269,49 +267,6 @@ def _configured(app: Celery) -> dict[str, Any]:
     namespace = f"{app.namespace}_".lower() if app.namespace else ""
     names = {str(key).lower().removeprefix(namespace) for key in app.conf}
     return {name.removeprefix(_PREFIX): app.conf[name] for name in names if name.startswith(_PREFIX)}
-
-
-class _Catalogue:
-    """What the canvas compiler asks about names, answered by the app."""
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-
-    def step(self, name: str) -> Step[..., Any] | None:
-        found = registry.find(name)
-        if found is None and name not in self._app.tasks:
-            hint = nearest(name, self._app.tasks)
-            raise CanvasError(f"no step or task is named {name!r}; import the module that defines it.{hint}")
-        return found
-
-    def signature(self, name: str) -> inspect.Signature | None:
-        try:
-            return inspect.signature(self._app.tasks[name].run)
-        except (ValueError, TypeError):  # of a callable that does not tell
-            return None
-
-    def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
-        own = getattr(self._app.tasks[name], "queue", None)
-        route = self._app.amqp.router.route({"queue": own} if own else {}, name, args, kwargs)
-        queue = route.get("queue")
-        return str(getattr(queue, "name", queue) or self._app.conf.task_default_queue)
-
-    def step_queues(self) -> set[str]:
-        """Return every queue that one of the app's steps is routed to."""
-        self._app.loader.import_default_modules()
-        self._app.finalize()
-        return set(self.steps_by_queue())
-
-    def steps_by_queue(self) -> dict[str, list[str]]:
-        """Return the names of the steps that are registered, by the queue that each is routed to."""
-        found: dict[str, list[str]] = {}
-        for step in sorted(registry.all_steps(), key=lambda step: step.name):
-            found.setdefault(step.queue or self.queue(step.name, [], {}), []).append(step.name)
-        return found
-
-    def queues(self) -> list[str]:
-        """Return the app's default queue and every queue that one of its steps is routed to."""
-        return sorted(self.step_queues() | {str(self._app.conf.task_default_queue)})
 
 
 task.install()

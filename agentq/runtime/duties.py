@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.ledger import caretaking, dead_letters, revoking, workers
+from agentq.ledger import caretaking, dead_letters, workers
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
-from agentq.runtime import job_outcomes, refusals
+from agentq.runtime import job_outcomes, refusals, revokes
 from agentq.runtime.evidence import Evidence
 from agentq.runtime.in_hand import InHand
 from agentq.runtime.judging import judge_loss
@@ -161,10 +161,8 @@ class Duties:
     def cancel_revoked(self) -> None:
         """Cancel what somebody revoked through Celery, whose memory of it ends with the worker."""
         noted = dict(self._in_hand.revoked)
-        known = self._ledger.read(lambda connection: revoking.known_among(connection, noted)) if noted else []
-        for id_ in known:
-            revoke = partial(revoking.revoke, id_=id_, terminate=noted[id_])
-            self._agentq.dispatcher.ring(self._ledger.write(revoke))
+        if noted:
+            revokes.cancel_revoked(self._agentq, noted)
         for id_, terminate in noted.items():
             if self._in_hand.revoked.get(id_) == terminate:
                 del self._in_hand.revoked[id_]

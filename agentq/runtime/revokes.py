@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.app.control import Control as CeleryControl
@@ -15,6 +17,9 @@ from agentq.exceptions import LedgerUnavailable
 from agentq.ledger import revoking
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.find import agentq_of
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +48,18 @@ def texts(task_ids: Any) -> list[str]:
     return [str(task_id) for task_id in maybe_list(task_ids) or ()]
 
 
+def cancel_revoked(agentq: AgentQ, revoked: Mapping[uuid.UUID, bool]) -> None:
+    """Cancel the jobs and workflows among these ids; with True, also one whose step runs."""
+    for id_ in agentq.ledger.read(lambda connection: revoking.known_among(connection, revoked)):
+        revoke = partial(revoking.revoke, id_=id_, terminate=revoked[id_])
+        agentq.dispatcher.ring(agentq.ledger.write(revoke))
+
+
 def _revoke(app: Any, task_ids: Any, terminate: bool) -> None:
     agentq = agentq_of(app)
-    ids = {ids_of(task_id)[1] for task_id in texts(task_ids)}
+    revoked = {ids_of(task_id)[1]: terminate for task_id in texts(task_ids)}
     try:
         agentq.ensure_ledger()
-        for id_ in agentq.ledger.read(lambda connection: revoking.known_among(connection, ids)):
-            revoke = partial(revoking.revoke, id_=id_, terminate=terminate)
-            agentq.dispatcher.ring(agentq.ledger.write(revoke))
+        cancel_revoked(agentq, revoked)
     except LedgerUnavailable as error:  # the workers hear of it, and keep it until the ledger is back
         logger.warning("what is revoked is not cancelled in the ledger yet: %s", error)

@@ -112,7 +112,7 @@ class UnknownSteps:
         jobs = list(messages)
         for first in range(0, len(jobs), _TOGETHER):
             asked = jobs[first : first + _TOGETHER]
-            needs = self._agentq.ledger.read_statement(partial(caretaking.needs_of, jobs=asked))
+            needs = self._agentq.ledger.read_statement(partial(knowledge.needs_of, jobs=asked))
             for job_id in asked:
                 if job_id not in needs:
                     message = messages[job_id]
