@@ -168,5 +168,6 @@ def _columns(text: str, job: JobRecord | None, widths: _Widths, color: bool) -> 
     if job.kind not in VIRTUAL:
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
         cells += [f"attempts {job.attempts_told:<{widths.attempts}}", f"{duration:>8}"]
-        cells += [padded(job.worker, widths.worker), job.note]
+        cells.append(padded(job.worker, widths.worker))
+    cells.append(job.note)
     return f"{padded(text, widths.text)}  {'  '.join(cell for cell in cells if cell)}".rstrip()

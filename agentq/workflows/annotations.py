@@ -15,7 +15,8 @@ from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
 from agentq.workflows.binary import MARK, marked, restored
 from agentq.workflows.exact import check_of
-from agentq.workflows.same import SECRET, at, difference, first_lost, first_secret, in_order
+from agentq.workflows.same import at, difference, first_lost, first_secret, in_order
+from agentq.workflows.values import SECRET
 
 FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 """Errors of a value, also those that validators and serializers of the user's let pass; no stop of a worker."""

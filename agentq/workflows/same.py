@@ -14,10 +14,6 @@ from typing import Any
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
-SECRET = (
-    "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
-    "environment or a secret store"
-)
 _WHOLES = (BaseModel, dict, list, tuple, set, frozenset, deque)
 Difference = tuple[str, Any, Any]
 """The path to what differs, and both values there."""

@@ -15,10 +15,14 @@ from pydantic_core import to_jsonable_python
 
 from agentq.exceptions import InvalidValue, ValueTooLarge
 from agentq.redaction import clean
-from agentq.workflows.same import SECRET, first_secret
 
 MAX_DEPTH = 200
 """Levels of nesting that a value may have; deeper ones are refused, since readers recurse."""
+
+SECRET = (
+    "is a secret, which the ledger does not keep and JSON masks; pass its name and read it in the step, from the "
+    "environment or a secret store"
+)
 
 _SUSPECT = re.compile(r"\\u0000|\d{19}")
 _LIMIT = 2**63
@@ -55,9 +59,15 @@ def plain(value: Any, limit: int) -> Any:
 def _known_types(value: Any) -> Any:
     if isinstance(value, (set, frozenset, bytes, bytearray, memoryview)):
         raise InvalidValue(type(value).__name__)
-    if first_secret(value) is not None:
+    if _has_secret(value):
         raise InvalidValue(SECRET)
     return to_jsonable_python(value, inf_nan_mode="constants")
+
+
+def _has_secret(value: Any) -> bool:
+    from agentq.workflows.same import first_secret  # imports Pydantic, which values that are JSON do not need
+
+    return first_secret(value) is not None
 
 
 def _first_fault(value: Any) -> str | None:
@@ -96,7 +106,7 @@ def _fault_of(part: Any) -> str | None:
         return None if -_LIMIT <= part < _LIMIT else "is an integer beyond 64 bits; send it as text"
     if isinstance(part, float):
         return None if part - part == 0 else f"is {part}, which JSON does not have; send None or text"
-    if first_secret(part) is not None:
+    if _has_secret(part):
         return SECRET
     try:
         inner = _known_types(part)
