@@ -120,7 +120,7 @@ class Sweeping(LedgerMachine):
         rescued = self.write(
             lambda c: caretaking.rescue_abandoned(c, worker_id, abandoned, judged(0)), claim.workflow_id
         )
-        assert set(rescued.jobs) == set(abandoned)
+        assert {lost.held for lost in rescued.jobs} == set(abandoned)
         self._note_rescued(rescued, [holding])
 
     @given_any(lambda machine: machine.model.held())
