@@ -8,11 +8,9 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-from celery import Celery
-
 _PROMPTS = frozenset({"<stdin>", "<string>", "<console>"})
 """Names of text that is run line by line, each time from line 1."""
-_APPLICATIONS = frozenset({"Flask", "Quart", "FastAPI", "Starlette"})
+_APPLICATIONS = frozenset({"Celery", "Flask", "Quart", "FastAPI", "Starlette"})
 
 
 def module_run(function: Callable[..., Any]) -> object:
@@ -76,7 +74,7 @@ def _differ(one: Any, other: Any, same_run: bool, seen: frozenset[int]) -> bool:
 
 
 def _is_application(value: Any) -> bool:
-    return isinstance(value, Celery) or any(kind.__name__ in _APPLICATIONS for kind in type(value).__mro__)
+    return any(kind.__name__ in _APPLICATIONS for kind in type(value).__mro__)
 
 
 def _is_equal(one: Any, other: Any) -> bool:

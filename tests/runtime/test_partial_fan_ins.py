@@ -123,6 +123,9 @@ def test_a_part_that_is_replayed_completes_a_fan_in_that_lacked_it(at: Place, ga
     workflow = at.agentq.start(canvas)
     eventually(lambda: workflow.status == WorkflowStatus.FAILED, 20, what="a workflow that stopped")
     ledger = at.agentq.ledger
-    (letter,) = dead_letters.list_(ledger, dead_letters.DeadLetterFilter(workflow=workflow.id))
-    dead_letters.resolve(ledger, str(letter.id), result="p0 by hand", actor="ann", reason="known")
+    of_workflow = dead_letters.DeadLetterFilter(workflow=workflow.id)
+    of_fan_in, of_part = sorted(dead_letters.list_(ledger, of_workflow), key=lambda letter: letter.step)
+    assert of_fan_in.error_category == "missing_parts"
+    dead_letters.resolve(ledger, str(of_part.id), result="p0 by hand", actor="ann", reason="known")
     assert workflow.result(20) == {"there": ["p0 by hand", "p1"], "missing": []}
+    assert dead_letters.list_(ledger, of_workflow) == []
