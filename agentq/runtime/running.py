@@ -13,8 +13,8 @@ class Running:
     """An attempt while its function runs, and what Celery's own means said meanwhile of trying it again.
 
     ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
-    code's own word, ``final`` why that code does not try its error again, ``asked`` the ``self.retry(throw=False)``
-    whose attempt comes once the function has returned; each None where it said nothing.
+    code's own word, ``final`` why that code does not try its error again, ``asked`` the
+    ``self.retry(throw=False)`` whose attempt comes once the function has returned; each None where it said nothing.
     """
 
     step: str
