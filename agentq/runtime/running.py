@@ -14,7 +14,8 @@ class Running:
 
     ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
     code's own word, ``final`` why that code does not try its error again, ``asked`` the
-    ``self.retry(throw=False)`` whose attempt comes once the function has returned; each None where it said nothing.
+    ``self.retry(throw=False)`` whose attempt comes once the function has returned.
+    Each is None where the code said nothing.
     """
 
     step: str
