@@ -20,7 +20,8 @@ from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
 from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary
-from agentq.states import DeadLetterStatus
+from agentq.states import MISSING_PARTS, DeadLetterStatus
+from agentq.workflows.each import NAME as EACH
 
 
 @click.group("dead-letters", cls=ListingGroup)
@@ -165,10 +166,7 @@ def _head(letter: DeadLetter, page: str) -> str:
             ("tenant", letter.tenant),
             ("category", letter.error_category or ""),
             ("error", printable(error)),
-            (
-                "attempts",
-                "" if letter.job_id is None else letter.snapshot.get("attempts_told") or str(letter.attempts),
-            ),
+            ("attempts", _attempts(letter)),
             ("replays", str(letter.replays or "")),
             ("messages", "" if letter.job_id else str(letter.messages)),
             ("person", "needed" if letter.needs_person else ""),
@@ -178,9 +176,19 @@ def _head(letter: DeadLetter, page: str) -> str:
             ("arguments", data(letter.args) if letter.args else ""),
             ("keywords", data(letter.kwargs) if letter.kwargs else ""),
             ("died", when(letter.created_at)),
+            ("decide", _decisions(letter) if letter.status == DeadLetterStatus.OPEN else ""),
             ("closed", when(letter.closed_at)),
         ]
     )
+
+
+def _decisions(letter: DeadLetter) -> str:
+    """What a person can do about it, in the words of this program's commands."""
+    if letter.job_id is None or letter.step == EACH:
+        return "cancel gives it up; nothing else can be done about it"
+    if letter.error_category == MISSING_PARTS:
+        return "replay runs its missing parts again; resolve, without --result, goes on with what is there; cancel"
+    return "replay, edit its arguments, resolve with a result, assign or cancel"
 
 
 def _attempts(letter: DeadLetter) -> str:

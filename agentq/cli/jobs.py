@@ -225,6 +225,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> 
             ("error", printable(error_of(job))),
             ("category", job.error_category or ""),
             ("ended by", printable(job.due_reason or "") if job.status == JobStatus.FAILED else ""),
+            ("decide", f"agentq dead-letters show {job.id}" if job.status == JobStatus.FAILED else ""),
             ("result given", printable(by_hand_of(job.by_hand)) if job.by_hand else ""),
             ("attempts", "" if job.kind in VIRTUAL else job.attempts_told),
             ("waits", f"{job.waits}, {rounded(job.waited)} in all, at no cost" if job.waits else ""),

@@ -88,7 +88,7 @@ def show(target: Target, workflow_id: str, as_json: bool) -> None:
     click.echo("\n".join([_head(workflow, alone), "", tree_of(workflow, workers), *_errors(workflow.jobs)]))
     if workflow.actions:
         click.echo("\nactions")
-        click.echo(table(("WHEN", "WHO", "WHAT", "WHY"), map(_action, workflow.actions)))
+        click.echo(table(("WHEN", "WHO", "WHAT", "WHY", "JOB"), map(_action, workflow.actions)))
 
 
 @workflows.command()
@@ -174,4 +174,4 @@ def _errors(jobs: list[Job]) -> Iterator[str]:
 
 
 def _action(action: Action) -> tuple[str, ...]:
-    return age(action.created_at), action.actor, action.action, action.reason
+    return age(action.created_at), action.actor, action.action, action.reason, str(action.job_id or "")

@@ -304,7 +304,7 @@ def _require_use(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID]:
         raise StateConflict(
             f"what needs job {job_id}",
             expected=[JobStatus.WAITING],
-            found="over: its workflow has gone on without it, or was cancelled or failed as a whole",
+            found="over (its workflow has gone on without it, or was cancelled or failed as a whole)",
             next_step="Cancel the dead letter, and start a new workflow where its result is still wanted; where "
             "its fan-in has a dead letter, decide about that.",
         )

@@ -14,7 +14,7 @@ from agentq.ledger import knowledge, queues, schema, workers
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import now, seconds_from_now
-from agentq.states import JobStatus
+from agentq.states import JobKind, JobStatus
 
 OLDEST_POSTGRESQL = 14
 OLDEST_SQLITE = (3, 35)  # the first with RETURNING, which every claim uses
@@ -171,11 +171,12 @@ def _unknown(connection: Connection) -> Iterator[Finding]:
     for (queue, kind, name), jobs in sorted(queues.jobs_by_step(connection).items()):
         asked = live.ask(queue, kind, name)
         if asked is not None and asked.consuming and not asked.knowing:
+            again = f"step(name={name!r})" if kind == JobKind.STEP else f"app.task(name={name!r})"
             yield warning(
                 "steps",
                 f"{jobs} job(s) on queue {queue!r} wait: {asked.says_nobody_knows(kind, name)}",
                 "start a worker of the release that has it; or give what it is called now its old name too: "
-                f"step(name={name!r})(function); or cancel the jobs: agentq jobs list --step {name}",
+                f"{again}(function); or cancel the jobs: agentq jobs list --step {name}",
             )
 
 

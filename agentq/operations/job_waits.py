@@ -12,6 +12,9 @@ from agentq.ledger.types import AnyRow
 from agentq.operations.fan_ins import parts_awaited
 from agentq.states import OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
+LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
+"""Classes of the error of a job that a worker left for one of another release."""
+
 
 def live_for(connection: Connection, rows: Sequence[AnyRow]) -> Live:
     """Return the live workers, where one of these jobs waits for a worker."""
@@ -24,7 +27,7 @@ def waiting_for(row: AnyRow, live: Live, members: int = 0) -> str | None:
     match row.status:
         case JobStatus.WAITING if members:
             return parts_awaited(row, members)
-        case JobStatus.SCHEDULED | JobStatus.QUEUED if row.error_class in (UNKNOWN_TASK, OTHER_PARAMETERS):
+        case JobStatus.SCHEDULED if row.error_class in LEFT:
             return str(row.due_reason)
         case JobStatus.WAITING:
             return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
@@ -38,10 +41,12 @@ def waiting_for(row: AnyRow, live: Live, members: int = 0) -> str | None:
 
 def _waiting_for_worker(row: AnyRow, live: Live) -> str:
     asked = live.ask(row.queue, row.kind, row.step)
+    if asked is not None and live.workers and not asked.consuming:
+        return f"a worker on queue {row.queue!r}, which no live worker consumes"
+    if row.error_class in LEFT:
+        return str(row.due_reason)
     if asked is None or not live.workers:
         return f"a free worker on queue {row.queue!r}"
-    if not asked.consuming:
-        return f"a worker on queue {row.queue!r}, which no live worker consumes"
     if not asked.knowing:
         return f"a worker that knows it: {asked.says_nobody_knows(row.kind, row.step)}"
     if asked.knowing < asked.consuming:

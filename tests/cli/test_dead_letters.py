@@ -115,6 +115,7 @@ def test_show_tells_every_attempt_what_the_provider_said_and_no_secret(program: 
     head, first, second, actions, replaced = shown.split("\n\n")
     assert 'arguments    ["one"]\nkeywords     {"limit": 3}\n' in head
     assert "error        openai.RateLimitError: slow down\n" in head
+    assert "decide       replay, edit its arguments, resolve with a result, assign or cancel" in head
     assert first.startswith("attempt 1: retried, after ")
     assert first.endswith("  ValueError: no such thing\n  in line 1")
     assert second.startswith("attempt 2: failed, after ")
@@ -129,6 +130,7 @@ def test_show_of_messages(program: Inside, player: Player) -> None:
     letter_id = refuse_message(player)
     shown = program.text("dead-letters", "show", letter_id)
     assert "messages     1\n" in shown
+    assert "decide       cancel gives it up; nothing else can be done about it\n" in shown
     assert "what could be read of it\n  {}\n" in shown
     assert "cancelled dead letter" in program.text("dead-letters", "cancel", letter_id, "--reason", "old")
     assert "note         old\n" in program.text("dead-letters", "show", letter_id)

@@ -80,7 +80,11 @@ def test_a_fan_in_that_lacks_parts_is_listed_and_says_why(program: Inside, playe
     (letter,) = program.json("dead-letters", "list", "--workflow", str(lacking.workflow_id))
     assert (letter["job_id"], letter["error_category"]) == (join_of(player, lacking), "missing_parts")
     lacks = "agentq.MissingParts: 2 of its 3 parts are missing, but it needs 2"
-    assert f"error        {lacks}\n" in program.text("dead-letters", "show", letter["id"])
+    shown = program.text("dead-letters", "show", letter["id"])
+    assert f"error        {lacks}\n" in shown
+    assert "decide       replay runs its missing parts again; resolve, without --result, goes on" in shown
+    job = program.text("jobs", "show", letter["job_id"])
+    assert f"decide    agentq dead-letters show {letter['job_id']}\n" in job
     assert re.search(rf"join \(3 branches\) +failed +{lacks}", shown_workflow(program, lacking))
 
 
@@ -91,7 +95,8 @@ def test_its_parts_are_replayed(program: Inside, player: Player, lacking: Claim)
     )
     run_due(player)
     assert player.result(lacking.workflow_id) == 6
-    assert "replay  the provider is back" in shown_workflow(program, lacking)
+    assert re.search(rf"replay  the provider is back  {join}\n", shown_workflow(program, lacking))
+    assert "decide" not in program.text("dead-letters", "show", join)
     assert "is replayed, but must be open" in program.error("dead-letters", "replay", join)
 
 

@@ -96,6 +96,8 @@ def test_a_plain_task_that_a_worker_does_not_have_waits_for_one_that_does(
             eventually(lambda: "does not know task" in older.log(), 20, what="a task that waits")
             asked = "no live worker knows task 'tests.faults.broker.steps.wait_plainly'; 1 live worker was asked"
             eventually(lambda: asked in (job_of(workflow).waiting_for or ""), 20, what="a worker that told")
+            (finding,) = [one for one in health.examine(app.ledger) if one.level is not Level.OK]
+            assert "app.task(name='tests.faults.broker.steps.wait_plainly')" in finding.mend
             assert (job_of(workflow).status, job_of(workflow).attempt) == (JobStatus.QUEUED, 0)
         gates.open("plain")
         with worker_of(redis_broker, ledger_url):

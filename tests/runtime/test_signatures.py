@@ -9,7 +9,7 @@ import pytest
 
 from agentq import AgentQ
 from agentq.exceptions import StepFailed
-from agentq.operations import dead_letters
+from agentq.operations import dead_letters, jobs
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.schemas import Job
 from agentq.runtime.workflow import Workflow
@@ -112,6 +112,10 @@ def test_arguments_that_nobody_takes_in_time_are_a_dead_letter_with_the_reason(
         dead_letters.replay(app.ledger, str(job.id))
         with worker_of(OLDER, redis_broker, ledger_url):
             await_left(workflow, "takes these arguments")
+            jobs.move(app.ledger, str(job.id), "nowhere")
+            nobody = "a worker on queue 'nowhere', which no live worker consumes"
+            eventually(lambda: last_job(workflow).waiting_for == nobody, 20, what="a job that was moved")
+            jobs.move(app.ledger, str(job.id), redis_broker.queue)
         with worker_of(NEWER, redis_broker, ledger_url):
             assert workflow.result(30) == "3 and 4"
         require_sound(app)
