@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -38,11 +41,13 @@ class Annotation:
     """How values of one annotation are checked, kept as JSON and rebuilt."""
 
     def __init__(self, annotation: Any) -> None:
-        self._annotation = annotation
+        self._annotation = annotation = _with_lists(annotation)
         self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
         self.schema = schema = self.adapter.core_schema
         self._is_exact = check_of(schema)
         nodes = [] if self._is_exact else list(_nodes(schema))
+        if any(node.get("type") == "generator" for node in nodes):
+            raise PydanticUserError("an iterable in it can be read only once; write a list", code=None)
         self._has_sets = any(node.get("type") in ("set", "frozenset") for node in nodes)
         self._has_bytes = any(node.get("type") == "bytes" for node in nodes)
         if any("ser_json_bytes" in node or "val_json_bytes" in node for node in nodes):
@@ -132,6 +137,16 @@ def told(error: BaseException, name: str = "the value") -> str:
     lines = [f"{'.'.join([name, *map(str, fault['loc'])])}: {fault['msg']}" for fault in faults[:3]]
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
     return clean("; ".join(lines) + more, 400)
+
+
+def _with_lists(annotation: Any) -> Any:
+    """Return *annotation* with lists for iterables, which Pydantic would check only when they are read, once."""
+    origin, parts = get_origin(annotation), tuple(_with_lists(part) for part in get_args(annotation))
+    if annotation is Iterable or origin in (Iterable, Generator):
+        return list[parts[0]] if parts else list  # type: ignore[valid-type]
+    if origin in (Union, UnionType):
+        return reduce(or_, parts)
+    return annotation
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

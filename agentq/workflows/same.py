@@ -109,7 +109,9 @@ def _parts(value: Any) -> list[tuple[Any, Any]] | None:
     if isinstance(value, dict):
         keys = [(f"{type(key).__name__} {key!r}", key) for key in value]
         return [(name.partition(" ")[2] if isinstance(key, str) else name, value[key]) for name, key in keys]
-    if isinstance(value, (list, tuple, deque)):
+    if isinstance(value, deque):
+        return [*enumerate(value), ("maxlen", value.maxlen)]
+    if isinstance(value, (list, tuple)):
         return list(enumerate(value))
     if getattr(type(value), "__eq__", None) is object.__eq__ and not isinstance(value, Enum):
         return sorted(getattr(value, "__dict__", {}).items())

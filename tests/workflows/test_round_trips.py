@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -40,7 +40,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
-from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue
+from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
 from agentq.workflows.parameters import Parameters
 from agentq.workflows.same import difference
 from agentq.workflows.values import plain
@@ -284,7 +284,7 @@ def hidden() -> Hidden:
         (list[int | bool], [1, True]),
         (IPv4Address, IPv4Address("1.2.3.4")),
         (Path, Path("a/../b")),
-        (deque[int], deque([1], maxlen=3)),
+        (deque[int], deque([1])),
         (frozenset[frozenset[int]], frozenset({frozenset({1})})),
         (Counter[str], Counter("aab")),
         (OrderedDict[str, int], OrderedDict(b=1, a=2)),
@@ -323,6 +323,7 @@ def test_what_has_a_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
         (datetime, datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=3601)))),
         (Literal[Word.A], Word.A),
         (Sequence[int], (1, 2)),
+        (deque[int], deque([1], maxlen=3)),
         (list, [1, (2,)]),
         (dict, {1: 2}),
         (AnyUrl | str, AnyUrl("http://a.b")),
@@ -402,6 +403,21 @@ def test_bytes_that_are_no_text_arrive_as_they_were(annotation: Any, value: Any)
     parameters = taking(annotation)
     kept = json.loads(json.dumps(plain(parameters.dump_result(value), 1_000)))
     assert difference(value, parameters.load_result(kept)) is None
+
+
+@pytest.mark.parametrize("annotation", [Iterable[int], Iterable[int] | None])
+def test_an_iterable_arrives_as_a_list_that_can_be_read_twice_and_is_checked_at_the_start(annotation: Any) -> None:
+    for value in ([3, 1], (3, 1), (number for number in (3, 1))):
+        assert arrived(annotation, value) == [3, 1]
+        parameters = taking(annotation)
+        assert parameters.load_result(plain(parameters.dump_result(iter([3, 1])), 1_000)) == [3, 1]
+    with pytest.raises(InvalidArguments, match="valid integer"):
+        arrived(annotation, ["a"])
+
+
+def test_an_iterable_inside_another_type_is_refused_with_what_to_write() -> None:
+    with pytest.raises(StepDefinitionError, match=r"read only once.*write a list"):
+        taking(dict[str, Iterable[int]])
 
 
 def test_bytes_that_are_text_are_kept_as_that_text_as_before() -> None:
