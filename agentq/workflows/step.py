@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -130,10 +131,14 @@ class Step(Generic[P, R]):
     def _check(self) -> None:
         if not callable(self.function):
             raise StepDefinitionError(f"@step must decorate a function, not {self.function!r}")
-        fits = 0 < len(self.name) <= MAX_NAME and self.name.isascii() and self.name.isprintable()
-        if not fits or "'" in self.name:
+        fits = isinstance(self.name, str) and self.name.isascii() and self.name.isprintable()
+        if not fits or not 0 < len(self.name) <= MAX_NAME or "'" in self.name:
             raise StepDefinitionError(
                 f"step name {self.name!r}: must be 1 to {MAX_NAME} printable ASCII characters without quotes"
+            )
+        if re.fullmatch(r"agentq\.\w+|celery\..*", self.name):
+            raise StepDefinitionError(
+                f"{self.name!r} is a name of agentq's or Celery's own; give the step another: @step(name=…)"
             )
         if self.priority is not None and self.priority not in range(10):
             raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")
