@@ -13,6 +13,7 @@ from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
 from agentq.ledger.history import write_history
 from agentq.ledger.knowledge import Knowledge
+from agentq.ledger.losses import GIVEN_UP, WORKER_LOST
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.skipping import distinct
@@ -22,22 +23,6 @@ from agentq.ledger.workflows import cancel, give_up
 from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
-WORKER_LOST = Failure(
-    "worker_lost",
-    "agentq.WorkerLost",
-    "the worker process died, was killed or lost its lease while it ran this attempt",
-)
-GIVEN_UP = Failure(
-    "given_up",
-    "agentq.GivenUp",
-    "its worker got no answer from the ledger, and stopped it before the lease ended",
-)
-"""No failure of the step's: its job is given back."""
-TIMED_OUT = Failure(
-    "timed_out",
-    "agentq.TimedOut",
-    "the attempt ran into its hard time limit, and the process that ran it was killed",
-)
 DEADLINE_EXCEEDED = Failure(
     "deadline_exceeded", "agentq.DeadlineExceeded", "the job was not done within its deadline"
 )

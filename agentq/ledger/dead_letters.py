@@ -1,10 +1,10 @@
-"""Dead letters in the ledger: issue, record, and every way on: replay, resolve, edit, assign, give up."""
+"""Every way on from a dead letter, in the ledger: replay, resolve, go on, edit, assign, give up."""
 
 from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, Float, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, func, select, update
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, transition
@@ -12,62 +12,8 @@ from agentq.ledger.attempts import queued_successors
 from agentq.ledger.handover import Done, dispatch_later, feed_again, go_on_short, hand_over, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Bell
-from agentq.ledger.types import AnyRow, now, seconds_from_now
+from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
-
-_grace = bindparam("grace", type_=Float())
-_is_new = DeadLetterRow.dispatched_at.is_(None)
-_is_late = DeadLetterRow.dispatched_at < seconds_from_now(-_grace)
-TO_ISSUE = and_(DeadLetterRow.handled_at.is_(None), or_(_is_new, _is_late))
-"""A dead letter whose task was never dispatched, or over ``grace`` seconds ago and is not done."""
-_unhandled = (
-    select(DeadLetterRow.id)
-    .where(DeadLetterRow.handled_at.is_(None))
-    .order_by(DeadLetterRow.created_at, DeadLetterRow.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, key_share=True)
-)
-_NEW = _unhandled.where(_is_new)
-_LATE = _unhandled.where(_is_late)
-_ANY_LATE = select(select(DeadLetterRow.id).where(DeadLetterRow.handled_at.is_(None), _is_late).exists())
-_ISSUE = (
-    update(DeadLetterRow)
-    .where(DeadLetterRow.id.in_(bindparam("letter_ids", expanding=True)), DeadLetterRow.handled_at.is_(None))
-    .values(dispatched_at=now())
-)
-
-
-def issue_new(connection: Connection, most: int) -> list[uuid.UUID]:
-    """Note the first dispatch of up to *most* dead letters that are to be recorded; returns their ids."""
-    return _issue(connection, list(connection.scalars(_NEW, {"most": most})))
-
-
-def issue_again(connection: Connection, grace: float, most: int) -> list[uuid.UUID]:
-    """Note another dispatch of those that were issued over *grace* seconds ago and are not handled."""
-    return _issue(connection, list(connection.scalars(_LATE, {"most": most, "grace": grace})))
-
-
-def any_late(connection: Connection, grace: float) -> bool:
-    """Say whether a dead letter was issued over *grace* seconds ago and is not handled yet."""
-    return bool(connection.scalar(_ANY_LATE, {"grace": grace}))
-
-
-def record(connection: Connection, letter_id: uuid.UUID, snapshot: str) -> None:
-    """Keep the snapshot of a dead letter; the first one stands."""
-    connection.execute(
-        update(DeadLetterRow)
-        .where(DeadLetterRow.id == letter_id, DeadLetterRow.recorded_at.is_(None))
-        .values(snapshot=snapshot, recorded_at=now())
-    )
-
-
-def mark_handled(connection: Connection, letter_id: uuid.UUID) -> None:
-    """Note that the handlers were called, so that it is not issued again."""
-    connection.execute(
-        update(DeadLetterRow)
-        .where(DeadLetterRow.id == letter_id, DeadLetterRow.handled_at.is_(None))
-        .values(handled_at=now())
-    )
 
 
 def replay(
@@ -239,12 +185,6 @@ def replays(connection: Connection, job_id: uuid.UUID) -> int:
     """Return how often a job was replayed."""
     replayed = (DeadLetterRow.job_id == job_id, DeadLetterRow.status == DeadLetterStatus.REPLAYED)
     return connection.scalar(select(func.count()).select_from(DeadLetterRow).where(*replayed)) or 0
-
-
-def _issue(connection: Connection, letter_ids: list[uuid.UUID]) -> list[uuid.UUID]:
-    if letter_ids:
-        connection.execute(_ISSUE, {"letter_ids": letter_ids})
-    return letter_ids
 
 
 def _close(

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, or_, select
 
-from agentq.ledger import caretaking, dead_letters, transition
+from agentq.ledger import caretaking, issuing, transition
 from agentq.ledger.models import DeadLetterRow, JobRow
 
 
@@ -39,7 +39,7 @@ _LOOK = select(
         caretaking.EXPIRED.exists(),
         caretaking.OVERDUE_WORKFLOWS.exists(),
     ).label(Work.OVERDUE),
-    select(DeadLetterRow.id).where(dead_letters.TO_ISSUE).exists().label(Work.LETTERS),
+    select(DeadLetterRow.id).where(issuing.TO_ISSUE).exists().label(Work.LETTERS),
 )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from agentq.exceptions import NotFound
 from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.ledger import issuing
 from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow, seconds_from_now
@@ -138,7 +139,7 @@ def record(ledger: Ledger, letter_id: uuid.UUID) -> DeadLetter:
 def keep_snapshot(connection: Connection, letter: AnyRow) -> None:
     """Keep what a job is now as what it was when it died, unless that was kept before."""
     if letter.recorded_at is None and letter.job_id is not None:
-        ledger_dead_letters.record(connection, letter.id, _job(connection, letter.job_id).model_dump_json())
+        issuing.record(connection, letter.id, _job(connection, letter.job_id).model_dump_json())
 
 
 def find(connection: Connection, wanted: uuid.UUID, *, locked: bool = False) -> AnyRow:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 
 from agentq.exceptions import LedgerError, LedgerUnavailable
-from agentq.ledger import caretaking, workers
+from agentq.ledger import caretaking, losses, workers
 from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.knowledge import Knowledge
 from agentq.outcomes import Failure
@@ -230,7 +230,7 @@ class Caretaker:
                 continue  # it was frozen, and has renewed now: the duties tell which of its jobs it has lost
             has_given_up = True
             for request, job_id in self._in_hand.running().items():
-                self._in_hand.note_ended(job_id, caretaking.GIVEN_UP)
+                self._in_hand.note_ended(job_id, losses.GIVEN_UP)
                 self._in_hand.terminate(request, "the lease could not be renewed")
 
     def _work_always(self) -> None:

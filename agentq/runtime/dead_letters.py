@@ -11,7 +11,7 @@ from celery import Celery
 
 from agentq.exceptions import NotFound
 from agentq.job_log import job_log
-from agentq.ledger import dead_letters as ledger_dead_letters
+from agentq.ledger import issuing
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
 from agentq.policies import Category
@@ -76,5 +76,5 @@ def _handle(app: Celery, letter_id: str) -> str:
                 "handler %s raised for dead letter %s of step %s, job %s; the letter and other handlers go on",
                 *(name, letter.id, letter.step, letter.job_id),
             )
-    ledger.write(lambda connection: ledger_dead_letters.mark_handled(connection, letter.id))
+    ledger.write(lambda connection: issuing.mark_handled(connection, letter.id))
     return str(letter.status)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.ledger import caretaking, dead_letters, workers
+from agentq.ledger import caretaking, issuing, losses, workers
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.work import Work, find_work
 from agentq.outcomes import Failure
@@ -147,7 +147,7 @@ class Duties:
         in_hand = self._in_hand.jobs()
         unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
         abandoned = {
-            item: ended.get(item.job_id, caretaking.WORKER_LOST)
+            item: ended.get(item.job_id, losses.WORKER_LOST)
             for item in unaccounted
             if item.job_id in ended or item in self._unaccounted
         }
@@ -193,11 +193,11 @@ class Duties:
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""
         queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
-        letters = self._ledger.write(lambda connection: dead_letters.issue_new(connection, _BATCH))
+        letters = self._ledger.write(lambda connection: issuing.issue_new(connection, _BATCH))
         self._agentq.dispatcher.announce(letters, queue)
-        late = self._ledger.read_statement(lambda connection: dead_letters.any_late(connection, grace))
+        late = self._ledger.read_statement(lambda connection: issuing.any_late(connection, grace))
         if late and self.evidence.empty([queue]):
-            again = self._ledger.write(lambda connection: dead_letters.issue_again(connection, grace, _BATCH))
+            again = self._ledger.write(lambda connection: issuing.issue_again(connection, grace, _BATCH))
             self._agentq.dispatcher.announce(again, queue)
 
     def write_refused(self) -> None:

@@ -10,7 +10,8 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed
 from agentq.job_log import JobLog, job_log
-from agentq.ledger.caretaking import WORKER_LOST, Lost
+from agentq.ledger.caretaking import Lost
+from agentq.ledger.losses import WORKER_LOST
 from agentq.ledger.records import Claim, Handed
 from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed

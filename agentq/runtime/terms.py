@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from agentq.exceptions import StepDefinitionError
-from agentq.ledger.caretaking import TIMED_OUT, WORKER_LOST
+from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.outcomes import Failure
 from agentq.policies import DEFAULT, Category, ErrorFacts, Policy, dump_policy, load_policy, rule
 from agentq.workflows import registry

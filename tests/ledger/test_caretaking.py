@@ -9,7 +9,7 @@ from celery import Signature, group
 from sqlalchemy import select
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
-from agentq.ledger import caretaking, workers, workflows
+from agentq.ledger import caretaking, losses, workers, workflows
 from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import ActionRow
 from agentq.ledger.records import Bell, Handed
@@ -158,7 +158,7 @@ class TestRescue:
     @covers(Fault.KILL_CHILD, Moment.BODY)
     def test_of_a_living_workers_jobs_takes_only_those_it_does_not_run(self, player: Player) -> None:
         lost, running = player.begin(add.s(1, 2)), player.begin(add.s(3, 4))
-        abandoned = dict.fromkeys([Held(lost.job_id, 1), Held(running.job_id, 7)], caretaking.WORKER_LOST)
+        abandoned = dict.fromkeys([Held(lost.job_id, 1), Held(running.job_id, 7)], losses.WORKER_LOST)
         held = player.ledger.read(lambda c: caretaking.held_by(c, player.worker_id))
         assert held == {Held(lost.job_id, 1), Held(running.job_id, 1)}
         rescued = player.ledger.write(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import dead_letters, dead_messages
+from agentq.ledger import dead_messages, issuing
 from agentq.ledger.audit import audit
 from agentq.ledger.dead_messages import Refusal, RefusedMessage
 from agentq.ledger.models import DeadLetterRow
@@ -44,10 +44,10 @@ def rows(ledger: Ledger) -> list[AnyRow]:
 
 def handle(ledger: Ledger) -> list[uuid.UUID]:
     """Issue what is to be issued and mark it handled, as the task does."""
-    issued = ledger.write(lambda connection: dead_letters.issue_new(connection, 10))
+    issued = ledger.write(lambda connection: issuing.issue_new(connection, 10))
     for letter_id in issued:
         operations.record(ledger, letter_id)
-        ledger.write(lambda connection: dead_letters.mark_handled(connection, letter_id))  # noqa: B023
+        ledger.write(lambda connection: issuing.mark_handled(connection, letter_id))  # noqa: B023
     return issued
 
 

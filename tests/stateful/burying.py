@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from agentq.exceptions import StateConflict
 from agentq.ids import new_id
-from agentq.ledger import dead_letters
+from agentq.ledger import dead_letters, issuing
 from agentq.ledger.records import Bell
 from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
@@ -113,7 +113,7 @@ class Burying(LedgerMachine):
 
     def _issue_new(self, most: int) -> int:
         new = {letter.id for letter in _unissued(self)}
-        issued = self._of_letters(lambda c: dead_letters.issue_new(c, most))
+        issued = self._of_letters(lambda c: issuing.issue_new(c, most))
         assert set(issued) <= new
         assert len(issued) == min(most, len(new))
         return len(issued)
@@ -123,17 +123,17 @@ class Burying(LedgerMachine):
     @rule()
     def issue_letters_again(self) -> None:
         late = {letter.id for letter in _letters(self) if letter.dispatched_at and not letter.handled_at}
-        assert self.look(lambda: self.ledger.write(lambda c: dead_letters.issue_again(c, 60, ALL))) == []
-        issued = self._of_letters(lambda c: dead_letters.issue_again(c, -1, ALL))
+        assert self.look(lambda: self.ledger.write(lambda c: issuing.issue_again(c, 60, ALL))) == []
+        issued = self._of_letters(lambda c: issuing.issue_again(c, -1, ALL))
         assert set(issued) == late
 
     @given_any(_unhandled)
     @rule(number=st.integers(0, 5))
     def handle_a_letter(self, number: int) -> None:
         letter = _unhandled(self)[number % len(_unhandled(self))]
-        self._of_letters(lambda c: dead_letters.record(c, letter.id, '"first"'))
-        self._of_letters(lambda c: dead_letters.record(c, letter.id, '"second"'))
-        self._of_letters(lambda c: dead_letters.mark_handled(c, letter.id))
+        self._of_letters(lambda c: issuing.record(c, letter.id, '"first"'))
+        self._of_letters(lambda c: issuing.record(c, letter.id, '"second"'))
+        self._of_letters(lambda c: issuing.mark_handled(c, letter.id))
         found = next(row for row in _letters(self) if row.id == letter.id)
         assert (found.snapshot, found.handled_at is None) == ('"first"', False)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
-from agentq.ledger import caretaking, moving, workers, workflows
+from agentq.ledger import caretaking, losses, moving, workers, workflows
 from agentq.ledger.caretaking import Held, Rescued
 from agentq.ledger.models import WorkflowRow
 from agentq.ledger.types import AnyRow, seconds_from_now
@@ -116,7 +116,7 @@ class Sweeping(LedgerMachine):
     @rule(holding=some(lambda machine: machine.model.held()))
     def rescue_abandoned(self, holding: Holding) -> None:
         worker_id, claim = holding.worker.worker_id, holding.claim
-        abandoned = {Held(claim.job_id, claim.attempt): caretaking.WORKER_LOST}
+        abandoned = {Held(claim.job_id, claim.attempt): losses.WORKER_LOST}
         rescued = self.write(
             lambda c: caretaking.rescue_abandoned(c, worker_id, abandoned, judged(0)), claim.workflow_id
         )
