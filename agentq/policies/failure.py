@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from agentq.exceptions import InvalidArguments, InvalidResult
 from agentq.outcomes import Failure
 from agentq.policies.errors import ErrorFacts, describe
 from agentq.policies.reading import attribute, causes_of, class_name, message_of, safely
@@ -66,7 +67,11 @@ def _trimmed(error: BaseException) -> str:
     parts = []
     for cause in causes_of(error, _MOST_CAUSES):
         title = "" if cause is error else f"from {class_name(type(cause))}: {message_of(cause, 200)}\n"
-        parts.append(title + "".join(_lines(attribute(cause, "__traceback__"))))
+        walked = list(_walk(attribute(cause, "__traceback__")))
+        # What agentq itself says of a value is whole without the way through agentq.
+        found = _kept([frame for frame in walked if not frame.is_engine])
+        frames = found if found or isinstance(cause, (InvalidArguments, InvalidResult)) else walked[-_LAST_OF_ALL:]
+        parts.append(title + "".join(_lines(frames)))
     text = "".join(clean(part, _LONGEST_TRACEBACK) for part in parts if part)
     return clean(text, _LONGEST_TRACEBACK)
 
@@ -95,9 +100,7 @@ class _Frame:
         return place + (f"    {source[:_LONGEST_LINE]}\n" if source else "")
 
 
-def _lines(traceback: object) -> Iterator[str]:
-    walked = list(_walk(traceback))
-    frames = _kept([frame for frame in walked if not frame.is_engine]) or walked[-_LAST_OF_ALL:]
+def _lines(frames: list[_Frame]) -> Iterator[str]:
     dropped = max(0, len(frames) - _MOST_FRAMES)
     for index, frame in enumerate(frames):
         if index < _MOST_FRAMES // 3 or index >= _MOST_FRAMES // 3 + dropped:

@@ -209,8 +209,11 @@ class TestStubs:
 
     def test_what_does_not_fit_the_annotation_is_no_result(self, agentq_inline: Inline) -> None:
         agentq_inline.stub(double, "many")
+        workflow = agentq.start(double.s(1))
         with pytest.raises(StepFailed, match=InvalidResult.__name__):
-            agentq.start(double.s(1)).result(0)
+            workflow.result(0)
+        ((attempt,),) = (job.attempts for job in workflow.jobs())
+        assert attempt.error_traceback is None, "agentq's own frames say nothing to who wrote the step"
 
     def test_failures_so_many_times_and_then_the_function(self, agentq_inline: Inline) -> None:
         asked = agentq_inline.fail(double, ConnectionError("engaged"), times=2)
