@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,21 +15,17 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.schemas import Job
 from agentq.runtime.workflow import Workflow
 from agentq.states import AttemptOutcome, JobStatus
+from tests.runtime import released
 from tests.runtime.looks import require_sound
-from tests.runtime.releases import NEWER, OLDER, OLDER_RESULTS, RESULTS, environment, start
-from tests.support import Broker, Worker, client, eventually
+from tests.runtime.released import NEWER, OLDER
+from tests.runtime.releases import OLDER_RESULTS, RESULTS
+from tests.support import Broker, client, eventually
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-def worker_of(release: str, broker: Broker, ledger_url: str, **options: Any) -> Worker:
-    return Worker(
-        broker,
-        ledger_url,
-        arguments=("-I", "tests.runtime.releases"),
-        env=environment(release),
-        **options,
-    )
+worker_of = partial(released.worker_of, "tests.runtime.releases")
+start = partial(released.start, "tests.runtime.releases")
 
 
 def last_job(workflow: Workflow[Any]) -> Job:
@@ -60,7 +57,7 @@ def test_arguments_of_another_release_wait_for_a_worker_of_that_release(
 ) -> None:
     other = OLDER if starter == NEWER else NEWER
     with client(redis_broker, ledger_url) as app:
-        workflows = start(starter, redis_broker, app, *steps)
+        workflows = start(redis_broker, app, starter, *steps)
         with worker_of(other, redis_broker, ledger_url) as unfit:
             for name, workflow in zip(steps, workflows, strict=True):
                 await_left(workflow, f"a worker whose step 'releases.{name}' takes these arguments: ")
@@ -79,7 +76,7 @@ def test_arguments_of_another_release_wait_for_a_worker_of_that_release(
 @on_sqlite
 def test_what_the_other_release_takes_too_is_not_left(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as app, worker_of(OLDER, redis_broker, ledger_url):
-        (workflow,) = start(NEWER, redis_broker, app, "required")
+        (workflow,) = start(redis_broker, app, NEWER, "required")
         assert workflow.result(20) == "3 and 4"
         assert [attempt.outcome for attempt in last_job(workflow).attempts] == [AttemptOutcome.SUCCEEDED]
 
@@ -91,7 +88,7 @@ def test_workers_of_both_releases_side_by_side_do_it_soon(redis_broker: Broker, 
         worker_of(OLDER, redis_broker, ledger_url),
         worker_of(NEWER, redis_broker, ledger_url),
     ):
-        workflows = start(NEWER, redis_broker, app, *["added"] * 20)
+        workflows = start(redis_broker, app, NEWER, *["added"] * 20)
         began = time.monotonic()
         assert {workflow.result(60) for workflow in workflows} == {"3 and 4"}
         assert time.monotonic() - began < 40
@@ -103,7 +100,7 @@ def test_arguments_that_nobody_takes_in_time_are_a_dead_letter_with_the_reason(
     redis_broker: Broker, ledger_url: str
 ) -> None:
     with client(redis_broker, ledger_url) as app:
-        (workflow,) = start(NEWER, redis_broker, app, "added")
+        (workflow,) = start(redis_broker, app, NEWER, "added")
         impatient = worker_of(OLDER, redis_broker, ledger_url, settings={"release_grace": 1})
         with impatient, pytest.raises(StepFailed, match="unexpected keyword argument 'b'; its parameters are"):
             workflow.result(20)
