@@ -160,9 +160,10 @@ class StepFailed(WorkflowFailed):
         error_message: str,
         category: str,
     ) -> None:
+        # A fan-in that lacks parts is no step, and nobody tries it.
+        failed = f"step {step!r} failed after {attempts} attempt(s)" if attempts else "a fan-in failed"
         super().__init__(
-            f"step {step!r} failed after {attempts} attempt(s): {error_class}: {error_message} "
-            f"(look with: agentq jobs show {job_id})",
+            f"{failed}: {error_class}: {error_message} (look with: agentq jobs show {job_id})",
             workflow_id=workflow_id,
         )
         self.job_id = job_id

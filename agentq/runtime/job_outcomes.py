@@ -11,7 +11,7 @@ from celery.exceptions import Retry as CeleryRetry
 from agentq.exceptions import AttemptFailed
 from agentq.job_log import JobLog, job_log
 from agentq.ledger.caretaking import Lost
-from agentq.ledger.losses import WORKER_LOST
+from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.records import Claim, Handed
 from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
@@ -74,13 +74,14 @@ def _tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
 
 def _tell_lost(job: Lost, has_processes: bool) -> None:
     log, why = job_log(logger, job.step, job.held.job_id, job.held.attempt), _loss(job, has_processes)
+    ended = "was stopped" if job.why.category == TIMED_OUT.category else "was lost"
     match job.becomes:
         case None:
             log.info("was stopped: %s; it is given back at no cost", why)
         case RetryLater():
-            log.warning("was lost: %s; %s", why, _again(job.becomes))
+            log.warning("%s: %s; %s", ended, why, _again(job.becomes))
         case Fail():
-            log.error("was lost, and failed for good: %s; %s", why, _dead(log, job.becomes))
+            log.error("%s, and failed for good: %s; %s", ended, why, _dead(log, job.becomes))
 
 
 def _loss(job: Lost, has_processes: bool) -> str:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agentq.exceptions import StepFailed
-from tests.faults.worker.steps import crash, miss_its_deadline, never_return
+from tests.faults.worker.steps import crash, ignore_limits, miss_its_deadline, never_return
 from tests.runtime.logged import MODULE, await_told, told
 from tests.runtime.looks import job_of
 from tests.runtime.place import place
@@ -59,6 +59,15 @@ def test_a_process_that_is_gone_is_a_line_that_says_what_becomes_of_its_job(
         (warning,) = told(at.worker, "WARNING")
         assert warning.startswith(f"{label}1] was lost: the process that ran it is gone; it is tried again ")
         assert "WorkerLostError" not in at.worker.log()
+
+
+def test_a_step_that_ran_into_its_hard_limit_was_stopped(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    with place(redis_broker, ledger_url, module=MODULE, arguments=STEPS) as at:
+        at.agentq.start(ignore_limits.s(str(gates.folder)), retry="none")
+        (error,) = await_told(at.worker, "failed for good", "ERROR")
+        assert "] was stopped, and failed for good: the attempt ran into its hard time limit" in error
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -43,7 +43,7 @@ def lacking(agentq_inline: Inline) -> Workflow[Any]:
 def test_it_is_a_dead_letter_and_the_ledger_is_sound(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     letter = assert_dead_letter(lacking, category="missing_parts", error="2 of its 3 parts are missing")
     assert [job.kind for job in lacking.jobs() if job.id == letter.job_id] == ["join"]
-    with pytest.raises(StepFailed, match="but it needs 2"):
+    with pytest.raises(StepFailed, match=r"^a fan-in failed: agentq\.MissingParts: .* but it needs 2"):
         lacking.result(0)
     assert audit.run(agentq_inline.ledger).is_sound
 
