@@ -31,7 +31,15 @@ def safely(default: T, read: Callable[..., T], *args: object) -> T:
 
 def is_stop(error: BaseException) -> bool:
     """Say whether the pool ends this process: billiard turns its signals into exits of a code of its own."""
-    return isinstance(error, SystemExit) and error.code in _STOP_CODES
+    return is_a(error, SystemExit) and whole(attribute(error, "code")) in _STOP_CODES
+
+
+def classed(error: BaseException) -> BaseException:
+    """Return *error*, or one that names its type where its ``__class__``, which ``isinstance`` reads, raises."""
+    if attribute(error, "__class__") is not None:
+        return error
+    told = TypeError(f"a {type(error).__qualname__} was raised, and its __class__ cannot be read")
+    return told.with_traceback(error.__traceback__)
 
 
 def first_known(*values: T | None) -> T | None:

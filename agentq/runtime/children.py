@@ -7,6 +7,8 @@ import sys
 import traceback
 from contextlib import suppress
 
+from agentq.policies.reading import is_a
+
 
 def end_if_forked(parent: int, error: BaseException | None = None) -> None:
     """End this process where it is not the process *parent* that runs the attempt, as Python ends a program.
@@ -18,7 +20,7 @@ def end_if_forked(parent: int, error: BaseException | None = None) -> None:
     if os.getpid() == parent:
         return
     with suppress(Exception):  # the output is the child's own, and may be closed
-        if error is not None and not isinstance(error, SystemExit):
+        if error is not None and not is_a(error, SystemExit):
             traceback.print_exception(error)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -26,6 +28,6 @@ def end_if_forked(parent: int, error: BaseException | None = None) -> None:
 
 
 def _exit_code(error: BaseException | None) -> int:
-    if isinstance(error, SystemExit):
+    if is_a(error, SystemExit) and isinstance(error, SystemExit):
         return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
     return 0 if error is None else 1

@@ -26,7 +26,7 @@ from agentq.ledger import attempts, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.records import Bell, Claim, Handed, Left
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
-from agentq.policies.reading import is_stop
+from agentq.policies.reading import classed, is_stop
 from agentq.runtime import job_outcomes, leaving, refusals, running
 from agentq.runtime.calling import Call
 from agentq.runtime.children import end_if_forked
@@ -161,7 +161,7 @@ class Attempt:
             return self._leave(claim, unfit)
         except BaseException as error:  # none of a step may end its worker
             end_if_forked(process, error)
-            return self._fail(claim, error)
+            return self._fail(claim, classed(error))
         finally:
             running.attempt.reset(before)
             _twice_if_late(call.close)

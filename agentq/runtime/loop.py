@@ -16,6 +16,7 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
+from agentq.policies.reading import is_a
 from agentq.runtime import running
 from agentq.runtime.children import end_if_forked
 
@@ -147,10 +148,10 @@ async def _contained(awaitable: Any) -> Any:
 
 def _is_of_loop(step: _Step, error: BaseException) -> bool:
     """Say whether asyncio takes an error for what it is: a cancel of the job, or an error like any other."""
-    if isinstance(error, asyncio.CancelledError):
+    if is_a(error, asyncio.CancelledError):
         return step.task is not None and step.task.cancelling() > 0
     # One of concurrent.futures, asyncio would take for a cancel of the job.
-    return isinstance(error, Exception) and not isinstance(error, concurrent.futures.CancelledError)
+    return is_a(error, Exception) and not is_a(error, concurrent.futures.CancelledError)
 
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:

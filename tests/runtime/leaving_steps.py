@@ -18,8 +18,17 @@ class Framework(BaseException):
     """An exception of a framework's own, past every ``except Exception``."""
 
 
+class Unclassed(Exception):
+    """An error of which ``isinstance`` raises."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise LookupError("it has no class")
+
+
 LEAVES: dict[str, Callable[[], BaseException]] = {
     "SystemExit": lambda: SystemExit(3),
+    "SystemExit of a list": lambda: SystemExit(["no"]),
     "KeyboardInterrupt": KeyboardInterrupt,
     "GeneratorExit": GeneratorExit,
     "CancelledError": asyncio.CancelledError,
@@ -27,6 +36,7 @@ LEAVES: dict[str, Callable[[], BaseException]] = {
     "BaseExceptionGroup": lambda: BaseExceptionGroup("both", [SystemExit(1), ValueError("no")]),
     "Framework": Framework,
     "MemoryError": MemoryError,
+    "Unclassed": Unclassed,
 }
 
 

@@ -38,7 +38,7 @@ IN_BACKGROUND = ["SystemExit", "KeyboardInterrupt"]
 
 
 def name_of(how: str) -> str:
-    return type(LEAVES[how]()).__name__
+    return "TypeError" if how == "Unclassed" else type(LEAVES[how]()).__name__
 
 
 def require_failed(workflow: agentq.Workflow[Any], how: str) -> None:
