@@ -51,11 +51,12 @@ def list_(target: Target, status: WorkerStatus | None, limit: int, as_json: bool
 @options.as_json
 @pass_target
 def show(target: Target, worker_id: str, as_json: bool) -> None:
-    """Show a worker and the jobs that it holds.
+    """Show a worker, by its id or its name, and the jobs that it holds.
 
     \b
     Example:
       agentq workers show 019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a12
+      agentq workers show w1@shop
     """
     ledger = target.current_ledger()
     worker = operations.get(ledger, find_id(ledger, worker_id, "worker"))

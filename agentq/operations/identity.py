@@ -1,4 +1,4 @@
-"""Ids as people type them: whole, or so much of one that only one begins so; of a workflow its key, too."""
+"""Ids as people type them: whole, or so much of one that only one begins so; a workflow's key, a worker's name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
 
     Args:
         ledger: where.
-        text: an id; the first 4 characters or more of one; or, of a workflow, ``key:`` and its key.
+        text: an id; the first 4 characters or more of one; of a workflow also ``key:`` and its key, of a worker
+            also its name, ``w1@host``, which means the last one that had it.
         noun: workflow, job, dead-letter (by its own id or its job's) or worker.
 
     Raises NotFound where nothing fits, or several do: the message names them.
@@ -51,6 +52,10 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
         return _only(
             [str(row.id) for row in rows], [f"{row.id} of tenant {row.tenant!r}" for row in rows], text, noun
         )
+    if noun == "worker" and "@" in text:
+        named = select(WorkerRow.id).where(WorkerRow.hostname == storable(text)).order_by(WorkerRow.id.desc())
+        newest = ledger.read(lambda connection: [str(id_) for id_ in connection.scalars(named.limit(1))])
+        return _only(newest, newest, text, noun)
     digits = text.replace("-", "").lower()
     if len(digits) == 32 or re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},31}}", digits) is None:
         if len(digits) < _SHORTEST and re.fullmatch(r"[0-9a-f]+", digits):

@@ -100,6 +100,8 @@ class TestWorkers:
         (worker,) = story.program.json("workers", "list")
         assert worker["running"] == 0
         assert worker["hostname"] in story.program.text("workers", "show", worker["id"])
+        assert story.program.json("workers", "show", worker["hostname"])["id"] == worker["id"]
+        assert "no worker fits 'nobody@here'" in story.program.error("workers", "show", "nobody@here")
 
 
 class TestPrune:
