@@ -113,21 +113,21 @@ class Attempt:
     ) -> T:
         """Do *work* with the ledger again and again while that does not answer.
 
-        Until *is_over*, which is when the worker has signed off where nothing else is said. Told once,
-        and only where the worker's main process has not told of an outage.
+        Until *is_over*, which is when the worker has signed off where nothing else is said. Told once, and
+        only where the worker's main process has not told of an outage; at the first time it may still do so.
 
         It is guarded, so it does nothing where another worker has taken the job meanwhile.
         """
-        is_told = False
+        is_first, is_told = True, False
         while True:
             try:
                 return work()
             except LedgerUnavailable as error:
                 if is_over() if is_over is not None else self._lease.is_closed:
                     raise
-                level = logging.DEBUG if is_told or self._lease.is_cut_off else logging.WARNING
+                level = logging.DEBUG if is_first or is_told or self._lease.is_cut_off else logging.WARNING
                 self._log(claim).log(level, "waits for the ledger %s: %s", what_for, error)
-                is_told = is_told or level == logging.WARNING
+                is_first, is_told = False, is_told or level == logging.WARNING
 
     def _claim_when_handed_over(self) -> Claim | None:
         """The bell may have come before the very statement that it was rung during."""

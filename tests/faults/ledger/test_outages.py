@@ -42,7 +42,13 @@ def running(shared_postgres: Postgres) -> Iterator[Place]:
 
 @pytest.fixture
 def at(running: Place, postgres: Postgres) -> Iterator[Place]:
-    """The place of one test, sound at its end."""
+    """The place of one test, whose worker knows that the outage before is over; sound at its end."""
+
+    def knows() -> bool:
+        log = running.worker.log()
+        return log.count("lease could not be renewed") == log.count("lease is renewed again")
+
+    eventually(knows, 20, what="a worker that knows of no outage")
     yield running
     require_sound(running.agentq)
 
