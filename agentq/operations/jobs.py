@@ -141,7 +141,7 @@ def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: st
     Args:
         ledger: where.
         job_id: the job.
-        queue: the new queue, 1 to 255 printable characters; whether a worker consumes it, nobody asks.
+        queue: the new queue, 1 to 255 printable characters; one that no worker consumes is taken too.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 

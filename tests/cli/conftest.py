@@ -40,7 +40,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     migrating.upgrade(ledger)
     with redis_server() as broker, client(broker, url) as agentq:
         env = {"AGENTQ_LEDGER": url, "CELERY_BROKER_URL": broker.url, "AGENTQ_TEST_QUEUE": broker.queue}
-        with Worker(broker, url):
+        with Worker(broker, url) as worker:
             fan = steps.numbers.s(3) | each(steps.add.s(1)) | steps.total.s()
             succeeded = agentq.start(fan, tenant="acme", key="fan-1")
             retried = agentq.start(steps.flaky.s("done", 1))
@@ -51,6 +51,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             secret.result(30)
             with pytest.raises(StepFailed):
                 failed.result(30)
+            assert worker.terminate() == 0
         queued = agentq.start(steps.add.s(1, 2).set(queue="nobody"), tenant="acme")
         yield Story(Inside(folder, env), agentq, ledger, succeeded, failed, retried, secret, queued)
     ledger.close()
