@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum, IntFlag
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -41,9 +41,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
-from agentq.workflows.parameters import Parameters
 from agentq.workflows.same import difference
 from agentq.workflows.values import plain
+from tests.workflows.boundary import arrived, taking
 
 
 class Aliased(BaseModel):
@@ -214,20 +214,6 @@ class Order(BaseModel):
     price: Cents
 
 
-def taking(annotation: Any) -> Parameters:
-    def function(argument: Any) -> Any: ...
-
-    function.__annotations__ = {"argument": annotation, "return": annotation}
-    return Parameters("unit", function)
-
-
-def arrived(annotation: Any, value: Any) -> Any:
-    parameters = taking(annotation)
-    stored = json.dumps(plain(list(parameters.dump((value,), {}, given=False)), 1_000_000))
-    args, kwargs = json.loads(stored)
-    return parameters.load(args, kwargs, None)[0][0]
-
-
 def hidden() -> Hidden:
     value = Hidden()
     value._n = 5
@@ -354,57 +340,6 @@ def test_what_would_change_is_refused_as_argument_and_as_result(annotation: Any,
     assert "hunter2" not in f"{refused.value}{unkept.value}"
 
 
-class Scan(BaseModel):
-    title: str = ""
-    image: bytes = Field(b"", max_length=9)
-    pages: list[bytes] = []
-
-
-@dataclass(frozen=True)
-class Frame:
-    data: bytes
-    at: datetime | None = None
-
-
-class Tile(NamedTuple):
-    data: bytes
-    number: int
-
-
-PICTURE = b"\x89PNG\r\n\x1a\n\xff"
-
-
-@pytest.mark.parametrize(
-    ("annotation", "value"),
-    [
-        (bytes, PICTURE),
-        (bytes, b"\x00"),
-        (bytes, b"agentq-base64:eA=="),
-        (bytes | None, PICTURE),
-        (list[bytes], [b"text", PICTURE]),
-        (dict[bytes, bytes], {PICTURE: PICTURE}),
-        (set[bytes], {PICTURE}),
-        (tuple[bytes, int], (PICTURE, 1)),
-        (bytes | str, PICTURE),
-        (bytes | str, b"text"),
-        (str | bytes, b"text"),
-        (str | bytes, "text"),
-        (Scan, Scan(title="ü", image=PICTURE, pages=[PICTURE])),
-        (list[Scan | None], [Scan(image=PICTURE), None]),
-        (Frame, Frame(PICTURE, datetime(2026, 1, 1))),
-        (Tile, Tile(PICTURE, 1)),
-        (deque[bytes], deque([PICTURE])),
-        (Annotated[bytes, AfterValidator(lambda value: value if value[:1] != b"a" else b"")], PICTURE),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_bytes_that_are_no_text_arrive_as_they_were(annotation: Any, value: Any) -> None:
-    assert difference(value, arrived(annotation, value)) is None
-    parameters = taking(annotation)
-    kept = json.loads(json.dumps(plain(parameters.dump_result(value), 1_000)))
-    assert difference(value, parameters.load_result(kept)) is None
-
-
 @pytest.mark.parametrize("annotation", [Iterable[int], Iterable[int] | None])
 def test_an_iterable_arrives_as_a_list_that_can_be_read_twice_and_is_checked_at_the_start(annotation: Any) -> None:
     for value in ([3, 1], (3, 1), (number for number in (3, 1))):
@@ -418,17 +353,6 @@ def test_an_iterable_arrives_as_a_list_that_can_be_read_twice_and_is_checked_at_
 def test_an_iterable_inside_another_type_is_refused_with_what_to_write() -> None:
     with pytest.raises(StepDefinitionError, match=r"read only once.*write a list"):
         taking(dict[str, Iterable[int]])
-
-
-def test_bytes_that_are_text_are_kept_as_that_text_as_before() -> None:
-    assert taking(list[bytes]).dump_result([b"abc", "ü".encode()]) == ["abc", "ü"]
-
-
-def test_a_text_that_looks_like_kept_bytes_stays_text() -> None:
-    text = "agentq-base64:eA=="
-    assert arrived(str, text) == text
-    with pytest.raises(InvalidArguments, match="at title would come back from JSON as another value"):
-        taking(Scan).dump((Scan(title=text, image=PICTURE),), {}, given=False)
 
 
 def test_a_secret_is_refused_with_what_to_do() -> None:
