@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+LONGEST_REASON, LONGEST_MESSAGE = 255, 4_000
+"""Characters that are kept of why a job is tried again, and of an error's text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

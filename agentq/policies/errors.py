@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from agentq.outcomes import LONGEST_MESSAGE
 from agentq.policies import tables
 from agentq.policies.categories import NEVER_RETRIED, Category
 from agentq.policies.evidence import Evidence, gather
@@ -13,7 +14,6 @@ from agentq.policies.reading import causes_of, class_name, is_a, members_of, saf
 from agentq.policies.told import told
 from agentq.redaction import clean
 
-_LONGEST_MESSAGE = 4_000
 _LONGEST_NAME = 255
 _MOST_NAMES = 60
 
@@ -80,7 +80,7 @@ def _look(error: BaseException, now: float) -> tuple[ErrorFacts, bool]:
     facts = ErrorFacts(
         category=category or Category.ERROR,
         error_class=clean(evidence.names[0], _LONGEST_NAME),
-        message=clean(evidence.message or evidence.names[0], _LONGEST_MESSAGE),
+        message=clean(evidence.message or evidence.names[0], LONGEST_MESSAGE),
         names=tuple(clean(name, _LONGEST_NAME) for name in evidence.names),
         provider=_provider(evidence),
         status=evidence.status,
@@ -119,7 +119,7 @@ def _of_group(error: BaseException, facts: ErrorFacts, now: float) -> ErrorFacts
     told_by = max(members, key=lambda member: _gravity(member, final=not alternatives))
     texts = "; ".join(f"{member.error_class}: {member.message[:200]}" for member in members[:5])
     joined = _joined(facts, told_by, take_category=True)
-    return replace(joined, message=clean(f"{facts.message}: {texts}", _LONGEST_MESSAGE))
+    return replace(joined, message=clean(f"{facts.message}: {texts}", LONGEST_MESSAGE))
 
 
 def _gravity(facts: ErrorFacts, *, final: bool) -> tuple[bool, bool, float]:

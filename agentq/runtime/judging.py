@@ -13,7 +13,7 @@ from celery.exceptions import Retry as CeleryRetry
 from agentq.exceptions import Bury, Cancel, Retry
 from agentq.ledger.records import Claim
 from agentq.ledger.types import AnyRow
-from agentq.outcomes import Fail, Failure, GiveUp, RetryLater
+from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Fail, Failure, GiveUp, RetryLater
 from agentq.policies import (
     Decision,
     ErrorFacts,
@@ -30,7 +30,6 @@ from agentq.runtime import terms
 from agentq.runtime.running import Running
 from agentq.workflows import registry
 
-_LONGEST_REASON, _LONGEST_MESSAGE = 255, 4_000
 _LONGEST_ASKED = 1e9
 """Seconds that Celery's ``countdown`` may ask for at most: no database has times beyond all bounds."""
 _REQUEUED_AFTER = 1.0
@@ -124,13 +123,13 @@ def _facts_of(directive: BaseException) -> ErrorFacts:
         return describe(directive)
     facts = describe(cause)
     return replace(
-        facts, message=clean(f"{_words(directive)} ({facts.error_class}: {facts.message})", _LONGEST_MESSAGE)
+        facts, message=clean(f"{_words(directive)} ({facts.error_class}: {facts.message})", LONGEST_MESSAGE)
     )
 
 
 def _words(directive: BaseException) -> str:
     # Longer than what is kept, so that no secret is cut before it is masked.
-    return message_of(directive, 2 * _LONGEST_MESSAGE)
+    return message_of(directive, 2 * LONGEST_MESSAGE)
 
 
 def _seconds(asked: CeleryRetry) -> float | None:
@@ -144,7 +143,7 @@ def _seconds(asked: CeleryRetry) -> float | None:
 def _outcome(
     failure: Failure, decision: Decision, is_asked: bool = False, attempts: int | None = None
 ) -> RetryLater | Fail:
-    reason = clean(decision.reason, _LONGEST_REASON)
+    reason = clean(decision.reason, LONGEST_REASON)
     if decision.is_final:
         return Fail(failure, reason, decision.needs_person)
     return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts)

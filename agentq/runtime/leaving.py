@@ -6,7 +6,7 @@ import logging
 
 from agentq.exceptions import InvalidArguments
 from agentq.ledger.records import Claim, Left
-from agentq.outcomes import Failure, Leave
+from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Failure, Leave
 from agentq.redaction import clean
 from agentq.runtime import terms
 from agentq.runtime.lease import hold
@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 2.0, 1.25, 30.0
 """Seconds until a job that was left is dispatched again, and by how much they grow each time."""
-_LONGEST_REASON, _LONGEST_MESSAGE = 255, 4_000
 
 
 class UnknownTask(Exception):
@@ -72,9 +71,9 @@ def leave(unfit: Unfit, held: Claim, seen: Left, grace: float) -> Leave | None:
     """
     if not unfit.is_left(seen, held, grace):
         return None
-    reason = clean(unfit.waits_for(held), _LONGEST_REASON)
+    reason = clean(unfit.waits_for(held), LONGEST_REASON)
     if hold().is_first_to_tell(f"{unfit.error_class} {held.step}"):
         logger.warning("this worker leaves jobs of %r, first job %s, for %s", held.step, held.job_id, reason)
     pause = min(_FIRST_PAUSE * _GROWTH ** min(seen.times, 100), _LONGEST_PAUSE)
-    failure = Failure(unfit.category, unfit.error_class, clean(str(unfit), _LONGEST_MESSAGE))
+    failure = Failure(unfit.category, unfit.error_class, clean(str(unfit), LONGEST_MESSAGE))
     return Leave(failure, pause, reason)
