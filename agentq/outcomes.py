@@ -63,12 +63,14 @@ class RetryLater:
 class Fail:
     """The step failed and is not tried again, because of ``reason``.
 
-    With ``needs_person``, a person is to decide what then.
+    With ``needs_person``, a person is to decide what then. Where it ``is_late``, the job's deadline ended it: that
+    is the category of its dead letter, while the attempt keeps that of its error.
     """
 
     failure: Failure
     reason: str = ""
     needs_person: bool = False
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

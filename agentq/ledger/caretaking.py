@@ -13,7 +13,7 @@ from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in
 from agentq.ledger.history import write_history
 from agentq.ledger.knowledge import Knowledge
-from agentq.ledger.losses import GIVEN_UP, WORKER_LOST
+from agentq.ledger.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.skipping import distinct
@@ -22,10 +22,6 @@ from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel, give_up
 from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
-
-DEADLINE_EXCEEDED = Failure(
-    "deadline_exceeded", "agentq.DeadlineExceeded", "the job was not done within its deadline"
-)
 
 
 def _of_workflow(column: Any) -> Any:
@@ -164,7 +160,7 @@ def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uu
     """
     gone = or_(
         JobRow.status == JobStatus.CANCELLED,
-        and_(JobRow.status == JobStatus.FAILED, JobRow.error_category == DEADLINE_EXCEEDED.category),
+        and_(JobRow.status == JobStatus.FAILED, JobRow.error_class == DEADLINE_EXCEEDED.error_class),
         and_(
             or_(JobRow.status == JobStatus.RUNNING, JobRow.finished_at.is_not(None)), JobRow.worker_id != worker_id
         ),

@@ -18,3 +18,6 @@ TIMED_OUT = Failure(
     "agentq.TimedOut",
     "the attempt ran into its hard time limit, and the process that ran it was killed",
 )
+DEADLINE_EXCEEDED = Failure(
+    "deadline_exceeded", "agentq.DeadlineExceeded", "the job was not done within its deadline"
+)

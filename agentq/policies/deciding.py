@@ -42,12 +42,14 @@ class Decision:
         delay: seconds from now to the next attempt.
         reason: why, for people: the ledger shows it beside the due time, or in the dead letter.
         exhausted: whether a bound, not the kind of error, ended it.
+        is_late: whether that bound is the job's deadline.
     """
 
     action: Action
     reason: str
     delay: float = 0.0
     exhausted: bool = False
+    is_late: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -174,4 +176,5 @@ def _too_late(why: str, delay: float) -> Decision:
         f"{Category.DEADLINE_EXCEEDED}: after {why} the next attempt, in {delay:.0f} s, would start after the "
         "job's deadline",
         exhausted=True,
+        is_late=True,
     )

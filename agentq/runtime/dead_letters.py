@@ -12,9 +12,9 @@ from celery import Celery
 from agentq.exceptions import NotFound
 from agentq.job_log import job_log
 from agentq.ledger import issuing
+from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
-from agentq.policies import Category
 from agentq.runtime.dispatcher import DEAD_LETTER
 from agentq.runtime.find import agentq_of
 from agentq.states import MISSING_PARTS
@@ -25,8 +25,6 @@ Handler = Callable[[DeadLetter], Any]
 H = TypeVar("H", bound=Handler)
 
 _handlers: dict[str, Handler] = {}
-_ENDED_BY_NO_ATTEMPT = (Category.DEADLINE_EXCEEDED, MISSING_PARTS)
-"""Why jobs fail that no attempt tells the end of."""
 
 
 def on_dead_letter(handler: H) -> H:
@@ -61,7 +59,7 @@ def _handle(app: Celery, letter_id: str) -> str:
     except (NotFound, ValueError, TypeError, AttributeError):
         logger.error("a message names dead letter %.40r, which is not in this ledger; it is refused", letter_id)
         return "refused"
-    if letter.error_category in _ENDED_BY_NO_ATTEMPT:
+    if _is_ended_by_no_attempt(letter):
         log = job_log(logger, letter.step, str(letter.job_id))
         log.error(
             "failed for good: %s; it is a dead letter; see: agentq jobs show %s",
@@ -78,3 +76,8 @@ def _handle(app: Celery, letter_id: str) -> str:
             )
     ledger.write(lambda connection: issuing.mark_handled(connection, letter.id))
     return str(letter.status)
+
+
+def _is_ended_by_no_attempt(letter: DeadLetter) -> bool:
+    """Say whether no attempt told the end of its job in the log."""
+    return letter.error_class == DEADLINE_EXCEEDED.error_class or letter.error_category == MISSING_PARTS

@@ -145,5 +145,5 @@ def _outcome(
 ) -> RetryLater | Fail:
     reason = clean(decision.reason, LONGEST_REASON)
     if decision.is_final:
-        return Fail(failure, reason, decision.needs_person)
+        return Fail(failure, reason, decision.needs_person, decision.is_late)
     return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts)

@@ -13,9 +13,11 @@ from celery.exceptions import Reject
 from celery.exceptions import Retry as CeleryRetry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from agentq.exceptions import Retry
 from agentq.ledger import attempts, caretaking, dead_letters, workflows
+from agentq.ledger.models import AttemptRow, DeadLetterRow
 from agentq.ledger.records import Claim, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Fail, GiveUp, Leave, RetryLater
@@ -68,6 +70,17 @@ class Job:
     def counted(self) -> int:
         row = self.row
         return int(row.attempt - row.attempts_before - row.uncounted)
+
+    @property
+    def letter(self) -> AnyRow:
+        query = select(DeadLetterRow.__table__).where(DeadLetterRow.job_id == self.id)
+        return self.player.ledger.read(lambda c: c.execute(query).one())
+
+    @property
+    def errors(self) -> list[str | None]:
+        """The categories of its attempts' errors."""
+        query = select(AttemptRow.error_category).where(AttemptRow.job_id == self.id).order_by(AttemptRow.number)
+        return self.player.ledger.read(lambda c: [*c.scalars(query)])
 
     def record(self, later: RetryLater | Leave) -> None:
         """Record that the attempt failed, and begin the next one, whenever that is due."""
@@ -248,6 +261,27 @@ def test_a_rescue_after_the_deadline_gives_up(player: Player) -> None:
     job = Job(player)
     player.age(job.id, deadline_at=1)
     assert not job.lose()
+    assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
+    assert job.errors == ["worker_lost"]
+
+
+def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died_of(player: Player) -> None:
+    job = Job(player)
+    player.record(job.held, judge_error(job.held, Refused(429, told=100), left=99))
+    assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
+    assert (job.letter.error_class, job.errors) == (f"{__name__}.Refused", ["rate_limit"])
+    assert str(job.row.due_reason).startswith("deadline_exceeded: after rate_limit the next attempt")
+    taken = player.ledger.read(lambda c: caretaking.taken_away(c, player.worker_id, [job.id]))
+    assert taken == {}, "the process that ended it is not to be stopped"
+
+
+def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(player: Player) -> None:
+    job = Job(player, deadline=600)
+    player.record(job.held, judge_error(job.held, Refused(429, told=100), left=500))
+    player.age(job.id, deadline_at=1)
+    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
+    assert (job.row.due_reason, job.errors) == (None, ["rate_limit"]), "of no next attempt"
 
 
 Play = Callable[[Job], bool]

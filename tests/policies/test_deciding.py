@@ -126,7 +126,7 @@ def test_no_attempt_is_planned_for_after_the_deadline() -> None:
     for error in (facts(C.RATE_LIMIT), facts(C.RATE_LIMIT, retry_after=10.0)):
         assert not least(DEFAULT, error, History(left=10.5)).is_final
         late = least(DEFAULT, error, History(left=10.0))
-        assert (late.action, late.exhausted) == (Action.FAIL, True)
+        assert (late.action, late.exhausted, late.is_late) == (Action.FAIL, True, True)
         assert "would start after the job's deadline" in late.reason
 
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
@@ -265,7 +266,8 @@ def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryL
 def fail(connection: Connection, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow | None:
     """Running to failed; the columns of DEAD, or None where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "due_why": end.reason or None}
-    return connection.execute(_FAIL, values | failure_values(end.failure)).one_or_none()
+    values |= failure_values(end.failure) | ({"category": DEADLINE_EXCEEDED.category} if end.is_late else {})
+    return connection.execute(_FAIL, values).one_or_none()
 
 
 def give_up(connection: Connection, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:

@@ -128,7 +128,7 @@ _FAIL_OVERDUE = (
         JobRow.status == bindparam("seen_status", type_=String()),
         JobRow.deadline_at <= now(),
     )
-    .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
+    .values(status=JobStatus.FAILED, finished_at=now(), due_reason=None, **FAILURE)
 )
 _workers = distinct(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
 _leased = select(WorkerRow.id).where(WorkerRow.id == _workers.c.worker_id, WorkerRow.lease_until >= now()).exists()
