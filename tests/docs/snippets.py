@@ -11,6 +11,8 @@ before it. What a page can say besides, in comments that its readers do not see:
     <!-- snippets: given
     CODE -->                               comes before the next snippet, in its language
     <!-- snippets: not run, REASON -->     of the next snippet
+
+A ``diff`` of Python is a snippet of its new side. Its old side must run on Celery alone, and print the same.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "python"
+DIFF = "diff"
 COMMANDS = ("console", "sh", "bash", "shell")
 SQL = "sql"
 PRINTED = "text"
@@ -42,6 +45,8 @@ class Snippet:
     code: str
     given: str = ""
     not_run: str = ""
+    before: str = ""
+    """Of a diff, the code that it begins with."""
 
     @property
     def file(self) -> str | None:
@@ -116,9 +121,19 @@ def read(path: Path, ports: Mapping[str, str] | None = None) -> Page:
         elif token.type == "fence":
             assert token.map is not None
             language = token.info.partition(" ")[0]
-            page.snippets.append(Snippet(token.map[0] + 1, language, token.content, **said))
+            page.snippets.append(_snippet(token.map[0] + 1, language, token.content, said))
             said.clear()
     return page
+
+
+def _snippet(line: int, language: str, code: str, said: dict[str, str]) -> Snippet:
+    if language != DIFF:
+        return Snippet(line, language, code, **said)
+    before, after = (
+        "".join(text[1:] or "\n" for text in code.splitlines(keepends=True) if text[0] != left_out)
+        for left_out in "+-"
+    )
+    return Snippet(line, PYTHON, after, before=before, **said)
 
 
 def _mark(page: Page, said: dict[str, str], words: str) -> None:

@@ -68,6 +68,16 @@ def test_the_readme_links_to_pages_that_are_there() -> None:
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
+def test_the_readme_names_only_figures_that_the_page_of_performance_has() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    costs = text.partition("**What it costs.**")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \|$", costs, re.MULTILINE)
+    measured = (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert rows
+    for name, postgresql, sqlite in rows:
+        assert re.search(rf"^\| {name} \| {postgresql} .*\| {sqlite} \(", measured, re.MULTILINE), name
+
+
 def test_the_page_of_jobs_has_the_states_and_their_moves() -> None:
     text = (DOCS / "jobs.md").read_text(encoding="utf-8")
     told, _, moves = text.partition("The moves that are allowed")

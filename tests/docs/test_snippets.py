@@ -47,6 +47,30 @@ def test_what_a_page_says_can_be_typed(page: Page, tmp_path: Path) -> None:
             reader.do(snippet)
 
 
+@named([page for page in PAGES if any(snippet.before for snippet in page.snippets)])
+def test_the_old_side_of_a_diff_runs_on_celery_alone_and_prints_the_same(page: Page, tmp_path: Path) -> None:
+    tmp_path.joinpath("eager.py").write_text("task_always_eager = True\n")
+    eager = {"CELERY_LOADER": "default", "CELERY_CONFIG_MODULE": "eager", "PYTHONPATH": str(tmp_path)}
+    for snippet in page.snippets:
+        if snippet.before and snippet.file:
+            assert "agentq" not in snippet.before
+            path = tmp_path / snippet.file
+            path.write_text(snippet.before)
+            command = [sys.executable, str(path)]
+            env = environment() | eager
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            printed = [other.code for other in page.snippets if other.language == "text"]
+            assert done.stdout in printed, "the page has to show what its new side prints"
+
+
+def test_a_diff_is_what_it_ends_as_and_keeps_what_it_begins_with(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```diff\n # a.py\n\n-old = 1\n+new = 1\n```\n", encoding="utf-8")
+    (snippet,) = read(page).snippets
+    assert (snippet.file, snippet.code, snippet.before) == ("a.py", "# a.py\n\nnew = 1\n", "# a.py\n\nold = 1\n")
+
+
 @pytest.mark.parametrize(
     ("code", "wrong"),
     [
