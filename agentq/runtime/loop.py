@@ -19,6 +19,7 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from agentq.policies.reading import is_a
 from agentq.runtime import running
 from agentq.runtime.children import end_if_forked
+from agentq.runtime.shared_loop import SharedLoop
 
 leave: ContextVar[Callable[[concurrent.futures.Future[Any]], None] | None] = ContextVar("leave", default=None)
 """How the caller waits for a coroutine where it does not block its thread: returns when the future is done."""
@@ -32,7 +33,7 @@ class Stopped(BaseException):
 _step: ContextVar[_Step | None] = ContextVar("step", default=None)
 _lock = threading.Lock()
 _futures: dict[uuid.UUID, concurrent.futures.Future[Any]] = {}
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_loops: dict[int, SharedLoop] = {}
 
 
 class _Step:
@@ -140,6 +141,8 @@ async def _contained(awaitable: Any) -> Any:
         if step.ended_by is None and _is_of_loop(step, error):
             raise
         raise _Contained(step.ended_by or error) from None
+    finally:
+        _loops[parent].restore()
     end_if_forked(parent)
     if step.ended_by is not None:
         raise _Contained(step.ended_by)  # though the step caught what told it so
@@ -172,7 +175,6 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> as
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     """Run the loop; again, where a callback of a step raised what asyncio lets end it."""
     asyncio.set_event_loop(loop)
-    loop.set_task_factory(_task)
     while True:
         try:
             loop.run_forever()
@@ -198,6 +200,6 @@ def _loop() -> asyncio.AbstractEventLoop:
     pid = os.getpid()  # a loop of the parent's does not run in a forked child
     with _lock:
         if pid not in _loops:
-            _loops[pid] = asyncio.new_event_loop()
-            threading.Thread(target=_run, args=[_loops[pid]], name="agentq-loop", daemon=True).start()
-        return _loops[pid]
+            _loops[pid] = SharedLoop(asyncio.new_event_loop(), _task)
+            threading.Thread(target=_run, args=[_loops[pid].loop], name="agentq-loop", daemon=True).start()
+        return _loops[pid].loop
