@@ -18,7 +18,7 @@ from agentq.exceptions import InvalidValue
 from agentq.redaction import clean
 from agentq.workflows.binary import MARK, marked, restored
 from agentq.workflows.exact import check_of
-from agentq.workflows.same import at, difference, first_lost, first_secret, in_order
+from agentq.workflows.same import ABSENT, at, difference, first_lost, first_secret, in_order
 from agentq.workflows.values import SECRET
 
 FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
@@ -124,6 +124,8 @@ class Annotation:
         if found is None:
             return
         path, before, after = found
+        if after is ABSENT:
+            raise InvalidValue(f"{at(path)} would be lost: it is no field of its class; make it one")
         types = type(before).__name__, type(after).__name__
         how = "another value" if types[0] == types[1] else f"a value of type {types[1]} instead of {types[0]}"
         raise InvalidValue(f"{at(path)} would come back from JSON as {how}; {_ADVICE}")

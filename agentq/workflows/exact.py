@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
+from inspect import getattr_static
+from types import MemberDescriptorType
 from typing import Any
 from uuid import UUID
 
 from pydantic_core import SchemaValidator
+
+from agentq.workflows.same import is_derived
 
 Check = Callable[[Any], bool]
 Schema = Mapping[str, Any]
@@ -139,7 +143,7 @@ class _Maker:
         if set(config) - _HARMLESS or extra == "allow" or getattr(cls, "__private_attributes__", None):
             return None
         checks = self._fields(inside["fields"])
-        return None if checks is None else partial(_is_exact, cls, checks)
+        return None if checks is None else partial(_is_exact, cls, checks, _held(cls, checks))
 
     def _fields(self, entries: Any) -> list[tuple[str, Check]] | None:
         named = entries if isinstance(entries, Mapping) else {entry["name"]: entry for entry in entries}
@@ -181,10 +185,21 @@ def _plain(schema: Schema, said: set[str], is_made: bool) -> Check | None:
     return lambda value: type(value) is cls and is_right(value) and within(value)
 
 
-def _is_exact(cls: type, checks: list[tuple[str, Check]], value: Any) -> bool:
-    if type(value) is not cls:
+def _is_exact(cls: type, checks: list[tuple[str, Check]], held: int | None, value: Any) -> bool:
+    if type(value) is not cls or not (held is None or len(value.__dict__) == held or _is_bare(checks, value)):
         return False
     return all(check(getattr(value, name, _MISSING)) for name, check in checks)
+
+
+def _held(cls: type, checks: list[tuple[str, Check]]) -> int | None:
+    """Return how many fields a value holds in its ``__dict__``, the others being slots; None where it has none."""
+    in_slots = [isinstance(getattr_static(cls, name, None), MemberDescriptorType) for name, _ in checks]
+    return in_slots.count(False) if cls.__dictoffset__ else None
+
+
+def _is_bare(checks: list[tuple[str, Check]], value: Any) -> bool:
+    """Say whether a value has no attribute beside its fields but what its class derives from them."""
+    return all(is_derived(type(value), name) for name in value.__dict__.keys() - dict(checks).keys())
 
 
 def _never(value: Any) -> bool:

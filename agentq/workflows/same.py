@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime, time
 from decimal import Decimal
 from enum import Enum
+from inspect import getattr_static
 from typing import Any
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -17,6 +18,8 @@ from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 _WHOLES = (BaseModel, dict, list, tuple, set, frozenset, deque)
 Difference = tuple[str, Any, Any]
 """The path to what differs, and both values there."""
+ABSENT: Any = object()
+"""Stands for an attribute that one of both does not have."""
 
 
 def difference(first: Any, second: Any, path: str = "") -> Difference | None:
@@ -30,7 +33,7 @@ def difference(first: Any, second: Any, path: str = "") -> Difference | None:
         return None if _is_equal(first, second) else (path, first, second)
     others = _parts(second) or []
     if [name for name, _ in parts] != [name for name, _ in others]:
-        return path, first, second
+        return _unpaired(first, second, path) or (path, first, second)
     for (name, part), (_, other) in zip(parts, others, strict=True):
         found = difference(part, other, f"{path}.{name}")
         if found is not None:
@@ -48,9 +51,12 @@ def first_lost(given: Any, valid: Any) -> str | None:
     for path, one, other in _pairs(given, valid):
         if isinstance(one, dict) and isinstance(other, dict) and len(one) > len(other):
             return f"a key of {at(path)}"
-        has_fields = isinstance(other, BaseModel) or is_dataclass(other)
+        has_fields = isinstance(other, BaseModel) or is_dataclass(other) or hasattr(other, "_fields")
         if has_fields and isinstance(one, type(other)) and type(one) is not type(other):
             return f"what {type(one).__name__} adds to {type(other).__name__} in {at(path)}"
+        unpaired = _unpaired(one, other, path) if type(one) is type(other) else None
+        if unpaired is not None:
+            return at(unpaired[0])
     return None
 
 
@@ -68,6 +74,12 @@ def first_secret(value: Any) -> str | None:
             stack += [(f"{path}.{name}", inner) for name, inner in _parts(part) or ()]
             stack += [(path, inner) for inner in part] if isinstance(part, (set, frozenset)) else []
     return None
+
+
+def is_derived(cls: type, name: str) -> bool:
+    """Say whether a class makes the attribute of this name itself, when it is asked for: a cached property."""
+    maker = getattr_static(cls, name, None)
+    return hasattr(maker, "__get__") and not callable(maker)
 
 
 def in_order(value: Any, form: Any) -> Any:
@@ -103,9 +115,9 @@ def _parts(value: Any) -> list[tuple[Any, Any]] | None:
     if isinstance(value, BaseModel):
         own = [(name, getattr(value, name, None)) for name in type(value).model_fields]
         hidden = {**(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
-        return own + sorted(hidden.items())
+        return own + sorted(hidden.items()) + _beside(value)
     if is_dataclass(value):
-        return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
+        return [(field.name, getattr(value, field.name, None)) for field in fields(value)] + _beside(value)
     if isinstance(value, dict):
         keys = [(f"{type(key).__name__} {key!r}", key) for key in value]
         return [(name.partition(" ")[2] if isinstance(key, str) else name, value[key]) for name, key in keys]
@@ -113,9 +125,29 @@ def _parts(value: Any) -> list[tuple[Any, Any]] | None:
         return [*enumerate(value), ("maxlen", value.maxlen)]
     if isinstance(value, (list, tuple)):
         return list(enumerate(value))
-    if getattr(type(value), "__eq__", None) is object.__eq__ and not isinstance(value, Enum):
+    if not _has_eq(value) and not isinstance(value, Enum):
         return sorted(getattr(value, "__dict__", {}).items())
     return None
+
+
+def _unpaired(first: Any, second: Any, path: str) -> Difference | None:
+    there = dict(_beside(second))
+    lost = (pair for pair in _beside(first) if pair[0] not in there)
+    return next(((f"{path}.{name}", part, ABSENT) for name, part in lost), None)
+
+
+def _beside(value: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of a value that are no fields, without those that its class derives."""
+    cls, held = type(value), getattr(value, "__dict__", {})
+    names = cls.model_fields if isinstance(value, BaseModel) else ()
+    names = {field.name for field in fields(value)} if is_dataclass(value) else names
+    beside = {name for name in held.keys() - names if not is_derived(cls, name)}
+    # What has no == of its own, such as a lock that __post_init__ makes, is as good as another one.
+    return [(name, held[name] if _has_eq(held[name]) else type(held[name])) for name in sorted(beside)]
+
+
+def _has_eq(value: Any) -> bool:
+    return getattr(type(value), "__eq__", None) is not object.__eq__
 
 
 def _is_equal(first: Any, second: Any) -> bool:
