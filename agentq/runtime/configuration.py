@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
 """Set under the user's own configuration, so each of them can be chosen otherwise."""
 
 
+_NO_RESULTS = "agentq.runtime.no_results:NoResults"
 _ANSWER_WITHIN = 1.0
 """Seconds that a broker may take to answer somebody who starts a workflow."""
 
@@ -40,6 +41,7 @@ def apply(app: Celery) -> None:
     """Put agentq's defaults under the app's own configuration."""
     app.add_defaults(DEFAULTS)
     redis_transport.install()
+    app.loader.override_backends = {"disabled": _NO_RESULTS, **app.loader.override_backends}
 
 
 def require_usable(app: Celery) -> None:

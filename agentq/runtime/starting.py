@@ -23,7 +23,7 @@ from agentq.runtime.joining import Joinable, Joined
 from agentq.runtime.terms import terms_of
 from agentq.runtime.workflow import Workflow
 from agentq.workflows import registry
-from agentq.workflows.canvas import INSTEAD, compile_canvas, moment
+from agentq.workflows.canvas import INSTEAD, compile_canvas, first_refused, moment
 from agentq.workflows.graph import Graph
 from agentq.workflows.nesting import levels, require_followable
 from agentq.workflows.step import Retry
@@ -35,7 +35,17 @@ _CALL_OPTIONS = frozenset(
     {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "task_id"}
 )
 _WITHOUT_MEANING = frozenset(
-    {"ignore_result", "add_to_parent", "retry", "retry_policy", "root_id", "parent_id", "shadow", "producer"}
+    {
+        "ignore_result",
+        "add_to_parent",
+        "retry",
+        "retry_policy",
+        "root_id",
+        "parent_id",
+        "reply_to",
+        "shadow",
+        "producer",
+    }
     | {"argsrepr", "kwargsrepr", "connection", "serializer", "compression", "headers", "route_name"}
 )
 """Options of a publish; a start is no publish."""
@@ -171,11 +181,12 @@ def _start_all(
 def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:
     """Start a workflow of one step from the arguments of Celery's ``apply_async``."""
     given = {name: value for name, value in options.items() if value is not None}
-    unknown = sorted(set(given) - _CALL_OPTIONS - _WITHOUT_MEANING)
+    unknown = set(given) - _CALL_OPTIONS - _WITHOUT_MEANING
     if unknown:
-        instead = "use agentq.start() for the whole canvas" if unknown[0] in ("chain", "chord") else "leave it out"
-        hint = INSTEAD.get(unknown[0], instead)
-        raise CanvasError(f"step {name!r}: apply_async does not support {unknown[0]!r}; {hint}")
+        option = first_refused(unknown)
+        instead = "use agentq.start() for the whole canvas" if option in ("chain", "chord") else "leave it out"
+        hint = INSTEAD.get(option, instead)
+        raise CanvasError(f"step {name!r}: apply_async does not support {option!r}; {hint}")
     task_id = given.pop("task_id", None)
     canvas = Signature(name, tuple(args or ()), dict(kwargs or {}))
     canvas.set(**{option: value for option, value in given.items() if option in _CALL_OPTIONS})

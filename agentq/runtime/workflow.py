@@ -9,6 +9,8 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from celery.result import AsyncResult
+
 from agentq.exceptions import DefinitionError, InvalidResult, ResultTimeout
 from agentq.ledger import reading
 from agentq.operations import dead_letters, waiting
@@ -171,6 +173,17 @@ class Workflow(Generic[R]):
     def state(self) -> str:
         """Celery's word for the status: STARTED, SUCCESS, FAILURE or REVOKED."""
         return _CELERY_STATES[self.status]
+
+    if not TYPE_CHECKING:  # where every name would be known
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and hasattr(AsyncResult, name):
+                raise AttributeError(
+                    f"a Workflow has nothing of the name {name!r}, which Celery's AsyncResult has: it answers to "
+                    "get, ready, successful, failed, state and revoke. Instead of a ResultSet, start one canvas "
+                    "with a group in it, or ask each workflow"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workflow) and other.id == self.id

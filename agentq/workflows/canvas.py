@@ -36,6 +36,9 @@ _TASK_OPTIONS = frozenset(
 INSTEAD = {
     "link_error": "tell of failures in a function with @agentq.on_dead_letter, which is called for every job that "
     "failed for good, and say with on_failure= what becomes of the workflow",
+    "stamped_headers": "tell workflows apart by the tenant and the key of start(), or by their arguments",
+    "task_id": "start a signature that is not frozen and has no id: start() returns the workflow, which has one, "
+    "and key= names it",
 }
 """What to use in place of options of Celery's that a job cannot have."""
 _UNSUPPORTED = {
@@ -43,6 +46,11 @@ _UNSUPPORTED = {
     "celery.starmap": "each(task.s()), or a step with a loop",
     "celery.chunks": "a step that makes a list of lists, then each(task.s())",
 }
+
+
+def first_refused(options: Iterable[str]) -> str:
+    """Return the name to tell of refused options: one that has something in its place, if there is one."""
+    return min(options, key=lambda name: (name not in INSTEAD, name))
 
 
 class Catalogue(Protocol):
@@ -366,18 +374,20 @@ def _refuse_unsupported(part: Signature) -> None:
     if part.args:
         raise CanvasError(f"{kind}() with arguments of its own cannot be started; give them to its first steps")
     allowed = _NO_MEANING | {"link"} if kind in ("chain", "chord") else _NO_MEANING
-    unknown = sorted(set(part.options or {}) - allowed)
+    unknown = set(part.options or {}) - allowed
     if unknown:
-        hint = INSTEAD.get(unknown[0], "set it on the steps inside it")
-        raise CanvasError(f"the option {unknown[0]!r} on {kind}() is not supported; {hint}")
+        name = first_refused(unknown)
+        hint = INSTEAD.get(name, "set it on the steps inside it")
+        raise CanvasError(f"the option {name!r} on {kind}() is not supported; {hint}")
 
 
 def _checked_options(part: Signature) -> dict[str, Any]:
     options = {name: value for name, value in (part.options or {}).items() if value is not None}
-    unknown = sorted(set(options) - _TASK_OPTIONS - _NO_MEANING)
+    unknown = set(options) - _TASK_OPTIONS - _NO_MEANING
     if unknown:
-        hint = INSTEAD.get(unknown[0], f"supported are {', '.join(sorted(_TASK_OPTIONS))}")
-        raise CanvasError(f"step {part.task!r}: the option {unknown[0]!r} is not supported in a canvas; {hint}")
+        name = first_refused(unknown)
+        hint = INSTEAD.get(name, f"supported are {', '.join(sorted(_TASK_OPTIONS))}")
+        raise CanvasError(f"step {part.task!r}: the option {name!r} is not supported in a canvas; {hint}")
     priority = options.get("priority")
     if priority is not None and priority not in range(10):
         raise CanvasError(f"step {part.task!r}: priority is {priority!r}, must be 0 to 9, 9 first")

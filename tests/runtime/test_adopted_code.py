@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain, chord, group
-from celery.result import AsyncResult
+from celery.result import AsyncResult, GroupResult, ResultSet
 
 from agentq import Context, Workflow
 from agentq.exceptions import AgentqError, CanvasError, StepFailed, WorkflowCancelled
@@ -53,6 +54,30 @@ def test_it_tells_of_what_runs_and_of_what_failed(at: Place, gates: Gates) -> No
     with pytest.raises(StepFailed, match="no such thing"):
         failed.get(timeout=20)
     assert (failed.ready(), failed.successful(), failed.failed(), failed.state) == (True, False, True, "FAILURE")
+
+
+def test_a_frozen_signature_of_one_step_starts_under_its_id_once(at: Place) -> None:
+    frozen = add.s(1, 2)
+    task_id = frozen.freeze().id
+    first, again = frozen.delay(), frozen.apply_async()
+    assert (first.get(timeout=20), first, first.is_new, again.is_new) == (3, again, True, False)
+    assert [str(job.id) for job in first.jobs()] == [task_id]
+
+
+def test_an_async_result_of_a_workflow_says_what_to_ask_instead(at: Place) -> None:
+    app, workflow = at.agentq.app, add.delay(1, 2)
+    for result in (app.AsyncResult(workflow.id), AsyncResult(workflow.id, app=app)):
+        for ask in (lambda: result.state, result.ready, result.get, result.forget):  # noqa: B023
+            with pytest.raises(NotImplementedError, match=r"no result backend.*agentq\.workflow\(id\)"):
+                ask()
+
+
+@pytest.mark.parametrize("kind", [ResultSet, partial(GroupResult, "group")])
+def test_a_set_of_celerys_results_with_a_workflow_says_what_to_do_instead(at: Place, kind: Any) -> None:
+    with pytest.raises(AttributeError, match=r"'then', which Celery's AsyncResult has.* ask each workflow"):
+        kind([add.delay(1, 2)])
+    with pytest.raises(AttributeError, match="'Workflow' object has no attribute 'nothing'"):
+        _ = add.delay(1, 2).nothing  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("option", ["countdown", "eta"])

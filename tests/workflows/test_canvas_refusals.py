@@ -20,6 +20,18 @@ from tests.support.steps import add, echo, numbers, total
 
 OK = echo.s()
 INSTEAD = "'link_error' .*@agentq.on_dead_letter"
+NOT_FROZEN = "'task_id' .*not supported.* not frozen"
+
+
+def _frozen(canvas: Any) -> Any:
+    canvas.freeze()
+    return canvas
+
+
+def _stamped(canvas: Any) -> Any:
+    canvas.stamp(customer="acme")
+    return canvas
+
 
 REFUSED: list[tuple[str, Any, str]] = [
     ("nothing", None, "the canvas is None, which is no canvas"),
@@ -54,6 +66,12 @@ REFUSED: list[tuple[str, Any, str]] = [
         OK.clone().set(serializer="pickle"),
         "'serializer' is not supported in a canvas; supported are",
     ),
+    ("a frozen signature", _frozen(echo.s()), NOT_FROZEN),
+    ("a frozen chain", _frozen(chain(echo.s(), echo.s())), NOT_FROZEN),
+    ("a frozen group", _frozen(group(echo.s(), echo.s())), NOT_FROZEN),
+    ("a frozen part", chain(_frozen(echo.s()), echo.s()), NOT_FROZEN),
+    ("an id", echo.s().set(task_id="a"), NOT_FROZEN),
+    ("a stamp", _stamped(echo.s()), "'stamped_headers' is not supported.*the key of start"),
     ("a queue with NUL", OK.clone().set(queue="a\x00"), "its name must be 1 to 255 printable characters"),
     ("a queue with a surrogate", OK.clone().set(queue="\ud800"), "its name must be 1 to 255 printable"),
     ("a queue that is too long", OK.clone().set(queue="q" * 256), "its name must be 1 to 255 printable"),
