@@ -32,8 +32,8 @@ def register(step: Step[..., Any]) -> None:
     if known is not None and is_twin(known.function, step.function, _runs[step.name] is run):
         raise StepDefinitionError(
             f"two steps are named {step.name!r}, and their functions are both {_origin(step)} yet not the same: "
-            "a factory called twice, a decorator without functools.wraps, or a second def or lambda; give each a "
-            "name of its own: @step(name=…)"
+            "a factory called twice, a decorator without functools.wraps, a second def or lambda, or a text "
+            "executed with other globals; give each a name of its own: @step(name=…)"
         )
     _steps[step.name] = step
     _runs[step.name] = run

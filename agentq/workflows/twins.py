@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 _PROMPTS = frozenset({"<stdin>", "<string>", "<console>"})
 """Names of text that is run line by line, each time from line 1."""
+_PLAIN = (str, bytes, int, float, tuple, list, dict, type(None))
+"""Globals that tell two executions of one text apart; other objects are made anew by each."""
 _APPLICATIONS = frozenset({"Celery", "Flask", "Quart", "FastAPI", "Starlette"})
 
 
@@ -31,6 +33,10 @@ def is_twin(known: Any, new: Any, same_run: bool, seen: frozenset[int] = frozens
         or not (isinstance(known, FunctionType) and isinstance(new, FunctionType))
     ):
         return False
+    if _is_executed_beside(known, new):
+        both = _globals_of_both(known, new)
+        if any(_differ_plainly(one, other, same_run, seen | {id(known)}) for one, other in both):
+            return True
     if known.__code__ is not new.__code__:
         return _are_of_one_run(known, new, same_run)
     pairs = zip(_held(known), _held(new), strict=False)
@@ -49,6 +55,32 @@ def _are_of_one_run(known: FunctionType, new: FunctionType, same_run: bool) -> b
         return os.path.abspath(script) == os.path.abspath(file)
     # A cell of a notebook has a name of its own, which no file has, and is run again with the same lines.
     return not os.path.exists(file) and known.__code__.co_firstlineno != new.__code__.co_firstlineno
+
+
+def _is_executed_beside(known: FunctionType, new: FunctionType) -> bool:
+    """Say whether both are of one text that ``exec`` ran with other globals, and the new one of no module's."""
+    module = sys.modules.get(new.__module__)
+    is_of_module = new.__globals__.get("__spec__") is not None or new.__globals__ is getattr(
+        module, "__dict__", None
+    )
+    return known.__globals__ is not new.__globals__ and known.__code__ == new.__code__ and not is_of_module
+
+
+def _globals_of_both(known: FunctionType, new: FunctionType) -> list[tuple[Any, Any]]:
+    """Return both values of the globals that the functions name; some of the new ones may not be there yet."""
+    names = known.__globals__.keys() & new.__globals__.keys() & _names(new.__code__)
+    return [(known.__globals__[name], new.__globals__[name]) for name in names]
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return {*code.co_names}.union(*map(_names, inner))
+
+
+def _differ_plainly(one: Any, other: Any, same_run: bool, seen: frozenset[int]) -> bool:
+    if isinstance(one, FunctionType):
+        return is_twin(one, other, same_run, seen)
+    return isinstance(one, _PLAIN) and not _is_equal(one, other)
 
 
 def _held(function: FunctionType) -> list[Any]:

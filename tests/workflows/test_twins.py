@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,6 +50,13 @@ def test_a_second_function_behind_a_decorator_without_wraps_is_refused() -> None
         step(logged(lambda value: value + 2))
 
 
+WORK = """
+from agentq import step
+
+@step
+def work(value: int) -> int:
+    return value * FACTOR
+"""
 SCRIPT = """
 from agentq import step
 from agentq.exceptions import StepDefinitionError
@@ -94,6 +102,42 @@ def test_a_cell_of_a_notebook_may_be_run_again_and_holds_no_two_functions_of_one
     assert run("2", f"\n\n{one} + 1")(1) == 2
     with pytest.raises(StepDefinitionError, match="name="):
         run("3", f"{one}\n{one}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "return value * factor * (1 or later)",
+        "return sum(factor for _ in range(value))",
+        "return multiplied(value)",
+    ],
+)
+def test_one_text_that_is_executed_with_other_globals_makes_twins(text: str) -> None:
+    before = "from agentq import step\ndef multiplied(value): return value * factor"
+    code = f"{before}\n@step\ndef work(value: int) -> int:\n    {text}\nlater = 1"
+
+    def run(name: str, factor: int) -> Any:
+        made: dict[str, Any] = {"__name__": name, "factor": factor, "client": object()}
+        exec(compile(code, "<template>", "exec"), made)
+        return made["work"]
+
+    name = f"tests.template{len(text)}"
+    run(name, 2)
+    assert run(name, 2)(10) == 20
+    with pytest.raises(StepDefinitionError, match="name="):
+        run(name, 3)
+    assert run(f"{name}.other", 3)(10) == 30
+
+
+def test_a_module_that_is_imported_again_may_have_other_constants(tmp_path: Path) -> None:
+    for factor in (2, 3):
+        (tmp_path / "constants.py").write_text(f"FACTOR = {factor}\n{WORK}")
+        spec = spec_from_file_location("constants", tmp_path / "constants.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.work(10) == 10 * factor
 
 
 @pytest.mark.parametrize("framework", [Celery, flask.Flask])
