@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,7 @@ from agentq import AgentQ
 from agentq.ledger import migrating
 from agentq.ledger.session import Ledger
 from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server, require_sound
+from tests.support.slowest import slowest_files
 
 hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("agentq")
@@ -21,6 +23,15 @@ hypothesis.settings.load_profile("agentq")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: "sweep" not in item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with the files that took longest."""
+    lines = [*slowest_files(chain.from_iterable(terminalreporter.stats.values()))]
+    if lines:
+        terminalreporter.section("slowest files")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -14,7 +14,7 @@ SCRIPTS = [*(path for path in sorted((ROOT / "scripts").iterdir()) if path.is_fi
 
 
 def test_the_scripts_that_the_documentation_names_exist() -> None:
-    assert {"setup", "test", "demo", "bench", "lock"} <= {path.name for path in SCRIPTS}
+    assert {"setup", "test", "test-all", "demo", "bench", "lock"} <= {path.name for path in SCRIPTS}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=[path.name for path in SCRIPTS])

@@ -23,7 +23,12 @@ def _sweep(ledger: str, name: str, options: argparse.Namespace) -> int:
     scenario = SCENARIOS[name]
     with open_place(ledger, scenario) as place:
         result = Sweep(place, scenario, breaking=WAYS.get(options.broken)).run(
-            only=options.point, at=options.at, each=options.each, again=options.double, stop=options.stop
+            only=options.point,
+            at=options.at,
+            each=options.each,
+            sampled=options.sample,
+            again=options.double,
+            stop=options.stop,
         )
     if options.list:
         for number, name in enumerate(result.points):
@@ -41,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ledger", choices=["sqlite", "postgresql"], help="default: first one, then the other")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="default: one after the other")
     parser.add_argument("--each", action="store_true", help="at each point, also where nothing is between two")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="only at the N-th tenth of the points; ten in a row have them all"
+    )
     parser.add_argument(
         "--double",
         type=int,

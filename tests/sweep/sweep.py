@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tests.sweep.choice import one_per_state, sample
 from tests.sweep.places import Place
-from tests.sweep.points import AFTER, BEFORE, CRASHED
+from tests.sweep.points import BEFORE, CRASHED
 from tests.sweep.run import Report, Runner
 from tests.sweep.scenario import Scenario
 
@@ -44,6 +45,8 @@ class Result:
     """What came of a sweep."""
 
     points: list[str] = field(default_factory=list)
+    chosen: int = 0
+    """At how many of the points it crashed."""
     crashes: int = 0
     runs: int = 0
     seconds: float = 0.0
@@ -51,7 +54,7 @@ class Result:
 
     def __str__(self) -> str:
         found = f"{len(self.wrong)} crashes were not recovered from" if self.wrong else "all recovered"
-        counts = f"{len(self.points)} points, {self.crashes} crashes, {self.runs} runs"
+        counts = f"{self.chosen} of {len(self.points)} points, {self.crashes} crashes, {self.runs} runs"
         return f"{counts}, {self.seconds:.1f} s: {found}"
 
 
@@ -77,6 +80,7 @@ class Sweep:
         only: Collection[int] = (),
         at: str = "",
         each: bool = False,
+        sampled: int | None = None,
         again: int = 0,
         stop: bool = False,
     ) -> Result:
@@ -89,14 +93,14 @@ class Sweep:
             only: the numbers of the points.
             at: a text that their names contain.
             each: at every point, so twice in each state: with messages lost and with messages kept.
+            sampled: at the points of this sample alone.
             again: crash at so many points of each recovery as well, taken at random.
             stop: end at the first thing that is wrong.
         """
         began = time.monotonic()
         self._find_points()
-        names = self._reference.names
-        points = range(len(names)) if each or at else _one_per_state(names)
-        for point in only or (point for point in points if at in names[point]):
+        for point in only or self._points(at, each, sampled):
+            self._result.chosen += 1
             for wrong in self._crash_at(point, again):
                 self._result.wrong.append(wrong)
                 print(wrong, flush=True)
@@ -104,6 +108,14 @@ class Sweep:
                 break
         self._result.seconds = time.monotonic() - began
         return self._result
+
+    def _points(self, at: str, each: bool, sampled: int | None) -> Iterable[int]:
+        names = self._reference.names
+        if sampled is not None:
+            points: Iterable[int] = sample(len(names), sampled)
+        else:
+            points = range(len(names)) if each or at else one_per_state(names)
+        return (point for point in points if at in names[point])
 
     def _find_points(self) -> None:
         self._runner.warm_up()
@@ -168,12 +180,3 @@ class Sweep:
 
     def _end_of_log(self) -> str:
         return f"\n{self._runner.diary.log.read_text()[-_LOG_TAIL:]}"
-
-
-def _one_per_state(names: list[str]) -> Iterator[int]:
-    """Of each point after something and the point before the next thing, yield one or the other."""
-    chosen, point = random.Random(0), 0
-    while point < len(names):
-        is_pair = names[point].startswith(AFTER) and names[point + 1 :] and names[point + 1].startswith(BEFORE)
-        yield point + chosen.randrange(2) if is_pair else point
-        point += 2 if is_pair else 1

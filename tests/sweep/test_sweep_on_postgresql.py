@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.services import postgresql_database
-from tests.sweep.command import Say, any_moment, check_every_point, every_scenario
+from tests.sweep.command import Say, any_moment, check_points, every_scenario
 
 
 @any_moment
@@ -17,4 +17,4 @@ from tests.sweep.command import Say, any_moment, check_every_point, every_scenar
 def test_a_crash_at_any_point_is_recovered_from_on_postgresql(say: Say, scenario: str, least: int) -> None:
     with postgresql_database():
         pass  # skips, or fails in CI, where there is none
-    check_every_point("postgresql", scenario, least, say)
+    check_points("postgresql", scenario, least, say)

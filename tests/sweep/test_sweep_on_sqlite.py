@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sweep.command import Say, any_moment, check_every_point, every_scenario
+from tests.sweep.command import Say, any_moment, check_points, every_scenario
 
 
 @any_moment
 @every_scenario
 @pytest.mark.timeout(1800)
 def test_a_crash_at_any_point_is_recovered_from_on_sqlite(say: Say, scenario: str, least: int) -> None:
-    check_every_point("sqlite", scenario, least, say)
+    check_points("sqlite", scenario, least, say)
