@@ -1,7 +1,7 @@
 """Celery's configuration for agentq in production: ``app.config_from_object("celeryconfig")``.
 
-Only what differs between places is here. What agentq needs of Celery (prefetch one, task events, endless
-reconnection to the broker) is set by ``AgentQ(app)``; what is written here goes before it.
+Only what differs between places is here. What agentq needs of Celery (prefetch one, endless reconnection
+to the broker) is set by ``AgentQ(app)``; a setting of this file wins over it.
 """
 
 broker_url = "redis://localhost:6379/0"

@@ -31,7 +31,7 @@ _NOT_NAMED = ""
 @options.as_json
 @given_target
 def check(target: Target, audited: str | None, as_json: bool) -> None:
-    """Tell what is missing or misconfigured, and how to mend it; exit code 1 if there is an error.
+    """Tell what is missing or misconfigured, and how to fix it; exit code 1 if there is an error.
 
     With -A also the broker, Celery's settings, and the queues that workers consume.
 

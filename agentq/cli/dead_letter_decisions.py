@@ -39,7 +39,7 @@ _NOUN = "dead letter"
 @click.option(
     "--force", is_flag=True, help="Also jobs that were replayed as often as the setting max_replays says."
 )
-@click.option("--rate", type=float, default=10.0, show_default=True, help="With --all: at most so many a second.")
+@click.option("--rate", type=float, default=10.0, show_default=True, help="With --all: how many a second at most.")
 @options.reason
 @options.as_json
 @pass_target

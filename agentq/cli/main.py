@@ -19,7 +19,7 @@ ENTRIES = {
     "init": Entry("agentq.cli.init", "init", "Write a commented starter: app, steps, configuration."),
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
     "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
-    "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to mend it."),
+    "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to fix it."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show, watch and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),
     "dead-letters": Entry(

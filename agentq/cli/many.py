@@ -50,7 +50,7 @@ def of_many(command: F) -> F:
             type=click.IntRange(1, MOST_OF_ALL),
             default=MOST,
             show_default=True,
-            help="With --all: at most so many.",
+            help="With --all: how many at most.",
         ),
         click.option("--all", "every", is_flag=True, help="All that the options name, oldest first."),
     ):

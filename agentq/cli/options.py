@@ -24,12 +24,12 @@ def duration(text: str) -> float:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 limit = click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most."
 )
 older_than = click.option(
     "--older-than", type=duration, help="Only those that were made longer ago than this: 90s, 15m, 12h, 30d."
 )
-oldest_first = click.option("--oldest-first", is_flag=True, help="The oldest so many, oldest first.")
+oldest_first = click.option("--oldest-first", is_flag=True, help="List the oldest ones, oldest first.")
 tenant = click.option("--tenant", help="Only those of this tenant.")
 step = click.option("--step", help="Only those of this step, by its full name.")
 queue = click.option("--queue", help="Only those of this queue.")
@@ -41,7 +41,7 @@ reason = click.option("--reason", default="", help="Why, for the history.")
 def status(values: Iterable[StrEnum]) -> Callable[[F], F]:
     """Return the option ``--status`` with these statuses as its choices."""
     return click.option(
-        "--status", type=click.Choice(list(values), case_sensitive=False), help="Only those that stand so."
+        "--status", type=click.Choice(list(values), case_sensitive=False), help="Only those with this status."
     )
 
 

@@ -17,10 +17,12 @@ from agentq.states import WORKFLOW_FINAL, WorkflowStatus
     "--older-than",
     type=options.duration,
     required=True,
-    help="What ended so long ago: 90s, 15m, 12h, 30d; a number alone is seconds.",
+    help="Time since the end: 90s, 15m, 12h, 30d; a number alone is seconds.",
 )
 @click.option(
-    "--status", type=click.Choice(sorted(WORKFLOW_FINAL), case_sensitive=False), help="Only those that ended so."
+    "--status",
+    type=click.Choice(sorted(WORKFLOW_FINAL), case_sensitive=False),
+    help="Only those with this status.",
 )
 @options.tenant
 @click.option(
@@ -28,7 +30,7 @@ from agentq.states import WORKFLOW_FINAL, WorkflowStatus
     type=click.IntRange(min=1),
     default=pruning.MOST_WORKFLOWS,
     show_default=True,
-    help="At most so many workflows.",
+    help="How many workflows at most.",
 )
 @click.option("--dry-run/--yes", default=True, help="Say what would be deleted (the default), or delete it.")
 @options.as_json

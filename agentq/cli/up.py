@@ -28,8 +28,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 def up(target: Target, concurrency: int | None, queues: str | None, loglevel: str) -> None:
     """Run a worker in the foreground, with a private broker and ledger where none is configured.
 
-    It is Celery's own worker, on all queues of the app's steps. SIGTERM gives running steps the setting
-    worker_soft_shutdown_timeout to end, then gives them back, so that other workers take them at once.
+    It is Celery's own worker, on all queues of the app's steps. After SIGTERM, running steps have
+    worker_soft_shutdown_timeout seconds to end. Then they are given back, and other workers take them at once.
 
     \b
     Example:

@@ -16,10 +16,10 @@ from agentq.cli.target import Target, given_target
 def worker(target: Target, options: Sequence[str]) -> None:
     """Run Celery's worker with a safe shutdown. All options are Celery's: see celery worker --help.
 
-    The one difference to celery -A proj worker: SIGTERM gives running steps the setting
-    worker_soft_shutdown_timeout (10 s) to end, then gives them back, so that other workers take them at once. With
-    Celery's worker SIGTERM waits without limit, unless REMAP_SIGTERM=SIGQUIT is set. A REMAP_SIGTERM that is set
-    already is left as it is.
+    The one difference to celery -A proj worker: after SIGTERM, running steps have worker_soft_shutdown_timeout
+    seconds (10) to end. Then they are given back, and other workers take them at once. With Celery's worker,
+    SIGTERM waits without limit, unless REMAP_SIGTERM=SIGQUIT is set. A REMAP_SIGTERM that is set already is left
+    as it is.
 
     \b
     Example:

@@ -201,7 +201,9 @@ def _started(
     if before is not None:
         return before
     if tries == 1:
-        raise LedgerError(f"a start found its key taken, and then nobody who has it, {_TRIES} times")
+        raise LedgerError(
+            f"{_TRIES} times a start found its key taken, and the workflow with that key pruned; start again"
+        )
     # What had the key was pruned between the two statements: the key is free now.
     return _started(connection, plan, _insert(connection, [plan]), tries - 1)
 
