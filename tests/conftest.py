@@ -18,11 +18,13 @@ from tests.support.slowest import slowest_files
 
 hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("agentq")
+_LONGEST = ("tests/sweep/", "tests/workflows/test_typed_calls.py")
+"""The crash sweeps, and mypy on a file of a user's, which would be among the last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: "sweep" not in item.nodeid)
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
