@@ -65,15 +65,15 @@ def replay(
     how: dict[str, Any] = {"attempts": attempts, "force": force, "reason": reason}
     how["most_replays"] = target.settings.max_replays
     ledger = target.current_ledger()
+    words = Words("replay", "replayed", _NOUN)
     if letter_id is None:
-        words = Words("replay", "replayed", _NOUN)
         _all(operations.replay_all, ledger, narrow, many, words, as_json, rate=rate, **how)
         return
     done = Replays(done=[operations.replay(ledger, letter_of(ledger, letter_id), **how)], fit=1)
     if as_json:
         echo_json(done)
     else:
-        click.echo("\n".join(told(done, "replayed", _NOUN)))
+        click.echo("\n".join(told(done, words)))
 
 
 @click.command()

@@ -81,24 +81,25 @@ def carry_out(
     decided = act(True) if many.dry_run or not many.yes else None
     if decided is None or (decided.done and not many.dry_run):
         if decided is not None:
-            click.confirm(f"{words.verb} {_counted(decided, words.noun)}?", abort=True, err=True)
+            refused = f" ({len(decided.refused)} would be refused)" if decided.refused else ""
+            click.confirm(f"{words.verb} {_counted(decided, words.noun)}{refused}?", abort=True, err=True)
         decided = act(False)
-    did = f"would {words.verb}" if many.dry_run else words.past
     if as_json:
         echo_json(decided)
     else:
-        click.echo("\n".join(told(decided, did, words.noun, name)))
+        click.echo("\n".join(told(decided, words, name, is_planned=many.dry_run)))
 
 
-def told(decided: Decided[Any], did: str, noun: str, name: str = "step") -> Iterable[str]:
-    """Tell what was done, and what was left and why."""
+def told(decided: Decided[Any], words: Words, name: str = "step", *, is_planned: bool = False) -> Iterable[str]:
+    """Tell what was done, or would be, and what was left and why."""
+    did, noun = f"would {words.verb}" if is_planned else words.past, words.noun
     yield f"{did} {_counted(decided, noun)}"
     yield from (f"  {item.id}  {getattr(item, name)}" for item in decided.done)
     if isinstance(decided, Replays) and decided.capped:
         yield f"left {len(decided.capped)} that had been replayed too often; replay them too with --force"
         yield from (f"  {item.id}  {item.step}" for item in decided.capped)
     if decided.refused:
-        yield f"refused {len(decided.refused)}"
+        yield f"{'would refuse' if is_planned else 'refused'} {len(decided.refused)}"
         yield from (f"  {item.id}  {' '.join(item.why.split())}" for item in decided.refused)
 
 

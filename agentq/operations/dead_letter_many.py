@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agentq.exceptions import InvalidArguments
@@ -35,7 +36,7 @@ def edit_all(
         kwargs: the new keyword arguments of each. Default: as they are.
         max_value_bytes: size limit of the arguments, in bytes of JSON.
         most: how many at most, up to 10,000.
-        dry_run: only say which it would be.
+        dry_run: only say which it would be, and which would be refused: each is tried, and taken back.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
@@ -70,7 +71,7 @@ def resolve_all(
         unchecked: take the result as it is: for steps that no code has any more.
         max_value_bytes: size limit of the result, in bytes of JSON.
         most: how many at most, up to 10,000.
-        dry_run: only say which it would be.
+        dry_run: only say which it would be, and which would be refused: each is tried, and taken back.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
@@ -96,7 +97,7 @@ def cancel_all(
         ledger: where.
         wanted: which; its status is taken to be open.
         most: how many at most, up to 10,000.
-        dry_run: only say which it would be.
+        dry_run: only say which it would be, and which would be refused: each is tried, and taken back.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
@@ -117,4 +118,8 @@ def _all(
     **how: Any,
 ) -> Decided[DeadLetterSummary]:
     plan = Decided[DeadLetterSummary](**find_all(ledger, open_letters(wanted, kind=kind), most))
-    return plan if dry_run else many.carry_out(plan, lambda letter, _: one(ledger, str(letter.id), **how))
+
+    def decide(where: Ledger, letter: DeadLetterSummary, _: int) -> DeadLetter:
+        return one(where, str(letter.id), **how)
+
+    return many.rehearse(ledger, plan, decide) if dry_run else many.carry_out(plan, partial(decide, ledger))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -96,7 +97,7 @@ def replay_all(
         rate: jobs per second that become due, so that what they failed of is not stormed.
         most_replays: how often one job may be replayed; those that were are left.
         force: replay those too.
-        dry_run: only say which it would be.
+        dry_run: only say which it would be, and which would be refused: each is tried, and taken back.
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
@@ -112,11 +113,11 @@ def replay_all(
     plan = Replays(**find_all(ledger, fresh, most), capped=worn)
     whole: set[uuid.UUID | None] = set()
 
-    def again(letter: DeadLetterSummary, before: int) -> DeadLetterSummary:
+    def again(where: Ledger, letter: DeadLetterSummary, before: int) -> DeadLetterSummary:
         delay = before / rate
         how: dict[str, Any] = {"attempts": attempts, "most_replays": most_replays, "force": force}
         try:
-            done = replay(ledger, str(letter.id), delay=delay, actor=actor, reason=reason, **how)
+            done = replay(where, str(letter.id), delay=delay, actor=actor, reason=reason, **how)
         except StateConflict:
             now = get(ledger, str(letter.id))
             if letter.workflow_id in whole and now.status == DeadLetterStatus.REPLAYED:
@@ -127,8 +128,8 @@ def replay_all(
         return done
 
     if dry_run:
-        return plan
-    return many.carry_out(plan.model_copy(update={"done": _fan_ins_first(plan.done)}), again)
+        return many.rehearse(ledger, plan, again)
+    return many.carry_out(plan.model_copy(update={"done": _fan_ins_first(plan.done)}), partial(again, ledger))
 
 
 def _fan_ins_first(letters: Sequence[DeadLetterSummary]) -> list[DeadLetterSummary]:

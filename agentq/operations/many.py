@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Select, func
 
@@ -24,6 +24,7 @@ MOST_OF_ALL = 10_000
 _REFUSALS = (ConfigurationError, InvalidArguments, InvalidResult, NotFound, StateConflict, ValueTooLarge)
 
 D = TypeVar("D", bound=Decided[Any])
+T = TypeVar("T")
 
 
 def find(
@@ -59,3 +60,40 @@ def carry_out(plan: D, decide: Callable[[Any, int], Any]) -> D:
         except _REFUSALS as error:
             refused.append(Refused(id=item.id, why=str(error)))
     return plan.model_copy(update={"done": done, "refused": refused})
+
+
+def rehearse(ledger: Ledger, plan: D, decide: Callable[[Ledger, Any, int], Any]) -> D:
+    """Decide about each item of *plan* on a ledger that takes it back; return those, as they are, and the refused.
+
+    *decide* is given the ledger, an item and how many were decided before.
+    """
+    rehearsal = cast(Ledger, _Rehearsal(ledger))
+    found = carry_out(plan, lambda item, before: decide(rehearsal, item, before))
+    refused = {item.id for item in found.refused}
+    return found.model_copy(update={"done": [item for item in plan.done if item.id not in refused]})
+
+
+class _TakenBack(Exception):
+    """Ends a transaction, so that nothing of it stays, with what it would have returned."""
+
+
+class _Rehearsal:
+    """A ledger of which only the writes differ: each is taken back."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Return what *work* returns in a transaction that is taken back."""
+
+        def taken_back(connection: Connection) -> None:
+            raise _TakenBack(work(connection))
+
+        try:
+            self._ledger.write(taken_back)
+        except _TakenBack as end:
+            return cast(T, end.args[0])
+        raise AssertionError("a rehearsal was not taken back")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)

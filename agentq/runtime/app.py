@@ -230,7 +230,7 @@ class AgentQ:
             self.settings.max_value_bytes,
             policy,
             partial(plain_tasks.attempts_of, self.app),
-            partial(plain_tasks.limits_of, self.app),
+            partial(plain_tasks.options_of, self.app),
         )
 
     def _embed_broker(self) -> None:

@@ -19,14 +19,20 @@ from agentq.runtime.leaving import UnknownTask
 from agentq.runtime.loop import is_async
 from agentq.runtime.running import Running
 
+_OPTIONS = ("priority", "expires", "soft_time_limit", "time_limit")
 _WITHOUT_BOUND = 1_000_000
 """Attempts of a plain task with ``max_retries=None``, which is tried again for ever in Celery."""
 
 
-def limits_of(app: Celery, name: str) -> tuple[float | None, float | None]:
-    """Return the soft and the hard time limit that are written on the plain task of this name."""
+def options_of(app: Celery, name: str) -> dict[str, Any]:
+    """Return the options of a call that are written on the plain task of this name, but for its queue."""
     task = app.tasks[name]
-    return task.soft_time_limit, task.time_limit
+    options = {option: getattr(task, option, None) for option in _OPTIONS}
+    if (
+        options["priority"] == app.conf.task_default_priority
+    ):  # of all messages of Celery's own: not the task's word
+        del options["priority"]
+    return options
 
 
 def attempts_of(app: Celery, name: str) -> int:

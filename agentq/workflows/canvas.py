@@ -9,7 +9,7 @@ before anything fans in. ``tests/canvas`` runs one table of canvases on both and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -76,8 +76,8 @@ class Defaults:
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
     """How many attempts a job of a plain Celery task may have, by the task's name."""
-    limits_of: Callable[[str], tuple[float | None, float | None]] = lambda name: (None, None)
-    """The soft and the hard time limit of a plain Celery task, by the task's name."""
+    options_of: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    """The options of a call that are written on a plain Celery task, by the task's name."""
 
 
 def compile_canvas(
@@ -204,7 +204,9 @@ class _Compiler:
     def _task(self, part: Signature, after: int | None, given: _Given) -> int:
         options = _checked_options(part)
         step = self._catalogue.step(part.task)
-        takes_input = (after is not None or self._item) and not part.immutable
+        own = self._own_options(part.task, step)
+        is_first = after is None and not self._item
+        takes_input = not is_first and not part.immutable
         args, kwargs = tuple(part.args or ()), dict(part.kwargs or {})
         if after is None and not part.immutable:
             args, kwargs = (*given.args, *args), {**kwargs, **(given.kwargs or {})}
@@ -223,19 +225,21 @@ class _Compiler:
                 or (step and step.queue)
                 or self._catalogue.queue(part.task, positional, named),
             ),
-            priority=priority if priority is not None else (step.priority if step else None),
-            **_limits(options, *self._own_limits(part.task, step)),
+            priority=priority if priority is not None else own.get("priority"),
+            **_limits(options, own.get("soft_time_limit"), own.get("time_limit")),
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
-            **_times(options, part.task),
+            **_times({"expires": own.get("expires") if is_first else None} | options, part.task),
         )
         index = self._graph.add(node)
         self._fan_ins.ask(index, options, step.on_failure if step else None)
         self._link(part, index)
         return index
 
-    def _own_limits(self, name: str, step: Step[..., Any] | None) -> tuple[float | None, float | None]:
-        return (step.timeout, step.hard_timeout) if step else self._defaults.limits_of(name)
+    def _own_options(self, name: str, step: Step[..., Any] | None) -> Mapping[str, Any]:
+        if step is None:
+            return self._defaults.options_of(name)
+        return {"priority": step.priority, "soft_time_limit": step.timeout, "time_limit": step.hard_timeout}
 
     def _attempts(self, name: str, step: Step[..., Any] | None) -> int:
         policy = self._defaults.policy or (step and step.policy)

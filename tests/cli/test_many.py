@@ -65,6 +65,19 @@ def test_a_dry_run_tells_which_it_would_be_and_changes_nothing(program: Inside, 
     assert player.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
 
 
+def test_a_dry_run_and_the_question_tell_what_would_be_refused(program: Inside, player: Player) -> None:
+    fits, other = die(player, add.s(1, 2)), die(player, ask.s("one"))
+    command = ("dead-letters", "resolve", "--all", "--result", "3")
+    lines = program.text(*command, "--dry-run").splitlines()
+    assert lines[0] == "would resolve 1 of 2 dead letters"
+    assert lines[1].endswith(add.name)
+    assert lines[2] == "would refuse 1"
+    assert "does not fit its annotation" in lines[3]
+    assert "resolve 1 of 2 dead letters (1 would be refused)? [y/N]" in answer(program, "n\n", *command).stderr
+    assert [player.job(held.job_id).status for held in (fits, other)] == [JobStatus.FAILED] * 2
+    assert program.text(*command, "--yes").splitlines()[::2] == ["resolved 1 of 2 dead letters", "refused 1"]
+
+
 def test_json_of_many_is_one_form_for_every_command(program: Inside, player: Player) -> None:
     player.start(add.s(1, 2))
     for canvas in (add.s(1, 2), ask.s("one"), ask.s("two")):

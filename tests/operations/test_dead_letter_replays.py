@@ -70,8 +70,10 @@ def test_a_replay_of_all_tells_which_it_could_not_replay(player: Player) -> None
     held = player.begin(echo.s() | each(echo.s()))
     player.succeed(held, "no list")
     dead = die(player, add.s(1, 2))
+    planned = dead_letters.replay_all(player.ledger, DeadLetterFilter(), dry_run=True)
     done = dead_letters.replay_all(player.ledger, DeadLetterFilter())
-    assert [letter.job_id for letter in done.done] == [dead.job_id]
+    assert [letter.job_id for letter in done.done] == [letter.job_id for letter in planned.done] == [dead.job_id]
+    assert planned.refused == done.refused
     (refused,) = done.refused
     assert "each() that got no list" in refused.why
     assert dead_letters.get(player.ledger, str(refused.id)).status == DeadLetterStatus.OPEN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from agentq.exceptions import InvalidArguments
-from agentq.ledger.models import ActionRow
+from agentq.ledger.models import ActionRow, DeadLetterRow
 from agentq.operations import dead_letters, jobs, many, workflows
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.jobs import JobFilter
@@ -96,6 +97,29 @@ def test_many_dead_jobs_are_given_the_same_result_and_their_workflows_go_on(play
     assert player.job(asked.job_id).status == JobStatus.FAILED
     player.run(*player.due())
     assert player.result(held[0].workflow_id) == {"args": [5], "kwargs": {}}
+
+
+DECISIONS: list[Any] = [
+    pytest.param(partial(dead_letters.edit_all, kwargs={"limit": 7}), id="edit"),
+    pytest.param(partial(dead_letters.resolve_all, result={"one": 1}), id="resolve"),
+    pytest.param(partial(dead_letters.replay_all, most_replays=1), id="replay"),
+    pytest.param(partial(dead_letters.cancel_all), id="cancel"),
+]
+
+
+@pytest.mark.parametrize("decide", DECISIONS)
+def test_a_dry_run_tells_what_is_refused_then_and_leaves_everything_as_it_is(player: Player, decide: Any) -> None:
+    held = [die(player, ask.s(text)) for text in ("one", "two")]
+    die(player, add.s(1, 2))
+    before = player.ledger.read(lambda c: c.execute(select(DeadLetterRow.__table__)).all())
+    planned = decide(player.ledger, DeadLetterFilter(), dry_run=True)
+    assert player.ledger.read(lambda c: c.execute(select(DeadLetterRow.__table__)).all()) == before
+    assert player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(ActionRow))) == 0
+    assert {letter.status for letter in planned.done} == {DeadLetterStatus.OPEN}
+    done = decide(player.ledger, DeadLetterFilter(), **WHO)
+    assert [letter.job_id for letter in planned.done] == [letter.job_id for letter in done.done]
+    assert planned.refused == done.refused
+    assert [one.job_id for one in held] == [letter.job_id for letter in planned.done][:2]
 
 
 def test_many_dead_letters_are_given_up_messages_too(player: Player) -> None:

@@ -36,6 +36,22 @@ def test_a_limit_of_one_call_wins(agentq_inline: Inline) -> None:
     assert agentq.start(slow.s(0.4).set(soft_time_limit=20)).result() == 0.4
 
 
+@shared_task(name="tests.own_limits.urgent", priority=7, queue="urgent", expires=60)  # type: ignore[untyped-decorator]
+def urgent(value: int = 0) -> int:
+    return value
+
+
+def test_priority_queue_and_expiry_that_are_written_on_the_task_are_its_jobs(agentq_inline: Inline) -> None:
+    workflow = agentq.start(urgent.s(1) | urgent.s() | urgent.s().set(priority=2, queue="calm"))
+    first, second, third = workflow.jobs()
+    assert [(job.priority, job.queue) for job in (first, second, third)] == [(7, "urgent")] * 2 + [(2, "calm")]
+    assert first.expires_at is not None
+    assert 50 < (first.expires_at - first.created_at).total_seconds() <= 61
+    assert (second.expires_at, third.expires_at) == (None, None)
+    assert workflow.result() == 1
+    assert agentq.start(add.s(1, 2) | urgent.s(), priority=3).jobs()[1].priority == 3
+
+
 def test_its_request_tells_job_workflow_and_worker(agentq_inline: Inline) -> None:
     workflow = agentq.start(add.s(1, 2) | looks.si())
     first, second = (str(job.id) for job in workflow.jobs())
