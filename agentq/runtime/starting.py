@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from celery import Signature, current_app
-from celery.canvas import _chain, _chord, group
+from celery.canvas import _basemap, _chain, _chord, chunks, group
 
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import workflows
@@ -194,19 +194,19 @@ def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[
 
 
 def adopt_native_canvases() -> None:
-    """Let ``chain``, ``group`` and ``chord`` that hold steps start workflows from their own ``apply_async``.
+    """Let canvases that hold steps start workflows from their own ``apply_async``; maps and chunks are refused.
 
     Without it they would be half durable: Celery's messages would carry the rest of the canvas. Canvases of
     plain tasks only stay Celery's.
     """
-    for kind in (_chain, group, _chord):
+    for kind in (_chain, group, _chord, _basemap, chunks):
         if not hasattr(kind.apply_async, "agentq"):
             kind.apply_async = _starting(kind.apply_async)
 
 
 def _starting(native: Any) -> Any:
     def apply_async(self: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
-        if not _holds_steps(self):
+        if not (_holds_steps(self) or _holds_steps((kwargs or {}).get("body"))):
             return native(self, args, {} if kwargs is None else kwargs, **options)
         given = sorted(name for name, value in options.items() if value is not None and name != "app")
         if given:
@@ -214,7 +214,11 @@ def _starting(native: Any) -> Any:
             hint = first if given[0] in ("countdown", "eta") else INSTEAD.get(given[0], _ON_STEPS)
             raise CanvasError(f"apply_async({given[0]}=…) of a canvas that holds steps is not supported; {hint}")
         app = options.get("app") or self._app or current_app._get_current_object()
-        return start(agentq_of(app), self, args=tuple(args or ()), kwargs=kwargs)
+        canvas, kwargs = self, dict(kwargs or {})
+        if isinstance(self, _chord) and kwargs.get("body"):  # chord(header)(body)
+            canvas = self.clone()
+            canvas.kwargs["body"] = kwargs.pop("body")
+        return start(agentq_of(app), canvas, args=tuple(args or ()), kwargs=kwargs)
 
     apply_async.agentq = True  # type: ignore[attr-defined]
     return apply_async

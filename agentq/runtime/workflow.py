@@ -7,11 +7,12 @@ import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from celery.result import AsyncResult
 
-from agentq.exceptions import DefinitionError, InvalidResult, ResultTimeout
+from agentq.exceptions import DefinitionError, InvalidArguments, InvalidResult, ResultTimeout
 from agentq.ledger import reading
 from agentq.operations import dead_letters, waiting
 from agentq.operations import events as event_operations
@@ -249,6 +250,8 @@ class _Patience:
     """How long somebody still waits for the end of a workflow, and until the next look."""
 
     def __init__(self, timeout: float | None) -> None:
+        if not isinstance(timeout, (int, float, NoneType)) or timeout != timeout:
+            raise InvalidArguments(f"timeout is {timeout!r}; it must be seconds, 0 to only look, None for no end")
         self._timeout = math.inf if timeout is None else timeout
         self._began_at = time.monotonic()
 

@@ -226,7 +226,7 @@ class _Compiler:
                 or self._catalogue.queue(part.task, positional, named),
             ),
             priority=priority if priority is not None else own.get("priority"),
-            **_limits(options, own.get("soft_time_limit"), own.get("time_limit")),
+            **_limits(part.task, options, own.get("soft_time_limit"), own.get("time_limit")),
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **_times({"expires": own.get("expires") if is_first else None} | options, part.task),
@@ -290,13 +290,22 @@ class _Compiler:
             self._linked.append(self._emit(_signature(linked, "link="), index, _NOTHING))
 
 
-def _limits(options: dict[str, Any], own_soft: float | None, own_hard: float | None) -> dict[str, Any]:
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+
+
+def _limits(name: str, options: dict[str, Any], own_soft: float | None, own_hard: float | None) -> dict[str, Any]:
     """Celery's options of one call win over the step's or the task's own."""
     soft, hard = options.get("soft_time_limit"), options.get("time_limit")
     if soft is None and hard is None:
         soft, hard = own_soft, own_hard
+    for option, seconds in (("soft_time_limit", soft), ("time_limit", hard)):
+        if seconds is not None and not (_is_seconds(seconds) and seconds > 0):
+            raise CanvasError(f"step {name!r}: {option} is {seconds!r}, must be over 0 seconds")
     if soft is not None and hard is None:
         hard = soft + HARD_LIMIT_AFTER
+    if soft is not None and hard <= soft:
+        raise CanvasError(f"step {name!r}: time_limit is {hard!r}, must be longer than soft_time_limit, {soft!r}")
     return {"timeout": soft, "hard_timeout": hard}
 
 
@@ -400,8 +409,10 @@ def _checked_options(part: Signature) -> dict[str, Any]:
 
 def _times(options: dict[str, Any], name: str) -> dict[str, Any]:
     countdown, eta, expires = options.get("countdown"), options.get("eta"), options.get("expires")
-    if countdown is not None and not (isinstance(countdown, (int, float)) and 0 <= countdown < 1e9):
+    if countdown is not None and not (_is_seconds(countdown) and countdown >= 0):
         raise CanvasError(f"step {name!r}: countdown is {countdown!r}, must be seconds from 0 up")
+    if isinstance(expires, (int, float)) and not _is_seconds(expires):
+        raise CanvasError(f"step {name!r}: expires is {expires!r}, must be seconds or a moment")
     # Relative times stay relative: the ledger's clock makes moments of them.
     expires_in = float(expires) if isinstance(expires, (int, float)) else None
     return {

@@ -11,6 +11,7 @@ _DEEPEST = 200
 """Levels; each takes up to five of Python's thousand calls, and whoever starts the canvas has some too."""
 _ENDLESS = 10_000
 """Levels at which nobody looks on: a canvas that holds itself has no end."""
+_MAPS = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 
 
 def levels(canvas: Any) -> Iterator[list[Any]]:
@@ -37,7 +38,7 @@ def require_followable(canvas: Any) -> None:
 
 def _inside(part: dict[str, Any]) -> list[Any]:
     kwargs, options = part.get("kwargs") or {}, part.get("options") or {}
-    inner = [kwargs.get("body"), kwargs.get("canvas")]
+    inner = [kwargs.get("body"), kwargs.get("canvas"), kwargs.get("task") if part.get("task") in _MAPS else None]
     for many in (kwargs.get("tasks"), kwargs.get("header"), options.get("link")):
         inner += list(many) if isinstance(many, (list, tuple)) else [many]
     return inner

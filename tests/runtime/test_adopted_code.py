@@ -14,7 +14,7 @@ from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult, ResultSet
 
 from agentq import Context, Workflow
-from agentq.exceptions import AgentqError, CanvasError, StepFailed, WorkflowCancelled
+from agentq.exceptions import AgentqError, CanvasError, InvalidArguments, StepFailed, WorkflowCancelled
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import JobStatus
@@ -78,6 +78,26 @@ def test_a_set_of_celerys_results_with_a_workflow_says_what_to_do_instead(at: Pl
         kind([add.delay(1, 2)])
     with pytest.raises(AttributeError, match="'Workflow' object has no attribute 'nothing'"):
         _ = add.delay(1, 2).nothing  # type: ignore[attr-defined]
+
+
+def test_a_chord_takes_its_body_where_it_is_called(at: Place) -> None:
+    header = chord([add.s(1, 2), add.s(3, 4)])
+    assert header(total.s()).get(timeout=20) == 10
+    assert header.apply_async(kwargs={"body": total.s() | add.s(1)}).get(timeout=20) == 11
+    assert "body" not in header.kwargs or header.kwargs["body"] is None
+
+
+def test_maps_and_chunks_of_a_step_are_refused_where_they_are_called(at: Place) -> None:
+    pairs = [(1, 2), (3, 4)]
+    for canvas in (add.starmap(pairs), total.map(pairs), add.chunks(pairs, 1), group(add.starmap(pairs))):
+        with pytest.raises(CanvasError, match="cannot be started; use"):
+            canvas.apply_async()
+
+
+def test_a_time_to_wait_that_is_no_number_is_refused(at: Place) -> None:
+    for timeout in ("5", float("nan")):
+        with pytest.raises(InvalidArguments, match=r"timeout is .*; it must be seconds"):
+            add.delay(1, 2).get(timeout=timeout)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["countdown", "eta"])

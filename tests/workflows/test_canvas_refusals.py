@@ -72,6 +72,18 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("a frozen part", chain(_frozen(echo.s()), echo.s()), NOT_FROZEN),
     ("an id", echo.s().set(task_id="a"), NOT_FROZEN),
     ("a stamp", _stamped(echo.s()), "'stamped_headers' is not supported.*the key of start"),
+    *(
+        (f"{option} of {value}", echo.s().set(**{option: value}), f"{option} is {value!r}, must be ")
+        for option in ("time_limit", "soft_time_limit", "expires", "countdown")
+        for value in (True, math.nan, math.inf, 1e10)
+    ),
+    ("a limit of text", echo.s().set(time_limit="5"), "time_limit is '5', must be over 0 seconds"),
+    ("no time", echo.s().set(soft_time_limit=0), "soft_time_limit is 0, must be over 0 seconds"),
+    (
+        "limits in the wrong order",
+        echo.s().set(time_limit=2, soft_time_limit=5),
+        "time_limit is 2, must be longer than soft_time_limit, 5",
+    ),
     ("a queue with NUL", OK.clone().set(queue="a\x00"), "its name must be 1 to 255 printable characters"),
     ("a queue with a surrogate", OK.clone().set(queue="\ud800"), "its name must be 1 to 255 printable"),
     ("a queue that is too long", OK.clone().set(queue="q" * 256), "its name must be 1 to 255 printable"),
