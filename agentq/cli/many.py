@@ -62,6 +62,9 @@ def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any])
     """Raise UsageError unless there is either an id, without filters, or --all."""
     if (given is None) is not many.every:
         raise click.UsageError("Give one ID, or --all for all that the options name.")
+    of_all = {"--limit": many.limit != MOST, "--dry-run": many.dry_run}
+    if not many.every and (options := [name for name, is_given in of_all.items() if is_given]):
+        raise click.UsageError(f"{options[0]} is for --all; with an ID it would be done at once.")
     if not many.every and (filters := [name for name, value in narrow.items() if value is not None]):
         raise click.UsageError(f"--{filters[0].replace('_', '-')} is for --all; with an ID there is one already.")
 

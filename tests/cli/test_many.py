@@ -109,6 +109,13 @@ def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, player: Pla
         assert (neither.returncode, "Give one ID, or --all" in neither.stderr) == (2, True)
         both = program.run(noun, verb, str(held.job_id), "--older-than", "1h")
         assert (both.returncode, "--older-than is for --all" in both.stderr) == (2, True)
+        for option in ("--dry-run", "--limit=5"):
+            done = program.run(noun, verb, str(held.job_id), option)
+            assert (done.returncode, option.partition("=")[0] in done.stderr, "is for --all" in done.stderr) == (
+                2,
+                True,
+                True,
+            )
     assert player.job(held.job_id).status == JobStatus.FAILED
 
 
