@@ -84,12 +84,14 @@ class GiveUp:
 class Leave:
     """This worker's code cannot run the job, so it is left for another worker, from ``delay`` seconds on.
 
-    That costs it nothing. ``reason`` says what it waits for, for people.
+    That costs it nothing. ``reason`` says what it waits for, for people. Without a delay there is a live worker
+    that can run it: this one's main process sends it there, and ``takes`` says for which parameters it is.
     """
 
     failure: Failure
     delay: float
     reason: str
+    takes: str = ""
 
 
 Outcome = Succeed | RetryLater | Fail | GiveUp | Leave

@@ -13,6 +13,7 @@ from agentq.ledger.completing import complete
 from agentq.ledger.gathering import gather
 from agentq.ledger.handover import Done, bury, hand_over
 from agentq.ledger.history import NO_FAILURE, write_history
+from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile
 from agentq.ledger.records import Bell, Claim, Handed, Left, bell
@@ -161,8 +162,10 @@ def left_before(connection: Connection, held: Claim, error_class: str) -> Left:
     times, first, moment = connection.execute(
         select(func.count(), func.min(AttemptRow.finished_at), now()).where(*left)
     ).one()
-    kept = connection.scalar(select(WorkflowRow.terms).where(WorkflowRow.id == held.workflow_id))
-    return Left(times, 0.0 if first is None else (moment - first).total_seconds(), kept)
+    of_job = select(JobRow.queue, WorkflowRow.terms).join_from(JobRow, WorkflowRow).where(JobRow.id == held.job_id)
+    queue, kept = connection.execute(of_job).one()
+    need = Need(queue, held.kind, held.step, parameters_at_start(kept, held.step))
+    return Left(times, 0.0 if first is None else (moment - first).total_seconds(), need)
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select
 
-from agentq.ledger.models import JobRow
+from agentq.ledger.knowledge import Need, parameters_at_start
+from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.skipping import distinct
 from agentq.ledger.types import now
-from agentq.states import JobStatus
+from agentq.states import OTHER_PARAMETERS, JobStatus
 
 MOST = 10_000
 """Jobs up to which a status is counted: of the queued ones in each queue, of all others in the whole ledger."""
@@ -45,7 +46,16 @@ def _by_step(status: JobStatus, indexed: Any) -> Select[str, str, str, int]:
     return select(first.c.queue, first.c.kind, first.c.step, counted).group_by(*first.c)
 
 
+def _left(status: JobStatus, indexed: Any) -> Select[str, str, str, str | None, int]:
+    columns = (JobRow.queue, JobRow.kind, JobRow.step, JobRow.workflow_id, JobRow.error_class)
+    first = select(*columns).where(JobRow.status == status).order_by(indexed).limit(bindparam("most")).subquery()
+    told = (first.c.queue, first.c.kind, first.c.step, WorkflowRow.terms)
+    found = select(*told, func.count().label("jobs")).join(WorkflowRow, WorkflowRow.id == first.c.workflow_id)
+    return found.where(first.c.error_class == OTHER_PARAMETERS).group_by(*told)
+
+
 _STEPS = (_by_step(JobStatus.QUEUED, JobRow.queue), _by_step(JobStatus.SCHEDULED, JobRow.due_at))
+_LEFT = (_left(JobStatus.QUEUED, JobRow.queue), _left(JobStatus.SCHEDULED, JobRow.due_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +93,22 @@ def loads(connection: Connection, most: int = MOST) -> dict[str, Load]:
     return found
 
 
-def jobs_by_step(connection: Connection, most: int = MOST) -> Counter[tuple[str, str, str]]:
+def jobs_by_step(connection: Connection, most: int = MOST) -> Counter[Need]:
     """Count up to *most* queued and as many scheduled jobs by queue, kind and step."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    found: Counter[Need] = Counter()
     for query in _STEPS:
         rows = connection.execute(query, {"most": most})
-        found.update({(row.queue, row.kind, row.step): row.jobs for row in rows})
+        found.update({Need(row.queue, row.kind, row.step): row.jobs for row in rows})
+    return found
+
+
+def jobs_left(connection: Connection, most: int = MOST) -> Counter[Need]:
+    """Count those of them that a worker left for one that takes their arguments, by what they need."""
+    found: Counter[Need] = Counter()
+    for query in _LEFT:
+        for row in connection.execute(query, {"most": most}):
+            takes = parameters_at_start(row.terms, row.step)
+            found[Need(row.queue, row.kind, row.step, takes)] += row.jobs
     return found
 
 

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentq.ledger.knowledge import Need
 from agentq.ledger.types import AnyRow
 
 
@@ -75,8 +76,8 @@ class Left:
     times: int
     seconds: float
     """Since the first time, by the database's clock."""
-    terms: str | None
-    """What the start of its workflow knew of its steps."""
+    need: Need
+    """What the start of its workflow says that it needs."""
 
 
 def bell(row: AnyRow) -> Bell:

@@ -74,7 +74,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
         yield error("schema", str(failure))
         return
     yield ok("schema", f"revision {schema.REVISION}, as this code expects")
-    for check in (_workers, _waiting, _unknown, _stuck):
+    for check in (_workers, _waiting, _unknown, _left, _stuck):
         yield from _run(ledger, check)
 
 
@@ -168,16 +168,35 @@ def _waiting(connection: Connection) -> Iterator[Finding]:
 
 def _unknown(connection: Connection) -> Iterator[Finding]:
     live = knowledge.live(connection)
-    for (queue, kind, name), jobs in sorted(queues.jobs_by_step(connection).items()):
-        asked = live.ask(queue, kind, name)
-        if asked is not None and asked.consuming and not asked.knowing:
-            again = f"step(name={name!r})" if kind == JobKind.STEP else f"app.task(name={name!r})"
+    for need, jobs in sorted(queues.jobs_by_step(connection).items()):
+        asked = live.ask(need)
+        if asked is not None and asked.consuming and not asked.fitting:
+            again = f"step(name={need.step!r})" if need.kind == JobKind.STEP else f"app.task(name={need.step!r})"
             yield warning(
                 "steps",
-                f"{jobs} job(s) on queue {queue!r} wait: {asked.says_nobody_knows(kind, name)}",
+                f"{jobs} job(s) on queue {need.queue!r} wait: {asked.says_nobody_knows(need)}",
                 "start a worker of the release that has it; or give what it is called now its old name too: "
-                f"{again}(function); or cancel the jobs: agentq jobs list --step {name}",
+                f"{again}(function); or cancel the jobs: agentq jobs list --step {need.step}",
             )
+
+
+def _left(connection: Connection) -> Iterator[Finding]:
+    left = queues.jobs_left(connection)
+    live = knowledge.live(connection) if left else knowledge.NOBODY
+    for need, jobs in sorted(left.items()):
+        asked = live.ask(need)
+        what = f"{jobs} job(s) of {need.kind} {need.step!r} on queue {need.queue!r} were left for their arguments"
+        said = "" if asked is None else f": {asked.says_who_takes()}"
+        if asked is not None and asked.fitting:
+            yield ok("steps", what + said)
+            continue
+        yield warning(
+            "steps",
+            what + said,
+            "start a worker of the release that started them; or give the parameters that differ a default; else "
+            "they fail as invalid_arguments after agentq_release_grace, and their dead letters can be edited: "
+            f"agentq jobs list --step {need.step}",
+        )
 
 
 def _stuck(connection: Connection) -> Iterator[Finding]:

@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from agentq.ledger import knowledge
-from agentq.ledger.knowledge import NOBODY, Live
+from agentq.ledger.knowledge import NOBODY, Live, Need, parameters_at_start
+from agentq.ledger.models import WorkflowRow
 from agentq.ledger.types import AnyRow
 from agentq.operations.fan_ins import parts_awaited
-from agentq.states import OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
+from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 """Classes of the error of a job that a worker left for one of another release."""
 
 
-def live_for(connection: Connection, rows: Sequence[AnyRow]) -> Live:
-    """Return the live workers, where one of these jobs waits for a worker."""
-    is_asked = any(row.status == JobStatus.QUEUED for row in rows)
-    return knowledge.live(connection) if is_asked else NOBODY
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What some jobs wait for: with the live workers, and the terms of workflows whose jobs were left for them."""
 
+    live: Live
+    terms: Mapping[uuid.UUID, str | None]
 
-def waiting_for(row: AnyRow, live: Live, members: int = 0) -> str | None:
-    """Return what a job waits for; None where it runs or has ended. *members* are the parts of a fan-in."""
-    match row.status:
-        case JobStatus.WAITING if members:
-            return parts_awaited(row, members)
-        case JobStatus.SCHEDULED if row.error_class in LEFT:
-            return str(row.due_reason)
-        case JobStatus.WAITING:
-            return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
-        case JobStatus.SCHEDULED:
-            why = f" ({row.due_reason})" if row.due_reason else ""
-            return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
-        case JobStatus.QUEUED:
-            return _waiting_for_worker(row, live)
-    return None
+    @classmethod
+    def look(cls, connection: Connection, rows: Sequence[AnyRow]) -> Waits:
+        """Look at what these jobs need; asks nothing for jobs that wait for no worker."""
+        left = {row.workflow_id for row in rows if _is_left_for_arguments(row)}
+        is_asked = left or any(row.status == JobStatus.QUEUED for row in rows)
+        query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
+        terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
+        return cls(knowledge.live(connection) if is_asked else NOBODY, terms)
 
+    def of(self, row: AnyRow, members: int = 0) -> str | None:
+        """Return what a job waits for; None where it runs or has ended. *members* are the parts of a fan-in."""
+        match row.status:
+            case JobStatus.WAITING if members:
+                return parts_awaited(row, members)
+            case JobStatus.SCHEDULED if row.error_class in LEFT:
+                return self._left_for(row)
+            case JobStatus.WAITING:
+                return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
+            case JobStatus.SCHEDULED:
+                why = f" ({row.due_reason})" if row.due_reason else ""
+                return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+            case JobStatus.QUEUED:
+                return self._a_worker(row)
+        return None
 
-def _waiting_for_worker(row: AnyRow, live: Live) -> str:
-    asked = live.ask(row.queue, row.kind, row.step)
-    if asked is not None and live.workers and not asked.consuming:
-        return f"a worker on queue {row.queue!r}, which no live worker consumes"
-    if row.error_class in LEFT:
-        return str(row.due_reason)
-    if asked is None or not live.workers:
+    def _a_worker(self, row: AnyRow) -> str:
+        need = Need(row.queue, row.kind, row.step)
+        asked = self.live.ask(need)
+        if asked is not None and self.live.workers and not asked.consuming:
+            return f"a worker on queue {row.queue!r}, which no live worker consumes"
+        if row.error_class in LEFT:
+            return self._left_for(row)
+        if asked is None or not self.live.workers:
+            return f"a free worker on queue {row.queue!r}"
+        if not asked.fitting:
+            return f"a worker that knows it: {asked.says_nobody_knows(need)}"
+        if asked.fitting < asked.consuming:
+            known = f"{asked.fitting} of {asked.consuming} live workers there do"
+            return f"a worker on queue {row.queue!r} that knows {row.kind} {row.step!r}: {known}"
         return f"a free worker on queue {row.queue!r}"
-    if not asked.knowing:
-        return f"a worker that knows it: {asked.says_nobody_knows(row.kind, row.step)}"
-    if asked.knowing < asked.consuming:
-        known = f"{asked.knowing} of {asked.consuming} live workers there do"
-        return f"a worker on queue {row.queue!r} that knows {row.kind} {row.step!r}: {known}"
-    return f"a free worker on queue {row.queue!r}"
+
+    def _left_for(self, row: AnyRow) -> str:
+        takes = parameters_at_start(self.terms.get(row.workflow_id), row.step)
+        asked = self.live.ask(Need(row.queue, row.kind, row.step, takes)) if takes else None
+        return str(row.due_reason) if asked is None else f"{row.due_reason}; {asked.says_who_takes()}"
+
+
+def _is_left_for_arguments(row: AnyRow) -> bool:
+    return row.error_class == OTHER_PARAMETERS and row.status in JOB_AHEAD

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Select, func, select
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
 from agentq.ledger import actions, moving, workflows
 from agentq.ledger.handover import dispatch_later
-from agentq.ledger.knowledge import Live
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.session import Ledger
 from agentq.ledger.types import AnyRow
@@ -22,7 +21,7 @@ from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.fan_ins import members_of
 from agentq.operations.identity import parse_id
-from agentq.operations.job_waits import live_for, waiting_for
+from agentq.operations.job_waits import Waits
 from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
 from agentq.redaction import show
@@ -257,8 +256,9 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
     for row in connection.execute(history):
         attempts[row.job_id].append(Attempt.model_validate(row))
     rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
-    by_hand, members, live = _by_hand(connection, rows), members_of(connection, rows), live_for(connection, rows)
-    return [_job(row, attempts[row.id], live, by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
+    by_hand, members = _by_hand(connection, rows), members_of(connection, rows)
+    waits = Waits.look(connection, rows)
+    return [_job(row, attempts[row.id], waits, by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
 
 
 def _filtered(query: Query, wanted: JobFilter) -> Query:
@@ -282,8 +282,8 @@ def select_jobs() -> Select[Any]:
 def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
     """Return what a query of whole rows finds."""
     rows = connection.execute(query).all()
-    by_hand, live = _by_hand(connection, rows), live_for(connection, rows)
-    return [JobSummary(**_summary(row, live, by_hand.get(row.id))) for row in rows]
+    by_hand, waits = _by_hand(connection, rows), Waits.look(connection, rows)
+    return [JobSummary(**_summary(row, waits, by_hand.get(row.id))) for row in rows]
 
 
 def _require_name(queue: str) -> None:
@@ -308,14 +308,14 @@ def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, 
     return {row.job_id: ByHand.model_validate(row) for row in connection.execute(resolved)}
 
 
-def _job(row: AnyRow, attempts: list[Attempt], live: Live, by_hand: ByHand | None, members: int) -> Job:
+def _job(row: AnyRow, attempts: list[Attempt], waits: Waits, by_hand: ByHand | None, members: int) -> Job:
     args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
     return Job(
-        **_summary(row, live, by_hand, members)
+        **_summary(row, waits, by_hand, members)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
         attempts=tuple(attempts),
     )
 
 
-def _summary(row: AnyRow, live: Live, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
-    return {**row._mapping, "waiting_for": waiting_for(row, live, members), "by_hand": by_hand}
+def _summary(row: AnyRow, waits: Waits, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
+    return {**row._mapping, "waiting_for": waits.of(row, members), "by_hand": by_hand}

@@ -59,13 +59,12 @@ class Call:
         args, kwargs = json.loads(self._claim.arguments)
         if self._claim.inputs is not None:
             args = [json.loads(self._claim.inputs), *args]
-        if self._claim.kind == JobKind.TASK:
-            app = self._agentq.app
-            value = plain_tasks.run(app, self._claim, args, kwargs, self._running, self._resolve)
-            return Succeed(self._encode(value))
-        step = registry.find(self._claim.step)
-        assert step is not None, "a step's task is bound to a registered step"
-        return self._run_step(step, args, kwargs)
+        step = registry.find(self._claim.step)  # what another release started as a plain task may be one here
+        if step is not None:
+            return self._run_step(step, args, kwargs)
+        assert self._claim.kind == JobKind.TASK, "a step's task is bound to a registered step"
+        value = plain_tasks.run(self._agentq, self._claim, args, kwargs, self._running, self._resolve)
+        return Succeed(self._encode(value))
 
     def close(self) -> None:
         """Let what the step told be written."""

@@ -167,7 +167,7 @@ class Caretaker:
             bells = self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))
             self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
             self._agentq.dispatcher.ring(bells)
-            self.duties.unknown_steps.give_back()
+            self.duties.unfit_jobs.give_back()
             self.duties.write_refused()
             greeting.tell_end(self._hostname, bells)
         except LedgerError as error:
@@ -179,7 +179,7 @@ class Caretaker:
     def renew(self) -> bool:
         """Renew the lease once; False where the ledger did not let it."""
         sent_at = time.monotonic()
-        knows = knowledge_of(self._agentq.app)
+        knows = knowledge_of(self._agentq)
         try:
             self._ledger.write_statement(
                 lambda connection: workers.register(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from celery import Celery
 
 from agentq.exceptions import CanvasError, nearest
 from agentq.workflows import registry
+from agentq.workflows.parameters import digest_of
 from agentq.workflows.step import Step
 
 
@@ -17,6 +19,7 @@ class Catalogue:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def step(self, name: str) -> Step[..., Any] | None:
         """Return the step of this name; None for a plain task. Raises CanvasError where there is neither."""
@@ -32,6 +35,14 @@ class Catalogue:
             return inspect.signature(self._app.tasks[name].run)
         except (ValueError, TypeError):  # of a callable that does not tell
             return None
+
+    def digest(self, name: str) -> str:
+        """Return the digest of a plain task's parameters, as starts keep it; empty where Python cannot tell."""
+        task = self._app.tasks[name]
+        if task not in self._digests:
+            signature = self.signature(name)
+            self._digests[task] = "" if signature is None else digest_of(signature)
+        return self._digests[task]
 
     def queue(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         """Return the queue that the app routes this call to."""

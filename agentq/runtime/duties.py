@@ -23,7 +23,7 @@ from agentq.runtime.judging import judge_loss
 from agentq.runtime.knowledge import knowledge_of
 from agentq.runtime.lease import Lease
 from agentq.runtime.troubles import Troubles
-from agentq.runtime.unknown_steps import UnknownSteps
+from agentq.runtime.unfit_jobs import UnfitJobs
 from agentq.states import JobStatus
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Duties:
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
-        self.unknown_steps = UnknownSteps(agentq, self.refusals.add)
+        self.unfit_jobs = UnfitJobs(agentq, self.refusals.add)
         self.evidence = Evidence(agentq.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
@@ -208,9 +208,9 @@ class Duties:
         )
 
     def pass_on(self) -> None:
-        """Send again the messages of jobs whose step this worker does not know and another one does."""
-        self.unknown_steps.pass_on()
-        self._pass_on.interval = self.unknown_steps.pause
+        """Send again the messages of jobs that this worker's code cannot run and another one's can."""
+        self.unfit_jobs.pass_on()
+        self._pass_on.interval = self.unfit_jobs.pause
 
     def _due(self) -> list[_Duty]:
         moment = time.monotonic()
@@ -257,7 +257,7 @@ class Duties:
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
         grace = self._agentq.settings.redispatch_after
-        in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq.app)
+        in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq)
         for _ in range(_MOST_BATCHES):
             bells = self._ledger.write(
                 lambda connection: caretaking.ring_again(

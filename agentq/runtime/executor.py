@@ -22,8 +22,9 @@ from agentq.exceptions import (
     NotRecorded,
 )
 from agentq.job_log import JobLog, job_log
-from agentq.ledger import attempts, transition
+from agentq.ledger import attempts, knowledge, transition
 from agentq.ledger.completing import CompletionFailed
+from agentq.ledger.knowledge import Live
 from agentq.ledger.records import Bell, Claim, Handed, Left
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import classed, is_stop
@@ -70,7 +71,7 @@ class Attempt:
         """Do it all; returns a line for Celery's log and Flower.
 
         Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
-        that Celery's events tell the same as the ledger.
+        that Celery's events tell the same as the ledger; LeftForLive where the main process is to send it on.
         """
         self._lease = hold()
         if self._lease.await_trust() is None:
@@ -167,12 +168,12 @@ class Attempt:
             _twice_if_late(call.close)
 
     def _leave(self, claim: Claim, unfit: leaving.Unfit) -> Outcome:
-        def look(connection: Connection) -> Left:
-            return attempts.left_before(connection, claim, unfit.error_class)
+        def look(connection: Connection) -> tuple[Left, Live]:
+            return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
 
         patience = self._agentq.settings.lease
-        seen = self._until_answered(lambda: self._ledger.read(look, patience=patience), "its outcome")
-        left = leaving.leave(unfit, claim, seen, self._agentq.settings.release_grace)
+        seen, live = self._until_answered(lambda: self._ledger.read(look, patience=patience), "its outcome")
+        left = leaving.leave(unfit, claim, seen, live, self._agentq.settings.release_grace)
         return left or self._fail(claim, unfit.error)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:

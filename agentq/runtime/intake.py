@@ -16,7 +16,6 @@ from agentq.exceptions import nearest
 from agentq.ledger.dead_messages import Refusal
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.find import agentq_of
-from agentq.runtime.unknown_steps import unknown_of
 
 if TYPE_CHECKING:
     from agentq.runtime.caretaker import Caretaker
@@ -67,14 +66,13 @@ class IntakeStep(bootsteps.StartStopStep):
         """Celery's handler of messages expects headers and a body of its own form: another one ends the worker."""
 
         def create_task_handler(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-            handle = create(*args, **kwargs)
+            handle, jobs = create(*args, **kwargs), self._caretaker.duties.unfit_jobs
 
             def handle_or_refuse(message: Any) -> Any:
                 try:
-                    unknown = unknown_of(self._consumer.app, message.headers)
-                    if unknown is not None:
-                        stranger = Stranger.of(message, unknown.name)
-                        self._caretaker.duties.unknown_steps.add(unknown, stranger)
+                    unfit = jobs.find(message.headers)
+                    if unfit is not None:
+                        jobs.add(unfit, Stranger.of(message, unfit.name))
                         return message.ack_log_error(logger, self._consumer.connection_errors)
                     if _is_for(self._consumer.app.tasks, message):
                         _require_sane(message)

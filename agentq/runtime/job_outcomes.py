@@ -15,6 +15,7 @@ from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.records import Claim, Handed
 from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
+from agentq.runtime.leaving import LeftForLive
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ _LONGEST = 500
 def tell(log: JobLog, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
     """Tell of an attempt that was recorded, and return a line for Celery's log and Flower.
 
-    Raises AttemptFailed where its job failed for good, and Celery's Retry where it is tried again.
+    Raises AttemptFailed where its job failed for good, Celery's Retry where it is tried again, and LeftForLive
+    where the main process is to send it on.
     """
     if handed.accepted and isinstance(outcome, Succeed):
         return {"attempt": claim.attempt}
@@ -36,8 +38,10 @@ def tell(log: JobLog, claim: Claim, outcome: Outcome, handed: Handed) -> dict[st
         case GiveUp(reason):
             log.info("gave up, so its job is cancelled: %s", reason)
             return {"cancelled": reason}
-        case Leave(_, delay, reason):
+        case Leave(_, delay, reason, takes):
             log.debug("is left, next in %.1f s, for %s", delay, reason)
+            if not delay:
+                raise LeftForLive(takes)
             return {"left for": reason}
         case RetryLater(failure):
             _tell_retry(log, attempts_told(claim), outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from celery import Celery
 
 from agentq.ledger.knowledge import Knowledge
@@ -9,12 +11,16 @@ from agentq.runtime.dispatcher import CARRIER, DEAD_LETTER
 from agentq.states import JobKind
 from agentq.workflows import registry
 
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
-def knowledge_of(app: Celery) -> Knowledge:
+
+def knowledge_of(agentq: AgentQ) -> Knowledge:
     """Return what a worker of this app tells the ledger of itself."""
-    steps = {step.name for step in registry.all_steps() if step.name in app.tasks}
-    tasks = {name for name in app.tasks if not name.startswith("celery.")} - steps - {CARRIER, DEAD_LETTER}
-    return Knowledge(frozenset(app.amqp.queues.consume_from), frozenset(steps), frozenset(tasks))
+    app, digest = agentq.app, agentq.catalogue.digest
+    steps = {step.name: step.parameters.digest for step in registry.all_steps() if step.name in app.tasks}
+    others = {name for name in app.tasks if not name.startswith("celery.")} - steps.keys() - {CARRIER, DEAD_LETTER}
+    return Knowledge(frozenset(app.amqp.queues.consume_from), steps, {name: digest(name) for name in others})
 
 
 def can_run(app: Celery, kind: JobKind, name: str) -> bool:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import logging
 
+from celery.exceptions import Ignore
+
 from agentq.exceptions import InvalidArguments
+from agentq.ledger.knowledge import Live
 from agentq.ledger.records import Claim, Left
 from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Failure, Leave
 from agentq.redaction import clean
-from agentq.runtime import terms
 from agentq.runtime.lease import hold
 from agentq.states import OTHER_PARAMETERS, UNKNOWN_TASK
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 2.0, 1.25, 30.0
-"""Seconds until a job that was left is dispatched again, and by how much they grow each time."""
+"""Seconds until a job that no live worker can run is dispatched again, and by how much they grow each time."""
+
+
+class LeftForLive(Ignore):
+    """Tells the worker's main process that it is to send the job on: a live worker takes these parameters."""
+
+    def __init__(self, takes: str) -> None:
+        super().__init__(takes)
+        self.takes = takes
 
 
 class UnknownTask(Exception):
@@ -31,13 +41,17 @@ class UnknownTask(Exception):
         """What the job waits for."""
         return f"a worker that has the task {held.step!r}"
 
-    def is_left(self, seen: Left, held: Claim, grace: float) -> bool:
+    def may_fit_elsewhere(self, seen: Left) -> bool:
         """Always: as a step that no worker knows, it is nobody's fault."""
+        return True
+
+    def is_in_time(self, seen: Left, grace: float) -> bool:
+        """Always: it may wait without limit."""
         return True
 
 
 class Misfit(Exception):
-    """Arguments that the step, as this worker has it, does not take; *takes* is the digest of what it takes."""
+    """Arguments that the step or task, as this worker has it, does not take; *takes* is its own digest."""
 
     category, error_class = "invalid_arguments", OTHER_PARAMETERS
 
@@ -49,31 +63,36 @@ class Misfit(Exception):
     def waits_for(self, held: Claim) -> str:
         """What the job waits for."""
         why = str(self).removeprefix(f"step {held.step!r}").lstrip(": ")
-        return f"a worker whose step {held.step!r} takes these arguments: {why}"
+        return f"a worker whose {held.kind} {held.step!r} takes these arguments: {why}"
 
-    def is_left(self, seen: Left, held: Claim, grace: float) -> bool:
-        """Whether another release started it, less than *grace* seconds ago: else the arguments are wrong."""
-        taken = terms.kept_parameters(seen.terms, held.step)
-        return taken not in (None, self._takes) and seen.seconds < grace
+    def may_fit_elsewhere(self, seen: Left) -> bool:
+        """Whether another release started it: else the arguments are wrong."""
+        return seen.need.takes not in ("", self._takes)
+
+    def is_in_time(self, seen: Left, grace: float) -> bool:
+        """Whether it was first left less than *grace* seconds ago."""
+        return seen.seconds < grace
 
 
 Unfit = UnknownTask | Misfit
 
 
-def leave(unfit: Unfit, held: Claim, seen: Left, grace: float) -> Leave | None:
+def leave(unfit: Unfit, held: Claim, seen: Left, live: Live, grace: float) -> Leave | None:
     """Return the outcome of an attempt at a job that is left for another worker; None where it is not.
 
     Args:
         unfit: why this worker's code cannot run it.
         held: the attempt.
         seen: what ``attempts.left_before`` tells of the job.
-        grace: seconds for which arguments that do not fit are left.
+        live: the live workers: where one can run it, that one is to have it now, however long it takes.
+        grace: seconds for which arguments that do not fit are left otherwise.
     """
-    if not unfit.is_left(seen, held, grace):
+    is_for_live = live.runs(seen.need)
+    if not unfit.may_fit_elsewhere(seen) or not (is_for_live or unfit.is_in_time(seen, grace)):
         return None
     reason = clean(unfit.waits_for(held), LONGEST_REASON)
     if hold().is_first_to_tell(f"{unfit.error_class} {held.step}"):
         logger.warning("this worker leaves jobs of %r, first job %s, for %s", held.step, held.job_id, reason)
-    pause = min(_FIRST_PAUSE * _GROWTH ** min(seen.times, 100), _LONGEST_PAUSE)
+    pause = 0.0 if is_for_live else min(_FIRST_PAUSE * _GROWTH ** min(seen.times, 100), _LONGEST_PAUSE)
     failure = Failure(unfit.category, unfit.error_class, clean(str(unfit), LONGEST_MESSAGE))
-    return Leave(failure, pause, reason)
+    return Leave(failure, pause, reason, seen.need.takes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
@@ -15,9 +15,12 @@ from agentq.exceptions import Directive
 from agentq.ledger.records import Claim
 from agentq.policies import DEFAULT
 from agentq.runtime.dispatcher import CARRIER
-from agentq.runtime.leaving import UnknownTask
+from agentq.runtime.leaving import Misfit, UnknownTask
 from agentq.runtime.loop import is_async
 from agentq.runtime.running import Running
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
 
 _OPTIONS = ("priority", "expires", "soft_time_limit", "time_limit")
 _WITHOUT_BOUND = 1_000_000
@@ -47,7 +50,7 @@ def attempts_of(app: Celery, name: str) -> int:
 
 
 def run(
-    app: Celery,
+    agentq: AgentQ,
     claim: Claim,
     args: list[Any],
     kwargs: dict[str, Any],
@@ -57,17 +60,22 @@ def run(
     """Run the plain task of a job and return what it returns.
 
     Args:
-        app: the Celery app that has it.
+        agentq: that of the Celery app that has it.
         claim: the attempt.
         args, kwargs: what it is called with.
         running: where its own word on another attempt is noted.
         resolve: waits for a coroutine.
 
-    Raises UnknownTask where the app has no such task.
+    Raises UnknownTask where the app has no such task, Misfit where it does not take the arguments.
     """
+    app = agentq.app
     task = app.tasks.get(claim.step)
     if task is None:
         raise UnknownTask(claim.step)
+    try:
+        _check(task, args, kwargs)
+    except TypeError as error:
+        raise Misfit(error, agentq.catalogue.digest(claim.step)) from None
     # As if run eagerly: then its own self.retry raises, where else it would publish a message of its own.
     carried_by = app.tasks[CARRIER].request
     task.push_request(
@@ -92,6 +100,13 @@ def run(
         raise
     finally:
         task.pop_request()
+
+
+def _check(task: Task, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Raise TypeError for what Celery would not send to the task either."""
+    header = getattr(task, "__header__", None)  # a task that is a class of its own has none
+    if task.typing and header is not None:
+        header(*args, **kwargs)
 
 
 def _judge(task: Task, running: Running, error: Exception) -> None:

@@ -16,6 +16,7 @@ from agentq.redaction import clean
 from agentq.runtime.adoption import ids_of
 from agentq.runtime.dispatcher import STEP_ETA
 from agentq.runtime.find import agentq_of
+from agentq.runtime.leaving import LeftForLive
 
 _GONE = ("WorkerLostError", "SystemExit")
 """What the pool brings in place of an outcome when a process ended."""
@@ -41,7 +42,9 @@ class StepRequest(Request):
         # Of a process that is gone Celery would log a traceback of its pool: billiard and the caretaker have told.
         is_told = type(error).__name__ in _GONE
         returned = super().on_failure(exc_info, send_failed_event, return_ok or is_told)
-        if not (self._already_cancelled or isinstance(error, (AttemptFailed, CeleryRetry))):
+        if isinstance(error, LeftForLive):
+            self._send_on(error.takes)
+        elif not (self._already_cancelled or isinstance(error, (AttemptFailed, CeleryRetry))):
             self._tell(_lost_by(error))
         return returned
 
@@ -59,6 +62,11 @@ class StepRequest(Request):
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None and self.id in revoked:
             caretaker.note_revoked(ids_of(self.id)[1], terminate=True)
+
+    def _send_on(self, takes: str) -> None:
+        caretaker = agentq_of(self.app).caretaker
+        if caretaker is not None:
+            caretaker.duties.unfit_jobs.leave(ids_of(self.id)[1], takes)
 
     def _tell(self, why: Failure) -> None:
         caretaker = agentq_of(self.app).caretaker

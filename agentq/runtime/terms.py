@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from inspect import Signature
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from agentq.outcomes import Failure
 from agentq.policies import DEFAULT, Category, ErrorFacts, Policy, dump_policy, load_policy, rule
 from agentq.workflows import registry
 from agentq.workflows.graph import Graph
+from agentq.workflows.parameters import digest_of
 from agentq.workflows.step import Step
 
 logger = logging.getLogger(__name__)
@@ -31,21 +33,19 @@ def facts_of(loss: Failure) -> ErrorFacts:
 
 
 def terms_of(graph: Graph) -> str:
-    """Return the terms of a start as JSON text: by the name of each step what it takes, and its own policy."""
-    steps = [step for name in dict.fromkeys(_names(graph)) if (step := registry.find(name)) is not None]
-    return f"{{{','.join(map(_of_step, steps))}}}"
+    """Return the terms of a start as JSON text: by the name of each step what it takes, and its own policy.
+
+    Of a plain task only what it takes.
+    """
+    told = (_of_name(name, graph.signatures.get(name)) for name in dict.fromkeys(_names(graph)))
+    return f"{{{','.join(filter(None, told))}}}"
 
 
 def kept_policy(terms: str | None, step: str) -> Policy:
     """Return the policy for losses that a start knew of a step; the default one where it knew none."""
-    kept = _entry(terms, step).get("policy")
+    kept = {} if terms is None else json.loads(terms).get(step, {})
+    kept = kept.get("policy")
     return DEFAULT if kept is None else readable(_BY_DEFAULT | kept, step)
-
-
-def kept_parameters(terms: str | None, step: str) -> str | None:
-    """Return the digest of the parameters that a step had at the start; None where that is not known."""
-    digest: str | None = _entry(terms, step).get("takes")
-    return digest
 
 
 def readable(kept: dict[str, Any], step: str) -> Policy:
@@ -64,25 +64,31 @@ def _names(graph: Graph) -> Iterator[str]:
             yield from _names(node.template)
 
 
+def _of_name(name: str, signature: Signature | None) -> str:
+    step = registry.find(name)
+    if step is not None:
+        return _of_step(step)
+    return "" if signature is None else _of_entry(name, {"takes": digest_of(signature)})
+
+
 def _of_step(step: Step[..., Any]) -> str:
     text = _kept.get(step)
     if text is None:
         told = _for_losses(step.policy).items()
         policy = {name: value for name, value in told if value != _BY_DEFAULT[name]}
         entry = {"takes": step.parameters.digest} | ({"policy": policy} if policy else {})
-        text = _kept[step] = json.dumps({step.name: entry}, separators=(",", ":"))[1:-1]
+        text = _kept[step] = _of_entry(step.name, entry)
     return text
+
+
+def _of_entry(name: str, entry: dict[str, Any]) -> str:
+    return json.dumps({name: entry}, separators=(",", ":"))[1:-1]
 
 
 def _for_losses(policy: Policy) -> dict[str, Any]:
     # Predicates are asked now: whoever decides later may have no code, and what they are asked is known.
     narrow = dump_policy(policy.narrowed_to([facts_of(WORKER_LOST), facts_of(TIMED_OUT)]))
     return {name: value for name, value in narrow.items() if name not in _OF_THE_JOB}
-
-
-def _entry(terms: str | None, step: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {} if terms is None else json.loads(terms).get(step, {})
-    return entry
 
 
 _BY_DEFAULT = _for_losses(DEFAULT)

@@ -7,8 +7,9 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -73,11 +74,7 @@ class Parameters:
     @functools.cached_property
     def digest(self) -> str:
         """A short hash of what they are: names, kinds, which have a default, and the JSON that fits each."""
-        told = [
-            (item.name, item.kind.name, item.default is item.empty, adapter and adapter.shape)
-            for item, adapter in zip(self._signature.parameters.values(), self._adapters.values(), strict=True)
-        ]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of(self._signature, [adapter and adapter.shape for adapter in self._adapters.values()])
 
     def dump(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, given: bool
@@ -228,6 +225,15 @@ class Parameters:
         if self._context_place is not None and len(values) >= self._context_place:
             return [*values[: self._context_place], context, *values[self._context_place :]], named
         return values, {**named, self._context: context}
+
+
+def digest_of(signature: inspect.Signature, shapes: Sequence[Any] = ()) -> str:
+    """A short hash of parameters, and of the shapes of the JSON that fits each, where these are known."""
+    told = [
+        (item.name, item.kind.name, item.default is item.empty, shape)
+        for item, shape in zip_longest(signature.parameters.values(), shapes)
+    ]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _place(signature: inspect.Signature, name: str | None) -> int | None:

@@ -211,7 +211,7 @@ _LEAVE = (
     update(JobRow)
     .where(MINE)
     .values(
-        status=JobStatus.SCHEDULED,
+        status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
         # Its time begins with the first attempt that counts.
         deadline_at=case((_counted > 1, JobRow.deadline_at)),
         **_LATER,
@@ -282,6 +282,9 @@ def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow |
 
 
 def leave(connection: Connection, job_id: uuid.UUID, attempt: int, left: Leave) -> AnyRow | None:
-    """Running to scheduled, without cost: for a worker whose code can run it; the columns of BELL, or None."""
+    """Running to scheduled, or to queued without a delay, without cost: for a worker whose code can run it.
+
+    Returns the columns of BELL, or None where it is lost.
+    """
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": left.delay, "due_why": left.reason}
     return connection.execute(_LEAVE, values | failure_values(left.failure)).one_or_none()

@@ -1,7 +1,8 @@
-"""Jobs whose step or plain task this worker does not have, such as those of another release.
+"""Jobs that this worker's code cannot run, such as those of another release, and their messages.
 
-Their messages are taken from the queue, so that they hold up nothing behind them, and the jobs stay queued in the
-ledger. As soon as another live worker knows the step, their messages are sent again.
+Of some it does not have the step or plain task; of others it has one that does not take their arguments, which an
+attempt has found. Their messages are taken from the queue, so that they hold up nothing behind them, and the jobs
+stay queued in the ledger. As soon as another live worker can run them, their messages are sent again.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
-
 from agentq.ledger import caretaking, knowledge
 from agentq.ledger.dead_messages import Refusal
+from agentq.ledger.knowledge import Need
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.knowledge import can_run
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST = 10_000
-"""Jobs that one worker remembers. A worker that knows the step finds those beyond in the ledger, as it does jobs
-whose messages were lost."""
+"""Jobs of each sort that one worker remembers. A worker that can run them finds those beyond in the ledger, as it
+does jobs whose messages were lost."""
 _MOST_TOLD = 100
 """Names that are told in the log."""
 _TOGETHER = 500
@@ -39,14 +39,14 @@ _TOGETHER = 500
 _FEWEST, _AT_ONCE = 10, 200
 """Jobs that are sent again together: fewer where nobody took the last ones."""
 _LOOK = 1.0
-"""Seconds between two looks for a worker that knows a step."""
+"""Seconds between two looks for a worker that can run a job."""
 _SOON, _LATEST = 0.15, 0.8
 """Seconds until the next jobs are sent again, growing where none is taken. Below a second: for so long kombu asks
 Redis at a time, and Redis serves who has asked longest, which would always be this same worker."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Unfit:
     """What a message asks for that this worker cannot do."""
 
     job_id: uuid.UUID
@@ -54,35 +54,66 @@ class Unknown:
     name: str
 
 
-class UnknownSteps:
-    """The jobs whose messages this worker's consumer took in vain."""
+class UnfitJobs:
+    """The jobs whose messages this worker took in vain."""
 
     def __init__(self, agentq: AgentQ, refuse: Callable[[Stranger, Refusal, str], None]) -> None:
         self._agentq = agentq
         self._refuse = refuse
         self._lock = threading.Lock()
-        self._messages: dict[uuid.UUID, Stranger] = {}  # of jobs that the ledger was not asked about yet
-        self._jobs: dict[uuid.UUID, tuple[str, str, str]] = {}  # the queue, kind and step of each
+        self._messages: dict[uuid.UUID, Stranger | None] = {}  # of jobs that the ledger was not asked about yet
+        self._takes: dict[uuid.UUID, str] = {}  # the parameters of those whose arguments do not fit here
+        self._jobs: dict[uuid.UUID, Need] = {}
         self._sent: set[uuid.UUID] = set()
         self._told: set[str] = set()
         self._window, self._soon = _AT_ONCE, _SOON
+        self._has_had_any = False
         self.pause = _LOOK
         """Seconds until ``pass_on`` is to be called again."""
 
     def __len__(self) -> int:
         return len(self._messages) + len(self._jobs)
 
-    def add(self, unknown: Unknown, message: Stranger) -> None:
+    def find(self, headers: Any) -> Unfit | None:
+        """Return what a job's message asks for that this worker cannot run; None for all other messages."""
+        if not isinstance(headers, dict) or not isinstance(headers.get(BELL_HEADER), int):
+            return None
+        is_task = headers.get("task") == CARRIER
+        kind = JobKind.TASK if is_task else JobKind.STEP
+        name = headers.get("shadow" if is_task else "task")
+        is_known = isinstance(name, str) and can_run(self._agentq.app, kind, name)
+        if not isinstance(name, str) or (is_known and not self._takes):
+            return None
+        try:
+            unfit = Unfit(uuid.UUID(headers["id"]), kind, name)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return None
+        return None if is_known and unfit.job_id not in self._takes else unfit
+
+    def add(self, unfit: Unfit, message: Stranger) -> None:
         """Note a job; for the thread that consumes, so it never waits for the ledger."""
-        if unknown.name not in self._told and len(self._told) < _MOST_TOLD:
-            self._told.add(unknown.name)
+        is_told = unfit.name in self._told or unfit.job_id in self._takes  # of those, the attempt has told
+        if not is_told and len(self._told) < _MOST_TOLD:
+            self._told.add(unfit.name)
             logger.warning(
                 "this worker does not know %s %r: its jobs are left for a worker that does; the first is job %s",
-                *(unknown.kind, unknown.name, unknown.job_id),
+                *(unfit.kind, unfit.name, unfit.job_id),
             )
+        self._note(unfit.job_id, message)
+
+    def leave(self, job_id: uuid.UUID, takes: str) -> None:
+        """Note a job whose arguments do not fit here, for a worker that *takes* them; from any thread."""
         with self._lock:
+            if len(self._takes) >= _MOST:
+                del self._takes[next(iter(self._takes))]
+            self._takes[job_id] = takes
+        self._note(job_id, None)
+
+    def _note(self, job_id: uuid.UUID, message: Stranger | None) -> None:
+        with self._lock:
+            self._has_had_any = True
             if len(self) < _MOST:
-                self._messages[unknown.job_id] = message
+                self._messages[job_id] = message
 
     def pass_on(self) -> None:
         """Send again the messages of jobs that another live worker can run."""
@@ -93,10 +124,13 @@ class UnknownSteps:
         self._sent = set()
         if self._jobs:
             live = self._agentq.ledger.read_statement(knowledge.live)
-            known = {need for need in set(self._jobs.values()) if live.may_know(*need)}
+            needs = set(self._jobs.values())
+            self._let_go({need for need in needs if need.takes and not live.runs(need)})
+            known = {need for need in needs if need.takes or live.may_run(need)}
             self._send([job_id for job_id, need in self._jobs.items() if need in known][: self._window])
         is_vain = self._jobs and not self._sent
-        self.pause = _LOOK if is_vain or not self._told else self._soon * random.uniform(0.8, 1.0)
+        is_idle = is_vain or not self._has_had_any
+        self.pause = _LOOK if is_idle else self._soon * random.uniform(0.8, 1.0)
 
     def give_back(self) -> None:
         """Send all of them again: this worker ends."""
@@ -104,6 +138,12 @@ class UnknownSteps:
         jobs = list(self._jobs)
         for first in range(0, len(jobs), _TOGETHER):
             self._send(jobs[first : first + _TOGETHER])
+
+    def _let_go(self, needs: set[Need]) -> None:
+        """Let an attempt say what becomes of jobs whose arguments no live worker takes any more."""
+        with self._lock:
+            for job_id in [job_id for job_id, need in self._jobs.items() if need in needs]:
+                self._takes.pop(job_id, None)
 
     def _ask_for_jobs(self) -> None:
         """Ask the ledger what the messages that came since are for; it knows, they only say so."""
@@ -114,12 +154,13 @@ class UnknownSteps:
             asked = jobs[first : first + _TOGETHER]
             needs = self._agentq.ledger.read_statement(partial(knowledge.needs_of, jobs=asked))
             for job_id in asked:
-                if job_id not in needs:
-                    message = messages[job_id]
+                message = messages[job_id]
+                if job_id not in needs and message is not None:
                     why = f"no task named {message.task!r} is registered here, and no job {job_id} exists"
                     self._refuse(message, Refusal.UNKNOWN_TASK, why)
             with self._lock:
-                self._jobs |= needs
+                for job_id, need in needs.items():
+                    self._jobs[job_id] = replace(need, takes=self._takes.get(job_id, ""))
                 for job_id in asked:
                     self._messages.pop(job_id, None)
 
@@ -139,18 +180,3 @@ class UnknownSteps:
             self._jobs |= needs  # the broker is away
         else:
             self._sent = set(jobs)
-
-
-def unknown_of(app: Celery, headers: Any) -> Unknown | None:
-    """Return what a job's message asks for that this process cannot run; None for all other messages."""
-    if not isinstance(headers, dict) or not isinstance(headers.get(BELL_HEADER), int):
-        return None
-    is_task = headers.get("task") == CARRIER
-    kind = JobKind.TASK if is_task else JobKind.STEP
-    name = headers.get("shadow" if is_task else "task")
-    if not isinstance(name, str) or can_run(app, kind, name):
-        return None
-    try:
-        return Unknown(uuid.UUID(headers["id"]), kind, name)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return None

@@ -1,0 +1,74 @@
+"""What workers tell of their code, and how many of the live ones can run a job."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from agentq.ledger import knowledge, workers
+from agentq.ledger.knowledge import Asked, Knowledge, Live, Need
+from agentq.ledger.session import Ledger
+from agentq.states import JobKind
+
+QUEUES = frozenset({"q"})
+
+
+def knowing(**steps: str) -> Knowledge:
+    return Knowledge(QUEUES, steps, {"plain": "p1"})
+
+
+def need(takes: str = "", *, step: str = "find", kind: str = JobKind.STEP) -> Need:
+    return Need("q", kind, step, takes)
+
+
+NAMES_ALONE = json.dumps({"queues": ["q"], "steps": ["find"], "tasks": ["plain"]})
+"""What a worker of the release before tells."""
+
+
+def test_what_a_worker_tells_is_read_by_this_release_and_its_names_by_the_one_before() -> None:
+    told = knowing(find="d1")
+    assert Knowledge.load(told.dump()) == told
+    assert {name: frozenset(given) for name, given in json.loads(told.dump()).items()} == {
+        "queues": QUEUES,
+        "steps": {"find"},
+        "tasks": {"plain"},
+    }
+
+
+def test_of_a_worker_that_tells_names_alone_nothing_is_said_of_arguments() -> None:
+    older = Knowledge.load(NAMES_ALONE)
+    live = Live([(older, 1), (knowing(find="d1"), 2)])
+    assert live.ask(need()) == Asked(3, 3)
+    assert live.ask(need("d1")) is None
+    assert live.runs(need("d1"))
+    assert not live.runs(need("d2"))
+
+
+def test_those_fit_that_have_the_parameters_of_the_start() -> None:
+    live = Live([(knowing(find="d1"), 2), (knowing(find="d2"), 1), (knowing(), 1)])
+    assert live.ask(need()) == Asked(4, 3)
+    assert live.ask(need("d1")) == Asked(4, 2)
+    assert live.ask(need("d3")) == Asked(4, 0)
+    assert Asked(4, 2).says_who_takes() == "2 live workers take them"
+    assert Asked(1, 1).says_who_takes() == "1 live worker takes them"
+    assert Asked(4, 0).says_who_takes() == "no live worker takes them; 4 live workers were asked"
+
+
+def test_a_plain_task_fits_where_it_is_one_or_a_step_and_a_step_only_where_it_is_one() -> None:
+    live = Live([(knowing(find="d1"), 1)])
+    assert live.runs(need("p1", step="plain", kind=JobKind.TASK))
+    assert not live.runs(need("p2", step="plain", kind=JobKind.TASK))
+    assert live.runs(need("d1", kind=JobKind.TASK))
+    assert not live.runs(need(step="plain"))
+
+
+def test_rows_of_both_releases_are_read_together(ledger: Ledger) -> None:
+    for knows in (Knowledge.load(NAMES_ALONE), knowing(find="d1")):
+        ledger.write(
+            lambda connection, knows=knows: workers.register(
+                connection, uuid.uuid4(), hostname="w", pid=1, lease=60, knows=knows
+            )
+        )
+    live = ledger.read(knowledge.live)
+    assert live.ask(need()) == Asked(2, 2)
+    assert live.runs(need("d1"))
