@@ -73,6 +73,8 @@ OTHER_PARAMETERS = "agentq.OtherParameters"
 """The error class of a job that a worker left for another one, whose step takes the arguments."""
 VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
 """Kinds that no worker runs: the hand-over of their members finishes them."""
+RUNNABLE = frozenset(JobKind) - VIRTUAL
+"""Kinds that workers run."""
 
 WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})

@@ -117,7 +117,7 @@ def record(connection: Connection, held: Claim, outcome: Outcome, meanwhile: Mea
                 complete(connection, on_complete)
             write_history(connection, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
-            return Handed(True, tuple(hand_over(connection, done)))
+            return Handed(True, tuple(hand_over(connection, done, may_refuse=True)))
         case RetryLater(failure):
             row = transition.retry(connection, held.job_id, held.attempt, outcome)
             if row is None:

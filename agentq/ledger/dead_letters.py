@@ -78,7 +78,8 @@ def resolve(
     actions.note(
         connection, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id
     )
-    return hand_over(connection, Done(row.id, row.workflow_id, row.join_id, row.is_last, result))
+    done = Done(row.id, row.workflow_id, row.join_id, row.is_last, result)
+    return hand_over(connection, done, may_refuse=True)
 
 
 def go_on(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from agentq.ledger.models import JobRow
 from agentq.ledger.types import AnyRow
 from agentq.states import JobKind
-from agentq.workflows.graph import Graph, Node
+from agentq.workflows.graph import Graph, Node, kind_of
 
 _COLUMNS = (
     *(JobRow.id, JobRow.kind, JobRow.step, JobRow.arguments, JobRow.immutable),
@@ -40,7 +40,7 @@ def _node(row: AnyRow, places: dict[uuid.UUID, int]) -> Node:
     is_each = row.kind == JobKind.EACH
     args, kwargs = ([], {}) if is_each else kept
     return Node(
-        JobKind(row.kind),
+        kind_of(row.kind),
         row.step,
         args=args,
         kwargs=kwargs,

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from agentq.exceptions import CanvasError
 from agentq.ledger import transition
 from agentq.ledger.gathering import gather
 from agentq.ledger.growth import Fed, Place, Planting
@@ -42,15 +43,19 @@ class Done:
     result: str | None = None
 
 
-def hand_over(connection: Connection, *done: Done) -> list[Bell]:
-    """Make ready what waited for *done*, and on through joins; returns the bells to ring after the commit."""
+def hand_over(connection: Connection, *done: Done, may_refuse: bool = False) -> list[Bell]:
+    """Make ready what waited for *done*, and on through joins; returns the bells to ring after the commit.
+
+    An ``each`` whose branch only a newer release can read fails; where the caller *may_refuse* it raises
+    CanvasError, so that the job before it can be done again once a newer release is there.
+    """
     bells: list[Bell] = []
     finished = list(done)
     while finished:
         job = finished.pop()
         for row in () if job.is_last else transition.ready_successors(connection, job.job_id):
             if row.kind == JobKind.EACH:
-                finished += _grow_after(connection, row, job, bells)
+                finished += _grow_after(connection, row, job, bells, may_refuse)
             elif row.kind == JobKind.JOIN:
                 finished += _finish_if_complete(connection, row)
             elif row.status == JobStatus.QUEUED:
@@ -138,7 +143,7 @@ def feed_again(connection: Connection, job: AnyRow) -> list[Bell]:
     if connection.scalar(select(JobRow.id).where(JobRow.join_id == job.id).limit(1)) is not None:
         return []
     if job.after_id is None:  # it was an item of another each, and no list
-        return _fail_each(connection, job.id, "the item of the each() around it, which is none")
+        return _fail_each(connection, job.id, _no_list("the item of the each() around it, which is none"))
     before = connection.execute(select(*transition.DEAD, JobRow.status).where(JobRow.id == job.after_id)).one()
     row = transition.ready(connection, job.id) if before.status == JobStatus.SUCCEEDED else None
     if row is None:
@@ -165,16 +170,26 @@ def finish_empty(connection: Connection, planting: Planting, where: Place) -> li
     return finished
 
 
-def _grow_after(connection: Connection, each: AnyRow, before: Done, bells: list[Bell]) -> list[Done]:
+def _grow_after(
+    connection: Connection, each: AnyRow, before: Done, bells: list[Bell], may_refuse: bool = False
+) -> list[Done]:
     items = gather(connection, before.job_id) if before.result is None else before.result
-    fed = Fed(each.id, Graph.from_data(json.loads(each.template)), json.loads(items), each.part_id)
+    try:
+        template = Graph.from_data(json.loads(each.template))
+    except CanvasError as error:
+        if may_refuse:
+            raise
+        why = Failure("definition", "agentq.exceptions.CanvasError", str(error))
+        bells += _fail_each(connection, each.id, why)
+        return []
+    fed = Fed(each.id, template, json.loads(items), each.part_id)
     place = Place(each.workflow_id, each.tenant, is_plain=each.is_plain and each.join_id is None)
     return _grow(connection, fed, place, each.dispatched_at, bells)
 
 
 def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bells: list[Bell]) -> list[Done]:
     if not isinstance(fed.items, list):
-        bells += _fail_each(connection, fed.each_id, type(fed.items).__name__)
+        bells += _fail_each(connection, fed.each_id, _no_list(type(fed.items).__name__))
         return []
     planting = Planting()
     for position, item in enumerate(fed.items):
@@ -189,10 +204,13 @@ def _grow(connection: Connection, fed: Fed, where: Place, rung_at: datetime, bel
     return finished
 
 
-def _fail_each(connection: Connection, each_id: uuid.UUID, got: str) -> list[Bell]:
+def _no_list(got: str) -> Failure:
     message = f"each() needs a list from the step before it, but got {got}; return a list there"
-    failure = Failure("invalid_input", "agentq.exceptions.InvalidArguments", message)
-    dead = transition.fail_virtual(connection, each_id, failure)
+    return Failure("invalid_input", "agentq.exceptions.InvalidArguments", message)
+
+
+def _fail_each(connection: Connection, each_id: uuid.UUID, why: Failure) -> list[Bell]:
+    dead = transition.fail_virtual(connection, each_id, why)
     return [] if dead is None else bury(connection, dead)
 
 

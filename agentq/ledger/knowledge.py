@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.types import now
-from agentq.states import JobKind
+from agentq.states import RUNNABLE, JobKind
 
 _LIVE = (
     select(WorkerRow.knows, func.count().label("workers"))
@@ -57,7 +57,7 @@ class Knowledge:
 
     def fits(self, need: Need) -> bool | None:
         """Return whether such a job can run; None where that was not told."""
-        digest = self.steps.get(need.step)
+        digest = self.steps.get(need.step) if need.kind in RUNNABLE else None
         if digest is None and need.kind == JobKind.TASK:
             digest = self.tasks.get(need.step)
         if digest is None or not need.takes:

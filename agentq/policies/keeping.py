@@ -82,9 +82,9 @@ def _dump_schedule(schedule: Schedule) -> dict[str, Any]:
 
 def _load_schedule(data: object) -> Schedule:
     kind = data.get("kind") if isinstance(data, Mapping) else None
-    if kind not in _SCHEDULES:
+    if not isinstance(kind, str) or kind not in _SCHEDULES:
         raise unknown("kind of schedule", kind, _SCHEDULES)
-    made = _SCHEDULES[str(kind)]
+    made = _SCHEDULES[kind]
     values = _checked("schedule", data, ("kind", *(field.name for field in fields(made))))
     return made(**{name: value for name, value in values.items() if name != "kind"})
 

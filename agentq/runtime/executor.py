@@ -34,7 +34,7 @@ from agentq.runtime.children import end_if_forked
 from agentq.runtime.early import PAUSES, EarlyRing
 from agentq.runtime.judging import judge_error
 from agentq.runtime.lease import hold
-from agentq.states import JobKind, JobStatus
+from agentq.states import RUNNABLE, JobKind, JobStatus
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -231,6 +231,10 @@ class Attempt:
         if found.status == JobStatus.SUCCEEDED:
             self._ring_successors()
         log = job_log(logger, found.step, self._job_id)
+        if found.kind not in RUNNABLE:
+            if self._lease.is_first_to_tell(f"kind {found.kind}"):
+                log.warning("is of kind %r, which only a newer release of agentq runs", found.kind)
+            return {"dropped": found.status}
         if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
             log.info("was moved to queue %r: message dropped", found.queue)
             return {"dropped": found.status}

@@ -12,6 +12,8 @@ from datetime import datetime
 from inspect import Signature
 from typing import Any
 
+from agentq.exceptions import CanvasError
+from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind, OnFailure
 
 BEYOND = -1
@@ -91,11 +93,14 @@ class Graph:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Graph:
-        """Rebuild what ``to_data`` gave; what only another release has a field for is left out."""
+        """Rebuild what ``to_data`` gave; what only another release has a field for is left out.
+
+        Raises CanvasError for a kind of node that only a newer release knows.
+        """
         nodes = []
         for fields in data["nodes"]:
             template = fields.get("template")
-            kind = JobKind(fields["kind"])
+            kind = kind_of(fields["kind"])
             extra = {"kind": kind, "template": cls.from_data(template) if template else None}
             known = {name: value for name, value in fields.items() if name in _NAMES}
             nodes.append(Node(**(known | extra)))
@@ -110,6 +115,15 @@ class Graph:
         ]
         text = ", ".join(dict.fromkeys(names))
         return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+def kind_of(word: str) -> JobKind:
+    """Return the kind that a word of the ledger's says; raises CanvasError where only a newer release knows it."""
+    if word not in set(JobKind):
+        raise CanvasError(
+            f"the canvas has a part of kind {show(word)}, which only a newer release of agentq knows"
+        )
+    return JobKind(word)
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -34,7 +34,10 @@ def accepts_missing(needs: str | None) -> bool:
 
 
 def are_enough(needs: str | None, members: int, missing: int) -> bool:
-    """Say whether a fan-in of so many *members* can go on; unsaid, one part must be there, if there are any."""
+    """Say whether a fan-in of so many *members* can go on; unsaid, one part must be there, if there are any.
+
+    What only a newer release can read is not met.
+    """
     there = members - missing
     match needs:
         case _ if missing == 0:
@@ -43,9 +46,9 @@ def are_enough(needs: str | None, members: int, missing: int) -> bool:
             return there > 0
         case "all":
             return False
-        case share if "." in share:
+        case share if _is_share(share):
             return there >= math.ceil(round(float(share) * members, 6))
-    return there >= int(needs)
+    return needs.isdecimal() and there >= int(needs)
 
 
 def worded(needs: str | None) -> str:
@@ -55,6 +58,11 @@ def worded(needs: str | None) -> str:
             return "at least one"
         case "all":
             return "all"
-        case share if "." in share:
+        case share if _is_share(share):
             return f"{float(share):.0%}"
     return f"{needs}"
+
+
+def _is_share(needs: str) -> bool:
+    whole, point, part = needs.partition(".")
+    return bool(point) and (whole + part).isdecimal()

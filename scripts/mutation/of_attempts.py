@@ -51,8 +51,8 @@ MUTANTS = [
     Mutant(
         name="claim-under-any-name",
         file=_ATTEMPT,
-        text="else_=JobRow.step == _NAMED),",
-        instead="else_=_NAMED.is_not(None)),",
+        text="(JobRow.kind == JobKind.STEP, JobRow.step == _NAMED),",
+        instead="(JobRow.kind == JobKind.STEP, _NAMED.is_not(None)),",
         why="a forged message runs another step with the job's arguments",
         tests=(ATTEMPTS,),
     ),

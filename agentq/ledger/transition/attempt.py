@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    false,
     func,
     literal_column,
     null,
@@ -70,7 +71,12 @@ def _claiming(ready: Any, result_before: Any, successors: Any, began_at: Any) ->
         .where(
             JobRow.id == JOB_ID,
             # The message has no authority: its name must be the job's, or the carrier's for a plain task.
-            case((JobRow.kind == JobKind.TASK, _NAMED.is_(None)), else_=JobRow.step == _NAMED),
+            # A kind that only a newer release knows is for a worker of that one, whatever its name.
+            case(
+                (JobRow.kind == JobKind.TASK, _NAMED.is_(None)),
+                (JobRow.kind == JobKind.STEP, JobRow.step == _NAMED),
+                else_=false(),
+            ),
             # Since it was sent, the job may have been moved to another queue.
             or_(_SENT_TO.is_(None), JobRow.queue == _SENT_TO),
             # The second arm recognises a claim of mine whose commit got no answer.

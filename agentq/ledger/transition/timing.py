@@ -29,7 +29,7 @@ from agentq.ledger.skipping import distinct
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import JOB_AHEAD, VIRTUAL, JobKind, JobStatus
+from agentq.states import JOB_AHEAD, RUNNABLE, VIRTUAL, JobKind, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -78,7 +78,7 @@ _TO_RING = (
         JobRow.id.not_in(bindparam("in_hand", expanding=True)),
         or_(
             bindparam("any_step", type_=Boolean()),
-            JobRow.step.in_(bindparam("steps", expanding=True)),
+            and_(JobRow.kind.in_(sorted(RUNNABLE)), JobRow.step.in_(bindparam("steps", expanding=True))),
             and_(JobRow.kind == JobKind.TASK, JobRow.step.in_(bindparam("tasks", expanding=True))),
         ),
         or_(
