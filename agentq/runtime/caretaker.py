@@ -85,7 +85,7 @@ class CaretakerStep(bootsteps.StartStopStep):
         # A cold shutdown. What is given back must not run here any more, so the pool goes first.
         if worker.pool is not None:
             worker.pool.terminate()
-        self._caretaker.end()
+        self._caretaker.end(is_cold=True)
 
     def _end(self, **_: Any) -> None:
         # A warm shutdown. Not in stop(): while the pool ends its last steps, the lease must be renewed.
@@ -154,8 +154,11 @@ class Caretaker:
         """Note a message that no worker can take; written with the next round, not by the thread that consumes."""
         self.duties.refusals.add(stranger, refusal, error)
 
-    def end(self) -> None:
-        """Give back at once what the pool did not finish, and sign off."""
+    def end(self, *, is_cold: bool = False) -> None:
+        """Give back at once what the pool did not finish, and sign off.
+
+        Where it *is_cold*, there may be much of that: a ledger that is away is waited for as long as a lease.
+        """
         if self._ending.is_set():
             return
         self._ending.set()
@@ -164,7 +167,10 @@ class Caretaker:
             if thread.is_alive():
                 thread.join(timeout=self._agentq.settings.ledger_timeout)
         try:
-            bells = self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))
+            patience = self._lease.seconds if is_cold else None
+            bells = self._ledger.write(
+                lambda connection: caretaking.release_all(connection, self.worker_id), patience=patience
+            )
             self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
             self._agentq.dispatcher.ring(bells)
             self.duties.unfit_jobs.give_back()
