@@ -7,10 +7,11 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
-from agentq.ledger import transition
+from agentq.ledger import actions, transition
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import Bell
 from agentq.ledger.workflows import cancel, cancel_job
+from agentq.states import JobStatus
 
 _ACTOR, _REASON = "celery", "it was revoked"
 _AT_ONCE = 500
@@ -31,10 +32,15 @@ def revoke(connection: Connection, id_: uuid.UUID, *, terminate: bool) -> list[B
 
     Without *terminate* a job that runs may end its attempt, as in Celery; it is not tried again.
     """
-    if not terminate and transition.expire_running(connection, id_):
+    # Locked, as for a cancel: an outcome that is under way comes first.
+    found = select(JobRow.workflow_id, JobRow.status).where(JobRow.id == id_)
+    job = connection.execute(found.with_for_update(key_share=True)).one_or_none()
+    if job is None:
+        cancel(connection, id_, actor=_ACTOR, reason=_REASON)
         return []
-    is_job = connection.scalar(select(JobRow.id).where(JobRow.id == id_)) is not None
-    if is_job:
+    if terminate or job.status != JobStatus.RUNNING:
         return cancel_job(connection, id_, actor=_ACTOR, reason=_REASON) or []
-    cancel(connection, id_, actor=_ACTOR, reason=_REASON)
+    # Once, however many hear of it: whoever revokes, and each worker.
+    if transition.expire_running(connection, id_):
+        actions.note(connection, job.workflow_id, id_, "revoke job", actor=_ACTOR, reason=_REASON)
     return []

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from tests.model.protocol import READY_TO_RECORD, REVIVALS, Move, Protocol
 from tests.model.state import *
 
-_OPEN = frozenset({WAITING, SCHEDULED, QUEUED, RUNNING})
-_UNKNOWN = {RETURNED: RETURNED_UNKNOWN, RAISED: RAISED_UNKNOWN}
+_UNKNOWN = {RETURNED: RETURNED_UNKNOWN, RAISED: RAISED_UNKNOWN, UNFIT: UNFIT_UNKNOWN}
 
 
 class Troubled(Protocol):
@@ -74,11 +73,18 @@ class Troubled(Protocol):
 
     def errors(self, state: State) -> Iterator[Move]:
         """A step raises."""
+        yield from self._instead_of_a_result(state, RAISED, "step raises")
+
+    def leaves(self, state: State) -> Iterator[Move]:
+        """A worker's code cannot run the job, such as that of another release."""
+        yield from self._instead_of_a_result(state, UNFIT, "code does not fit")
+
+    def _instead_of_a_result(self, state: State, phase: int, text: str) -> Iterator[Move]:
         for worker in WORKERS:
             if state[worker + PHASE] == CLAIMED and state[worker + LEASE] != DEAD:
                 new = bytearray(state)
-                new[worker + PHASE] = RAISED
-                yield ("step raises", worker), new
+                new[worker + PHASE] = phase
+                yield (text, worker), new
 
     def deadlines(self, state: State) -> Iterator[Move]:
         """A job's time is over: a caretaker fails it, whatever it does."""
@@ -139,16 +145,16 @@ class Troubled(Protocol):
         """An operator cancels the workflow and all its open jobs, in one transaction."""
         if state[WORKFLOW] == RUNNING:
             new = bytearray(state)
-            new[WORKFLOW] = CANCELLED
-            for job in (*JOBS, JOIN):
-                if new[job] in _OPEN and self.may_cancel(state, job):
-                    self.move(new, job, CANCELLED)
-                    if job != JOIN:
-                        new[job + HOLDER] = 0
+            self.cancel_workflow(new)
             yield ("cancel", 0), new
 
-    def may_cancel(self, state: State, job: int) -> bool:
-        return True
+    def revokes(self, state: State) -> Iterator[Move]:
+        """Somebody revokes a job that runs: its attempt may end, and is the last one."""
+        for job in JOBS:
+            if state[job + STATUS] == RUNNING and not state[job + LAST]:
+                new = bytearray(state)
+                new[job + LAST] = new[job + ATTEMPT]
+                yield ("revoke", 0), new
 
     def replays(self, state: State) -> Iterator[Move]:
         """An operator replays a dead letter: its job is scheduled with a fresh allowance of attempts."""
@@ -188,7 +194,7 @@ class Troubled(Protocol):
             new[WRONG] = BROKEN_MOVE
         self.made.add((new[job + STATUS], status))
         new[job + STATUS] = status
-        new[job + HOLDER] = new[job + OUTCOMES] = 0
+        new[job + HOLDER] = new[job + OUTCOMES] = new[job + LAST] = 0
 
     def reopen(self, new: bytearray) -> None:
         """A workflow runs again when none of its jobs is failed any more."""

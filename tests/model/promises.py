@@ -16,6 +16,7 @@ ONE_START = "a start that is tried again starts one workflow"
 ONE_CLOSE = "a dead letter is replayed or resolved once"
 ONE_LETTER = "each failure has one dead letter"
 ONE_RECORD = "a dead letter is recorded once"
+LAST_ATTEMPT = "a job that was revoked while it ran is not tried again"
 CAUSE = "a job fails only when its step raised, its worker was lost or its time was over"
 AGREEMENT = "a workflow has failed exactly when one of its jobs has"
 CANCEL = "a cancelled workflow has no open job"
@@ -26,11 +27,10 @@ NO_LOOP = "whatever order the engine works in, it comes to an end"
 ALL = frozenset(
     {
         *(FENCE, MOVE, OUTCOME, ATTEMPTS, ONE_HOLDER, INPUTS, FAN_IN, ONE_START, ONE_CLOSE, ONE_LETTER),
-        *(ONE_RECORD, CAUSE, AGREEMENT, CANCEL, SUCCESS, NO_DEAD_END, NO_LOOP),
+        *(ONE_RECORD, LAST_ATTEMPT, CAUSE, AGREEMENT, CANCEL, SUCCESS, NO_DEAD_END, NO_LOOP),
     }
 )
 
-_OPEN = frozenset({WAITING, SCHEDULED, QUEUED, RUNNING})
 _UNTOUCHED = frozenset({ABSENT, WAITING, CANCELLED})
 _CAUSES = slice(BUDGET["crashes"], BUDGET["deadlines"] + 1)
 
@@ -43,6 +43,8 @@ def broken(state: State, initial: State) -> str | None:
                 return OUTCOME
             if state[job + CLAIMS] > state[job + LIMIT] or state[job + ATTEMPT] > state[job + LIMIT]:
                 return ATTEMPTS
+            if state[job + ATTEMPT] > state[job + LAST] > 0:
+                return LAST_ATTEMPT
             if state[job + CLOSES] > state[job + LETTERS]:
                 return ONE_CLOSE
             if state[job + LETTERS] != state[job + CLOSES] + (state[job + STATUS] == FAILED):
@@ -73,7 +75,7 @@ def _broken_together(state: State, initial: State) -> str | None:
         return CAUSE
     if (state[BODY] == SUCCEEDED) != (workflow == SUCCEEDED):
         return SUCCESS
-    if workflow == CANCELLED and not _OPEN.isdisjoint((*statuses, state[JOIN])):
+    if workflow == CANCELLED and not OPEN_STATUSES.isdisjoint((*statuses, state[JOIN])):
         return CANCEL
     return None
 
@@ -81,5 +83,11 @@ def _broken_together(state: State, initial: State) -> str | None:
 def is_end(state: State) -> bool:
     """Say whether it is right that the engine does nothing more."""
     return state[WORKFLOW] not in (ABSENT, RUNNING) and all(
-        state[job + STATUS] not in (SCHEDULED, QUEUED, RUNNING) and not state[job + UNRECORDED] for job in JOBS
+        not _is_under_way(state, job) and not state[job + UNRECORDED] for job in JOBS
     )
+
+
+def _is_under_way(state: State, job: int) -> bool:
+    # What is not to be tried again waits in a failed workflow for a replay, which cancels it.
+    is_stranded = state[job + LAST] and state[WORKFLOW] == FAILED and state[job + STATUS] != RUNNING
+    return state[job + STATUS] in (SCHEDULED, QUEUED, RUNNING) and not is_stranded

@@ -27,7 +27,8 @@ REVIVALS = frozenset(CODE[new] for new in JOB_MOVES[JobStatus.FAILED] - {JobStat
 _READY_TO_CLAIM = frozenset({DELIVERED, CLAIMED_UNKNOWN})
 _RETURNED = frozenset({RETURNED, RETURNED_UNKNOWN})
 _RAISED = frozenset({RAISED, RAISED_UNKNOWN})
-READY_TO_RECORD = _RETURNED | _RAISED
+_UNFIT = frozenset({UNFIT, UNFIT_UNKNOWN})
+READY_TO_RECORD = _RETURNED | _RAISED | _UNFIT
 
 
 class Protocol:
@@ -134,7 +135,8 @@ class Protocol:
         yield ("claim", worker), new
 
     def may_claim(self, state: State | bytearray, job: int) -> bool:
-        return state[job + STATUS] == QUEUED and state[job + ATTEMPT] < state[job + LIMIT]
+        is_queued = state[job + STATUS] == QUEUED and state[job + ATTEMPT] < state[job + LIMIT]
+        return is_queued and not state[job + LAST]
 
     def is_own_claim(self, state: State, worker: int, job: int) -> bool:
         # A worker has one process here, so who holds the job tells the same as the claim's token.
@@ -165,7 +167,7 @@ class Protocol:
         if self.write_outcome(new, worker, job):
             new[worker + PHASE] = RINGING if new[worker + BELLS] else DONE
             text = "record"
-        elif phase in (RETURNED_UNKNOWN, RAISED_UNKNOWN):  # the own row is in the history
+        elif phase in (RETURNED_UNKNOWN, RAISED_UNKNOWN, UNFIT_UNKNOWN):  # the own row is in the history
             new[worker + BELLS] = self.unrung(state, job)
             new[worker + PHASE] = RINGING if new[worker + BELLS] else DONE
             text = "record again"
@@ -190,11 +192,18 @@ class Protocol:
             new[job + OUTCOMES] += 1
             if self.hand_over(new, job):
                 new[worker + BELLS] = RING_BODY
+        elif new[worker + PHASE] in _UNFIT:
+            self.leave(new, job)
         elif self.has_attempts(new, job):
             self.move(new, job, SCHEDULED)
         else:
             self.fail(new, job)
         return True
+
+    def leave(self, new: bytearray, job: int) -> None:
+        """Leave the job, without cost, for a worker whose code can run it."""
+        self.move(new, job, SCHEDULED)
+        new[job + LIMIT] += 1
 
     def has_attempts(self, state: State | bytearray, job: int) -> bool:
         return state[job + ATTEMPT] < state[job + LIMIT]
@@ -277,6 +286,8 @@ class Protocol:
             yield from self.ring_again(state, job)
         elif status == RUNNING:
             yield from self.rescue(state, job)
+        if state[job + LAST] and status in (SCHEDULED, QUEUED):
+            yield from self.expire(state, job)
         if state[job + UNRECORDED] and not state[job + LETTER_BELLS]:
             yield from self.issue_letter(state, job)
         if state[job + LETTER_BELLS]:
@@ -288,8 +299,29 @@ class Protocol:
         new[job + MESSAGES] += 1
         yield ("due", 0), new
 
+    def expire(self, state: State, job: int) -> Iterator[Move]:
+        """Cancel the workflow of a job that is not to be tried again; a failed one waits for a replay."""
+        if state[WORKFLOW] == RUNNING:
+            new = bytearray(state)
+            self.cancel_workflow(new)
+            yield ("expire", 0), new
+
+    def cancel_workflow(self, new: bytearray) -> None:
+        """End the workflow with all its open jobs."""
+        new[WORKFLOW] = CANCELLED
+        for job in (*JOBS, JOIN):
+            if new[job] in OPEN_STATUSES and self.may_cancel(new, job):
+                self.move(new, job, CANCELLED)
+                if job != JOIN:
+                    new[job + HOLDER] = 0
+
+    def may_cancel(self, state: State | bytearray, job: int) -> bool:
+        return True
+
     def ring_again(self, state: State, job: int) -> Iterator[Move]:
         """Send a message again: the broker has none, and a caretaker does not hold it in its own hands."""
+        if state[job + LAST]:
+            return
         if not state[job + MESSAGES] and any(
             state[worker + LEASE] == LEASED and not (state[worker + PHASE] and state[worker + JOB] == job)
             for worker in WORKERS

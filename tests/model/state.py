@@ -10,19 +10,20 @@ State = bytes
 JOIN, REMAINING, WORKFLOW, CLIENT, OPERATOR, FIRED, STARTED, WRONG = range(8)
 
 # A job's places, counted from where the job begins. The last five are for promises only.
-STATUS, ATTEMPT, BEFORE, LIMIT, MESSAGES, LETTER, UNRECORDED, LETTER_BELLS, HOLDER = range(9)
-CLAIMS, OUTCOMES, LETTERS, RECORDS, CLOSES = range(9, 14)
-JOBS = HEADER_A, HEADER_B, BODY = 8, 22, 36
+STATUS, ATTEMPT, BEFORE, LIMIT, LAST, MESSAGES, LETTER, UNRECORDED, LETTER_BELLS, HOLDER = range(10)
+CLAIMS, OUTCOMES, LETTERS, RECORDS, CLOSES = range(10, 15)
+JOBS = HEADER_A, HEADER_B, BODY = 8, 23, 38
 HEADERS = HEADER_A, HEADER_B
 
 # A worker's places. JOB, HELD and BELLS belong to the message in its hands.
 LEASE, PHASE, JOB, HELD, BELLS = range(5)
-WORKERS = FIRST, SECOND = 50, 55
-_AFTER = 60
+WORKERS = FIRST, SECOND = 53, 58
+_AFTER = 63
 
 BUDGETS = (
     *("crashes", "kills", "expiries", "errors", "deadlines"),
-    *("stops", "duplicates", "losses", "flushes", "unknown_commits", "cancels", "replays", "resolves"),
+    *("stops", "leaves", "duplicates", "losses", "flushes", "unknown_commits"),
+    *("cancels", "revokes", "replays", "resolves"),
 )
 """What may go wrong, or is asked of the engine from outside, so many times."""
 BUDGET = {name: place for place, name in enumerate(BUDGETS, _AFTER)}
@@ -37,16 +38,18 @@ WAITING, SCHEDULED, QUEUED, RUNNING = (
 SUCCEEDED, FAILED, CANCELLED = (
     CODE[status] for status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 )
+OPEN_STATUSES = frozenset({WAITING, SCHEDULED, QUEUED, RUNNING})
 WORKFLOW_CODE = {status: CODE[JobStatus(status)] for status in WorkflowStatus}
 """A workflow's statuses, which are named as a job's are."""
 assert set(WORKFLOW_CODE.values()) == {RUNNING, SUCCEEDED, FAILED, CANCELLED}
 
 DEAD, EXPIRED, LEASED = range(3)
 FREE, DELIVERED, CLAIMED_UNKNOWN, CLAIMED, RETURNED, RAISED, RETURNED_UNKNOWN, RAISED_UNKNOWN = range(8)
-COUNTED_NONE, COUNTED_ONE, RINGING, DROPPING, DONE = range(8, 13)
+COUNTED_NONE, COUNTED_ONE, RINGING, DROPPING, DONE, UNFIT, UNFIT_UNKNOWN = range(8, 15)
 PHASES = (
     *("free", "delivered", "claimed, no reply", "claimed", "returned", "raised", "recorded, no reply"),
     *("retry recorded, no reply", "counted none", "counted one", "ringing", "dropping", "done"),
+    *("unfit", "left, no reply"),
 )
 NO_BELLS, RING_BODY = range(2)
 NO_LETTER, OPEN, REPLAYED, RESOLVED = range(4)
@@ -56,7 +59,7 @@ BROKEN_FENCE, BROKEN_MOVE = 1, 2
 JOB_NAMES = {HEADER_A: "header A", HEADER_B: "header B", BODY: "body"}
 WORKER_NAMES = {FIRST: "worker 1", SECOND: "worker 2"}
 _JOB_PLACES = (
-    *("status", "attempt", "attempts before", "limit", "messages", "dead letter", "unrecorded"),
+    *("status", "attempt", "attempts before", "limit", "last attempt", "messages", "dead letter", "unrecorded"),
     *("dead-letter bells", "holder", "claims", "outcomes", "dead letters", "records", "closed"),
 )
 _WORKER_PLACES = ("lease", "phase", "job", "held attempt", "bells")

@@ -25,6 +25,9 @@ PROTOCOLS = {
     "dead letters": Troubled(1, errors=1, duplicates=1, losses=1, flushes=1),
     "results by hand": Troubled(1, errors=1, resolves=1, stops=1),
     "last attempts": Troubled(1, crashes=1, unknown_commits=1),
+    "other releases": Troubled(1, leaves=1, unknown_commits=1),
+    "revokes": Troubled(2, errors=1, revokes=1, leaves=1),
+    "replays of what was revoked": Troubled(1, errors=1, revokes=1, replays=1),
 }
 """What the engine must bear. Together at least what brings each variant down."""
 LEAST_STATES = 400_000

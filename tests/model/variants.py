@@ -240,6 +240,38 @@ class ReleaseCosts(Variant):
         new[job + LIMIT] -= 1
 
 
+class LeaveCosts(Variant):
+    """A job that is left for a worker whose code fits has used up its attempt."""
+
+    most_attempts = 1
+    budget = {"leaves": 1}
+    breaks = promises.NO_LOOP
+
+    def leave(self, new: bytearray, job: int) -> None:
+        super().leave(new, job)
+        new[job + LIMIT] -= 1
+
+
+class RevokeIsForgotten(Variant):
+    """A claim does not ask whether somebody revoked the job while it ran."""
+
+    budget = {"errors": 1, "revokes": 1}
+    breaks = promises.LAST_ATTEMPT
+
+    def may_claim(self, state: State | bytearray, job: int) -> bool:
+        return state[job + STATUS] == QUEUED and self.has_attempts(state, job)
+
+
+class NobodyEndsWhatWasRevoked(Variant):
+    """What was revoked while it ran is not claimed, and nobody cancels it."""
+
+    budget = {"errors": 1, "revokes": 1}
+    breaks = promises.NO_DEAD_END
+
+    def expire(self, state: State, job: int) -> Iterator[Move]:
+        yield from ()
+
+
 class NoTimers(Variant):
     """Nobody dispatches what is due."""
 
@@ -288,7 +320,7 @@ class CancelLeavesRunning(Variant):
     budget = {"cancels": 1}
     breaks = promises.CANCEL
 
-    def may_cancel(self, state: State, job: int) -> bool:
+    def may_cancel(self, state: State | bytearray, job: int) -> bool:
         return state[job] != RUNNING
 
 

@@ -52,7 +52,13 @@ _SCHEDULE_NOW = (
     .values(status=JobStatus.SCHEDULED, due_at=now())
 )
 _EXPIRE_RUNNING = (
-    update(JobRow).where(JobRow.id == JOB_ID, JobRow.status == JobStatus.RUNNING).values(expires_at=now())
+    update(JobRow)
+    .where(
+        JobRow.id == JOB_ID,
+        JobRow.status == JobStatus.RUNNING,
+        or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
+    )
+    .values(expires_at=now())
 )
 _MOVE = (
     update(JobRow)
@@ -159,7 +165,7 @@ def schedule_now(connection: Connection, jobs: Sequence[uuid.UUID]) -> None:
 
 
 def expire_running(connection: Connection, job_id: uuid.UUID) -> bool:
-    """Let the attempt that runs be the job's last; False where none runs."""
+    """Let the attempt that runs be the job's last; False where none runs, or it is the last one already."""
     return connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
 
 
