@@ -88,8 +88,8 @@ MUTANTS = [
     Mutant(
         name="end-without-release",
         file="agentq/runtime/caretaker.py",
-        text="self._ledger.write(lambda connection: caretaking.release_all(connection, self.worker_id))",
-        instead="[]",
+        text="lambda connection: caretaking.release_all(connection, self.worker_id), patience",
+        instead="lambda _: [], patience",
         why="what a stopped worker ran costs an attempt, and waits",
         tests=(GUARDS,),
         pick="gives_back",
