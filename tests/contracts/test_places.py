@@ -1,0 +1,121 @@
+"""What leans on the insides of other packages is in named files, and each place is held by a contract test.
+
+A new touch fails here: use the library's public way; where there is none, keep the touch in a file that has some
+already, add a contract test beside this file, and enter both in the table.
+"""
+
+from __future__ import annotations
+
+from tests.contracts.touches import touches
+
+TOUCHES = {
+    "agentq/contrib/django/flushing.py": {"django.test.utils._TestState"},
+    "agentq/contrib/flask/current.py": {"._set_current_app", "._tls", "celery._state"},
+    "agentq/ledger/driver.py": {"psycopg.waiting.Wait"},
+    "agentq/ledger/postgresql.py": {".dbapi_connection"},
+    "agentq/ledger/prepared.py": {
+        ".dbapi_connection",
+        ".do_execute",
+        ".do_executemany",
+        ".is_disconnect",
+        ".positiontup",
+        "sqlalchemy.sql.visitors",
+    },
+    "agentq/runtime/app.py": {".connection_for_write =", "celery._state", "setattr(self.app)"},
+    "agentq/runtime/asked_retries.py": {".retry ="},
+    "agentq/runtime/asyncio_pool.py": {
+        "._state",
+        "billiard.einfo.ExceptionInfo",
+        "celery.concurrency.base.BasePool",
+        "celery.utils.threads.USE_FAST_LOCALS",
+        "kombu.asynchronous.get_event_loop",
+    },
+    "agentq/runtime/caretaker.py": {".select_add"},
+    "agentq/runtime/configuration.py": {".override_backends ="},
+    "agentq/runtime/consuming.py": {
+        ".TaskConsumer =",
+        ".consume_from",
+        ".on_connection_error_after_connected =",
+        "celery.worker.state.maybe_shutdown",
+    },
+    "agentq/runtime/current.py": {"._get_current_object"},
+    "agentq/runtime/dead_letters.py": {"._task_from_fun"},
+    "agentq/runtime/dispatcher.py": {
+        ".declared_entities",
+        ".send_task_message",
+        ".transport_options",
+        "celery.app.amqp.task_message",
+    },
+    "agentq/runtime/duties.py": {"celery.worker.state"},
+    "agentq/runtime/events.py": {"._flush_events", ".on_send_event_buffered ="},
+    "agentq/runtime/evidence.py": {".request_dict"},
+    "agentq/runtime/greeting.py": {".consume_from"},
+    "agentq/runtime/in_hand.py": {
+        ".request_dict",
+        "Panel.data[] =",
+        "celery.worker.control.Panel",
+        "celery.worker.state",
+    },
+    "agentq/runtime/intake.py": {
+        ".create_task_handler =",
+        ".f_locals",
+        ".on_decode_error =",
+        "celery.worker.consumer.consumer",
+    },
+    "agentq/runtime/knowledge.py": {".consume_from"},
+    "agentq/runtime/limits.py": {".consume_from"},
+    "agentq/runtime/loop.py": {".f_locals"},
+    "agentq/runtime/no_results.py": {"._is_disabled"},
+    "agentq/runtime/outage.py": {"billiard.process.current_process"},
+    "agentq/runtime/plain_tasks.py": {".push_request"},
+    "agentq/runtime/pool_signals.py": {
+        ".TERM_SIGNAL =",
+        "._shutdown_cleanup",
+        ".terminate_job =",
+        "billiard.common",
+        "billiard.pool",
+        "billiard.popen_fork",
+    },
+    "agentq/runtime/redis_transport.py": {
+        "._connparams",
+        "._create_client",
+        "._delivered",
+        "._has_queue",
+        "._restore",
+        "._size",
+        "TRANSPORT_ALIASES[] =",
+        "kombu.transport.TRANSPORT_ALIASES",
+        "kombu.transport.redis",
+        "kombu.transport.virtual",
+    },
+    "agentq/runtime/refused_methods.py": {"setattr(Task)"},
+    "agentq/runtime/request.py": {
+        "._already_cancelled",
+        "._announce_revoked",
+        "celery.worker.request.Request",
+        "celery.worker.state.revoked",
+    },
+    "agentq/runtime/revokes.py": {".control_cls ="},
+    "agentq/runtime/starting.py": {
+        "._get_current_object",
+        ".apply_async =",
+        "celery.canvas._chain",
+        "celery.canvas._chord",
+    },
+    "agentq/runtime/task.py": {
+        "._finalize_mutex",
+        "._get_active_apps",
+        "._task_from_fun",
+        ".agentq_entered =",
+        "celery._state",
+    },
+    "agentq/testing/apps.py": {"._get_current_object"},
+    "agentq/testing/mailbox.py": {"celery.app.trace.build_tracer"},
+    "agentq/testing/private.py": {"._producer_pool"},
+    "agentq/testing/swaps.py": {"._set_current_app", "._tls", "celery._state"},
+}
+"""Each file with what it touches: modules, attributes, assignments, and private names that a class overrides."""
+
+
+def test_the_insides_of_other_packages_are_touched_in_named_files_only() -> None:
+    assert touches() == TOUCHES
