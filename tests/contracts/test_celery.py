@@ -17,7 +17,7 @@ from celery.app.control import Control
 from celery.app.task import Task
 from celery.app.trace import build_tracer
 from celery.backends.base import DisabledBackend
-from celery.canvas import _chain, _chord
+from celery.canvas import _basemap, _chain, _chord, chunks, xmap, xstarmap
 from celery.concurrency.base import BasePool
 from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Retry, Terminated
@@ -158,12 +158,15 @@ def test_a_route_names_the_queue_and_what_is_consumed_are_the_selected_queues(ap
         (_chain, lambda part: chain(part, part)),
         (group, lambda part: group(part, part)),
         (_chord, lambda part: chord([part, part], part)),
+        (_basemap, lambda part: xmap(part, [1])),
+        (_basemap, lambda part: xstarmap(part, [(1,)])),
+        (chunks, lambda part: chunks(part, [(1,)], 1)),
     ],
 )
 def test_a_canvas_is_sent_by_the_method_of_its_class(app: Celery, kind: Any, made: Any) -> None:
     """agentq/runtime/starting.py replaces it, for canvases that hold steps."""
     assert parameters(kind.apply_async)[:3] == ["self", "args", "kwargs"]
-    canvas = made(app.signature("t"))
+    canvas = made(app.signature("t", (1,)))
     assert isinstance(canvas, kind)
     assert type(canvas).apply_async is kind.apply_async
     assert hasattr(canvas, "_app")

@@ -99,6 +99,7 @@ TOUCHES = {
     "agentq/runtime/starting.py": {
         "._get_current_object",
         ".apply_async =",
+        "celery.canvas._basemap",
         "celery.canvas._chain",
         "celery.canvas._chord",
     },
