@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from celery import current_app
+from celery.app import app_or_default
 
 from agentq.runtime.find import agentq_of
 from agentq.runtime.joining import Joinable
@@ -24,7 +24,7 @@ def current() -> AgentQ:
 
     Raises ConfigurationError where the current Celery app has none.
     """
-    return agentq_of(current_app._get_current_object())
+    return agentq_of(app_or_default())
 
 
 def start(

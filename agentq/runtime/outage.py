@@ -42,4 +42,4 @@ class Outage:
 
 def unless_of_pool(level: int) -> int:
     """Return *level*, but DEBUG in a process of a prefork pool: the worker's main process tells the same."""
-    return level if current_process()._name == "MainProcess" else logging.DEBUG
+    return level if current_process().name == "MainProcess" else logging.DEBUG

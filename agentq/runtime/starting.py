@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from celery import Signature, current_app
+from celery import Signature
+from celery.app import app_or_default
 from celery.canvas import _basemap, _chain, _chord, chunks, group
 
 from agentq.exceptions import CanvasError, InvalidArguments
@@ -213,7 +214,7 @@ def _starting(native: Any) -> Any:
             first = "pass not_before= to agentq.start(canvas, …), or set it on its first steps"
             hint = first if given[0] in ("countdown", "eta") else INSTEAD.get(given[0], _ON_STEPS)
             raise CanvasError(f"apply_async({given[0]}=…) of a canvas that holds steps is not supported; {hint}")
-        app = options.get("app") or self._app or current_app._get_current_object()
+        app = options.get("app") or self._app or app_or_default()
         canvas, kwargs = self, dict(kwargs or {})
         if isinstance(self, _chord) and kwargs.get("body"):  # chord(header)(body)
             canvas = self.clone()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import cast
 
-from celery import Celery, current_app
+from celery import Celery
+from celery.app import app_or_default
 from celery.app.utils import find_app
 
 from agentq.exceptions import ConfigurationError
@@ -18,7 +19,7 @@ def find(name: str) -> Celery:
     """
     if name:
         return cast("Celery", find_app(name))
-    app = current_app._get_current_object()
+    app = app_or_default()
     if getattr(app, "agentq", None) is None:
         raise ConfigurationError(
             f"the current Celery app, {app.main!r}, has no AgentQ; import the module of the app in the test, or "

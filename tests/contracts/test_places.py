@@ -38,7 +38,6 @@ TOUCHES = {
         ".on_connection_error_after_connected =",
         "celery.worker.state.maybe_shutdown",
     },
-    "agentq/runtime/current.py": {"._get_current_object"},
     "agentq/runtime/dead_letters.py": {"._task_from_fun"},
     "agentq/runtime/dispatcher.py": {
         ".declared_entities",
@@ -97,7 +96,6 @@ TOUCHES = {
     },
     "agentq/runtime/revokes.py": {".control_cls ="},
     "agentq/runtime/starting.py": {
-        "._get_current_object",
         ".apply_async =",
         "celery.canvas._basemap",
         "celery.canvas._chain",
@@ -110,7 +108,6 @@ TOUCHES = {
         ".agentq_entered =",
         "celery._state",
     },
-    "agentq/testing/apps.py": {"._get_current_object"},
     "agentq/testing/mailbox.py": {"celery.app.trace.build_tracer"},
     "agentq/testing/private.py": {"._producer_pool"},
     "agentq/testing/swaps.py": {"._set_current_app", "._tls", "celery._state"},
