@@ -8,13 +8,14 @@ from sqlalchemy import Connection, insert, select
 
 from agentq.ids import new_id
 from agentq.ledger.models import ActionRow
+from agentq.ledger.transaction import Transaction
 
 RESOLVE = "resolve"
 """The action by which somebody gives a job its result."""
 
 
 def note(
-    connection: Connection,
+    tx: Transaction,
     workflow_id: uuid.UUID,
     job_id: uuid.UUID | None,
     action: str,
@@ -26,7 +27,7 @@ def note(
 ) -> None:
     """Write who did what to which workflow or job, and why; *details* is what it replaced."""
     values = {"workflow_id": workflow_id, "job_id": job_id, "action": action, "actor": actor, "reason": reason}
-    connection.execute(insert(ActionRow).values(id=action_id or new_id(), details=details, **values))
+    tx.connection.execute(insert(ActionRow).values(id=action_id or new_id(), details=details, **values))
 
 
 def is_noted(connection: Connection, action_id: uuid.UUID) -> bool:

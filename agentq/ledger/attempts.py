@@ -11,12 +11,13 @@ from sqlalchemy.orm import aliased
 from agentq.ledger import transition
 from agentq.ledger.completing import complete
 from agentq.ledger.gathering import gather
-from agentq.ledger.handover import Done, bury, hand_over
+from agentq.ledger.handover import Done, bury, dispatch_queued, hand_over
 from agentq.ledger.history import NO_FAILURE, write_history
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile
-from agentq.ledger.records import Bell, Claim, Handed, Left, bell
+from agentq.ledger.records import Bell, Claim, Left, bell
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import give_up
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
@@ -45,7 +46,7 @@ _BRANCHES = select(_first_jobs).where(
 
 
 def claim(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     step: str | None,
     worker_id: uuid.UUID,
@@ -60,12 +61,12 @@ def claim(
     to, where it says so: a job that was moved since is not claimed by it. Returns None where the job is not to
     be run now: done, running, cancelled, not due, unknown, or of another name.
     """
-    row = transition.claim(connection, job_id, step, worker_id, token, early_after, sent_to)
+    row = transition.claim(tx, job_id, step, worker_id, token, early_after, sent_to)
     if row is None:
         return None
     inputs = row.inputs
     if inputs is None and row.after_id is not None and not row.immutable:
-        inputs = gather(connection, row.after_id)
+        inputs = gather(tx.connection, row.after_id)
     return Claim(
         job_id=job_id,
         workflow_id=row.workflow_id,
@@ -97,51 +98,52 @@ def is_one_statement(held: Claim, outcome: Outcome) -> bool:
     return held.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
 
 
-def record(connection: Connection, held: Claim, outcome: Outcome, meanwhile: Meanwhile | None = None) -> Handed:
-    """Record the outcome of an attempt and hand over, in the caller's transaction.
+def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile | None = None) -> bool:
+    """Record the outcome of an attempt and hand over, in the caller's transaction; False where it is discarded.
 
-    The worker that no longer holds the job changes nothing and gets ``accepted=False``; the one whose earlier
-    commit got no answer finds its own outcome there and gets the bells that may not have been rung. What the step
-    wants to be done with its completion is done only by the one that records it; raises CompletionFailed.
+    The worker that no longer holds the job changes nothing; the one whose earlier commit got no answer finds its
+    own outcome there and dispatches again what may not have been dispatched. What the step wants to be done with
+    its completion is done only by the one that records it; raises CompletionFailed.
     """
     match outcome:
         case Succeed(result, on_complete):
-            if is_one_statement(held, outcome) and connection.dialect.name == "postgresql":
-                rows = transition.succeed_plainly(connection, held, result, meanwhile)
+            if is_one_statement(held, outcome) and tx.connection.dialect.name == "postgresql":
+                rows = transition.succeed_plainly(tx, held, result, meanwhile)
                 if rows is None:
-                    return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
-                return Handed(True, tuple(bell(row) for row in rows if row.status == JobStatus.QUEUED))
-            if not transition.succeed(connection, held.job_id, held.attempt, result):
-                return _recorded_before(connection, held, AttemptOutcome.SUCCEEDED)
+                    return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
+                dispatch_queued(tx, rows)
+                return True
+            if not transition.succeed(tx, held.job_id, held.attempt, result):
+                return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
             if on_complete:
-                complete(connection, on_complete)
-            write_history(connection, held, AttemptOutcome.SUCCEEDED)
+                complete(tx.connection, on_complete)
+            write_history(tx, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
-            return Handed(True, tuple(hand_over(connection, done, may_refuse=True)))
+            hand_over(tx, done, may_refuse=True)
         case RetryLater(failure):
-            row = transition.retry(connection, held.job_id, held.attempt, outcome)
+            row = transition.retry(tx, held.job_id, held.attempt, outcome)
             if row is None:
-                return _recorded_before(connection, held, AttemptOutcome.RETRIED, failure)
-            write_history(connection, held, AttemptOutcome.RETRIED, failure)
-            return Handed(True, (bell(row),) if row.status == JobStatus.QUEUED else ())
+                return _was_recorded(tx, held, AttemptOutcome.RETRIED, failure)
+            write_history(tx, held, AttemptOutcome.RETRIED, failure)
+            dispatch_queued(tx, [row])
         case Leave(failure):
-            if transition.leave(connection, held.job_id, held.attempt, outcome) is None:
-                return _recorded_before(connection, held, AttemptOutcome.RELEASED, failure)
-            write_history(connection, held, AttemptOutcome.RELEASED, failure)
-            return Handed(True)
+            if transition.leave(tx, held.job_id, held.attempt, outcome) is None:
+                return _was_recorded(tx, held, AttemptOutcome.RELEASED, failure)
+            write_history(tx, held, AttemptOutcome.RELEASED, failure)
         case Fail(failure):
-            dead = transition.fail(connection, held.job_id, held.attempt, outcome)
+            dead = transition.fail(tx, held.job_id, held.attempt, outcome)
             if dead is None:
-                return _recorded_before(connection, held, AttemptOutcome.FAILED, failure)
-            write_history(connection, held, AttemptOutcome.FAILED, failure)
-            return Handed(True, tuple(bury(connection, dead, needs_person=outcome.needs_person)))
+                return _was_recorded(tx, held, AttemptOutcome.FAILED, failure)
+            write_history(tx, held, AttemptOutcome.FAILED, failure)
+            bury(tx, dead, needs_person=outcome.needs_person)
         case GiveUp(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
-            given_up = transition.give_up(connection, held.job_id, held.attempt, why)
+            given_up = transition.give_up(tx, held.job_id, held.attempt, why)
             if given_up is None:
-                return _recorded_before(connection, held, AttemptOutcome.CANCELLED, why)
-            write_history(connection, held, AttemptOutcome.CANCELLED, why)
-            return Handed(True, tuple(give_up(connection, given_up, actor=f"step {held.step}", why=why)))
+                return _was_recorded(tx, held, AttemptOutcome.CANCELLED, why)
+            write_history(tx, held, AttemptOutcome.CANCELLED, why)
+            give_up(tx, given_up, actor=f"step {held.step}", why=why)
+    return True
 
 
 def workflow_policy(connection: Connection, workflow_id: uuid.UUID) -> str | None:
@@ -191,13 +193,13 @@ def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
     return bells + (queued_successors(connection, join_id) if join_id else [])
 
 
-def ring_successors(connection: Connection, job_id: uuid.UUID, grace: float) -> list[Bell]:
-    """Note another dispatch of what became ready when *job_id* was done and was not rung for in *grace* seconds.
+def ring_successors(tx: Transaction, job_id: uuid.UUID, grace: float) -> None:
+    """Dispatch again what became ready when *job_id* was done and was not dispatched in *grace* seconds.
 
     However often the message of a job comes again, it does not multiply the messages of those after it.
     """
-    waiting = [bell.job_id for bell in queued_successors(connection, job_id)]
-    return [bell(row) for row in transition.ring_these(connection, waiting, grace)]
+    waiting = [bell.job_id for bell in queued_successors(tx.connection, job_id)]
+    tx.dispatch(*(bell(row) for row in transition.ring_these(tx, waiting, grace)))
 
 
 def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:
@@ -221,9 +223,7 @@ def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:
     )
 
 
-def _recorded_before(
-    connection: Connection, held: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
-) -> Handed:
+def _was_recorded(tx: Transaction, held: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE) -> bool:
     """Tell a lost reply (my outcome is there) from a lost job (somebody else's is, with another error)."""
     found = select(AttemptRow.outcome).where(
         AttemptRow.job_id == held.job_id,
@@ -233,7 +233,8 @@ def _recorded_before(
         func.coalesce(AttemptRow.error_category, "") == failure.category,
         func.coalesce(AttemptRow.error_class, "") == failure.error_class,
     )
-    if connection.execute(found).one_or_none() is None:
-        return Handed(False)
-    again = connection.execute(_SELF, {"job_id": held.job_id}).all()
-    return Handed(True, (*map(bell, again), *queued_successors(connection, held.job_id)))
+    if tx.connection.execute(found).one_or_none() is None:
+        return False
+    again = tx.connection.execute(_SELF, {"job_id": held.job_id}).all()
+    tx.dispatch(*map(bell, again), *queued_successors(tx.connection, held.job_id))
+    return True

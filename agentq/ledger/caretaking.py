@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 
 from agentq.ledger import transition
-from agentq.ledger.handover import bury, close_fan_in
+from agentq.ledger.handover import bury, close_fan_in, dispatch_queued
 from agentq.ledger.history import write_history
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Bell, bell
 from agentq.ledger.skipping import distinct
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow, now
 from agentq.ledger.workflows import cancel, give_up
@@ -107,31 +108,17 @@ class Lost:
     """None: it is given back, and the attempt does not count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
-    """What a rescue led to."""
-
-    bells: tuple[Bell, ...] = ()
-    jobs: tuple[Lost, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How many were ended, and what goes on without them."""
-
-    count: int
-    bells: tuple[Bell, ...]
+def dispatch_due(tx: Transaction, most: int) -> int:
+    """Dispatch up to *most* jobs whose time has come; returns how many."""
+    due = transition.queue_due(tx, most)
+    dispatch_queued(tx, due)
+    return len(due)
 
 
-def dispatch_due(connection: Connection, most: int) -> list[Bell]:
-    """Queue up to *most* jobs whose time has come and return their bells."""
-    return [bell(row) for row in transition.queue_due(connection, most)]
-
-
-def rescue_lost(connection: Connection, judge: Judge, most: int) -> Rescued:
+def rescue_lost(tx: Transaction, judge: Judge, most: int) -> list[Lost]:
     """Take up to *most* jobs from workers whose lease is over: to be tried again, or failed for good."""
-    rows = transition.by_workflow(connection.execute(_lost, {"most": most}))
-    return _rescue(connection, ((row, WORKER_LOST) for row in rows), judge)
+    rows = transition.by_workflow(tx.connection.execute(_lost, {"most": most}))
+    return _rescue(tx, ((row, WORKER_LOST) for row in rows), judge)
 
 
 def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
@@ -141,16 +128,16 @@ def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
 
 
 def rescue_abandoned(
-    connection: Connection,
+    tx: Transaction,
     worker_id: uuid.UUID,
     abandoned: Mapping[Held, Failure],
     judge: Judge,
-) -> Rescued:
+) -> list[Lost]:
     """Take the given attempts from a worker that lives but does not run them, each for its reason."""
-    held_now = connection.execute(_held_in_full, {"worker": worker_id}).all()
+    held_now = tx.connection.execute(_held_in_full, {"worker": worker_id}).all()
     rows = {Held(row.id, row.attempt): row for row in held_now}
     found = [(rows[held], why) for held, why in abandoned.items() if held in rows]
-    return _rescue(connection, sorted(found, key=lambda pair: pair[0].workflow_id), judge)
+    return _rescue(tx, sorted(found, key=lambda pair: pair[0].workflow_id), judge)
 
 
 def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
@@ -169,12 +156,11 @@ def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uu
     return {row.id: row.status for row in rows}
 
 
-def release_all(connection: Connection, worker_id: uuid.UUID) -> list[Bell]:
-    """Give back all that a stopping worker still holds, at once and without cost to the jobs."""
-    bells: list[Bell] = []
-    for row in connection.execute(_held_in_full, {"worker": worker_id}).all():
-        bells += _give_back(connection, row)
-    return bells
+def release_all(tx: Transaction, worker_id: uuid.UUID) -> list[Bell]:
+    """Give back all that a stopping worker still holds, at once and without cost to the jobs; returns those."""
+    held = tx.connection.execute(_held_in_full, {"worker": worker_id}).all()
+    given_back = [_give_back(tx, row) for row in held]
+    return [job for job in given_back if job is not None]
 
 
 def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
@@ -186,7 +172,7 @@ def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
 
 
 def ring_again(
-    connection: Connection,
+    tx: Transaction,
     queue: str,
     grace: float,
     most: int,
@@ -194,89 +180,93 @@ def ring_again(
     in_hand: Collection[uuid.UUID] = (),
     knows: Knowledge | None = None,
 ) -> list[Bell]:
-    """Note one more dispatch of up to *most* unclaimed jobs of a queue and return their bells.
+    """Dispatch up to *most* unclaimed jobs of a queue once more, and return them.
 
     *overtaken* narrows it to jobs that later messages have overtaken; *in_hand* are jobs whose messages the
     caller has, and *knows* what it can run: whoever cannot run a job has no cause to call for it.
     """
-    return [bell(row) for row in transition.ring_again(connection, queue, grace, overtaken, in_hand, most, knows)]
+    found = transition.ring_again(tx, queue, grace, overtaken, in_hand, most, knows)
+    again = [bell(row) for row in found]
+    tx.dispatch(*again)
+    return again
 
 
-def pass_on(connection: Connection, jobs: Sequence[uuid.UUID]) -> list[Bell]:
-    """Note that those *jobs* that are still queued are sent to another worker, and return their bells."""
-    return [bell(row) for row in transition.pass_on(connection, jobs)]
+def pass_on(tx: Transaction, jobs: Sequence[uuid.UUID]) -> None:
+    """Dispatch those *jobs* that are still queued to another worker."""
+    dispatch_queued(tx, transition.pass_on(tx, jobs))
 
 
-def expire(connection: Connection, most: int) -> Ended:
-    """Cancel up to *most* jobs whose expiry passed before they ran, and what needs them."""
-    bells: list[Bell] = []
-    expired = connection.execute(_expired, {"most": most}).all()
+def expire(tx: Transaction, most: int) -> int:
+    """Cancel up to *most* jobs whose expiry passed before they ran, and what needs them; returns how many."""
+    expired = tx.connection.execute(_expired, {"most": most}).all()
     for row in expired:
         why = Failure("expired", "agentq.Expired", f"step {row.step!r} expired before it ran")
-        bells += give_up(connection, row, actor="agentq", why=why)
-    return Ended(len(expired), tuple(bells))
+        give_up(tx, row, actor="agentq", why=why)
+    return len(expired)
 
 
-def end_overdue(connection: Connection, most: int) -> Ended:
-    """End up to *most* jobs and fan-ins whose deadline has passed: jobs fail, fan-ins go on with what is there."""
-    bells: list[Bell] = []
-    overdue = transition.lock_overdue(connection, most)
+def end_overdue(tx: Transaction, most: int) -> int:
+    """End up to *most* jobs and fan-ins whose deadline has passed; returns how many.
+
+    Jobs fail, and fan-ins go on with what is there.
+    """
+    overdue = transition.lock_overdue(tx, most)
     for row in overdue:
-        if transition.fail_overdue(connection, row, DEADLINE_EXCEEDED):
+        if transition.fail_overdue(tx, row, DEADLINE_EXCEEDED):
             if row.status == JobStatus.RUNNING:
-                write_history(connection, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
-            bells += bury(connection, row)
-    fan_ins = transition.overdue_fan_ins(connection, most)
+                write_history(tx, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
+            bury(tx, row)
+    fan_ins = transition.overdue_fan_ins(tx, most)
     for fan_in in fan_ins:
-        bells += close_fan_in(connection, fan_in.id, fan_in.workflow_id)
-    return Ended(len(overdue) + len(fan_ins), tuple(bells))
+        close_fan_in(tx, fan_in.id, fan_in.workflow_id)
+    return len(overdue) + len(fan_ins)
 
 
-def cancel_overdue(connection: Connection, most: int) -> int:
+def cancel_overdue(tx: Transaction, most: int) -> int:
     """Cancel up to *most* workflows that were not done by their deadline; returns how many."""
-    overdue = connection.scalars(_overdue_workflows, {"most": most}).all()
+    overdue = tx.connection.scalars(_overdue_workflows, {"most": most}).all()
     return sum(
-        cancel(connection, workflow_id, actor="agentq", reason="it was not done within its deadline")
+        cancel(tx, workflow_id, actor="agentq", reason="it was not done within its deadline")
         for workflow_id in overdue
     )
 
 
-def _give_back(connection: Connection, row: AnyRow) -> list[Bell]:
-    released = transition.release(connection, row.id, row.attempt)
+def _give_back(tx: Transaction, row: AnyRow) -> Bell | None:
+    released = transition.release(tx, row.id, row.attempt)
     if released is None:
-        return []
-    write_history(connection, row, AttemptOutcome.RELEASED)
-    return [bell(released)]
+        return None
+    write_history(tx, row, AttemptOutcome.RELEASED)
+    given_back = bell(released)
+    tx.dispatch(given_back)
+    return given_back
 
 
-def _rescue(connection: Connection, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> Rescued:
-    bells: list[Bell] = []
-    jobs: list[Lost] = []
-    for row, why in lost:
-        if why is GIVEN_UP:
-            given_back = _give_back(connection, row)
-            bells += given_back
-            jobs += [_lost_one(row, why, None)] if given_back else []
-            continue
+def _rescue(tx: Transaction, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> list[Lost]:
+    taken = [_take_away(tx, row, why, judge) for row, why in lost]
+    return [job for job in taken if job is not None]
+
+
+def _take_away(tx: Transaction, row: AnyRow, why: Failure, judge: Judge) -> Lost | None:
+    """Take one attempt from its worker; None where that does not hold the job any more."""
+    if why is GIVEN_UP:
+        return _lost_one(row, why, None) if _give_back(tx, row) else None
+    judged = judge(row, why)
+    if isinstance(judged, RetryLater):
+        moved = transition.retry(tx, row.id, row.attempt, judged)
+        if moved is None:
+            return None
         outcome = AttemptOutcome.RETRIED
-        judged = judge(row, why)
-        if isinstance(judged, RetryLater):
-            moved = transition.retry(connection, row.id, row.attempt, judged)
-            if moved is None:
-                continue
-            if moved.status == JobStatus.QUEUED:
-                bells.append(bell(moved))
-        else:
-            dead = transition.fail(connection, row.id, row.attempt, judged)
-            if dead is None:
-                continue
-            bells += bury(connection, dead, needs_person=judged.needs_person)
-            outcome = AttemptOutcome.FAILED
-        if why.category == WORKER_LOST.category:
-            outcome = AttemptOutcome.LOST
-        write_history(connection, row, outcome, why)
-        jobs.append(_lost_one(row, why, judged))
-    return Rescued(tuple(bells), tuple(jobs))
+        dispatch_queued(tx, [moved])
+    else:
+        dead = transition.fail(tx, row.id, row.attempt, judged)
+        if dead is None:
+            return None
+        outcome = AttemptOutcome.FAILED
+        bury(tx, dead, needs_person=judged.needs_person)
+    if why.category == WORKER_LOST.category:
+        outcome = AttemptOutcome.LOST
+    write_history(tx, row, outcome, why)
+    return _lost_one(row, why, judged)
 
 
 def _lost_one(row: AnyRow, why: Failure, becomes: RetryLater | Fail | None) -> Lost:

@@ -9,15 +9,15 @@ from sqlalchemy import Connection, func, select, update
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, transition
 from agentq.ledger.attempts import queued_successors
-from agentq.ledger.handover import Done, dispatch_later, feed_again, go_on_short, hand_over, wait_again
+from agentq.ledger.handover import Done, feed_again, go_on_short, hand_over, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
-from agentq.ledger.records import Bell
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
 
 
 def replay(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     *,
     actor: str,
@@ -36,84 +36,82 @@ def replay(
 
     Raises NotFound, or StateConflict where the job has no open dead letter: it was replayed before.
     """
-    letter = _close(connection, job_id, DeadLetterStatus.REPLAYED, action_id)
+    letter = _close(tx, job_id, DeadLetterStatus.REPLAYED, action_id)
     if letter is None:
         return
     revived: list[AnyRow] = []
-    if not transition.revive(connection, job_id, attempts=attempts, delay=delay):
-        parts = transition.revive_parts(connection, job_id, attempts=attempts, delay=delay)
+    if not transition.revive(tx, job_id, attempts=attempts, delay=delay):
+        parts = transition.revive_parts(tx, job_id, attempts=attempts, delay=delay)
         if parts is None:
-            raise _cannot_live(connection, job_id)
+            raise _cannot_live(tx, job_id)
         revived = parts
-    along = [row.id for row in revived if row.status == JobStatus.FAILED] + _require_use(connection, job_id)
-    _close_along(connection, along, actor=actor, reason=reason)
-    transition.reopen_workflow(connection, letter.workflow_id)
-    actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
+    along = [row.id for row in revived if row.status == JobStatus.FAILED] + _require_use(tx, job_id)
+    _close_along(tx, along, actor=actor, reason=reason)
+    transition.reopen_workflow(tx, letter.workflow_id)
+    actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
     for row in revived:
         if row.kind in VIRTUAL:
-            dispatch_later(connection, feed_again(connection, row))
+            feed_again(tx, row)
+    transition.schedule_dispatches(tx)
 
 
 def resolve(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     result: str,
     *,
     actor: str,
     reason: str,
     action_id: uuid.UUID | None = None,
-) -> list[Bell]:
+) -> None:
     """Give a dead job its result by hand, as JSON text; its workflow goes on with it.
 
     Raises NotFound, or StateConflict where the job has no open dead letter.
     """
-    letter = _close(connection, job_id, DeadLetterStatus.RESOLVED, action_id)
+    letter = _close(tx, job_id, DeadLetterStatus.RESOLVED, action_id)
     if letter is None:
-        return queued_successors(connection, job_id)
-    row = transition.supply(connection, job_id, result)
+        tx.dispatch(*queued_successors(tx.connection, job_id))
+        return
+    row = transition.supply(tx, job_id, result)
     if row is None:
-        raise _cannot_live(connection, job_id)
-    _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
-    transition.reopen_workflow(connection, letter.workflow_id)
-    actions.note(
-        connection, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id
-    )
-    done = Done(row.id, row.workflow_id, row.join_id, row.is_last, result)
-    return hand_over(connection, done, may_refuse=True)
+        raise _cannot_live(tx, job_id)
+    _close_along(tx, _require_use(tx, job_id), actor=actor, reason=reason)
+    transition.reopen_workflow(tx, letter.workflow_id)
+    actions.note(tx, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id)
+    hand_over(tx, Done(row.id, row.workflow_id, row.join_id, row.is_last, result), may_refuse=True)
 
 
 def go_on(
-    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
-) -> list[Bell]:
+    tx: Transaction, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> None:
     """Let a fan-in that lacks parts go on with those that are there; the missing ones are given up.
 
     Raises NotFound, or StateConflict where the job has no open dead letter, or is no such fan-in.
     """
-    letter = _close(connection, job_id, DeadLetterStatus.RESOLVED, action_id)
+    letter = _close(tx, job_id, DeadLetterStatus.RESOLVED, action_id)
     if letter is None:
-        return queued_successors(connection, job_id)
-    fan_in = transition.go_on_short(connection, job_id)
+        tx.dispatch(*queued_successors(tx.connection, job_id))
+        return
+    fan_in = transition.go_on_short(tx, job_id)
     if fan_in is None:
-        raise _cannot_live(connection, job_id)
-    _close_along(connection, _require_use(connection, job_id), actor=actor, reason=reason)
-    transition.reopen_workflow(connection, letter.workflow_id)
-    actions.note(
-        connection, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id
-    )
-    return go_on_short(connection, fan_in)
+        raise _cannot_live(tx, job_id)
+    _close_along(tx, _require_use(tx, job_id), actor=actor, reason=reason)
+    transition.reopen_workflow(tx, letter.workflow_id)
+    actions.note(tx, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id)
+    go_on_short(tx, fan_in)
 
 
 def cancel(
-    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+    tx: Transaction, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
 ) -> None:
     """Give a dead job up: its dead letter is closed, the workflow stays failed.
 
     Raises NotFound, or StateConflict where the job has no open dead letter.
     """
-    letter = _close(connection, job_id, DeadLetterStatus.CANCELLED, action_id)
+    letter = _close(tx, job_id, DeadLetterStatus.CANCELLED, action_id)
     if letter is not None:
         actions.note(
-            connection,
+            tx,
             letter.workflow_id,
             job_id,
             "cancel dead letter",
@@ -124,7 +122,7 @@ def cancel(
 
 
 def edit(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     arguments: str,
     *,
@@ -136,16 +134,16 @@ def edit(
 
     Raises NotFound, or StateConflict where the job has no open dead letter, or is no step.
     """
-    row = _lock_open(connection, job_id, action_id)
+    row = _lock_open(tx, job_id, action_id)
     if row is None:
         return
     if row.kind in VIRTUAL:
-        raise _cannot_live(connection, job_id)
-    connection.execute(
+        raise _cannot_live(tx, job_id)
+    tx.connection.execute(
         update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.FAILED).values(arguments=arguments)
     )
     actions.note(
-        connection,
+        tx,
         row.workflow_id,
         job_id,
         "edit arguments",
@@ -157,7 +155,7 @@ def edit(
 
 
 def assign(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     owner: str,
     note: str,
@@ -170,16 +168,16 @@ def assign(
 
     Raises NotFound, or StateConflict where the job has no open dead letter.
     """
-    row = _lock_open(connection, job_id, action_id)
+    row = _lock_open(tx, job_id, action_id)
     if row is None:
         return
-    connection.execute(
+    tx.connection.execute(
         update(DeadLetterRow)
         .where(DeadLetterRow.id == row.id, DeadLetterRow.status == DeadLetterStatus.OPEN)
         .values(owner=owner, note=note or None)
     )
     action = f"assign to {owner}"[:255]
-    actions.note(connection, row.workflow_id, job_id, action, actor=actor, reason=reason, action_id=action_id)
+    actions.note(tx, row.workflow_id, job_id, action, actor=actor, reason=reason, action_id=action_id)
 
 
 def replays(connection: Connection, job_id: uuid.UUID) -> int:
@@ -189,16 +187,16 @@ def replays(connection: Connection, job_id: uuid.UUID) -> int:
 
 
 def _close(
-    connection: Connection, job_id: uuid.UUID, status: DeadLetterStatus, action_id: uuid.UUID | None
+    tx: Transaction, job_id: uuid.UUID, status: DeadLetterStatus, action_id: uuid.UUID | None
 ) -> AnyRow | None:
     """Close the open letter; None where this very action closed it before."""
-    letter = transition.close_letter(connection, job_id, status)
-    if letter is None and not (action_id is not None and actions.is_noted(connection, action_id)):
-        raise _not_open(connection, job_id)
+    letter = transition.close_letter(tx, job_id, status)
+    if letter is None and not (action_id is not None and actions.is_noted(tx.connection, action_id)):
+        raise _not_open(tx, job_id)
     return letter
 
 
-def _lock_open(connection: Connection, job_id: uuid.UUID, action_id: uuid.UUID | None) -> AnyRow | None:
+def _lock_open(tx: Transaction, job_id: uuid.UUID, action_id: uuid.UUID | None) -> AnyRow | None:
     """Lock the open letter; None where this very action was done before."""
     found = (
         select(DeadLetterRow.id, DeadLetterRow.workflow_id, JobRow.kind, JobRow.arguments)
@@ -206,20 +204,20 @@ def _lock_open(connection: Connection, job_id: uuid.UUID, action_id: uuid.UUID |
         .where(DeadLetterRow.job_id == job_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
         .with_for_update(key_share=True, of=DeadLetterRow)
     )
-    row = connection.execute(found).one_or_none()
-    if action_id is not None and actions.is_noted(connection, action_id):
+    row = tx.connection.execute(found).one_or_none()
+    if action_id is not None and actions.is_noted(tx.connection, action_id):
         return None
     if row is None:
-        raise _not_open(connection, job_id)
+        raise _not_open(tx, job_id)
     return row
 
 
-def _not_open(connection: Connection, job_id: uuid.UUID) -> NotFound | StateConflict:
-    status = connection.scalar(select(JobRow.status).where(JobRow.id == job_id))
+def _not_open(tx: Transaction, job_id: uuid.UUID) -> NotFound | StateConflict:
+    status = tx.connection.scalar(select(JobRow.status).where(JobRow.id == job_id))
     if status is None:
         return NotFound(f"no job has the id {job_id}; list dead letters with: agentq dead-letters list")
     letters = select(DeadLetterRow.status).where(DeadLetterRow.job_id == job_id)
-    last = connection.scalar(letters.order_by(DeadLetterRow.id.desc()).limit(1))
+    last = tx.connection.scalar(letters.order_by(DeadLetterRow.id.desc()).limit(1))
     if last is None:
         return StateConflict(f"job {job_id}", expected=["dead"], found=status, next_step="It has no dead letter.")
     return StateConflict(
@@ -230,17 +228,17 @@ def _not_open(connection: Connection, job_id: uuid.UUID) -> NotFound | StateConf
     )
 
 
-def _close_along(connection: Connection, jobs: list[uuid.UUID], *, actor: str, reason: str) -> None:
+def _close_along(tx: Transaction, jobs: list[uuid.UUID], *, actor: str, reason: str) -> None:
     """Close the letters of jobs that live again with the one that is decided about."""
     for job_id in jobs:
-        letter = transition.close_letter(connection, job_id, DeadLetterStatus.REPLAYED)
+        letter = transition.close_letter(tx, job_id, DeadLetterStatus.REPLAYED)
         if letter is not None:
-            actions.note(connection, letter.workflow_id, job_id, "replay", actor=actor, reason=reason)
+            actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason)
 
 
-def _require_use(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID]:
+def _require_use(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID]:
     """Refuse to let a job live again whose result nothing waits for any more; returns the fan-ins that do."""
-    waiting = wait_again(connection, job_id)
+    waiting = wait_again(tx, job_id)
     if waiting is None:
         raise StateConflict(
             f"what needs job {job_id}",
@@ -252,8 +250,8 @@ def _require_use(connection: Connection, job_id: uuid.UUID) -> list[uuid.UUID]:
     return waiting
 
 
-def _cannot_live(connection: Connection, job_id: uuid.UUID) -> StateConflict:
-    job = connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
+def _cannot_live(tx: Transaction, job_id: uuid.UUID) -> StateConflict:
+    job = tx.connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
     if job.kind in VIRTUAL:
         next_step = (
             "A fan-in that lacks parts has no arguments: replay those parts with its dead letter, or resolve that "

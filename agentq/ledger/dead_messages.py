@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import transition
 from agentq.ledger.models import DeadLetterRow
+from agentq.ledger.transaction import Transaction
 from agentq.states import DeadLetterKind, DeadLetterStatus
 
 
@@ -49,7 +50,7 @@ class RefusedMessage:
         return hashlib.sha256(json.dumps(alike).encode()).hexdigest()
 
 
-def count(connection: Connection, message: RefusedMessage, messages: int = 1) -> None:
+def count(tx: Transaction, message: RefusedMessage, messages: int = 1) -> None:
     """Write the dead letter of *messages* that are alike, or count them on the one that is there.
 
     The first one's snapshot stands. A letter that was closed opens again, and its handlers are called again. A
@@ -58,19 +59,19 @@ def count(connection: Connection, message: RefusedMessage, messages: int = 1) ->
     told = asdict(message)
     values = {name: told[name] for name in ("tenant", "error_class", "error_message", "snapshot")}
     values |= {"step": message.task, "error_category": message.refusal, "digest": message.digest}
-    transition.open_message_letter(connection, {**values, "messages": messages})
+    transition.open_message_letter(tx, {**values, "messages": messages})
 
 
-def cancel(connection: Connection, letter_id: uuid.UUID, *, actor: str, reason: str) -> None:
+def cancel(tx: Transaction, letter_id: uuid.UUID, *, actor: str, reason: str) -> None:
     """Close a dead letter of messages: nothing more will be done about them. More of them open it again.
 
     Who and why are kept as its owner and note, since it has no workflow to keep actions with.
 
     Raises NotFound, or StateConflict where it is not open.
     """
-    if transition.close_message_letter(connection, letter_id, actor=actor, reason=reason):
+    if transition.close_message_letter(tx, letter_id, actor=actor, reason=reason):
         return
-    found = connection.scalar(
+    found = tx.connection.scalar(
         select(DeadLetterRow.status).where(
             DeadLetterRow.id == letter_id, DeadLetterRow.kind == DeadLetterKind.MESSAGE
         )

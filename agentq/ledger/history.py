@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, bindparam, insert, literal, select
+from sqlalchemy import bindparam, insert, literal, select
 
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Claim
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
@@ -23,7 +24,7 @@ NO_FAILURE = Failure("", "", "")
 
 
 def write_history(
-    connection: Connection, held: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
+    tx: Transaction, held: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> None:
     """Note how an attempt ended; *held* is its claim, or a row with the columns of a held job."""
     values = {
@@ -41,10 +42,10 @@ def write_history(
         "error_code": failure.code,
         "error_request_id": failure.request_id,
     }
-    _ADD.count(connection, values)
+    _ADD.count(tx.connection, values)
 
 
-def note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:
+def note_interrupted(tx: Transaction, workflow_id: uuid.UUID) -> None:
     """Write the history of attempts that a cancel ended: those without a row, which finished ones have."""
     finished = select(AttemptRow.job_id).where(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
     interrupted = select(
@@ -61,4 +62,4 @@ def note_interrupted(connection: Connection, workflow_id: uuid.UUID) -> None:
         ~finished.exists(),
     )
     columns = ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"]
-    connection.execute(insert(AttemptRow).from_select(columns, interrupted))
+    tx.connection.execute(insert(AttemptRow).from_select(columns, interrupted))

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, Text, bindparam, case, cast, column, func, insert, select
+from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.prepared import Prepared
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import JobStatus
 
@@ -103,31 +104,29 @@ _INSERT_WORKFLOW = Prepared(
 _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
-def insert_workflows(
-    connection: Connection, workflows: Sequence[Row], jobs: Sequence[Row]
-) -> dict[uuid.UUID, datetime]:
+def insert_workflows(tx: Transaction, workflows: Sequence[Row], jobs: Sequence[Row]) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
     Those are left out whose id or key was there before: nothing of them is written.
     """
-    if connection.dialect.name == "postgresql":
+    if tx.connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        written = _START.all(connection, {"workflows": _packed(workflows), "jobs": _packed(first)})
+        written = _START.all(tx.connection, {"workflows": _packed(workflows), "jobs": _packed(first)})
     else:
         rest = jobs
-        written = [row for workflow in workflows for row in _INSERT_WORKFLOW.all(connection, workflow)]
+        written = [row for workflow in workflows for row in _INSERT_WORKFLOW.all(tx.connection, workflow)]
     new = {row.id: row.created_at for row in written}
-    insert_jobs(connection, [job for job in rest if job["workflow_id"] in new])
+    insert_jobs(tx, [job for job in rest if job["workflow_id"] in new])
     return new
 
 
-def insert_jobs(connection: Connection, jobs: Sequence[Row]) -> None:
+def insert_jobs(tx: Transaction, jobs: Sequence[Row]) -> None:
     """Write jobs of workflows that are there."""
-    if connection.dialect.name != "postgresql":
-        _INSERT_JOB.each(connection, jobs)
+    if tx.connection.dialect.name != "postgresql":
+        _INSERT_JOB.each(tx.connection, jobs)
         return
     for begin in range(0, len(jobs), _MOST_JOBS):
-        _ADD_JOBS.count(connection, {"jobs": _packed(jobs[begin : begin + _MOST_JOBS])})
+        _ADD_JOBS.count(tx.connection, {"jobs": _packed(jobs[begin : begin + _MOST_JOBS])})
 
 
 def is_one_statement(jobs: Sequence[Row]) -> bool:

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import Connection, Float, and_, bindparam, or_, select, update
 
 from agentq.ledger.models import DeadLetterRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import now, seconds_from_now
 
 _grace = bindparam("grace", type_=Float())
@@ -31,14 +32,14 @@ _ISSUE = (
 )
 
 
-def issue_new(connection: Connection, most: int) -> list[uuid.UUID]:
+def issue_new(tx: Transaction, most: int) -> list[uuid.UUID]:
     """Note the first dispatch of up to *most* dead letters that are to be recorded; returns their ids."""
-    return _issue(connection, list(connection.scalars(_NEW, {"most": most})))
+    return _issue(tx, list(tx.connection.scalars(_NEW, {"most": most})))
 
 
-def issue_again(connection: Connection, grace: float, most: int) -> list[uuid.UUID]:
+def issue_again(tx: Transaction, grace: float, most: int) -> list[uuid.UUID]:
     """Note another dispatch of those that were issued over *grace* seconds ago and are not handled."""
-    return _issue(connection, list(connection.scalars(_LATE, {"most": most, "grace": grace})))
+    return _issue(tx, list(tx.connection.scalars(_LATE, {"most": most, "grace": grace})))
 
 
 def any_late(connection: Connection, grace: float) -> bool:
@@ -46,25 +47,25 @@ def any_late(connection: Connection, grace: float) -> bool:
     return bool(connection.scalar(_ANY_LATE, {"grace": grace}))
 
 
-def record(connection: Connection, letter_id: uuid.UUID, snapshot: str) -> None:
+def record(tx: Transaction, letter_id: uuid.UUID, snapshot: str) -> None:
     """Keep the snapshot of a dead letter; the first one stands."""
-    connection.execute(
+    tx.connection.execute(
         update(DeadLetterRow)
         .where(DeadLetterRow.id == letter_id, DeadLetterRow.recorded_at.is_(None))
         .values(snapshot=snapshot, recorded_at=now())
     )
 
 
-def mark_handled(connection: Connection, letter_id: uuid.UUID) -> None:
+def mark_handled(tx: Transaction, letter_id: uuid.UUID) -> None:
     """Note that the handlers were called, so that it is not issued again."""
-    connection.execute(
+    tx.connection.execute(
         update(DeadLetterRow)
         .where(DeadLetterRow.id == letter_id, DeadLetterRow.handled_at.is_(None))
         .values(handled_at=now())
     )
 
 
-def _issue(connection: Connection, letter_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+def _issue(tx: Transaction, letter_ids: list[uuid.UUID]) -> list[uuid.UUID]:
     if letter_ids:
-        connection.execute(_ISSUE, {"letter_ids": letter_ids})
+        tx.connection.execute(_ISSUE, {"letter_ids": letter_ids})
     return letter_ids

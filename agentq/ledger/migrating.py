@@ -29,7 +29,7 @@ def upgrade(ledger: Ledger) -> None:
 
     Raises LedgerUnavailable where another session held a lock for too long; nothing is changed then.
     """
-    ledger.write(_upgrade, patience=_PATIENCE)
+    ledger.write(lambda tx: _upgrade(tx.connection), patience=_PATIENCE)
 
 
 def upgrade_to(connection: Connection, revision: str) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import uuid
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from agentq.exceptions import NotFound
 from agentq.ledger import actions, transition
 from agentq.ledger.models import JobRow
+from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
 
 
 def move_job(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     queue: str,
     *,
@@ -29,14 +30,14 @@ def move_job(
     """
     # Locked, so that a claim that is under way has ended, one way or the other, before it is decided.
     found = select(JobRow.workflow_id, JobRow.queue, JobRow.status).where(JobRow.id == job_id)
-    job = connection.execute(found.with_for_update(key_share=True)).one_or_none()
+    job = tx.connection.execute(found.with_for_update(key_share=True)).one_or_none()
     if job is None:
         raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
-    if job.queue == queue and action_id is not None and actions.is_noted(connection, action_id):
+    if job.queue == queue and action_id is not None and actions.is_noted(tx.connection, action_id):
         return None
-    if not transition.move_job(connection, job_id, queue):
+    if not transition.move_job(tx, job_id, queue):
         return JobStatus(job.status)
     details = json.dumps({"queue": job.queue})
     who = {"actor": actor, "reason": reason}
-    actions.note(connection, job.workflow_id, job_id, "move job", details=details, action_id=action_id, **who)
+    actions.note(tx, job.workflow_id, job_id, "move job", details=details, action_id=action_id, **who)
     return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Float, bindparam, delete, func, or_, select
 
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import seconds_from_now
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 
@@ -103,13 +104,13 @@ def look(
     )
 
 
-def delete_workflows(connection: Connection, ids: Sequence[uuid.UUID], *, older_than: float) -> set[uuid.UUID]:
+def delete_workflows(tx: Transaction, ids: Sequence[uuid.UUID], *, older_than: float) -> set[uuid.UUID]:
     """Delete those of these workflows that are over, with all that hangs on them; returns their ids."""
-    over = connection.scalars(_LOCK, {"ids": ids, "older_than": older_than}).all()
+    over = tx.connection.scalars(_LOCK, {"ids": ids, "older_than": older_than}).all()
     if over:
-        while connection.execute(_DELETE_JOBS, {"ids": over}).rowcount == _DELETED:
+        while tx.connection.execute(_DELETE_JOBS, {"ids": over}).rowcount == _DELETED:
             pass
-        connection.execute(_DELETE_WORKFLOWS, {"ids": over})
+        tx.connection.execute(_DELETE_WORKFLOWS, {"ids": over})
     return set(over)
 
 
@@ -118,6 +119,6 @@ def count_messages(connection: Connection, *, older_than: float, tenant: str | N
     return connection.scalar(_COUNT_MESSAGES, {"older_than": older_than, "tenant": tenant}) or 0
 
 
-def delete_messages(connection: Connection, *, older_than: float, tenant: str | None) -> int:
+def delete_messages(tx: Transaction, *, older_than: float, tenant: str | None) -> int:
     """Delete up to a thousand of them; returns how many."""
-    return connection.execute(_DELETE_MESSAGES, {"older_than": older_than, "tenant": tenant}).rowcount
+    return tx.connection.execute(_DELETE_MESSAGES, {"older_than": older_than, "tenant": tenant}).rowcount

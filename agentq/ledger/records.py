@@ -60,16 +60,6 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
-    """What recording an outcome led to."""
-
-    accepted: bool
-    """False where the worker no longer held the job: its outcome was discarded."""
-    bells: tuple[Bell, ...] = ()
-    """Jobs that became ready and are to be dispatched."""
-
-
-@dataclass(frozen=True, slots=True)
 class Left:
     """How a job was left before for a worker whose code can run it."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from agentq.ledger import actions, transition
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.records import Bell
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.workflows import cancel, cancel_job
 from agentq.states import JobStatus
 
@@ -27,20 +27,18 @@ def known_among(connection: Connection, ids: Collection[uuid.UUID]) -> list[uuid
     return [id_ for id_ in given if id_ in known]
 
 
-def revoke(connection: Connection, id_: uuid.UUID, *, terminate: bool) -> list[Bell]:
-    """Cancel the job or the workflow with this id and return the bells of what goes on without it.
+def revoke(tx: Transaction, id_: uuid.UUID, *, terminate: bool) -> None:
+    """Cancel the job or the workflow with this id; what goes on without it is dispatched.
 
     Without *terminate* a job that runs may end its attempt, as in Celery; it is not tried again.
     """
     # Locked, as for a cancel: an outcome that is under way comes first.
     found = select(JobRow.workflow_id, JobRow.status).where(JobRow.id == id_)
-    job = connection.execute(found.with_for_update(key_share=True)).one_or_none()
+    job = tx.connection.execute(found.with_for_update(key_share=True)).one_or_none()
     if job is None:
-        cancel(connection, id_, actor=_ACTOR, reason=_REASON)
-        return []
-    if terminate or job.status != JobStatus.RUNNING:
-        return cancel_job(connection, id_, actor=_ACTOR, reason=_REASON) or []
+        cancel(tx, id_, actor=_ACTOR, reason=_REASON)
+    elif terminate or job.status != JobStatus.RUNNING:
+        cancel_job(tx, id_, actor=_ACTOR, reason=_REASON)
     # Once, however many hear of it: whoever revokes, and each worker.
-    if transition.expire_running(connection, id_):
-        actions.note(connection, job.workflow_id, id_, "revoke job", actor=_ACTOR, reason=_REASON)
-    return []
+    elif transition.expire_running(tx, id_):
+        actions.note(tx, job.workflow_id, id_, "revoke job", actor=_ACTOR, reason=_REASON)

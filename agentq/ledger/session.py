@@ -18,9 +18,11 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
-from agentq.ledger import passing, pooling, postgresql, schema
+from agentq.ledger import passing, pooling, postgresql, schema, transition
 from agentq.ledger.forking import ForkGate
 from agentq.ledger.prepared import run_text
+from agentq.ledger.records import Bell
+from agentq.ledger.transaction import Publish, Transaction
 from agentq.ledger.urls import parse_url
 
 T = TypeVar("T")
@@ -52,11 +54,13 @@ class Ledger:
     Args:
         url: where the ledger lives.
         timeout: seconds that one statement, or waiting for a lock or a connection, may take.
+        publish: publishes the messages of jobs; None where there is no way to the broker.
     """
 
-    def __init__(self, url: str | URL, *, timeout: float = 10.0) -> None:
+    def __init__(self, url: str | URL, *, timeout: float = 10.0, publish: Publish | None = None) -> None:
         self.url = parse_url(url) if isinstance(url, str) else url
         self.timeout = timeout
+        self.publish = publish
         self._engines: dict[int, Engine] = {}
         self._kept: dict[tuple[int, int], Connection] = {}
         self._checked: set[int] = set()
@@ -74,25 +78,49 @@ class Ledger:
             self._engines[pid] = self._create_engine()
         return self._engines[pid]
 
-    def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        patience: float | None = None,
+        publish: Publish | None = None,
+    ) -> T:
         """Run *work* in one transaction and return what it returns.
 
         A transaction that failed for a passing reason, or whose commit got no answer, is run again with a
         growing pause for up to *patience* seconds (default: the ledger's timeout). So every *work* must
         be guarded: run twice, it must find that it was done.
 
+        The jobs that it collects are dispatched after the commit, by *publish* or else by what the ledger was
+        given; a ledger that was given nothing schedules them in the same transaction, for a caretaker.
+
         Raises LedgerUnavailable when patience ran out.
         """
-        return self._retried(lambda: self._transaction(work), patience)
+        return self._write(self._transaction, work, patience, publish)
 
-    def write_statement(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+    def write_statement(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        patience: float | None = None,
+        publish: Publish | None = None,
+    ) -> T:
         """Run *work*, which writes with one statement only, without a transaction around it if that saves one.
 
-        PostgreSQL commits a statement by itself: one round trip instead of three. Retried as ``write`` is.
+        PostgreSQL commits a statement by itself: one round trip instead of three. Otherwise as ``write``.
         """
-        if not self.is_postgresql:
-            return self.write(work, patience=patience)
-        return self._retried(lambda: self._autocommit(work), patience)
+        run = self._autocommit if self.is_postgresql else self._transaction
+        return self._write(run, work, patience, publish)
+
+    def write_together(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        patience: float | None = None,
+        publish: Publish | None = None,
+    ) -> T:
+        """Run *work*, in which the application's own code writes too, as ``write`` does."""
+        return self.write(work, patience=patience, publish=publish)
 
     def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
@@ -106,14 +134,6 @@ class Ledger:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do *work*, which may wait for a database or a broker, from an event loop without blocking it."""
         return await asyncio.to_thread(work)
-
-    def write_together(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
-        """Run *work*, in which the application's own code writes too, as ``write`` does."""
-        return self.write(work, patience=patience)
-
-    def after_commit(self, work: Callable[[], object]) -> None:
-        """Run *work* when what was written is committed: at once, unless it joined somebody's transaction."""
-        work()
 
     def load(self) -> None:
         """Load what connections need, for the processes that are forked from this one; opens none."""
@@ -133,6 +153,31 @@ class Ledger:
         if pid not in self._checked:
             self._retried(lambda: self._transaction(_require_usable, begin=BEGIN_READING), None)
             self._checked.add(pid)
+
+    def _write(
+        self,
+        run: Callable[[Callable[[Connection], tuple[T, list[Bell]]]], tuple[T, list[Bell]]],
+        work: Callable[[Transaction], T],
+        patience: float | None,
+        publish: Publish | None,
+    ) -> T:
+        publish = publish or self.publish
+
+        def work_once(connection: Connection) -> tuple[T, list[Bell]]:
+            tx = Transaction(connection)
+            done = work(tx)
+            if publish is None:
+                transition.schedule_dispatches(tx)
+            return done, tx.take_dispatches()
+
+        done, jobs = self._retried(lambda: run(work_once), patience)
+        if jobs and publish is not None:
+            self._after_commit(partial(publish, jobs))
+        return done
+
+    def _after_commit(self, work: Callable[[], object]) -> None:
+        """Run *work* when what was written is committed: at once, unless it joined somebody's transaction."""
+        work()
 
     def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = BEGIN_WRITING) -> T:
         with (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, Float, bindparam, delete, false, func, null, update
+from sqlalchemy import Float, bindparam, delete, false, func, null, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import WorkerRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import now, seconds_from_now
 
 
@@ -31,7 +32,7 @@ _REGISTER = {dialect.dialect.name: _enter_or_renew(dialect) for dialect in (post
 
 
 def register(
-    connection: Connection,
+    tx: Transaction,
     worker_id: uuid.UUID,
     *,
     hostname: str,
@@ -45,31 +46,31 @@ def register(
     """
     values = {"id": worker_id, "hostname": hostname[:255], "pid": pid, "lease": lease}
     values["knows"] = None if knows is None else knows.dump()
-    connection.execute(_REGISTER[connection.dialect.name], values)
+    tx.connection.execute(_REGISTER[tx.connection.dialect.name], values)
 
 
-def write_nothing(connection: Connection) -> None:
+def write_nothing(tx: Transaction) -> None:
     """Write, but no row: the database says whether its user may."""
-    connection.execute(update(WorkerRow).where(false()).values(pid=WorkerRow.pid))
+    tx.connection.execute(update(WorkerRow).where(false()).values(pid=WorkerRow.pid))
 
 
-def sign_off(connection: Connection, worker_id: uuid.UUID) -> None:
+def sign_off(tx: Transaction, worker_id: uuid.UUID) -> None:
     """End the worker's lease at once: it runs nothing any more."""
-    connection.execute(
+    tx.connection.execute(
         update(WorkerRow)
         .where(WorkerRow.id == worker_id)
         .values(lease_until=seconds_from_now(-1.0), stopped_at=now())
     )
 
 
-def forget_gone(connection: Connection, after: float) -> None:
+def forget_gone(tx: Transaction, after: float) -> None:
     """Delete workers whose lease ended over *after* seconds ago; their jobs have been rescued long since."""
-    connection.execute(delete(WorkerRow).where(WorkerRow.lease_until < seconds_from_now(-after)))
+    tx.connection.execute(delete(WorkerRow).where(WorkerRow.lease_until < seconds_from_now(-after)))
 
 
-def count_refused(connection: Connection, worker_id: uuid.UUID, refused: int = 1) -> None:
+def count_refused(tx: Transaction, worker_id: uuid.UUID, refused: int = 1) -> None:
     """Count messages that were refused: garbage, a foreign name, a job that does not exist."""
-    connection.execute(
+    tx.connection.execute(
         update(WorkerRow)
         .where(WorkerRow.id == worker_id)
         .values(refused_messages=WorkerRow.refused_messages + refused)

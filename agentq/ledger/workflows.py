@@ -19,7 +19,8 @@ from agentq.ledger.handover import finish_empty, hand_over, leave_out
 from agentq.ledger.history import note_interrupted
 from agentq.ledger.insertion import insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.records import Bell, bell
+from agentq.ledger.records import bell
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
@@ -34,11 +35,10 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a start led to: the workflow, and the bells to ring after the commit."""
+    """What a start led to."""
 
     workflow_id: uuid.UUID
     is_new: bool
-    bells: tuple[Bell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ def plan(
     return Plan(workflow, planting, place, job_id is not None, graph)
 
 
-def start(connection: Connection, graph: Graph, **options: Any) -> Started:
+def start(tx: Transaction, graph: Graph, **options: Any) -> Started:
     """Start one workflow; *options* are those of ``plan``. Raises as ``start_all``."""
-    return start_all(connection, [plan(graph, **options)])[0]
+    return start_all(tx, [plan(graph, **options)])[0]
 
 
-def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
+def start_all(tx: Transaction, plans: Sequence[Plan]) -> list[Started]:
     """Write workflows with all their jobs, or find those that the same (tenant, key) started before.
 
     Raises KeyConflict where a key was used for a different canvas.
@@ -115,13 +115,13 @@ def start_all(connection: Connection, plans: Sequence[Plan]) -> list[Started]:
     started = []
     for begin in range(0, len(plans), _MOST_WORKFLOWS):
         some = plans[begin : begin + _MOST_WORKFLOWS]
-        written_at = _insert(connection, some)
-        started += [_started(connection, plan, written_at) for plan in some]
+        written_at = _insert(tx, some)
+        started += [_started(tx, plan, written_at) for plan in some]
     return started
 
 
 def cancel(
-    connection: Connection, workflow_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+    tx: Transaction, workflow_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
 ) -> bool:
     """Cancel a workflow and all its jobs that are not final; False where it had ended before.
 
@@ -129,57 +129,54 @@ def cancel(
     that one cancel is tried: so one whose commit got no answer finds that it was done.
     """
     try:
-        with connection.begin_nested():
+        with tx.connection.begin_nested():
             # In the order of every hand-over: jobs, then the workflow. So neither waits for the other in a circle.
-            transition.cancel_jobs(connection, workflow_id)
-            if not transition.end_workflow(connection, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
+            transition.cancel_jobs(tx, workflow_id)
+            if not transition.end_workflow(tx, workflow_id, WorkflowStatus.CANCELLED, reason=reason):
                 raise _EndedBefore
     except _EndedBefore:
-        return action_id is not None and actions.is_noted(connection, action_id)
-    while transition.cancel_jobs(connection, workflow_id):
+        return action_id is not None and actions.is_noted(tx.connection, action_id)
+    while transition.cancel_jobs(tx, workflow_id):
         pass  # branches that an each was growing when the first statement looked
-    note_interrupted(connection, workflow_id)
-    actions.note(connection, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
+    note_interrupted(tx, workflow_id)
+    actions.note(tx, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
     return True
 
 
 def cancel_job(
-    connection: Connection, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
-) -> list[Bell] | None:
+    tx: Transaction, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
+) -> bool:
     """Cancel a job and what needs it: the part of a fan-in that can be missing, or else its whole workflow.
 
-    Returns the bells of what goes on without it; None where the job had ended before. Raises NotFound.
+    What goes on without it is dispatched. False where the job had ended before. Raises NotFound.
     """
     # Locked, so that a completion that is under way has ended, one way or the other, before it is decided.
     found = select(*transition.DEAD, JobRow.status).where(JobRow.id == job_id).with_for_update(key_share=True)
-    job = connection.execute(found).one_or_none()
+    job = tx.connection.execute(found).one_or_none()
     if job is None:
         raise NotFound(f"no job has the id {job_id}; list them with: agentq jobs list")
-    if action_id is not None and actions.is_noted(connection, action_id):
-        return []
+    if action_id is not None and actions.is_noted(tx.connection, action_id):
+        return True
     if job.status in JOB_FINAL:
-        return None
-    bells: list[Bell] = []
+        return False
     why = Failure("cancelled", "agentq.Cancelled", f"{actor} cancelled it: {reason}")
     if job.part_id is not None:
-        bells = leave_out(connection, job, why)
-    elif not cancel(connection, job.workflow_id, actor=actor, reason=f"job {job_id} was cancelled: {reason}"):
+        leave_out(tx, job, why)
+    elif not cancel(tx, job.workflow_id, actor=actor, reason=f"job {job_id} was cancelled: {reason}"):
         # Of a workflow that has failed, other branches may still run.
-        if not transition.cancel_job(connection, job_id, why):
-            return None
-        note_interrupted(connection, job.workflow_id)
-    actions.note(
-        connection, job.workflow_id, job_id, "cancel job", actor=actor, reason=reason, action_id=action_id
-    )
-    return bells
+        if not transition.cancel_job(tx, job_id, why):
+            return False
+        note_interrupted(tx, job.workflow_id)
+    actions.note(tx, job.workflow_id, job_id, "cancel job", actor=actor, reason=reason, action_id=action_id)
+    return True
 
 
-def give_up(connection: Connection, job: AnyRow, *, actor: str, why: Failure) -> list[Bell]:
+def give_up(tx: Transaction, job: AnyRow, *, actor: str, why: Failure) -> None:
     """Cancel all that needs a job that has just given up; *job* has the columns of DEAD."""
     if job.part_id is not None:
-        return leave_out(connection, job, why)
-    cancel(connection, job.workflow_id, actor=actor, reason=why.message)
-    return []
+        leave_out(tx, job, why)
+    else:
+        cancel(tx, job.workflow_id, actor=actor, reason=why.message)
 
 
 def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
@@ -187,17 +184,16 @@ def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
     return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
 
 
-def _insert(connection: Connection, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
+def _insert(tx: Transaction, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
     jobs = [row for plan in plans for row in plan.planting.rows]
-    return insert_workflows(connection, [plan.workflow for plan in plans], jobs)
+    return insert_workflows(tx, [plan.workflow for plan in plans], jobs)
 
 
-def _started(
-    connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datetime], tries: int = _TRIES
-) -> Started:
+def _started(tx: Transaction, plan: Plan, written_at: dict[uuid.UUID, datetime], tries: int = _TRIES) -> Started:
     if plan.workflow["id"] in written_at:
-        return Started(plan.workflow["id"], True, _bells(connection, plan, written_at))
-    before = _started_before(connection, plan)
+        _dispatch_first(tx, plan, written_at[plan.workflow["id"]])
+        return Started(plan.workflow["id"], True)
+    before = _started_before(tx, plan)
     if before is not None:
         return before
     if tries == 1:
@@ -205,30 +201,29 @@ def _started(
             f"{_TRIES} times a start found its key taken, and the workflow with that key pruned; start again"
         )
     # What had the key was pruned between the two statements: the key is free now.
-    return _started(connection, plan, _insert(connection, [plan]), tries - 1)
+    return _started(tx, plan, _insert(tx, [plan]), tries - 1)
 
 
-def _bells(connection: Connection, plan: Plan, written_at: dict[uuid.UUID, datetime]) -> tuple[Bell, ...]:
-    bells = plan.planting.bells(written_at[plan.workflow["id"]])
+def _dispatch_first(tx: Transaction, plan: Plan, written_at: datetime) -> None:
+    tx.dispatch(*plan.planting.bells(written_at))
     if plan.planting.empty:
-        bells += hand_over(connection, *finish_empty(connection, plan.planting, plan.place))
-    return tuple(bells)
+        hand_over(tx, *finish_empty(tx, plan.planting, plan.place))
 
 
-def _started_before(connection: Connection, plan: Plan) -> Started | None:
+def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     """Return the workflow that has the key, or the id; None where there is none any more."""
     workflow_id, tenant, key = (plan.workflow[name] for name in ("id", "tenant", "key"))
     wanted = WorkflowRow.id == workflow_id
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
-    found = connection.execute(
+    found = tx.connection.execute(
         select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint).where(wanted)
     ).one_or_none()
     if found is None:
         return None
     if found.fingerprint != plan.workflow["fingerprint"]:
         # Code of another release may make another hash of the same work.
-        other = difference(graph_of(connection, found.id, plan.planting.rows[0]["id"]), plan.graph)
+        other = difference(graph_of(tx.connection, found.id, plan.planting.rows[0]["id"]), plan.graph)
         if other is not None:
             raise KeyConflict(
                 tenant=tenant,
@@ -241,4 +236,5 @@ def _started_before(connection: Connection, plan: Plan) -> Started | None:
         JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
     )
     is_mine = found.id == workflow_id and not plan.is_named
-    return Started(found.id, is_mine, tuple(bell(row) for row in connection.execute(unclaimed)))
+    tx.dispatch(*(bell(row) for row in tx.connection.execute(unclaimed)))
+    return Started(found.id, is_mine)

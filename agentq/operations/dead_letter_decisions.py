@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from agentq.exceptions import InvalidArguments, StateConflict
-from agentq.ledger import actions, dead_messages
+from agentq.ledger import actions, dead_messages, transition
 from agentq.ledger import dead_letters as ledger_dead_letters
-from agentq.ledger.handover import dispatch_later
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.operations.actors import LONGEST_REASON, Deed, deed
 from agentq.operations.dead_letter_reading import find, keep_snapshot, read
@@ -58,10 +58,10 @@ def edit(
         raise InvalidArguments("neither args nor kwargs is given; give those that are to be replaced")
     done = deed(actor, reason)
 
-    def write(connection: Connection, letter: AnyRow) -> None:
-        job = _job_of(connection, letter)
+    def write(tx: Transaction, letter: AnyRow) -> None:
+        job = _job_of(tx.connection, letter)
         arguments = edited_arguments(job, args, kwargs, max_value_bytes)
-        ledger_dead_letters.edit(connection, job.id, arguments, **done)
+        ledger_dead_letters.edit(tx, job.id, arguments, **done)
 
     return decide(ledger, letter_id, done, write)
 
@@ -94,14 +94,14 @@ def resolve(
     """
     done = deed(actor, reason)
 
-    def write(connection: Connection, letter: AnyRow) -> None:
+    def write(tx: Transaction, letter: AnyRow) -> None:
         if result is ABSENT:
-            _require_fan_in(connection, letter)
-            dispatch_later(connection, ledger_dead_letters.go_on(connection, letter.job_id, **done))
+            _require_fan_in(tx.connection, letter)
+            ledger_dead_letters.go_on(tx, letter.job_id, **done)
             return
-        job = _job_of(connection, letter)
+        job = _job_of(tx.connection, letter)
         text = checked_result(job, result, max_value_bytes, unchecked=unchecked)
-        dispatch_later(connection, ledger_dead_letters.resolve(connection, job.id, text, **done))
+        ledger_dead_letters.resolve(tx, job.id, text, **done)
 
     return decide(ledger, letter_id, done, write)
 
@@ -125,8 +125,8 @@ def assign(
         raise InvalidArguments(f"owner is {show(owner)}; it must be 1 to 255 printable characters")
     done, note = deed(actor, reason), clean(note, LONGEST_REASON)
 
-    def write(connection: Connection, letter: AnyRow) -> None:
-        ledger_dead_letters.assign(connection, letter.job_id, owner, note, **done)
+    def write(tx: Transaction, letter: AnyRow) -> None:
+        ledger_dead_letters.assign(tx, letter.job_id, owner, note, **done)
 
     return decide(ledger, letter_id, done, write)
 
@@ -138,11 +138,11 @@ def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "")
     """
     done = deed(actor, reason)
 
-    def write(connection: Connection, letter: AnyRow) -> None:
+    def write(tx: Transaction, letter: AnyRow) -> None:
         if letter.kind == DeadLetterKind.MESSAGE:
-            dead_messages.cancel(connection, letter.id, actor=done["actor"], reason=done["reason"])
+            dead_messages.cancel(tx, letter.id, actor=done["actor"], reason=done["reason"])
         else:
-            ledger_dead_letters.cancel(connection, letter.job_id, **done)
+            ledger_dead_letters.cancel(tx, letter.job_id, **done)
 
     return decide(ledger, letter_id, done, write, also_messages=True)
 
@@ -151,7 +151,7 @@ def decide(
     ledger: Ledger,
     letter_id: str,
     done: Deed,
-    write: Callable[[Connection, AnyRow], None],
+    write: Callable[[Transaction, AnyRow], None],
     *,
     also_messages: bool = False,
 ) -> DeadLetter:
@@ -161,16 +161,17 @@ def decide(
     """
     wanted = parse_id(letter_id, "dead-letter")
 
-    def change(connection: Connection) -> DeadLetter:
-        letter = find(connection, wanted, locked=True)
-        if not _is_done(connection, letter, done):
+    def change(tx: Transaction) -> DeadLetter:
+        letter = find(tx.connection, wanted, locked=True)
+        if not _is_done(tx.connection, letter, done):
             if letter.kind == DeadLetterKind.MESSAGE and not also_messages:
                 raise _no_job(letter)
             if letter.status != DeadLetterStatus.OPEN:
-                raise _closed(connection, letter)
-            keep_snapshot(connection, letter)
-            write(connection, letter)
-        return read(connection, letter.id)
+                raise _closed(tx.connection, letter)
+            keep_snapshot(tx, letter)
+            write(tx, letter)
+            transition.schedule_dispatches(tx)
+        return read(tx.connection, letter.id)
 
     return ledger.write(change)
 

@@ -15,6 +15,7 @@ from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger import issuing
 from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.operations import jobs, many
 from agentq.operations.identity import parse_id
@@ -128,18 +129,18 @@ def read(connection: Connection, letter_id: uuid.UUID) -> DeadLetter:
 def record(ledger: Ledger, letter_id: uuid.UUID) -> DeadLetter:
     """Keep the snapshot of a dead letter, unless it is there already, and return the letter; raises NotFound."""
 
-    def write(connection: Connection) -> DeadLetter:
-        row = find(connection, letter_id)
-        keep_snapshot(connection, row)
-        return read(connection, row.id)
+    def write(tx: Transaction) -> DeadLetter:
+        row = find(tx.connection, letter_id)
+        keep_snapshot(tx, row)
+        return read(tx.connection, row.id)
 
     return ledger.write(write)
 
 
-def keep_snapshot(connection: Connection, letter: AnyRow) -> None:
+def keep_snapshot(tx: Transaction, letter: AnyRow) -> None:
     """Keep what a job is now as what it was when it died, unless that was kept before."""
     if letter.recorded_at is None and letter.job_id is not None:
-        issuing.record(connection, letter.id, _job(connection, letter.job_id).model_dump_json())
+        issuing.record(tx, letter.id, _job(tx.connection, letter.job_id).model_dump_json())
 
 
 def find(connection: Connection, wanted: uuid.UUID, *, locked: bool = False) -> AnyRow:

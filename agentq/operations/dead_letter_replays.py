@@ -14,6 +14,7 @@ from agentq.exceptions import InvalidArguments, StateConflict
 from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.operations import many
 from agentq.operations.actors import deed
@@ -66,10 +67,10 @@ def replay(
         raise InvalidArguments(f"delay is {delay!r}; it must be seconds from 0 up")
     done = deed(actor, reason)
 
-    def write(connection: Connection, letter: AnyRow) -> None:
+    def write(tx: Transaction, letter: AnyRow) -> None:
         if not force:
-            _require_below(connection, letter, most_replays)
-        ledger_dead_letters.replay(connection, letter.job_id, attempts=attempts, delay=delay, **done)
+            _require_below(tx.connection, letter, most_replays)
+        ledger_dead_letters.replay(tx, letter.job_id, attempts=attempts, delay=delay, **done)
 
     return decide(ledger, letter_id, done, write)
 

@@ -61,7 +61,7 @@ def error(subject: str, what: str, mend: str = "") -> Finding:
 def examine(ledger: Ledger) -> Iterator[Finding]:
     """Look at the ledger, its schema, its workers and its jobs; stops where the rest cannot be known."""
     try:
-        ledger.write(schema.require_writable, patience=0)
+        ledger.write(lambda tx: schema.require_writable(tx.connection), patience=0)
     except AgentqError as failure:
         yield error("ledger", str(failure))
         return

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
-from agentq.ledger import actions, moving, workflows
-from agentq.ledger.handover import dispatch_later
+from agentq.ledger import actions, moving, transition, workflows
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.operations import many
 from agentq.operations.actors import deed
@@ -86,13 +86,13 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     of_workflow = None if workflow is None else parse_id(workflow, "workflow")
     done = deed(actor, reason)
 
-    def write(connection: Connection) -> bool:
-        found = connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
+    def write(tx: Transaction) -> bool:
+        found = tx.connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
         if found is None or of_workflow not in (None, found):
             raise _no_job(job_id, "" if of_workflow is None else f" of workflow {workflow}")
-        bells = workflows.cancel_job(connection, wanted, **done)
-        dispatch_later(connection, bells or ())
-        return bells is not None
+        is_cancelled = workflows.cancel_job(tx, wanted, **done)
+        transition.schedule_dispatches(tx)
+        return is_cancelled
 
     return ledger.write(write)
 
@@ -150,7 +150,7 @@ def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: st
     wanted = parse_id(job_id, "job")
     _require_name(queue)
     done = deed(actor, reason)
-    found = ledger.write(lambda connection: moving.move_job(connection, wanted, queue, **done))
+    found = ledger.write(lambda tx: moving.move_job(tx, wanted, queue, **done))
     if found is not None:
         raise StateConflict(f"job {job_id}", expected=sorted(JOB_AHEAD), found=found, next_step=_NEXT[found])
     return summary(ledger, job_id)

@@ -16,6 +16,7 @@ from agentq.exceptions import (
     ValueTooLarge,
 )
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.operations.schemas import Decided, Refused
 
 MOST = 100
@@ -83,11 +84,11 @@ class _Rehearsal:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Return what *work* returns in a transaction that is taken back."""
 
-        def taken_back(connection: Connection) -> None:
-            raise _TakenBack(work(connection))
+        def taken_back(tx: Transaction) -> None:
+            raise _TakenBack(work(tx))
 
         try:
             self._ledger.write(taken_back)

@@ -13,6 +13,7 @@ from agentq.ledger import reading
 from agentq.ledger import workflows as ledger_workflows
 from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.operations import jobs, many
 from agentq.operations.actors import deed
@@ -109,9 +110,9 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     wanted = parse_id(workflow_id, "workflow")
     done = deed(actor, reason)
 
-    def write(connection: Connection) -> bool:
-        reading.workflow_status(connection, wanted)
-        return ledger_workflows.cancel(connection, wanted, **done)
+    def write(tx: Transaction) -> bool:
+        reading.workflow_status(tx.connection, wanted)
+        return ledger_workflows.cancel(tx, wanted, **done)
 
     return ledger.write(write)
 

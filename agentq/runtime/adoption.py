@@ -39,8 +39,8 @@ def adopt(agentq: AgentQ, task: Any, args: tuple[Any, ...], kwargs: dict[str, An
     workflow_id, job_id = ids_of(request.id)
     # The first bell is this very message, so nothing is dispatched.
     agentq.ledger.write(
-        lambda connection: workflows.start(
-            connection,
+        lambda tx: workflows.start(
+            tx,
             graph,
             tenant=agentq.settings.tenant,
             key=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from celery import Celery, _state
 
 from agentq import settings as settings_module
 from agentq.embedded import Embedded
+from agentq.ledger.records import Bell
 from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
@@ -84,7 +85,7 @@ class AgentQ:
     def ledger(self) -> Ledger:
         """The ledger; connects on first use."""
         url = self.settings.ledger or self.embedded.ledger_url
-        return Ledger(url, timeout=self.settings.ledger_timeout)
+        return Ledger(url, timeout=self.settings.ledger_timeout, publish=self.publish)
 
     def start(
         self,
@@ -205,6 +206,10 @@ class AgentQ:
     async def aworkflow(self, workflow_id: str) -> Workflow[Any]:
         """Return the handle of a workflow, as ``workflow`` does, from an event loop."""
         return await self.ledger.in_thread(lambda: self.workflow(workflow_id))
+
+    def publish(self, bells: Sequence[Bell]) -> None:
+        """Publish the messages of jobs that were committed: what the ledger is given to do after a commit."""
+        self.dispatcher.ring(bells)
 
     def ensure_ledger(self) -> None:
         """Check, once per process, that the ledger has this code's schema; make the embedded one.

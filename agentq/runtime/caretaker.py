@@ -168,14 +168,13 @@ class Caretaker:
                 thread.join(timeout=self._agentq.settings.ledger_timeout)
         try:
             patience = self._lease.seconds if is_cold else None
-            bells = self._ledger.write(
-                lambda connection: caretaking.release_all(connection, self.worker_id), patience=patience
+            given_back = self._ledger.write(
+                lambda tx: caretaking.release_all(tx, self.worker_id), patience=patience
             )
-            self._ledger.write(lambda connection: workers.sign_off(connection, self.worker_id))
-            self._agentq.dispatcher.ring(bells)
+            self._ledger.write(lambda tx: workers.sign_off(tx, self.worker_id))
             self.duties.unfit_jobs.give_back()
             self.duties.write_refused()
-            greeting.tell_end(self._hostname, bells)
+            greeting.tell_end(self._hostname, given_back)
         except LedgerError as error:
             logger.error(
                 "this worker could not sign off, so what it ran waits for the end of its lease: %s", error
@@ -188,8 +187,8 @@ class Caretaker:
         knows = knowledge_of(self._agentq)
         try:
             self._ledger.write_statement(
-                lambda connection: workers.register(
-                    connection,
+                lambda tx: workers.register(
+                    tx,
                     self.worker_id,
                     hostname=self._hostname,
                     pid=os.getpid(),

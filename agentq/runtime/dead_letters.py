@@ -74,7 +74,7 @@ def _handle(app: Celery, letter_id: str) -> str:
                 "handler %s raised for dead letter %s of step %s, job %s; the letter and other handlers go on",
                 *(name, letter.id, letter.step, letter.job_id),
             )
-    ledger.write(lambda connection: issuing.mark_handled(connection, letter.id))
+    ledger.write(lambda tx: issuing.mark_handled(tx, letter.id))
     return str(letter.status)
 
 

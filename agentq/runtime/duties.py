@@ -122,18 +122,14 @@ class Duties:
     def dispatch_due(self) -> None:
         """Dispatch the jobs whose time has come."""
         for _ in range(_MOST_BATCHES):
-            bells = self._ledger.write(lambda connection: caretaking.dispatch_due(connection, _BATCH))
-            self._agentq.dispatcher.ring(bells)
-            if len(bells) < _BATCH:
+            if self._ledger.write(lambda tx: caretaking.dispatch_due(tx, _BATCH)) < _BATCH:
                 return
 
     def rescue_lost(self) -> None:
         """Rescue the jobs of workers whose lease is over."""
         if time.monotonic() < self._may_rescue_at:
             return
-        self._go_on_without(
-            self._ledger.write(lambda connection: caretaking.rescue_lost(connection, judge_loss, _BATCH))
-        )
+        self._tell_lost(self._ledger.write(lambda tx: caretaking.rescue_lost(tx, judge_loss, _BATCH)))
 
     def account_for_jobs(self) -> None:
         """Compare what the ledger says this worker runs with what it has in hand, both ways.
@@ -186,26 +182,23 @@ class Duties:
     def end_overdue(self) -> None:
         """End jobs and workflows whose deadline or expiry has passed."""
         for end in (caretaking.end_overdue, caretaking.expire):
-            ended = self._ledger.write(partial(end, most=_BATCH))
-            self._agentq.dispatcher.ring(ended.bells)
-        self._ledger.write(lambda connection: caretaking.cancel_overdue(connection, _BATCH))
+            self._ledger.write(partial(end, most=_BATCH))
+        self._ledger.write(lambda tx: caretaking.cancel_overdue(tx, _BATCH))
 
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""
         queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
-        letters = self._ledger.write(lambda connection: issuing.issue_new(connection, _BATCH))
+        letters = self._ledger.write(lambda tx: issuing.issue_new(tx, _BATCH))
         self._agentq.dispatcher.announce(letters, queue)
         late = self._ledger.read_statement(lambda connection: issuing.any_late(connection, grace))
         if late and self.evidence.empty([queue]):
-            again = self._ledger.write(lambda connection: issuing.issue_again(connection, grace, _BATCH))
+            again = self._ledger.write(lambda tx: issuing.issue_again(tx, grace, _BATCH))
             self._agentq.dispatcher.announce(again, queue)
 
     def write_refused(self) -> None:
         """Write the dead letters of the messages that were refused since."""
         worker_id = self._lease.worker_id
-        self.refusals.write(
-            lambda refused: self._ledger.write(lambda connection: refusals.write(connection, worker_id, refused))
-        )
+        self.refusals.write(lambda refused: self._ledger.write(lambda tx: refusals.write(tx, worker_id, refused)))
 
     def pass_on(self) -> None:
         """Send again the messages of jobs that this worker's code cannot run and another one's can."""
@@ -227,11 +220,9 @@ class Duties:
         # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
         if abandoned and state.should_terminate in (None, False):
             rescued = self._ledger.write(
-                lambda connection: caretaking.rescue_abandoned(
-                    connection, self._lease.worker_id, abandoned, judge_loss
-                )
+                lambda tx: caretaking.rescue_abandoned(tx, self._lease.worker_id, abandoned, judge_loss)
             )
-            self._go_on_without(rescued)
+            self._tell_lost(rescued)
 
     def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
         """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
@@ -251,28 +242,24 @@ class Duties:
                 level = logging.INFO if status == JobStatus.CANCELLED else logging.WARNING  # it was asked for
                 self._in_hand.terminate(request, why, level=level)
 
-    def _go_on_without(self, rescued: caretaking.Rescued) -> None:
-        job_outcomes.tell_lost(rescued.jobs, self._in_hand.has_processes)
-        self._agentq.dispatcher.ring(rescued.bells)
+    def _tell_lost(self, lost: list[caretaking.Lost]) -> None:
+        job_outcomes.tell_lost(lost, self._in_hand.has_processes)
 
     def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
         grace = self._agentq.settings.redispatch_after
         in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq)
         for _ in range(_MOST_BATCHES):
-            bells = self._ledger.write(
-                lambda connection: caretaking.ring_again(
-                    connection, queue, grace, _BATCH, overtaken, in_hand, knows
-                )
+            again = self._ledger.write(
+                lambda tx: caretaking.ring_again(tx, queue, grace, _BATCH, overtaken, in_hand, knows)
             )
-            if bells:
-                what = "a message was" if len(bells) == 1 else f"{len(bells)} messages were"
+            if again:
+                what = "a message was" if len(again) == 1 else f"{len(again)} messages were"
                 logger.warning(
                     "queue %r: %s lost by the broker, and sent again now; the first for step %s, job %s",
-                    *(queue, what, bells[0].step, bells[0].job_id),
+                    *(queue, what, again[0].step, again[0].job_id),
                 )
-            self._agentq.dispatcher.ring(bells)
-            if len(bells) < _BATCH:
+            if len(again) < _BATCH:
                 return
 
     def _forget_gone(self) -> None:
-        self._ledger.write(lambda connection: workers.forget_gone(connection, _REMEMBERED))
+        self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))

@@ -25,7 +25,7 @@ from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, knowledge, transition
 from agentq.ledger.completing import CompletionFailed
 from agentq.ledger.knowledge import Live
-from agentq.ledger.records import Bell, Claim, Handed, Left
+from agentq.ledger.records import Bell, Claim, Left
 from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
 from agentq.policies.reading import classed, is_stop
 from agentq.runtime import job_outcomes, leaving, refusals, running
@@ -85,12 +85,11 @@ class Attempt:
         outcome = self._execute(claim)
         early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
         try:
-            handed = self._record(claim, outcome, early)
+            is_accepted = self._record(claim, outcome, early)
         except (CompletionFailed, NotRecorded) as failed:
             outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
-            handed = self._record(claim, outcome, early)
-        early.ring_rest(handed.bells)
-        return job_outcomes.tell(self._log(claim), claim, outcome, handed)
+            is_accepted = self._record(claim, outcome, early)
+        return job_outcomes.tell(self._log(claim), claim, outcome, is_accepted)
 
     def _claim(self) -> Claim | None:
         worker_id, token = self._lease.worker_id, transition.new_claim_token()
@@ -98,8 +97,8 @@ class Attempt:
         def claim() -> Claim | None:
             self._lease.await_trust()  # which may have ended while it waited for the ledger
             return self._ledger.write_statement(
-                lambda connection: attempts.claim(
-                    connection, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
+                lambda tx: attempts.claim(
+                    tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
                 )
             )
 
@@ -200,11 +199,11 @@ class Attempt:
         took = timedelta(seconds=time.monotonic() - self._began_at)
         return replace(claim.successor, rung_at=claim.started_at + took)
 
-    def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
+    def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
         record = partial(self._record_once, claim, outcome, early)
         return self._until_answered(partial(_twice_if_late, record), "to record its outcome", claim)
 
-    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> Handed:
+    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
         patience = self._agentq.settings.lease
         is_together = isinstance(outcome, Succeed) and outcome.on_complete
         one_statement = attempts.is_one_statement(claim, outcome)
@@ -212,7 +211,9 @@ class Attempt:
         write = self._ledger.write_together if is_together else alone
         try:
             return write(
-                lambda connection: attempts.record(connection, claim, outcome, early.meanwhile), patience=patience
+                lambda tx: attempts.record(tx, claim, outcome, early.meanwhile),
+                patience=patience,
+                publish=early.ring_rest,
             )
         except (CompletionFailed, LedgerUnavailable, SoftTimeLimitExceeded):
             raise
@@ -245,10 +246,7 @@ class Attempt:
     def _ring_successors(self) -> None:
         grace = min(_UNRUNG, self._agentq.settings.redispatch_after)
         if self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id)):
-            bells = self._ledger.write(
-                lambda connection: attempts.ring_successors(connection, self._job_id, grace)
-            )
-            self._agentq.dispatcher.ring(bells)
+            self._ledger.write(lambda tx: attempts.ring_successors(tx, self._job_id, grace))
 
     def _refuse(self, why: str) -> dict[str, Any]:
         refusals.refuse_current(self._agentq, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from celery.exceptions import Retry as CeleryRetry
@@ -12,7 +13,7 @@ from agentq.exceptions import AttemptFailed
 from agentq.job_log import JobLog, job_log
 from agentq.ledger.caretaking import Lost
 from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
-from agentq.ledger.records import Claim, Handed
+from agentq.ledger.records import Claim
 from agentq.operations.counting import attempts_told
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
 from agentq.runtime.leaving import LeftForLive
@@ -23,15 +24,17 @@ _LONGEST = 500
 """Characters of an error in one line of the log; the ledger has all of it."""
 
 
-def tell(log: JobLog, claim: Claim, outcome: Outcome, handed: Handed) -> dict[str, Any]:
+def tell(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict[str, Any]:
     """Tell of an attempt that was recorded, and return a line for Celery's log and Flower.
+
+    *is_accepted* is False where the worker no longer held the job.
 
     Raises AttemptFailed where its job failed for good, Celery's Retry where it is tried again, and LeftForLive
     where the main process is to send it on.
     """
-    if handed.accepted and isinstance(outcome, Succeed):
+    if is_accepted and isinstance(outcome, Succeed):
         return {"attempt": claim.attempt}
-    if not handed.accepted:
+    if not is_accepted:
         log.warning("this worker no longer held the job, so its outcome was discarded")
         return {"discarded": claim.attempt}
     match outcome:
@@ -52,7 +55,7 @@ def tell(log: JobLog, claim: Claim, outcome: Outcome, handed: Handed) -> dict[st
     raise AttemptFailed(f"{failure.error_class}: {failure.message}")
 
 
-def tell_lost(lost: tuple[Lost, ...], has_processes: bool) -> None:
+def tell_lost(lost: Sequence[Lost], has_processes: bool) -> None:
     """Tell of attempts that were taken from workers that are gone, or that do not run them any more.
 
     *has_processes* says that this worker runs each in a process of its own.

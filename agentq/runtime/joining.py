@@ -1,4 +1,4 @@
-"""A caller's own transaction, which a start joins: where it writes, and when its bells are rung."""
+"""A caller's own transaction, which a start joins: where it writes, and when its messages are published."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy.util import await_only
 
 from agentq.exceptions import InvalidArguments
 from agentq.ledger.records import Bell
+from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -53,15 +55,22 @@ class Joined:
         """Whether it is told of the commit: a connection is not, nor a session in the transaction of one."""
         return isinstance(self._session, Session) and not isinstance(self._session.get_bind(), Connection)
 
-    def ring_after_commit(self, agentq: AgentQ, bells: Sequence[Bell]) -> None:
-        """Dispatch when all is committed, and never if it is not."""
-        if not isinstance(self._session, Session) or not self.is_told:
+    def write(self, ledger: Ledger, work: Callable[[Transaction], T]) -> T:
+        """Run *work* in it as *ledger* would: the jobs to dispatch are published after the commit, or never."""
+        tx = Transaction(self.connection)
+        done = work(tx)
+        self._publish_after_commit(ledger, tx.take_dispatches())
+        return done
+
+    def _publish_after_commit(self, ledger: Ledger, bells: Sequence[Bell]) -> None:
+        if ledger.publish is None or not isinstance(self._session, Session) or not self.is_told:
             return
         if _WAITING not in self._session.info:
             self._session.info[_WAITING] = _WaitingBells(self._session)
+        publish = partial(ledger.publish, bells)
         # Where the commit will be on an event loop, that must not wait for a broker.
-        ring = _ring_off_loop if self.connection.dialect.is_async else _ring
-        self._session.info[_WAITING].add(partial(ring, agentq, bells))
+        off_loop = partial(_await_in_thread, ledger, publish)
+        self._session.info[_WAITING].add(off_loop if self.connection.dialect.is_async else publish)
 
 
 class _WaitingBells:
@@ -108,9 +117,5 @@ async def off_loop(agentq: AgentQ, session: AsyncJoinable | None, work: Callable
     return await session.run_sync(work)
 
 
-def _ring(agentq: AgentQ, bells: Sequence[Bell]) -> None:
-    agentq.dispatcher.ring(bells)
-
-
-def _ring_off_loop(agentq: AgentQ, bells: Sequence[Bell]) -> None:
-    await_only(agentq.ledger.in_thread(lambda: agentq.dispatcher.ring(bells)))
+def _await_in_thread(ledger: Ledger, work: Callable[[], object]) -> None:
+    await_only(ledger.in_thread(work))

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery import current_task
-from sqlalchemy import Connection
 
 from agentq.ledger import dead_messages, workers
 from agentq.ledger.dead_messages import Refusal, RefusedMessage
+from agentq.ledger.transaction import Transaction
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.lease import hold
 
@@ -84,11 +84,11 @@ class Refusals:
                 self._unwritten -= unwritten
 
 
-def write(connection: Connection, worker_id: Any, refused: dict[RefusedMessage, int]) -> None:
+def write(tx: Transaction, worker_id: Any, refused: dict[RefusedMessage, int]) -> None:
     """Write the dead letters of refused messages, and count them on the worker that refused them."""
     for message, messages in refused.items():
-        dead_messages.count(connection, message, messages)
-    workers.count_refused(connection, worker_id, sum(refused.values()))
+        dead_messages.count(tx, message, messages)
+    workers.count_refused(tx, worker_id, sum(refused.values()))
 
 
 def refuse_current(agentq: AgentQ, why: str) -> None:
@@ -108,4 +108,4 @@ def refuse_current(agentq: AgentQ, why: str) -> None:
     _told.add(message)
     refused = {replace(message, snapshot=stranger.snapshot()): 1}
     worker_id = hold().worker_id
-    agentq.ledger.write(lambda connection: write(connection, worker_id, refused))
+    agentq.ledger.write(lambda tx: write(tx, worker_id, refused))

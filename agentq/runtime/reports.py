@@ -101,7 +101,7 @@ class Reports:
         job_id, attempt = self._claim.job_id, self._claim.attempt
         for tries in range(_TRIES):
             number = self._ledger.write_statement(
-                lambda connection: transition.tell(connection, job_id, attempt, kind, data), patience=_AWAY
+                lambda tx: transition.tell(tx, job_id, attempt, kind, data), patience=_AWAY
             )
             if number is not None:
                 if kind == PROGRESS:
@@ -114,7 +114,7 @@ class Reports:
 
     def _keep_newest(self, number: int) -> None:
         self._ledger.write_statement(
-            lambda connection: transition.forget_before(connection, self._claim.job_id, PROGRESS, number),
+            lambda tx: transition.forget_before(tx, self._claim.job_id, PROGRESS, number),
             patience=_AWAY,
         )
 

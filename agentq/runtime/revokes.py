@@ -51,8 +51,7 @@ def texts(task_ids: Any) -> list[str]:
 def cancel_revoked(agentq: AgentQ, revoked: Mapping[uuid.UUID, bool]) -> None:
     """Cancel the jobs and workflows among these ids; with True, also one whose step runs."""
     for id_ in agentq.ledger.read(lambda connection: revoking.known_among(connection, revoked)):
-        revoke = partial(revoking.revoke, id_=id_, terminate=revoked[id_])
-        agentq.dispatcher.ring(agentq.ledger.write(revoke))
+        agentq.ledger.write(partial(revoking.revoke, id_=id_, terminate=revoked[id_]))
 
 
 def _revoke(app: Any, task_ids: Any, terminate: bool) -> None:

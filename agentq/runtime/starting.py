@@ -168,14 +168,9 @@ def _start_all(
         agentq.ensure_ledger()
         ledger = agentq.ledger
         write = ledger.write_statement if at_once else ledger.write
-        started = write(lambda connection: workflows.start_all(connection, plans))
+        started = write(lambda tx: workflows.start_all(tx, plans))
     else:
-        started = workflows.start_all(joined.connection, plans)
-    bells = [bell for one in started for bell in one.bells]
-    if joined is None:
-        agentq.ledger.after_commit(lambda: agentq.dispatcher.ring(bells))
-    else:
-        joined.ring_after_commit(agentq, bells)
+        started = joined.write(agentq.ledger, lambda tx: workflows.start_all(tx, plans))
     return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 

@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from agentq.ledger import caretaking, knowledge
 from agentq.ledger.dead_messages import Refusal
 from agentq.ledger.knowledge import Need
+from agentq.ledger.records import Bell
 from agentq.runtime.dispatcher import BELL_HEADER, CARRIER
 from agentq.runtime.excerpt import Stranger
 from agentq.runtime.knowledge import can_run
@@ -174,9 +175,14 @@ class UnfitJobs:
     def _send(self, jobs: list[uuid.UUID]) -> None:
         if not jobs:
             return
-        bells = self._agentq.ledger.write(lambda connection: caretaking.pass_on(connection, jobs))
-        needs = {job_id: self._jobs.pop(job_id) for job_id in jobs}
-        if self._agentq.dispatcher.ring(bells) < len(bells):
-            self._jobs |= needs  # the broker is away
-        else:
+        is_published = True
+
+        def publish(bells: Sequence[Bell]) -> None:
+            nonlocal is_published
+            is_published = self._agentq.dispatcher.ring(bells) == len(bells)
+
+        self._agentq.ledger.write(lambda tx: caretaking.pass_on(tx, jobs), publish=publish)
+        if is_published:  # else the broker is away
+            for job_id in jobs:
+                del self._jobs[job_id]
             self._sent = set(jobs)

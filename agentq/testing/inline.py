@@ -56,7 +56,7 @@ class Inline:
         app = self.agentq.app
         with ExitStack() as stack:
             stack.callback(self._clock.close)
-            ledger = stack.enter_context(MemoryLedger(self._clock))
+            ledger = stack.enter_context(MemoryLedger(self._clock, publish=self.agentq.publish))
             self._mailbox = Mailbox(app)
             stack.enter_context(current(app))
             own = {"ledger": ledger, "dispatcher": self._mailbox, "_ready_in": os.getpid()}

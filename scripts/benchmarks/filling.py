@@ -38,7 +38,7 @@ def fill(crew: Crew) -> None:
 
 def multiply(ledger: Ledger, copies: int) -> None:
     """Copy each workflow with its jobs and their attempts so often, and gather statistics."""
-    ledger.write(lambda connection: _copy_all(connection, copies))
+    ledger.write(lambda tx: _copy_all(tx.connection, copies))
     with ledger.engine.connect() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql("VACUUM ANALYZE" if ledger.is_postgresql else "ANALYZE")

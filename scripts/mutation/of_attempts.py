@@ -124,7 +124,7 @@ MUTANTS = [
     Mutant(
         name="lost-reply-not-recognised",
         file="agentq/ledger/attempts.py",
-        text="    if connection.execute(found).one_or_none() is None:",
+        text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if True:",
         why="an outcome whose commit got no answer is discarded, and what follows is not rung for",
         tests=(ATTEMPTS,),
@@ -132,7 +132,7 @@ MUTANTS = [
     Mutant(
         name="lost-job-taken-for-lost-reply",
         file="agentq/ledger/attempts.py",
-        text="    if connection.execute(found).one_or_none() is None:",
+        text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if False:",
         why="a worker that lost its job is told that its outcome counts",
         tests=(ATTEMPTS,),

@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant(
         name="rescue-without-history",
         file="agentq/ledger/caretaking.py",
-        text="        write_history(connection, row, outcome, why)\n",
+        text="    write_history(tx, row, outcome, why)\n",
         instead="",
         why="nobody can tell why an attempt is missing",
         tests=(CARETAKING,),
@@ -88,7 +88,7 @@ MUTANTS = [
     Mutant(
         name="end-without-release",
         file="agentq/runtime/caretaker.py",
-        text="lambda connection: caretaking.release_all(connection, self.worker_id), patience",
+        text="lambda tx: caretaking.release_all(tx, self.worker_id), patience",
         instead="lambda _: [], patience",
         why="what a stopped worker ran costs an attempt, and waits",
         tests=(GUARDS,),

@@ -46,11 +46,11 @@ MUTANTS = [
     Mutant(
         name="start-under-a-new-id",
         file="agentq/runtime/starting.py",
-        text="write(lambda connection: workflows.start_all(connection, plans))",
+        text="write(lambda tx: workflows.start_all(tx, plans))",
         instead=(
-            "write(lambda connection: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
+            "write(lambda tx: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
             "workflow_id=one.workflow['id']) for row in one.planting.rows] for one in plans] "
-            "and workflows.start_all(connection, plans))"
+            "and workflows.start_all(tx, plans))"
         ),
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),

@@ -18,36 +18,37 @@ _EXECUTOR = "agentq/runtime/executor.py"
 _GRAPH = "agentq/ledger/transition/graph.py"
 _PARTS = "agentq/ledger/transition/parts.py"
 _PLAIN = "agentq/ledger/transition/plain.py"
+_SESSION = "agentq/ledger/session.py"
 _WORKFLOW = "agentq/ledger/transition/workflow.py"
 _COMPLETE = """        status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
         finished_at=case((JobRow.remaining {0}, now())),
 """
-_DONE = "            done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)\n"
+_DONE = "            hand_over(tx, Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result))\n"
 
 MUTANTS = [
     Mutant(
         name="hand-over-after-the-commit",
         file=_ATTEMPTS,
         text=_DONE,
-        instead=f'            connection.exec_driver_sql("COMMIT")\n{_DONE}',
+        instead=f'            tx.connection.exec_driver_sql("COMMIT")\n{_DONE}',
         why="a crash between the two leaves a job that is done and a successor that nobody makes ready",
         tests=(GUARDS,),
         pick="kept_together",
     ),
     Mutant(
         name="publish-before-the-commit",
-        file=_EXECUTOR,
-        text="lambda connection: attempts.record(connection, claim, outcome, early.meanwhile), patience=",
-        instead="lambda c: [h := attempts.record(c, claim, outcome), early.ring_rest(h.bells)][0], patience=",
+        file=_SESSION,
+        text="            done = work(tx)\n",
+        instead="            done = work(tx)\n            publish and publish(tx.take_dispatches())\n",
         why="a worker gets the message before the job can be claimed, and drops it",
         tests=(GUARDS,),
         pick="rung",
     ),
     Mutant(
         name="publish-nothing",
-        file=_EXECUTOR,
-        text="        early.ring_rest(handed.bells)\n",
-        instead="",
+        file=_SESSION,
+        text="        if jobs and publish is not None:",
+        instead="        if False:",
         why="each step waits until a caretaker finds its message lost",
         tests=(GUARDS,),
         pick="rung",
@@ -63,8 +64,8 @@ MUTANTS = [
     Mutant(
         name="drop-without-ringing",
         file=_EXECUTOR,
-        text="            self._agentq.dispatcher.ring(bells)\n",
-        instead="",
+        text="self._ledger.write(lambda tx: attempts.ring_successors(tx, self._job_id, grace))",
+        instead="pass",
         why="a worker that dies between commit and publish delays what follows until a caretaker looks",
         tests=(GUARDS,),
         pick="rings",
@@ -124,7 +125,7 @@ MUTANTS = [
     Mutant(
         name="fail-without-dead-letter",
         file="agentq/ledger/handover.py",
-        text="    transition.open_letter(connection, dead.id, needs_person=needs_person)\n",
+        text="    transition.open_letter(tx, dead.id, needs_person=needs_person)\n",
         instead="",
         why="a job that failed for good disappears silently, and nobody can replay it",
         tests=(GUARDS,),
@@ -141,7 +142,7 @@ MUTANTS = [
     Mutant(
         name="go-on-with-too-few-parts",
         file="agentq/ledger/handover.py",
-        text="    if row.missing and not _has_enough(connection, row):",
+        text="    if row.missing and not _has_enough(tx, row):",
         instead="    if False:",
         why="a fan-in goes on although it lacks parts that it needs",
         tests=(PARTS,),
@@ -149,7 +150,7 @@ MUTANTS = [
     Mutant(
         name="lose-a-part-beside-its-replay",
         file=_PARTS,
-        text="    lock_part(connection, part_id)\n    join_id",
+        text="    lock_part(tx, part_id)\n    join_id",
         instead="    join_id",
         why="a fan-in waits for ever for a part that failed again while somebody replayed it",
         tests=(RACES_OF_FAN_INS,),
@@ -158,8 +159,8 @@ MUTANTS = [
     Mutant(
         name="run-on-in-a-late-part",
         file=_PARTS,
-        text="        while cancelled := _cancel_open(connection, batch, why):",
-        instead="        if cancelled := _cancel_open(connection, batch, why):",
+        text="        while cancelled := _cancel_open(tx, batch, why):",
+        instead="        if cancelled := _cancel_open(tx, batch, why):",
         why="what an each was growing in a part that is late runs on, and its replay waits for ever",
         tests=(RACES_OF_FAN_INS,),
         pick="branches_that_grow and postgresql",
@@ -176,7 +177,7 @@ MUTANTS = [
     Mutant(
         name="lack-parts-without-a-letter",
         file="agentq/ledger/handover.py",
-        text="    transition.open_letter(connection, fan_in.id, needs_person=False)\n",
+        text="    transition.open_letter(tx, fan_in.id, needs_person=False)\n",
         instead="",
         why="a fan-in that ended with too few parts is a dead end that nobody can decide about",
         tests=(PARTS,),

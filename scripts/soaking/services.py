@@ -72,7 +72,7 @@ def sqlite(folder: Path) -> Iterator[tuple[str, Ways]]:
     def lock(away: float) -> None:
         ledger = Ledger(url, timeout=10)
         try:
-            ledger.write(lambda connection: time.sleep(away))
+            ledger.write(lambda tx: time.sleep(away))
         finally:
             ledger.close()
 

@@ -37,12 +37,12 @@ def faults(inside: Inside, *arguments: str) -> dict[str, Finding]:
 
 def enter_worker(ledger: Ledger, lease: float, **values: Any) -> uuid.UUID:
     worker = {"id": uuid.uuid4(), "hostname": "w@test", "pid": 1, "lease_until": seconds_from_now(lease)}
-    ledger.write(lambda connection: connection.execute(insert(WorkerRow).values({**worker, **values})))
+    ledger.write(lambda tx: tx.connection.execute(insert(WorkerRow).values({**worker, **values})))
     return uuid.UUID(str(worker["id"]))
 
 
 def change_jobs(ledger: Ledger, **values: Any) -> None:
-    ledger.write(lambda connection: connection.execute(update(JobRow).values(values)))
+    ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(values)))
 
 
 def test_a_good_setup(redis_broker: Broker, ledger_url: str, program: Program) -> None:
@@ -165,7 +165,7 @@ def enter_workflows(ledger: Ledger, count: int) -> None:
 def spoil(ledger: Ledger) -> None:
     """Break a promise in each first job: it is queued, and nobody will ever ring for it."""
     never_rung = update(JobRow).where(JobRow.status == JobStatus.QUEUED).values(dispatched_at=None)
-    ledger.write(lambda connection: connection.execute(never_rung))
+    ledger.write(lambda tx: tx.connection.execute(never_rung))
 
 
 class TestAudit:

@@ -29,7 +29,7 @@ def test_a_ledger_of_another_revision_is_refused_with_the_way_out(inside: Inside
     migrating.upgrade(ledger)
     for revision, mend in (("0000", "run: agentq db upgrade"), ("9999", "upgrade celery-agentq")):
         change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = :revision")  # noqa: S608
-        ledger.write(lambda connection, change=change, to=revision: connection.execute(change, {"revision": to}))
+        ledger.write(lambda tx, change=change, to=revision: tx.connection.execute(change, {"revision": to}))
         for command in (("db", "current"), ("workflows", "list"), ("jobs", "list")):
             assert mend in inside.error(*command)
     ledger.close()
@@ -40,7 +40,7 @@ def test_the_sql_alone_makes_the_schema(inside: Inside, empty_database: str) -> 
     ledger = Ledger(empty_database)
     assert ledger.read(schema.current_revision) is None, "printed, not run"
     if ledger.is_postgresql:
-        ledger.write(lambda connection: connection.exec_driver_sql(_statements_only(script)))
+        ledger.write(lambda tx: tx.connection.exec_driver_sql(_statements_only(script)))
     else:
         sqlite3.connect(str(ledger.url.database)).executescript(script).connection.close()
     ledger.close()

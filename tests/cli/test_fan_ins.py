@@ -72,7 +72,7 @@ def lacking(player: Player) -> Claim:
     player.succeed(held, 1)
     player.retry(player.take(second), delay=600)
     player.age(player.job(held.job_id).join_id, deadline_at=1)
-    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    player.write(lambda tx: caretaking.end_overdue(tx, 10))
     return held
 
 

@@ -7,12 +7,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from celery import Signature, group
-from sqlalchemy import Connection
 
 from agentq import each
 from agentq.ledger import caretaking, dead_letters, workers, workflows
 from agentq.ledger.records import Claim
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from tests.support.player import Player, judged
 from tests.support.steps import add, echo, fail, numbers, total
 
@@ -25,7 +25,7 @@ class Scene:
     def __init__(self, ledger: Ledger) -> None:
         self.player = player = Player(ledger)
         self.gone = Player(ledger).worker_id
-        self._write(lambda c: workers.sign_off(c, self.gone))
+        self._write(lambda tx: workers.sign_off(tx, self.gone))
         self.queued = player.start(add.s(1, 2)).workflow_id
         self.running = player.begin(add.s(1, 2)).workflow_id
         self.done = self._play(add.s(1, 2) | echo.s())
@@ -49,8 +49,8 @@ class Scene:
         player.fail(best_effort)
         self.best_effort = best_effort.workflow_id
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        return self.player.ledger.write(work)
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        return self.player.write(work)
 
     def _play(self, canvas: object) -> UUID:
         started = self.player.start(canvas)
@@ -87,7 +87,7 @@ class Scene:
         started = self.player.start(group(add.s(1, 2), add.s(3, 4)) | total.s())
         self.player.succeed(self.player.take(started.bells[0]), 3)
         self.player.take(started.bells[1])
-        self._write(lambda c: workflows.cancel(c, started.workflow_id, actor="ann", reason="enough"))
+        self._write(lambda tx: workflows.cancel(tx, started.workflow_id, actor="ann", reason="enough"))
         return started.workflow_id
 
     def _failed(self) -> UUID:
@@ -95,7 +95,7 @@ class Scene:
         self.player.fail(held)
         dead = Player(self.player.ledger, lease=-1)
         dead.begin(fail.s("x"))
-        self._write(lambda c: caretaking.rescue_lost(c, judged(0), 10))
+        self._write(lambda tx: caretaking.rescue_lost(tx, judged(0), 10))
         return held.workflow_id
 
     def _replayed(self) -> UUID:
@@ -103,13 +103,13 @@ class Scene:
         for _ in range(2):
             self.player.fail(held)
             job_id = held.job_id
-            self._write(lambda c: dead_letters.replay(c, job_id, actor="ann", reason="mended"))  # noqa: B023
-            (bell,) = self._write(lambda c: caretaking.dispatch_due(c, 10))
+            self._write(lambda tx: dead_letters.replay(tx, job_id, actor="ann", reason="mended"))  # noqa: B023
+            (bell,) = self.player.due()
             held = self.player.take(bell)
         return held.workflow_id
 
     def _resolved(self) -> UUID:
         held = self.player.begin(add.s(1, 2) | echo.s())
         self.player.fail(held)
-        self._write(lambda c: dead_letters.resolve(c, held.job_id, "3", actor="ann", reason="known"))
+        self._write(lambda tx: dead_letters.resolve(tx, held.job_id, "3", actor="ann", reason="known"))
         return held.workflow_id

@@ -12,10 +12,9 @@ from celery import Signature, group
 from agentq import each
 from agentq.exceptions import StepFailed
 from agentq.ledger import caretaking, transition
-from agentq.ledger.records import Handed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, Recorded
 from tests.support.steps import add, echo, fail, numbers, total
 
 
@@ -51,7 +50,7 @@ def test_only_what_is_queued_can_be_claimed(player: Player) -> None:
     player.retry(held, delay=60)
     assert player.claim(first) is None
     player.age(first.job_id, due_at=1)
-    player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+    player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
     player.succeed(player.take(first))
     assert player.claim(first) is None
 
@@ -126,14 +125,14 @@ def test_a_stale_attempt_cannot_write(player: Player) -> None:
     started = player.start(add.s(1, 2) | echo.s())
     (bell,) = started.bells
     stale = player.take(bell)
-    player.ledger.write(lambda c: caretaking.release_all(c, player.worker_id))
+    player.dispatched_by(lambda tx: caretaking.release_all(tx, player.worker_id))
     current = Player(player.ledger).take(bell)
     for write in (player.succeed, player.retry, player.fail):
-        assert write(stale) == Handed(False)
+        assert write(stale) == Recorded(False)
     job = player.job(bell.job_id)
     assert (job.status, job.attempt, job.result, job.error_class) == (JobStatus.RUNNING, 2, None, None)
     assert player.succeed(current, 3).accepted
-    assert player.succeed(stale, "stale") == Handed(False)
+    assert player.succeed(stale, "stale") == Recorded(False)
     assert player.job(bell.job_id).result == "3"
     assert player.history(bell.job_id) == [(1, "released"), (2, "succeeded")]
 
@@ -186,9 +185,9 @@ def test_a_retry_waits_for_its_time(player: Player) -> None:
     assert player.retry(held, delay=3600).bells == ()
     job = player.job(held.job_id)
     assert (job.status, job.error_class, job.error_message) == (JobStatus.SCHEDULED, "ValueError", "no such thing")
-    assert player.ledger.write(lambda c: caretaking.dispatch_due(c, 10)) == []
+    assert player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)) == []
     player.age(held.job_id, due_at=0.01)
-    (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+    (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
     assert player.take(bell).attempt == 2
 
 

@@ -83,7 +83,7 @@ def test_a_rule_says_what_is_wrong() -> None:
 def test_of_many_violations_some_are_listed_and_all_are_counted(player: Player) -> None:
     for _ in range(7):
         player.start(add.s(1, 2))
-    player.ledger.write(lambda c: c.execute(update(JobRow).values(dispatched_at=None)))
+    player.ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(dispatched_at=None)))
     report = operations.run(player.ledger, most=3)
     assert (report.is_sound, report.violations, len(report.listed)) == (False, 7, 3)
     assert [(rest.rule, rest.more) for rest in report.unlisted] == [("never_claimed", 4)]

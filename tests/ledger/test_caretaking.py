@@ -10,25 +10,25 @@ from sqlalchemy import select
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.ledger import caretaking, losses, workers, workflows
-from agentq.ledger.caretaking import Held, Rescued
+from agentq.ledger.caretaking import Held, Lost
 from agentq.ledger.models import ActionRow
-from agentq.ledger.records import Bell, Handed
+from agentq.ledger.records import Bell
 from agentq.ledger.transition import Overtaken
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, judged
+from tests.support.player import Player, Recorded, Written, judged, written
 from tests.support.steps import add, echo, fail, total
 
 
 def cancel(player: Player, held_or_started: object) -> bool:
     workflow_id = held_or_started.workflow_id  # type: ignore[attr-defined]
-    return player.ledger.write(lambda c: workflows.cancel(c, workflow_id, actor="ann", reason="too dear"))
+    return player.write(lambda tx: workflows.cancel(tx, workflow_id, actor="ann", reason="too dear"))
 
 
-def rescue(player: Player, pause: float = 0, most: int = 100) -> Rescued:
-    return player.ledger.write(lambda c: caretaking.rescue_lost(c, judged(pause), most))
+def rescue(player: Player, pause: float = 0, most: int = 100) -> Written[list[Lost]]:
+    return player.ledger.write(written(lambda tx: caretaking.rescue_lost(tx, judged(pause), most)))
 
 
 class TestCancel:
@@ -52,7 +52,7 @@ class TestCancel:
         held = player.begin(add.s(1, 2) | echo.s())
         cancel(player, held)
         for write in (player.succeed, player.retry, player.fail):
-            assert write(held) == Handed(False)
+            assert write(held) == Recorded(False)
         job = player.job(held.job_id)
         assert (job.status, job.result) == (JobStatus.CANCELLED, None)
         assert player.history(held.job_id) == [(1, "cancelled")]
@@ -89,23 +89,23 @@ class TestRescue:
     def test_takes_jobs_from_a_worker_whose_lease_is_over(self, player: Player) -> None:
         dead = Player(player.ledger)
         lost, safe = dead.begin(add.s(1, 2)), player.begin(add.s(3, 4))
-        assert rescue(player) == Rescued()
+        assert rescue(player) == Written([])
         dead.renew(-0.01)
         rescued = rescue(player)
-        assert [job.held for job in rescued.jobs] == [Held(lost.job_id, 1)]
+        assert [job.held for job in rescued.value] == [Held(lost.job_id, 1)]
         assert player.history(lost.job_id) == [(1, "lost")]
-        assert dead.succeed(lost, 3) == Handed(False)
+        assert dead.succeed(lost, 3) == Recorded(False)
         assert player.take(rescued.bells[0]).attempt == 2
         assert player.job(safe.job_id).attempt == 1
-        assert rescue(player) == Rescued()
+        assert rescue(player) == Written([])
 
     @covers(Fault.KILL_WORKER, Moment.BODY)
     def test_takes_jobs_from_a_worker_that_signed_off_or_was_never_there(self, player: Player) -> None:
         gone, unknown = Player(player.ledger), Player(player.ledger)
-        player.ledger.write(lambda c: workers.sign_off(c, gone.worker_id))
+        player.write(lambda tx: workers.sign_off(tx, gone.worker_id))
         unknown.worker_id = type(unknown.worker_id)(int=1)
         held = {gone.begin(add.s(1, 2)).job_id, unknown.begin(add.s(3, 4)).job_id}
-        assert {job.held.job_id for job in rescue(player).jobs} == held
+        assert {job.held.job_id for job in rescue(player).value} == held
 
     def test_waits_between_attempts_as_long_as_it_is_told(self, player: Player) -> None:
         dead = Player(player.ledger, lease=-1)
@@ -124,14 +124,14 @@ class TestRescue:
             told[row.id] = row.terms
             return RetryLater(why, 0)
 
-        player.ledger.write(lambda c: caretaking.rescue_lost(c, judge, 10))
+        player.write(lambda tx: caretaking.rescue_lost(tx, judge, 10))
         assert told == kept
 
     def test_buries_a_job_that_has_no_attempt_left(self, player: Player) -> None:
         dead = Player(player.ledger, lease=-1)
         held = dead.begin(fail.s("x") | echo.si())
         rescued = rescue(player)
-        assert ([job.held for job in rescued.jobs], rescued.bells) == ([Held(held.job_id, 1)], ())
+        assert ([job.held for job in rescued.value], rescued.bells) == ([Held(held.job_id, 1)], ())
         assert player.history(held.job_id) == [(1, "lost")]
         with pytest.raises(StepFailed) as failed:
             player.result(held.workflow_id)
@@ -153,7 +153,7 @@ class TestRescue:
         dead = Player(player.ledger, lease=-1)
         for _ in range(5):
             dead.begin(add.s(1, 2))
-        assert [len(rescue(player, most=2).jobs) for _ in range(4)] == [2, 2, 1, 0]
+        assert [len(rescue(player, most=2).value) for _ in range(4)] == [2, 2, 1, 0]
 
     @covers(Fault.KILL_CHILD, Moment.BODY)
     def test_of_a_living_workers_jobs_takes_only_those_it_does_not_run(self, player: Player) -> None:
@@ -161,10 +161,8 @@ class TestRescue:
         abandoned = dict.fromkeys([Held(lost.job_id, 1), Held(running.job_id, 7)], losses.WORKER_LOST)
         held = player.ledger.read(lambda c: caretaking.held_by(c, player.worker_id))
         assert held == {Held(lost.job_id, 1), Held(running.job_id, 1)}
-        rescued = player.ledger.write(
-            lambda c: caretaking.rescue_abandoned(c, player.worker_id, abandoned, judged(0))
-        )
-        assert [job.held for job in rescued.jobs] == [Held(lost.job_id, 1)]
+        rescued = player.write(lambda tx: caretaking.rescue_abandoned(tx, player.worker_id, abandoned, judged(0)))
+        assert [job.held for job in rescued] == [Held(lost.job_id, 1)]
         assert player.succeed(running, 7).accepted
 
 
@@ -173,9 +171,9 @@ class TestRelease:
     def test_gives_all_back_at_once_and_costs_no_attempt(self, player: Player) -> None:
         stopping = Player(player.ledger)
         held = [stopping.begin(fail.s("x")), stopping.begin(add.s(1, 2))]
-        bells = player.ledger.write(lambda c: caretaking.release_all(c, stopping.worker_id))
+        bells = player.dispatched_by(lambda tx: caretaking.release_all(tx, stopping.worker_id))
         assert {bell.job_id for bell in bells} == {claim.job_id for claim in held}
-        assert stopping.succeed(held[0]) == Handed(False)
+        assert stopping.succeed(held[0]) == Recorded(False)
         for bell, claim in zip(sorted(bells, key=_job), sorted(held, key=_job), strict=True):
             again = player.take(bell)
             left_before = claim.max_attempts - claim.attempt
@@ -183,7 +181,7 @@ class TestRelease:
             assert player.history(bell.job_id) == [(1, "released")]
 
     def test_of_nothing_is_nothing(self, player: Player) -> None:
-        assert player.ledger.write(lambda c: caretaking.release_all(c, player.worker_id)) == []
+        assert player.dispatched_by(lambda tx: caretaking.release_all(tx, player.worker_id)) == []
 
 
 def _job(item: object) -> str:
@@ -195,12 +193,12 @@ class TestExpiry:
     def test_cancels_what_did_not_run_in_time(self, player: Player, canvas: Signature) -> None:
         started = player.start(canvas.clone().set(expires=60) | echo.s())
         job = player.jobs(started.workflow_id)[0]
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
+        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
         player.age(job.id, expires_at=0.01)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 1
+        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
         with pytest.raises(WorkflowCancelled, match=f"{add.name}' expired"):
             player.result(started.workflow_id)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
+        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
 
     def test_a_relative_expiry_counts_from_the_ledgers_clock(self, player: Player) -> None:
         for canvas in (add.s(1, 2).set(expires=60), add.s(1, 2).set(expires=60) | echo.s()):
@@ -212,7 +210,7 @@ class TestExpiry:
         player.succeed(done, 3)
         for held in (running, done):
             player.age(held.job_id, expires_at=1)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
+        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
         assert player.succeed(running, 3).accepted
 
 
@@ -267,7 +265,7 @@ def suspects(player: Player, grace: float) -> list[str]:
 
 
 def ring_again(player: Player, overtaken: Overtaken | None = None) -> list[Bell]:
-    return player.ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10, overtaken))
+    return player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10, overtaken))
 
 
 class TestDue:
@@ -275,7 +273,7 @@ class TestDue:
         ids = [player.jobs(player.start(add.s(1, n).set(countdown=60)).workflow_id)[0].id for n in range(3)]
         for job_id, seconds in zip(ids, (1, 3, 2), strict=True):
             player.age(job_id, due_at=seconds)
-        due = [player.ledger.write(lambda c: caretaking.dispatch_due(c, 2)) for _ in range(3)]
+        due = [player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 2)) for _ in range(3)]
         assert [{bell.job_id for bell in bells} for bells in due] == [{ids[1], ids[2]}, {ids[0]}, set()]
 
     def test_a_later_step_waits_its_delay_from_when_it_is_its_turn(self, player: Player) -> None:

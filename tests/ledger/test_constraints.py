@@ -6,10 +6,11 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from agentq.exceptions import LedgerError
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import now
 from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
 from tests.support.player import Player
@@ -40,7 +41,7 @@ NONSENSE: list[tuple[Any, dict[str, Any]]] = [
 def test_nonsense_is_refused(player: Player, table: Any, values: dict[str, Any]) -> None:
     player.start(add.s(1, 2))
     with pytest.raises(LedgerError, match="refused a statement"):
-        player.ledger.write(lambda c: c.execute(update(table).values(values)))
+        player.ledger.write(lambda tx: tx.connection.execute(update(table).values(values)))
 
 
 @pytest.mark.unsound
@@ -53,9 +54,9 @@ def test_every_known_state_is_accepted(player: Player) -> None:
     for number, outcome in enumerate(AttemptOutcome):
         changes.append(insert(AttemptRow).values(job_id=held.job_id, number=number, outcome=outcome))
 
-    def write(connection: Connection) -> None:
+    def write(tx: Transaction) -> None:
         for change in changes:
-            connection.execute(change)
+            tx.connection.execute(change)
 
     player.ledger.write(write)
 
@@ -65,7 +66,7 @@ def test_an_attempt_ends_once(player: Player) -> None:
     player.succeed(held, 3)
     again = insert(AttemptRow).values(job_id=held.job_id, number=1, outcome="lost")
     with pytest.raises(LedgerError):
-        player.ledger.write(lambda c: c.execute(again))
+        player.ledger.write(lambda tx: tx.connection.execute(again))
 
 
 @pytest.mark.unsound
@@ -74,7 +75,9 @@ def test_a_place_in_a_join_is_taken_once(player: Player) -> None:
 
     def place(job_id: uuid.UUID) -> None:
         values = {"join_id": uuid.UUID(int=7), "position": 0}
-        player.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(values)))
+        player.ledger.write(
+            lambda tx: tx.connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
+        )
 
     place(first.job_id)
     with pytest.raises(LedgerError):
@@ -84,7 +87,7 @@ def test_a_place_in_a_join_is_taken_once(player: Player) -> None:
 def test_what_is_deleted_takes_its_parts_along(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     player.succeed(held, 3)
-    player.ledger.write(lambda c: c.execute(delete(WorkflowRow)))
+    player.ledger.write(lambda tx: tx.connection.execute(delete(WorkflowRow)))
     assert [_count(player, table) for table in (JobRow, AttemptRow)] == [0, 0]
 
 

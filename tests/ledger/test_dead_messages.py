@@ -34,7 +34,7 @@ OLD = RefusedMessage(
 
 
 def count(ledger: Ledger, message: RefusedMessage, messages: int = 1) -> None:
-    ledger.write(lambda connection: dead_messages.count(connection, message, messages))
+    ledger.write(lambda tx: dead_messages.count(tx, message, messages))
 
 
 def rows(ledger: Ledger) -> list[AnyRow]:
@@ -44,15 +44,15 @@ def rows(ledger: Ledger) -> list[AnyRow]:
 
 def handle(ledger: Ledger) -> list[uuid.UUID]:
     """Issue what is to be issued and mark it handled, as the task does."""
-    issued = ledger.write(lambda connection: issuing.issue_new(connection, 10))
+    issued = ledger.write(lambda tx: issuing.issue_new(tx, 10))
     for letter_id in issued:
         operations.record(ledger, letter_id)
-        ledger.write(lambda connection: issuing.mark_handled(connection, letter_id))  # noqa: B023
+        ledger.write(lambda tx: issuing.mark_handled(tx, letter_id))  # noqa: B023
     return issued
 
 
 def close(ledger: Ledger, letter_id: uuid.UUID) -> None:
-    ledger.write(lambda c: dead_messages.cancel(c, letter_id, actor="ann", reason="the producer is gone"))
+    ledger.write(lambda tx: dead_messages.cancel(tx, letter_id, actor="ann", reason="the producer is gone"))
 
 
 def test_alike_messages_are_one_letter_that_counts_them(ledger: Ledger) -> None:
@@ -134,6 +134,6 @@ def test_the_audit_finds_a_letter_of_messages_that_nobody_closed(ledger: Ledger)
     (row,) = rows(ledger)
     close(ledger, row.id)
     assert ledger.read(audit) == []
-    ledger.write(lambda connection: connection.execute(update(DeadLetterRow).values(owner=None)))
+    ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).values(owner=None)))
     (violation,) = ledger.read(audit)
     assert (violation.rule.name, violation.row_id) == ("closed_by_nobody", row.id)

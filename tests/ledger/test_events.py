@@ -23,7 +23,9 @@ from tests.support.steps import add, total
 
 
 def tell(player: Player, held: Any, data: object = 1, kind: str = "draft") -> int | None:
-    return player.ledger.write_statement(lambda c: transition.tell(c, held.job_id, held.attempt, kind, str(data)))
+    return player.ledger.write_statement(
+        lambda tx: transition.tell(tx, held.job_id, held.attempt, kind, str(data))
+    )
 
 
 def read(ledger: Ledger, workflow_id: uuid.UUID, after: str | None = None) -> list[Event]:
@@ -45,7 +47,7 @@ def test_an_attempt_that_lost_its_job_tells_nothing(player: Player) -> None:
     assert tell(player, held) is None
     again = player.take(bell)
     assert (tell(player, held), tell(player, again)) == (None, 1)
-    player.ledger.write(lambda c: workflows.cancel(c, held.workflow_id, actor="ann", reason="enough"))
+    player.write(lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="enough"))
     assert tell(player, again) is None
 
 
@@ -55,7 +57,7 @@ def test_nothing_is_told_after_an_end_that_is_under_way(ledger_url: str) -> None
         held = first.begin(add.s(1, 2))
         told = while_open(
             first.ledger,
-            lambda c: transition.succeed(c, held.job_id, held.attempt, "3"),
+            lambda tx: transition.succeed(tx, held.job_id, held.attempt, "3"),
             lambda: tell(second, held),
             commit=False,
         )
@@ -71,7 +73,7 @@ def test_of_two_that_take_a_number_one_waits_and_tries_again(ledger_url: str) ->
         one, other = (first.take(bell) for bell in bells)
         results = while_open(
             first.ledger,
-            lambda c: transition.tell(c, one.job_id, one.attempt, "draft", "1"),
+            lambda tx: transition.tell(tx, one.job_id, one.attempt, "draft", "1"),
             lambda: tell(second, other),
         )
         assert results == (1, None if first.ledger.is_postgresql else 2)
@@ -118,7 +120,7 @@ def test_an_end_that_is_committed_later_than_its_time_is_read(player: Player) ->
     assert kinds(found) == ["workflow.started", "job.succeeded"]
     player.succeed(late, 7)
     before = update(AttemptRow).where(AttemptRow.job_id == late.job_id).values(finished_at=seconds_from_now(-5))
-    player.ledger.write(lambda c: c.execute(before))
+    player.ledger.write(lambda tx: tx.connection.execute(before))
     more = read(player.ledger, early.workflow_id, found[-1].id)
     assert late.job_id in {event.job_id for event in more}
     assert read(player.ledger, early.workflow_id, more[-1].id) == []
@@ -128,7 +130,7 @@ def test_many_events_are_read_a_part_at_a_time(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     of = {"workflow_id": held.workflow_id, "job_id": held.job_id, "attempt": 1, "kind": "draft"}
     rows = [{**of, "number": number, "data": str(number)} for number in range(1, 501)]
-    player.ledger.write(lambda c: c.execute(insert(EventRow), rows))
+    player.ledger.write(lambda tx: tx.connection.execute(insert(EventRow), rows))
     player.succeed(held, 3)
     reader = Reader(player.ledger, str(held.workflow_id))
     parts = []
@@ -143,7 +145,7 @@ def test_only_the_newest_progress_is_kept(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     numbers = [tell(player, held, kind="progress") for _ in range(3)]
     tell(player, held)
-    player.ledger.write(lambda c: transition.forget_before(c, held.job_id, "progress", numbers[-1] or 0))
+    player.write(lambda tx: transition.forget_before(tx, held.job_id, "progress", numbers[-1] or 0))
     found = read(player.ledger, held.workflow_id)
     assert kinds(found) == ["workflow.started", "progress", "draft"]
 
@@ -153,7 +155,7 @@ def test_a_replay_opens_the_stream_again(player: Player) -> None:
     player.fail(held)
     found = read(player.ledger, held.workflow_id)
     assert kinds(found) == ["workflow.started", "job.failed", "workflow.failed"]
-    player.ledger.write(lambda c: dead_letters.replay(c, held.job_id, actor="ann", reason="mended"))
+    player.write(lambda tx: dead_letters.replay(tx, held.job_id, actor="ann", reason="mended"))
     assert read(player.ledger, held.workflow_id, found[-1].id) == []
     (bell,) = player.due()
     player.succeed(player.take(bell), 3)
@@ -164,7 +166,7 @@ def test_what_is_pruned_takes_its_events_along(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     tell(player, held)
     player.succeed(held, 3)
-    player.ledger.write(lambda c: pruning.delete_workflows(c, [held.workflow_id], older_than=-60))
+    player.ledger.write(lambda tx: pruning.delete_workflows(tx, [held.workflow_id], older_than=-60))
     assert player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(EventRow))) == 0
 
 

@@ -22,6 +22,7 @@ from agentq import AgentQ, each, step
 from agentq.exceptions import AttemptFailed, StateConflict
 from agentq.ledger import attempts, caretaking, dead_letters
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.operations import workflows as operations
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.runtime import lease as lease_module
@@ -95,7 +96,7 @@ class TestHandOver:
         held = player.begin(canvas)
         before = player.jobs(held.workflow_id)
         with player.ledger.engine.connect() as connection, connection.begin() as transaction:
-            assert attempts.record(connection, held, outcome).accepted
+            assert attempts.record(Transaction(connection), held, outcome)
             transaction.rollback()
         assert (player.jobs(held.workflow_id), player.history(held.job_id)) == (before, [])
         assert player.workflow(held.workflow_id).status == WorkflowStatus.RUNNING
@@ -161,7 +162,7 @@ class TestAttempts:
         (bell,) = player.start(add.s(1, 2)).bells
         for _ in range(3):
             player.age(bell.job_id, dispatched_at=60)
-            assert player.ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10))
+            assert player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10))
         player.retry(player.take(bell))
         player.age(bell.job_id, dispatched_at=1.5)
         assert player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, 1.0)) == ["celery"]
@@ -170,12 +171,12 @@ class TestAttempts:
 class TestDeadLetters:
     @staticmethod
     def replay(player: Player, job_id: uuid.UUID) -> None:
-        player.ledger.write(lambda c: dead_letters.replay(c, job_id, **WHO))
+        player.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
 
     def test_one_that_was_given_up_is_closed_for_good(self, player: Player) -> None:
         held = player.begin(add.s(1, 2))
         player.fail(held)
-        player.ledger.write(lambda c: dead_letters.cancel(c, held.job_id, **WHO))
+        player.write(lambda tx: dead_letters.cancel(tx, held.job_id, **WHO))
         with pytest.raises(StateConflict) as refused:
             self.replay(player, held.job_id)
         assert refused.value.found == DeadLetterStatus.CANCELLED
@@ -199,7 +200,7 @@ class TestDeadLetters:
             assert (held.attempt, held.max_attempts, held.attempts_before) == (attempt, attempt, attempt - 1)
             player.fail(held)
             self.replay(player, bell.job_id)
-            (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+            (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
 
 
 class TestStarts:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from celery import Signature, chain, chord, group
-from sqlalchemy import Connection, String, cast, update
+from sqlalchemy import String, cast, update
 
 from agentq import each, step
 from agentq.exceptions import StepFailed
 from agentq.ledger.models import JobRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import now
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player
@@ -114,8 +115,8 @@ def _finish_all_but_last(player: Player, branches: list[Any]) -> None:
         .values(status=JobStatus.SUCCEEDED, finished_at=now(), result=cast(2 * JobRow.position, String))
     )
 
-    def write(connection: Connection) -> None:
-        connection.execute(finished)
-        connection.execute(update(JobRow).where(JobRow.id == each_id).values(remaining=1))
+    def write(tx: Transaction) -> None:
+        tx.connection.execute(finished)
+        tx.connection.execute(update(JobRow).where(JobRow.id == each_id).values(remaining=1))
 
     player.ledger.write(write)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, literal_column, select, text
+from sqlalchemy import Integer, Text, bindparam, cast, func, literal_column, select, text
 
 from agentq.exceptions import LedgerError
 from agentq.ledger.prepared import Meanwhile, Prepared
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 
 _NAP = Prepared(
     select(literal_column("pg_backend_pid()", Integer()).label("pid"), func.pg_sleep(0.2).label("nap"))
@@ -39,16 +40,16 @@ def test_it_is_done_while_the_server_works(postgresql: Ledger, times: int) -> No
     for _ in range(times):
         seen: list[int] = []
         look = look_at(postgresql, seen)
-        [row] = postgresql.write_statement(lambda connection: _NAP.all(connection, {}, look))  # noqa: B023
+        [row] = postgresql.write_statement(lambda tx: _NAP.all(tx.connection, {}, look))  # noqa: B023
     assert row.pid in seen
-    assert postgresql.write_statement(lambda connection: _NAP.all(connection, {})) != []
+    assert postgresql.write_statement(lambda tx: _NAP.all(tx.connection, {})) != []
     assert len([pid for pid in seen if pid == row.pid]) == 1, "it is done for one statement, once"
 
 
 def test_it_is_done_where_the_statement_fails(postgresql: Ledger) -> None:
     done: list[int] = []
     with pytest.raises(LedgerError, match="division by zero"):
-        postgresql.write_statement(lambda connection: _DIVISION.all(connection, {"by": 0}, lambda: done.append(1)))
+        postgresql.write_statement(lambda tx: _DIVISION.all(tx.connection, {"by": 0}, lambda: done.append(1)))
     assert done == [1]
 
 
@@ -56,8 +57,8 @@ def test_it_is_done_after_all_of_a_large_statement_was_sent(postgresql: Ledger) 
     done: list[int] = []
     value = "x" * 30_000_000
 
-    def ask(connection: Connection) -> int:
-        return int(_LENGTH.all(connection, {"value": value}, lambda: done.append(1))[0].length)
+    def ask(tx: Transaction) -> int:
+        return int(_LENGTH.all(tx.connection, {"value": value}, lambda: done.append(1))[0].length)
 
     assert postgresql.write_statement(ask) == len(value)
     assert done == [1]
@@ -67,12 +68,12 @@ def test_what_it_raises_is_raised_and_the_connection_is_given_up(postgresql: Led
     def fail() -> None:
         raise KeyError("meanwhile")
 
-    def pid(connection: Connection) -> int:
-        return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+    def pid(tx: Transaction) -> int:
+        return int(tx.connection.scalar(text("SELECT pg_backend_pid()")) or 0)
 
     before = postgresql.write_statement(pid)
     with pytest.raises(KeyError, match="meanwhile"):
-        postgresql.write_statement(lambda connection: _NAP.all(connection, {}, fail))
+        postgresql.write_statement(lambda tx: _NAP.all(tx.connection, {}, fail))
     assert postgresql.write_statement(pid) != before
 
 

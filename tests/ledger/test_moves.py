@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from celery import group
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from agentq import each
 from agentq.ledger import caretaking, dead_letters, workflows
-from agentq.ledger.handover import dispatch_later
+from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
-from tests.support.player import Player
+from tests.support.player import Player, graph_of
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"
@@ -33,11 +33,11 @@ _POSTGRESQL = [
 def noted(player: Player) -> Iterator[Player]:
     """A player on a ledger that notes every change of a job's status."""
     for statement in _POSTGRESQL if player.ledger.is_postgresql else _SQLITE:
-        player.ledger.write(lambda c, statement=statement: c.execute(text(statement)))
+        player.ledger.write(lambda tx, statement=statement: tx.connection.execute(text(statement)))
     yield player
     if player.ledger.is_postgresql:
-        player.ledger.write(lambda c: c.execute(text("DROP FUNCTION note_move CASCADE")))
-        player.ledger.write(lambda c: c.execute(text("DROP TABLE moves")))
+        player.ledger.write(lambda tx: tx.connection.execute(text("DROP FUNCTION note_move CASCADE")))
+        player.ledger.write(lambda tx: tx.connection.execute(text("DROP TABLE moves")))
 
 
 def test_what_moves_is_what_the_table_allows(noted: Player) -> None:
@@ -52,7 +52,7 @@ def _run_through(player: Player) -> None:
     held = player.begin(add.s(1, 2) | echo.s().set(countdown=60))
     player.retry(held, delay=60)
     player.age(held.job_id, due_at=1)
-    (due,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+    (due,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
     (again,) = player.retry(player.take(due)).bells
     player.succeed(player.take(again), 3)
     player.fail(player.begin(add.s(1, 2)))
@@ -62,9 +62,9 @@ def _run_through(player: Player) -> None:
     for way_on in (_replay, _resolve):
         dead = player.begin(add.s(1, 2))
         player.fail(dead)
-        player.ledger.write(lambda c, way_on=way_on, dead=dead: way_on(c, dead.job_id))
-    bells = player.start(add.s(1, 2)).bells
-    player.ledger.write(lambda c: dispatch_later(c, bells))
+        player.write(lambda tx, way_on=way_on, dead=dead: way_on(tx, dead.job_id))
+    graph = graph_of(add.s(1, 2))
+    player.ledger.write(lambda tx: workflows.start(tx, graph, tenant="acme", key=None))  # it has no broker
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
         _cancel(player, player.start(canvas).workflow_id)
     _cancel(player, player.begin(add.s(1, 2)).workflow_id)
@@ -73,7 +73,7 @@ def _run_through(player: Player) -> None:
 
 def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
     player.age(job_id, deadline_at=1)
-    assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 1
+    assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 1
 
 
 def _lack_parts(player: Player) -> None:
@@ -81,17 +81,17 @@ def _lack_parts(player: Player) -> None:
     player.succeed(player.take(begun.bells[0]), 3)
     join = next(job.id for job in player.jobs(begun.workflow_id) if job.kind == "join")
     player.age(join, deadline_at=1)
-    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
-    player.ledger.write(lambda c: _replay(c, join))
+    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: _replay(tx, join))
 
 
-def _replay(connection: Connection, job_id: uuid.UUID) -> None:
-    dead_letters.replay(connection, job_id, actor="ann", reason="mended")
+def _replay(tx: Transaction, job_id: uuid.UUID) -> None:
+    dead_letters.replay(tx, job_id, actor="ann", reason="mended")
 
 
-def _resolve(connection: Connection, job_id: uuid.UUID) -> None:
-    dead_letters.resolve(connection, job_id, "3", actor="ann", reason="done by hand")
+def _resolve(tx: Transaction, job_id: uuid.UUID) -> None:
+    dead_letters.resolve(tx, job_id, "3", actor="ann", reason="done by hand")
 
 
 def _cancel(player: Player, workflow_id: object) -> None:
-    assert player.ledger.write(lambda c: workflows.cancel(c, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]
+    assert player.write(lambda tx: workflows.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.records import Bell, Claim
 from agentq.outcomes import GiveUp
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
-from tests.support.player import FAILURE, Player, judged
+from tests.support.player import FAILURE, Player, Written, judged, written
 from tests.support.steps import add, echo, numbers, total
 
 WHO: dict[str, Any] = {"actor": "ann", "reason": "known"}
@@ -80,7 +80,7 @@ class TestNeeds:
     @staticmethod
     def _queued(player: Player, held: Claim) -> list[Bell]:
         found = player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, -1))
-        return [b for q in found for b in player.ledger.write(lambda c, q=q: caretaking.ring_again(c, q, -1, 10))]
+        return [b for q in found for b in player.write(lambda tx, q=q: caretaking.ring_again(tx, q, -1, 10))]
 
     def test_the_body_sees_what_is_there_in_order_and_what_is_missing_and_why(self, player: Player) -> None:
         held = begin(player, group(THREE) | echo.s().set(needs="any"))
@@ -131,11 +131,11 @@ class TestNeeds:
         judge = judged(0)
         player.succeed(player.take(started.bells[1]), 4)
         for _ in range(10):
-            rescued = player.ledger.write(lambda c: caretaking.rescue_lost(c, judge, 10))
+            bells = player.dispatched_by(lambda tx: caretaking.rescue_lost(tx, judge, 10))
             if player.job(started.bells[0].job_id).status == JobStatus.FAILED:
                 break
-            dead.take(rescued.bells[0])
-        player.run(*rescued.bells)
+            dead.take(bells[0])
+        player.run(*bells)
         assert player.result(started.workflow_id) == 4
 
 
@@ -147,8 +147,8 @@ class TestWithin:
         player.succeed(held[0], 2)
         assert player.job(join.id).deadline_at is not None
         player.age(join.id, deadline_at=1)
-        ended = player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
-        body = player.take(ended.bells[0])
+        (ready,) = player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10))
+        body = player.take(ready)
         assert body.inputs == "[2]"
         missing = player.ledger.read(lambda c: missing_parts(c, body.job_id))
         assert [(part.position, part.error_category) for part in missing] == [
@@ -164,9 +164,9 @@ class TestWithin:
         held = begin(player, group(THREE) | total.s().set(needs=2, within=60))
         player.succeed(held[0], 2)
         player.age(player.job(held[0].job_id).join_id, deadline_at=1)
-        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).bells == ()
+        assert player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)) == []
         assert status(player, held[0]) == WorkflowStatus.FAILED
-        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
+        assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 0
         (letter,) = letters(player, held[0])
         assert (letter.job_id, letter.error_category) == (player.job(held[0].job_id).join_id, "missing_parts")
         assert letter.error_message == "2 of its 3 parts are missing, but it needs 2"
@@ -176,7 +176,7 @@ class TestTime:
     def test_a_part_that_expired_before_it_ran_is_left_out(self, player: Player) -> None:
         started = player.start(group(add.s(1, 1).set(expires=60), add.s(2, 2)) | total.s().set(needs="any"))
         player.age(started.bells[0].job_id, expires_at=1)
-        assert player.ledger.write(lambda c: caretaking.expire(c, 10)).count == 1
+        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
         (bell,) = player.succeed(player.take(started.bells[1]), 4).bells
         body = player.take(bell)
         (missing,) = player.ledger.read(lambda c: missing_parts(c, body.job_id))
@@ -187,8 +187,7 @@ class TestTime:
         held = begin(player, group(THREE[:2]) | total.s().set(needs="any"))
         player.age(held[0].job_id, deadline_at=1)
         player.succeed(held[1], 4)
-        ended = player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
-        player.run(*ended.bells)
+        player.run(*player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)))
         assert player.result(held[0].workflow_id) == 4
 
     def test_a_part_that_is_replayed_has_time_again(self, player: Player) -> None:
@@ -197,8 +196,8 @@ class TestTime:
         player.succeed(held[2], 6)
         join = player.job(player.job(held[0].job_id).join_id)
         player.age(join.id, deadline_at=1)
-        player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
-        assert player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 0
+        player.write(lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO))
+        assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 0
         player.run(*player.succeed(player.take(*player.due()), 2).bells)
         assert player.result(held[0].workflow_id) == 8
 
@@ -220,11 +219,11 @@ class TestOnFailure:
         held = player.begin(add.s(1, 1).set(on_failure="continue") | numbers.si(2))
         bells = player.fail(held).bells
         decide: dict[str, Any] = {
-            "replay": lambda c: dead_letters.replay(c, held.job_id, **WHO),
-            "resolve": lambda c: dead_letters.resolve(c, held.job_id, "2", **WHO),
+            "replay": lambda tx: dead_letters.replay(tx, held.job_id, **WHO),
+            "resolve": lambda tx: dead_letters.resolve(tx, held.job_id, "2", **WHO),
         }
         with pytest.raises(StateConflict, match="has gone on without it"):
-            player.ledger.write(decide[way])
+            player.write(decide[way])
         player.run(*bells)
         assert player.result(held.workflow_id) == [0, 1]
 
@@ -246,13 +245,13 @@ class TestOnFailure:
         assert status(player, held[0]) == WorkflowStatus.FAILED
         assert not player.succeed(held[1], 4).accepted
         with pytest.raises(StateConflict, match="cancelled or failed as a whole"):
-            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+            player.write(lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO))
 
 
 class TestReplay:
     def _replay(self, player: Player, held: Claim) -> Claim:
-        player.ledger.write(lambda c: dead_letters.replay(c, held.job_id, **WHO))
-        (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+        player.write(lambda tx: dead_letters.replay(tx, held.job_id, **WHO))
+        (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
         return player.take(bell)
 
     def test_brings_a_missing_part_back(self, player: Player) -> None:
@@ -271,7 +270,7 @@ class TestReplay:
         player.succeed(held[2], 6)
         assert status(player, held[0]) == WorkflowStatus.FAILED
         if way == "resolve":
-            bells = player.ledger.write(lambda c: dead_letters.resolve(c, held[0].job_id, "2", **WHO))
+            bells = player.dispatched_by(lambda tx: dead_letters.resolve(tx, held[0].job_id, "2", **WHO))
         else:
             again = self._replay(player, held[0])
             assert status(player, held[0]) == WorkflowStatus.RUNNING
@@ -295,7 +294,7 @@ class TestReplay:
         player.fail(held[0])
         player.run(*player.succeed(held[1], 4).bells)
         with pytest.raises(StateConflict, match="has gone on without it"):
-            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+            player.write(lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO))
         assert player.job(held[0].job_id).status == JobStatus.FAILED
 
 
@@ -308,13 +307,13 @@ class TestLackedParts:
         player.succeed(held[0], 2)
         player.retry(held[1], delay=600)
         player.age(player.job(held[0].job_id).join_id, deadline_at=1)
-        player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+        player.write(lambda tx: caretaking.end_overdue(tx, 10))
         (letter,) = letters(player, held[0])
         return held, letter
 
     def test_a_replay_runs_the_missing_parts_again(self, player: Player) -> None:
         held, letter = self._late(player)
-        player.ledger.write(lambda c: dead_letters.replay(c, letter.job_id, **WHO))
+        player.write(lambda tx: dead_letters.replay(tx, letter.job_id, **WHO))
         assert status(player, held[0]) == WorkflowStatus.RUNNING
         again = [player.take(bell) for bell in player.due()]
         assert {one.job_id for one in again} == {held[1].job_id, held[2].job_id}
@@ -324,7 +323,7 @@ class TestLackedParts:
 
     def test_parts_that_are_late_again_are_a_new_dead_letter(self, player: Player) -> None:
         held, letter = self._late(player)
-        player.ledger.write(lambda c: dead_letters.replay(c, letter.job_id, **WHO))
+        player.write(lambda tx: dead_letters.replay(tx, letter.job_id, **WHO))
         again = [player.take(bell) for bell in player.due()]
         lose(player, *again)
         assert status(player, held[0]) == WorkflowStatus.FAILED
@@ -336,13 +335,13 @@ class TestLackedParts:
 
     def test_a_resolution_goes_on_with_what_is_there(self, player: Player) -> None:
         held, letter = self._late(player)
-        bells = player.ledger.write(lambda c: dead_letters.go_on(c, letter.job_id, **WHO))
+        bells = player.dispatched_by(lambda tx: dead_letters.go_on(tx, letter.job_id, **WHO))
         player.run(*bells)
         assert player.result(held[0].workflow_id) == 2
 
     def test_given_up_it_stays_failed(self, player: Player) -> None:
         held, letter = self._late(player)
-        player.ledger.write(lambda c: dead_letters.cancel(c, letter.job_id, **WHO))
+        player.write(lambda tx: dead_letters.cancel(tx, letter.job_id, **WHO))
         assert status(player, held[0]) == WorkflowStatus.FAILED
         assert letters(player, held[0]) == []
 
@@ -353,7 +352,7 @@ class TestLackedParts:
             player.succeed(held[2], 6)
             part, _, fan_in = letters(player, held[0])
             chosen = part if by_part else fan_in
-            player.ledger.write(lambda c, chosen=chosen: dead_letters.replay(c, chosen.job_id, **WHO))
+            player.write(lambda tx, chosen=chosen: dead_letters.replay(tx, chosen.job_id, **WHO))
             left = [one.job_id for one in letters(player, held[0])]
             assert left == ([held[1].job_id] if by_part else [])
             for bell in player.due():
@@ -374,8 +373,8 @@ class TestLackedParts:
                 player.succeed(player.take(first), 1)
             join = player.job(player.job(held[0].job_id).join_id)
             player.age(join.id, deadline_at=1)
-            player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
-            player.ledger.write(lambda c, join=join: dead_letters.replay(c, join.id, **WHO))
+            player.write(lambda tx: caretaking.end_overdue(tx, 10))
+            player.write(lambda tx, join=join: dead_letters.replay(tx, join.id, **WHO))
             player.run(*player.due())
             assert status(player, held[0]) == WorkflowStatus.SUCCEEDED
 
@@ -388,7 +387,7 @@ class TestLackedParts:
         player.succeed(held[2], 6)
         assert status(player, held[0]) == WorkflowStatus.FAILED
         (cause,) = [one for one in letters(player, held[0]) if one.job_id == player.job(held[0].job_id).join_id]
-        player.run(*player.ledger.write(lambda c: dead_letters.go_on(c, cause.job_id, **WHO)))
+        player.run(*player.dispatched_by(lambda tx: dead_letters.go_on(tx, cause.job_id, **WHO)))
         assert player.result(started.workflow_id) == 8
 
     def test_what_still_runs_in_it_is_cancelled_when_the_fan_in_around_it_goes_on(self, player: Player) -> None:
@@ -408,24 +407,25 @@ class TestCancel:
         held = begin(player, canvas)
         player.succeed(held[1], 4)
         waiting = player.jobs(held[0].workflow_id)[1]
-        bells = player.ledger.write(lambda c: workflows.cancel_job(c, waiting.id, **WHO))
-        assert bells is not None
+        bells = player.dispatched_by(lambda tx: workflows.cancel_job(tx, waiting.id, **WHO))
         assert not player.succeed(held[0], 2).accepted
         player.run(*bells)
         assert player.result(held[0].workflow_id) == 4
-        assert player.ledger.write(lambda c: workflows.cancel_job(c, waiting.id, **WHO)) is None
+        assert not player.write(lambda tx: workflows.cancel_job(tx, waiting.id, **WHO))
 
     def test_a_job_that_all_needs_cancels_the_workflow(self, player: Player) -> None:
         held = player.begin(add.s(1, 1) | echo.s())
         job = player.jobs(held.workflow_id)[1]
-        assert player.ledger.write(lambda c: workflows.cancel_job(c, job.id, **WHO)) == []
+        cancelled = player.ledger.write(written(lambda tx: workflows.cancel_job(tx, job.id, **WHO)))
+        assert cancelled == Written(True)
         assert status(player, held) == WorkflowStatus.CANCELLED
         assert not player.succeed(held, 2).accepted
 
     def test_a_branch_of_a_stopped_workflow_is_cancelled_alone(self, player: Player) -> None:
         held = begin(player, group(THREE))
         player.fail(held[0])
-        assert player.ledger.write(lambda c: workflows.cancel_job(c, held[1].job_id, **WHO)) == []
+        cancelled = player.ledger.write(written(lambda tx: workflows.cancel_job(tx, held[1].job_id, **WHO)))
+        assert cancelled == Written(True)
         assert [job.status for job in player.jobs(held[0].workflow_id)] == [
             "failed",
             "cancelled",
@@ -434,7 +434,7 @@ class TestCancel:
         ]
         player.succeed(held[2], 6)
         with pytest.raises(StateConflict, match="was cancelled"):
-            player.ledger.write(lambda c: dead_letters.replay(c, held[0].job_id, **WHO))
+            player.write(lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO))
 
     def test_a_part_that_stopped_its_workflow_can_be_left_out(self, player: Player) -> None:
         inner = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2) | echo.s()
@@ -445,7 +445,7 @@ class TestCancel:
         player.succeed(held[1], 4)
         assert status(player, held[0]) == WorkflowStatus.FAILED
         behind = next(job for job in player.jobs(started.workflow_id) if job.step == total.name)
-        player.ledger.write(lambda c: workflows.cancel_job(c, behind.id, **WHO))
+        player.write(lambda tx: workflows.cancel_job(tx, behind.id, **WHO))
         assert status(player, held[0]) == WorkflowStatus.RUNNING
         player.run(*player.succeed(held[2], 6).bells)
         assert player.result(started.workflow_id) == 6

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from agentq.exceptions import Retry
-from agentq.ledger import attempts, caretaking, dead_letters, workflows
+from agentq.ledger import attempts, caretaking, dead_letters
 from agentq.ledger.models import AttemptRow, DeadLetterRow
 from agentq.ledger.records import Claim, bell
 from agentq.ledger.types import AnyRow
@@ -25,7 +25,7 @@ from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
 from agentq.runtime.judging import judge_error, judge_loss
 from agentq.states import JobStatus
 from tests.policies.strategies import policies
-from tests.support.player import FAILURE, Player, graph_of
+from tests.support.player import FAILURE, Player, graph_of, started
 from tests.support.steps import add
 
 WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
@@ -53,10 +53,8 @@ class Job:
         graph = graph_of(add.s(1, 2))
         graph.nodes[0].max_attempts = (policy or add.policy).attempts
         graph.nodes[0].deadline = deadline
-        started = player.ledger.write(
-            lambda c: workflows.start(c, graph, tenant="acme", key=None, policy=self.policy)
-        )
-        self.held: Claim = player.take(*started.bells)
+        new = player.ledger.write(lambda tx: started(tx, graph, tenant="acme", key=None, policy=self.policy))
+        self.held: Claim = player.take(*new.bells)
 
     @property
     def id(self) -> UUID:
@@ -90,7 +88,7 @@ class Job:
     def go_on(self) -> None:
         """Begin the next attempt."""
         self.player.age(self.id, due_at=1)
-        self.player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+        self.player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
         self.held = self.player.take(bell(self.row))
 
     def judge(self, error: BaseException) -> RetryLater | Fail | GiveUp:
@@ -105,15 +103,15 @@ class Job:
     def lose(self) -> bool:
         """Let the worker of the attempt be lost; say whether another one follows, and begin that."""
         self.player.renew(-1)
-        rescued = self.player.ledger.write(lambda c: caretaking.rescue_lost(c, judge_loss, 10))
+        rescued = self.player.write(lambda tx: caretaking.rescue_lost(tx, judge_loss, 10))
         self.player.renew(600)
         # Jobs of examples before, which were released often enough, may still be running.
-        assert self.id in {job.held.job_id for job in rescued.jobs}
+        assert self.id in {job.held.job_id for job in rescued}
         return self._is_alive()
 
     def release(self) -> bool:
         """Let the worker of the attempt be stopped; another one follows."""
-        self.player.ledger.write(lambda c: caretaking.release_all(c, self.player.worker_id))
+        self.player.dispatched_by(lambda tx: caretaking.release_all(tx, self.player.worker_id))
         return self._is_alive()
 
     def _is_alive(self) -> bool:
@@ -199,7 +197,7 @@ def test_a_replay_starts_anew(player: Player) -> None:
     for later in (WAIT, PAUSE):
         job.record(later)
     player.fail(job.held)
-    player.ledger.write(lambda c: dead_letters.replay(c, job.id, actor="ann", reason="mended", attempts=2))
+    player.write(lambda tx: dead_letters.replay(tx, job.id, actor="ann", reason="mended", attempts=2))
     job.go_on()
     held = job.held
     assert (held.attempt, held.attempts_before, held.max_attempts) == (4, 3, 5)
@@ -279,7 +277,7 @@ def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(player: Playe
     job = Job(player, deadline=600)
     player.record(job.held, judge_error(job.held, Refused(429, told=100), left=500))
     player.age(job.id, deadline_at=1)
-    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    player.write(lambda tx: caretaking.end_overdue(tx, 10))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.row.due_reason, job.errors) == (None, ["rate_limit"]), "of no next attempt"
 

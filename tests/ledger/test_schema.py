@@ -21,6 +21,7 @@ from agentq.exceptions import SchemaMismatch
 from agentq.ledger import migrating, schema
 from agentq.ledger.models import Base
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.states import WorkflowStatus
 from tests.support import new_database
 from tests.support.ledgers import REVISIONS
@@ -46,11 +47,11 @@ def test_the_migrations_make_it_to_the_last_constraint(ledger: Ledger, database:
         models.close()
 
 
-def create_all(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
+def create_all(tx: Transaction) -> None:
+    if tx.connection.dialect.name == "postgresql":
         for domain in domains().values():
-            domain.create(connection)
-    Base.metadata.create_all(connection)
+            domain.create(tx.connection)
+    Base.metadata.create_all(tx.connection)
 
 
 def domains() -> dict[str, DOMAIN]:
@@ -146,7 +147,7 @@ def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, to
     ledger = Ledger(empty_database)
     migrating.upgrade(ledger)
     change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
-    ledger.write(lambda c: c.execute(change))
+    ledger.write(lambda tx: tx.connection.execute(change))
     with pytest.raises(SchemaMismatch, match=told) as mismatch:
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (revision, schema.REVISION)
@@ -156,7 +157,7 @@ def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, to
 def test_a_workflow_from_before_the_upgrade_is_kept_and_goes_on(ledger: Ledger) -> None:
     player = Player(ledger)
     held = player.begin(add.s(1, 2) | echo.s())
-    ledger.write(lambda c: migrating.downgrade_below(c, schema.REVISION))
+    ledger.write(lambda tx: migrating.downgrade_below(tx.connection, schema.REVISION))
     migrating.upgrade(ledger)
     assert player.workflow(held.workflow_id).terms is None
     player.run(*player.succeed(held, 3).bells)

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, make_url, select, text, update
 from agentq.exceptions import AgentqError, ConfigurationError, LedgerError, LedgerUnavailable
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.session import Ledger, keep_connections
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.urls import parse_url
 from tests.support import postgresql_database
 from tests.support.player import Player
@@ -48,8 +49,10 @@ def test_read_committed_is_in_force_whatever_the_database_says(level: str) -> No
     with postgresql_database(options=f"default_transaction_isolation = '{level}'") as url:
         ledger = Ledger(url)
         seen = [
-            run(lambda connection: connection.scalar(isolation))
-            for run in (ledger.write, ledger.read, ledger.write_statement, ledger.write)
+            ledger.write(lambda tx: tx.connection.scalar(isolation)),
+            ledger.read(lambda connection: connection.scalar(isolation)),
+            ledger.write_statement(lambda tx: tx.connection.scalar(isolation)),
+            ledger.write(lambda tx: tx.connection.scalar(isolation)),
         ]
         ledger.close()
     assert seen == ["read committed"] * 4
@@ -73,7 +76,7 @@ def test_sqlite_writers_wait_for_each_other_and_readers_for_nobody(sqlite: Ledge
         release = threading.Timer(0.3, other.execute, ["COMMIT"])
         release.start()
         began = time.monotonic()
-        sqlite.write(lambda c: c.execute(update(WorkerRow).values(pid=2)))
+        sqlite.write(lambda tx: tx.connection.execute(update(WorkerRow).values(pid=2)))
         assert time.monotonic() - began > 0.25
         release.join()
 
@@ -89,9 +92,9 @@ def test_processes_that_read_then_write_lose_nothing(ledger: Ledger, ledger_url:
 
 
 def count_150_times(url: str) -> None:
-    def count(connection: Connection) -> None:
-        seen = connection.scalar(select(WorkerRow.refused_messages).with_for_update())
-        connection.execute(update(WorkerRow).values(refused_messages=(seen or 0) + 1))
+    def count(tx: Transaction) -> None:
+        seen = tx.connection.scalar(select(WorkerRow.refused_messages).with_for_update())
+        tx.connection.execute(update(WorkerRow).values(refused_messages=(seen or 0) + 1))
 
     ledger = Ledger(url)
     for _ in range(150):
@@ -109,11 +112,11 @@ def test_a_full_disk_is_waited_for(sqlite: Ledger) -> None:
     Player(sqlite)
     tries = []
 
-    def write(connection: Connection) -> None:
+    def write(tx: Transaction) -> None:
         tries.append(1)
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if len(tries) == 1 else 1_000_000}")
-        connection.execute(update(WorkerRow).values(hostname="x" * 200_000))
+        pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar()
+        tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if len(tries) == 1 else 1_000_000}")
+        tx.connection.execute(update(WorkerRow).values(hostname="x" * 200_000))
 
     sqlite.write(write)
     assert len(tries) == 2
@@ -121,11 +124,11 @@ def test_a_full_disk_is_waited_for(sqlite: Ledger) -> None:
 
 def test_a_plan_that_a_change_of_the_table_made_stale_is_made_again(postgresql: Ledger) -> None:
     with closing(Ledger(postgresql.url)) as other:
-        other.write(lambda c: c.execute(text("CREATE TABLE changed (a integer)")))
+        other.write(lambda tx: tx.connection.execute(text("CREATE TABLE changed (a integer)")))
         look = text("SELECT * FROM changed")
         for _ in range(8):  # more than the driver runs before it prepares a statement
             postgresql.read(lambda c: c.execute(look).all())
-        other.write(lambda c: c.execute(text("ALTER TABLE changed ADD COLUMN b integer")))
+        other.write(lambda tx: tx.connection.execute(text("ALTER TABLE changed ADD COLUMN b integer")))
         assert postgresql.read(lambda c: c.execute(look).all()) == []
 
 
@@ -134,13 +137,13 @@ def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
     both_hold_one, runs = threading.Barrier(2), []
 
     def in_order(mine: object, other: object) -> None:
-        def write(connection: Connection) -> None:
+        def write(tx: Transaction) -> None:
             runs.append(mine)
             count = update(WorkerRow).values(refused_messages=WorkerRow.refused_messages + 1)
-            connection.execute(count.where(WorkerRow.id == mine))
+            tx.connection.execute(count.where(WorkerRow.id == mine))
             if len(runs) <= 2:
                 both_hold_one.wait(10)
-            connection.execute(count.where(WorkerRow.id == other))
+            tx.connection.execute(count.where(WorkerRow.id == other))
 
         postgresql.write(write)
 
@@ -175,8 +178,8 @@ def test_a_lock_that_is_never_free_ends_in_time(ledger: Ledger, ledger_url: str)
     change = update(WorkerRow).values(pid=2)
     held, release = threading.Event(), threading.Event()
 
-    def hold(connection: Connection) -> None:
-        connection.execute(change)
+    def hold(tx: Transaction) -> None:
+        tx.connection.execute(change)
         held.set()
         release.wait(60)
 
@@ -186,7 +189,7 @@ def test_a_lock_that_is_never_free_ends_in_time(ledger: Ledger, ledger_url: str)
     began = time.monotonic()
     try:
         with pytest.raises(LedgerUnavailable):
-            impatient.write(lambda c: c.execute(change))
+            impatient.write(lambda tx: tx.connection.execute(change))
         assert time.monotonic() - began < 10
     finally:
         release.set()
@@ -227,7 +230,7 @@ def test_an_error_tells_nothing_of_the_row(ledger: Ledger, change: dict[str, obj
     Player(ledger).start(add.s(123454321, 2))
     values = {**change, "arguments": '[["my-secret-document"], {}]'}
     with pytest.raises(LedgerError, match="refused a statement") as error:
-        ledger.write(lambda c: c.execute(update(JobRow).values(values)))
+        ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(values)))
     for secret in ("my-secret-document", "123454321"):
         assert secret not in told(error.value)
 
@@ -284,12 +287,12 @@ def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) 
 
     def write_always() -> None:
         while not ended.is_set():
-            ledger.write(lambda c: c.execute(update(WorkerRow).values(pid=WorkerRow.pid + 1)))
+            ledger.write(lambda tx: tx.connection.execute(update(WorkerRow).values(pid=WorkerRow.pid + 1)))
 
     thread = threading.Thread(target=write_always)
     thread.start()
     try:
-        codes = [_forked(lambda: ledger.write(lambda c: c.execute(change))) for _ in range(30)]
+        codes = [_forked(lambda: ledger.write(lambda tx: tx.connection.execute(change))) for _ in range(30)]
     finally:
         ended.set()
         thread.join()
@@ -310,8 +313,11 @@ def _forked(work: Callable[[], object]) -> int:
 def test_a_thread_keeps_one_connection_where_it_says_so_and_else_none(ledger: Ledger) -> None:
     def held_after(begin: Callable[[], None]) -> int:
         begin()
-        for run in (ledger.write_statement, ledger.write, ledger.read, ledger.read_statement):
-            assert run(lambda connection: connection.scalar(text("SELECT 1"))) == 1
+        one = text("SELECT 1")
+        for write in (ledger.write_statement, ledger.write):
+            assert write(lambda tx: tx.connection.scalar(one)) == 1
+        for read in (ledger.read, ledger.read_statement):
+            assert read(lambda connection: connection.scalar(one)) == 1
         return ledger.engine.pool.checkedout()  # type: ignore[attr-defined,no-any-return]
 
     for begin, held in ((lambda: None, 0), (keep_connections, 1), (lambda: None, 1)):

@@ -63,7 +63,7 @@ def read_only() -> Iterator[Ledger]:
         with closing(Ledger(url)) as ledger:
             migrating.upgrade(ledger)
             ledger.write(
-                lambda c: c.execute(
+                lambda tx: tx.connection.execute(
                     text(f"ALTER DATABASE {ledger.url.database} SET default_transaction_read_only = on")
                 )
             )

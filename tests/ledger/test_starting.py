@@ -13,8 +13,9 @@ from agentq import each
 from agentq.exceptions import KeyConflict
 from agentq.ledger import workflows
 from agentq.ledger.models import WorkflowRow
+from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
-from tests.support.player import Player, graph_of
+from tests.support.player import Player, Started, graph_of
 from tests.support.steps import add, echo, numbers, total
 
 
@@ -44,7 +45,7 @@ def test_a_bell_of_a_start_says_what_the_row_says(player: Player) -> None:
 def test_a_start_that_is_rolled_back_leaves_nothing(player: Player) -> None:
     with player.ledger.engine.connect() as connection:
         with connection.begin() as transaction:
-            started = workflows.start(connection, graph_of(add.s(1, 2)), tenant="acme", key="k")
+            started = workflows.start(Transaction(connection), graph_of(add.s(1, 2)), tenant="acme", key="k")
             transaction.rollback()
         with connection.begin():
             assert workflows.get(connection, started.workflow_id) is None
@@ -55,7 +56,7 @@ def test_the_same_start_with_the_same_key_is_one_workflow(player: Player) -> Non
     canvas = numbers.s(3) | total.s()
     first = player.start(canvas, key="digest")
     again = player.start(numbers.s(3) | total.s(), key="digest")
-    assert again == workflows.Started(first.workflow_id, is_new=False)
+    assert again == Started(first.workflow_id, is_new=False)
     assert len(player.jobs(first.workflow_id)) == 2
     player.run(*first.bells)
     assert player.start(canvas, key="digest").workflow_id == first.workflow_id
@@ -90,7 +91,9 @@ def test_a_key_of_another_release_names_the_same_work(player: Player) -> None:
     canvas = numbers.s(2) | each(add.s(1) | group(echo.s(), echo.s())) | echo.s()
     first = player.start(canvas, key="k")
     player.run(*first.bells)
-    player.ledger.write(lambda c: c.execute(update(WorkflowRow).values(fingerprint="of another release")))
+    player.ledger.write(
+        lambda tx: tx.connection.execute(update(WorkflowRow).values(fingerprint="of another release"))
+    )
     assert player.start(canvas.clone(), key="k").workflow_id == first.workflow_id
     with pytest.raises(KeyConflict, match=r"argument 'count' of step .* is 2 there and 3 here"):
         player.start(numbers.s(3) | each(add.s(1) | group(echo.s(), echo.s())) | echo.s(), key="k")

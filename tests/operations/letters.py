@@ -34,7 +34,7 @@ def die(player: Player, canvas: Any) -> Claim:
 
 def die_again(player: Player) -> Claim:
     """Dispatch the job that was replayed, claim it and let it fail for good."""
-    (bell,) = player.ledger.write(lambda c: caretaking.dispatch_due(c, 10))
+    (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
     held = player.take(bell)
     player.fail(held)
     return held
@@ -42,12 +42,14 @@ def die_again(player: Player) -> Claim:
 
 def run_due(player: Player) -> int:
     """Dispatch what is due and run all that becomes ready; returns how many jobs ran."""
-    return player.run(*player.ledger.write(lambda c: caretaking.dispatch_due(c, 10)))
+    return player.run(*player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
 
 
 def forget_step(player: Player, job_id: uuid.UUID, name: str = "gone.step") -> None:
     """Let a job be of a step that no code has."""
-    player.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(step=name)))
+    player.ledger.write(
+        lambda tx: tx.connection.execute(update(JobRow).where(JobRow.id == job_id).values(step=name))
+    )
 
 
 def arguments(player: Player, held: Claim) -> str:
@@ -59,7 +61,7 @@ def age(player: Player, held: Claim, seconds: float) -> None:
     """Let the dead letters of a job be so old."""
     values = {"created_at": seconds_from_now(-seconds)}
     of_job = DeadLetterRow.job_id == held.job_id
-    player.ledger.write(lambda c: c.execute(update(DeadLetterRow).where(of_job).values(values)))
+    player.ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).where(of_job).values(values)))
 
 
 def refuse_message(player: Player, task: str = "no.such.task") -> str:
@@ -67,6 +69,6 @@ def refuse_message(player: Player, task: str = "no.such.task") -> str:
     message = RefusedMessage(
         Refusal.UNKNOWN_TASK, task, "celery", "application/json", "default", "KeyError", "no such task", "{}"
     )
-    player.ledger.write(lambda c: dead_messages.count(c, message))
+    player.ledger.write(lambda tx: dead_messages.count(tx, message))
     of_messages = select(DeadLetterRow.id).where(DeadLetterRow.step == task)
     return str(player.ledger.read(lambda c: c.scalar(of_messages)))

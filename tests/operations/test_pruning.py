@@ -29,7 +29,7 @@ def old(player: Player, workflow_id: uuid.UUID, seconds: float = 2 * DAY) -> uui
     workflow = update(WorkflowRow).where(WorkflowRow.id == workflow_id).values(finished_at=moment)
     jobs = update(JobRow).where(JobRow.workflow_id == workflow_id, JobRow.started_at.is_not(None))
     for aged in (workflow, jobs.values(started_at=moment)):
-        player.ledger.write(lambda c, aged=aged: c.execute(aged))
+        player.ledger.write(lambda tx, aged=aged: tx.connection.execute(aged))
     return workflow_id
 
 
@@ -153,7 +153,7 @@ def test_what_is_not_over_when_it_is_to_be_deleted_stays(player: Player) -> None
     started = player.start(echo.s(1))
     player.run(*started.bells)
     workflow_id = started.workflow_id
-    gone = player.ledger.write(lambda c: ledger_pruning.delete_workflows(c, [workflow_id], older_than=DAY))
+    gone = player.ledger.write(lambda tx: ledger_pruning.delete_workflows(tx, [workflow_id], older_than=DAY))
     assert gone == set()
     assert kept(player) == {workflow_id}
 
@@ -164,7 +164,7 @@ def test_closed_letters_of_messages_go_and_open_ones_stay(player: Player) -> Non
         dead_letters.cancel(player.ledger, letter)
     long_ago = {"closed_at": seconds_from_now(-2 * DAY), "created_at": seconds_from_now(-2 * DAY)}
     of_closed = DeadLetterRow.id == uuid.UUID(closed)
-    player.ledger.write(lambda c: c.execute(update(DeadLetterRow).where(of_closed).values(long_ago)))
+    player.ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).where(of_closed).values(long_ago)))
     assert pruning.prune(player.ledger, older_than=DAY, status=WorkflowStatus.FAILED).dead_letters == 0
     assert pruning.prune(player.ledger, older_than=DAY, dry_run=True).dead_letters == 1
     assert pruning.prune(player.ledger, older_than=DAY).dead_letters == 1

@@ -22,7 +22,7 @@ def statuses(ledger: Ledger, **wanted: WorkerStatus) -> dict[uuid.UUID, WorkerSt
 
 def test_a_lease_tells_where_a_worker_stands(ledger: Ledger) -> None:
     alive, lost, stopped = Player(ledger), Player(ledger, lease=-1), Player(ledger)
-    ledger.write(lambda connection: ledger_workers.sign_off(connection, stopped.worker_id))
+    ledger.write(lambda tx: ledger_workers.sign_off(tx, stopped.worker_id))
     assert statuses(ledger) == {
         alive.worker_id: WorkerStatus.ALIVE,
         lost.worker_id: WorkerStatus.LOST,

@@ -11,7 +11,6 @@ from celery import chain, group
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Connection,
     String,
     Uuid,
     cast,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from agentq.ledger import dead_letters
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import now
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
@@ -70,12 +70,12 @@ def multiply(ledger: Ledger, workflows: Collection[uuid.UUID], times: int) -> No
         ledger.write(partial(_copy, table=table, rows=of_these, times=times))
 
 
-def _copy(connection: Connection, table: Any, rows: ColumnElement[bool], times: int) -> None:
+def _copy(tx: Transaction, table: Any, rows: ColumnElement[bool], times: int) -> None:
     first = select(literal(1).label("n")).cte("copies", recursive=True)
     copies = first.union_all(select(first.c.n + 1).where(first.c.n < times))
-    values = [_copied(column, copies.c.n, connection.dialect.name) for column in table.columns]
+    values = [_copied(column, copies.c.n, tx.connection.dialect.name) for column in table.columns]
     source = select(*values).select_from(table.join(copies, true())).where(rows)
-    connection.execute(insert(table).from_select(list(table.columns), source))
+    tx.connection.execute(insert(table).from_select(list(table.columns), source))
 
 
 def _copied(column: Column[Any], copy: ColumnElement[int], dialect: str) -> ColumnElement[Any]:
@@ -92,8 +92,8 @@ def _copied(column: Column[Any], copy: ColumnElement[int], dialect: str) -> Colu
 def _failed(player: Player) -> uuid.UUID:
     held = player.begin(add.s(1, 2))
     player.fail(held)
-    player.ledger.write(lambda c: dead_letters.cancel(c, held.job_id, actor="ann", reason="no longer wanted"))
-    player.ledger.write(lambda c: c.execute(update(DeadLetterRow).values(handled_at=now())))
+    player.write(lambda tx: dead_letters.cancel(tx, held.job_id, actor="ann", reason="no longer wanted"))
+    player.ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).values(handled_at=now())))
     return held.workflow_id
 
 

@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from tests.support import eventually
 from tests.support.player import Player
 
@@ -43,7 +44,7 @@ def at_one_moment(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def while_open(
-    ledger: Ledger, first: Callable[[Connection], Any], second: Callable[[], Any], *, commit: bool = True
+    ledger: Ledger, first: Callable[[Transaction], Any], second: Callable[[], Any], *, commit: bool = True
 ) -> tuple[Any, Any]:
     """Run *first* in a transaction, begin *second* beside it, end the transaction when *second* waits for it.
 
@@ -52,7 +53,7 @@ def while_open(
     with ThreadPoolExecutor(1) as pool:
         with ledger.engine.connect() as connection:
             transaction = connection.begin()
-            one = first(connection)
+            one = first(Transaction(connection))
             two: Future[Any] = pool.submit(second)
             if ledger.is_postgresql:
                 eventually(lambda: two.done() or somebody_waits(ledger), what="a wait for the transaction")

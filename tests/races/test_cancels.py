@@ -8,13 +8,13 @@ import pytest
 from celery import Signature, group
 
 from agentq import each
-from agentq.ledger import attempts, caretaking, workflows
+from agentq.ledger import caretaking, workflows
 from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, judged
+from tests.support.player import Player, judged, recorded, written
 from tests.support.steps import add, echo, numbers, total
 
 ROUNDS = 30
@@ -27,7 +27,7 @@ CANVASES: dict[str, tuple[Signature, object]] = {
 
 
 def cancel(player: Player, held: Claim) -> bool:
-    return player.ledger.write(lambda c: workflows.cancel(c, held.workflow_id, actor="ann", reason="stop"))
+    return player.write(lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="stop"))
 
 
 def check(player: Player, held: Claim, accepted: bool, cancelled: bool) -> None:
@@ -64,7 +64,7 @@ def test_a_cancel_finds_the_hand_over_open(ledger_url: str, name: str) -> None:
         held = worker.begin(canvas)
         handed, cancelled = while_open(
             worker.ledger,
-            lambda connection: attempts.record(connection, held, outcome),
+            lambda tx: recorded(tx, held, outcome),
             partial(cancel, operator, held),
         )
         assert handed.accepted
@@ -79,7 +79,7 @@ def test_a_hand_over_finds_the_cancel_open(ledger_url: str, name: str) -> None:
         held = worker.begin(canvas)
         cancelled, handed = while_open(
             operator.ledger,
-            lambda c: workflows.cancel(c, held.workflow_id, actor="ann", reason="stop"),
+            lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="stop"),
             partial(worker.succeed, held, result),
         )
         assert cancelled
@@ -109,10 +109,10 @@ def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
             handed, rescued = at_one_moment(
                 [
                     partial(worker.succeed, held, 3),
-                    partial(caretaker.ledger.write, lambda c: caretaking.rescue_lost(c, judged(0), 10)),
+                    partial(caretaker.ledger.write, written(lambda tx: caretaking.rescue_lost(tx, judged(0), 10))),
                 ]
             )
-            assert handed.accepted is not bool(rescued.jobs)
+            assert handed.accepted is not bool(rescued.value)
             assert worker.history(held.job_id) == [(1, "succeeded" if handed.accepted else "lost")]
             caretaker.run(*handed.bells, *rescued.bells)
             assert worker.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
@@ -126,14 +126,14 @@ def test_a_cancel_of_one_job_that_finds_its_completion_open_takes_nothing_away(
     with players(ledger_url, 2) as (worker, operator):
         started = worker.start(group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=needs))
         held, other = map(worker.take, started.bells)
-        handed, bells = while_open(
+        handed, is_cancelled = while_open(
             worker.ledger,
-            lambda connection: attempts.record(connection, held, Succeed("3")),
+            lambda tx: recorded(tx, held, Succeed("3")),
             partial(
-                operator.ledger.write,
-                lambda c: workflows.cancel_job(c, held.job_id, actor="ann", reason="too slow"),
+                operator.write,
+                lambda tx: workflows.cancel_job(tx, held.job_id, actor="ann", reason="too slow"),
             ),
         )
-        assert (handed.accepted, bells) == (True, None), "the completion stands, and the cancel says so"
+        assert (handed.accepted, is_cancelled) == (True, False), "the completion stands, and the cancel says so"
         worker.run(*worker.succeed(other, 7).bells)
         assert worker.result(started.workflow_id) == 10

@@ -10,13 +10,14 @@ import pytest
 from celery import group
 
 from agentq.exceptions import StateConflict
-from agentq.ledger import attempts, caretaking, dead_letters
+from agentq.ledger import caretaking, dead_letters
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, recorded
 from tests.support.steps import add, echo, total
 
 ROUNDS = 30
@@ -25,7 +26,7 @@ ROUNDS = 30
 def replay(ledger: Ledger, job_id: uuid.UUID) -> bool:
     """Replay a dead job; False where somebody else did."""
     try:
-        ledger.write(lambda c: dead_letters.replay(c, job_id, actor="ann", reason="again"))
+        ledger.write(lambda tx: dead_letters.replay(tx, job_id, actor="ann", reason="again"))
     except StateConflict:
         return False
     return True
@@ -33,7 +34,7 @@ def replay(ledger: Ledger, job_id: uuid.UUID) -> bool:
 
 def finish(player: Player, workflow_id: uuid.UUID) -> None:
     """Let a caretaker dispatch what is due, run it all, and see the workflow's end."""
-    player.run(*player.ledger.write(lambda c: caretaking.dispatch_due(c, 10)))
+    player.run(*player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
     assert player.workflow(workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
@@ -58,7 +59,7 @@ def test_a_replay_that_finds_another_one_open_changes_nothing(ledger_url: str) -
         one.fail(held)
         _, second = while_open(
             one.ledger,
-            lambda c: dead_letters.replay(c, held.job_id, actor="ann", reason="again"),
+            lambda tx: dead_letters.replay(tx, held.job_id, actor="ann", reason="again"),
             partial(replay, two.ledger, held.job_id),
         )
         assert second is False
@@ -75,7 +76,7 @@ def test_a_replay_does_not_hide_a_failure_beside_it(ledger_url: str, replay_firs
         calls: list[Any] = [partial(two.fail, dying), partial(replay, two.ledger, dead.job_id)]
         if replay_first:
             while_open(
-                one.ledger, lambda c: dead_letters.replay(c, dead.job_id, actor="ann", reason="x"), calls[0]
+                one.ledger, lambda tx: dead_letters.replay(tx, dead.job_id, actor="ann", reason="x"), calls[0]
             )
         else:
             at_one_moment(calls)
@@ -107,7 +108,7 @@ def test_a_completion_and_a_deadline_tell_one_story(ledger_url: str) -> None:
             held = worker.begin(add.s(1, 2))
             worker.age(held.job_id, deadline_at=0)
             handed, ended = at_one_moment(
-                [partial(worker.succeed, held, 3), partial(caretaker.ledger.write, _end_overdue)]
+                [partial(worker.succeed, held, 3), partial(caretaker.write, _end_overdue)]
             )
             job = worker.job(held.job_id)
             assert handed.accepted is (ended == 0)
@@ -122,12 +123,12 @@ def test_a_deadline_that_finds_the_completion_open_leaves_it(ledger_url: str) ->
         worker.age(held.job_id, deadline_at=0)
         handed, ended = while_open(
             worker.ledger,
-            lambda c: attempts.record(c, held, Succeed("3")),
-            partial(caretaker.ledger.write, _end_overdue),
+            lambda tx: recorded(tx, held, Succeed("3")),
+            partial(caretaker.write, _end_overdue),
         )
         assert (handed.accepted, ended) == (True, 0)
         assert worker.result(held.workflow_id) == 3
 
 
-def _end_overdue(connection: Any) -> int:
-    return caretaking.end_overdue(connection, 10).count
+def _end_overdue(tx: Transaction) -> int:
+    return caretaking.end_overdue(tx, 10)

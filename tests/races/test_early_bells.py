@@ -16,12 +16,13 @@ from agentq.ledger import attempts, transition
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus
 from tests.races.overlap import players, somebody_waits, while_open
 from tests.support import eventually
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, recorded
 from tests.support.steps import add, echo, total
 
 
@@ -35,8 +36,8 @@ def postgresql_url(database: str, ledger_url: str) -> str:
 def claim_early(player: Player, bell: Bell) -> Claim | None:
     """Claim as the message of a bell that was rung early would."""
     return player.ledger.write_statement(
-        lambda connection: attempts.claim(
-            *(connection, bell.job_id, bell.step, player.worker_id, transition.new_claim_token(), bell.after_id)
+        lambda tx: attempts.claim(
+            *(tx, bell.job_id, bell.step, player.worker_id, transition.new_claim_token(), bell.after_id)
         )
     )
 
@@ -58,7 +59,7 @@ def test_an_early_claim_waits_for_the_completion_before_it(postgresql_url: str, 
         bell = successor_of(held)
         handed, early = while_open(
             one.ledger,
-            lambda connection: attempts.record(connection, held, Succeed("3")),
+            lambda tx: recorded(tx, held, Succeed("3")),
             partial(claim_early, two, bell),
             commit=commit,
         )
@@ -78,11 +79,11 @@ def test_an_early_claim_begins_after_the_end_of_what_it_waited_for(postgresql_ur
         held = one.begin(add.s(1, 2) | add.s(10))
         later = held.started_at + timedelta(seconds=30)
 
-        def complete(connection: Connection) -> None:
-            attempts.record(connection, held, Succeed("3"))
+        def complete(tx: Transaction) -> None:
+            attempts.record(tx, held, Succeed("3"))
             # As where the claim's statement came first, and then waited for this one.
-            connection.execute(update(JobRow).where(JobRow.id == held.job_id).values(finished_at=later))
-            connection.execute(update(AttemptRow).values(finished_at=later))
+            tx.connection.execute(update(JobRow).where(JobRow.id == held.job_id).values(finished_at=later))
+            tx.connection.execute(update(AttemptRow).values(finished_at=later))
 
         _, early = while_open(one.ledger, complete, partial(claim_early, two, successor_of(held)))
         assert early is not None
@@ -128,10 +129,8 @@ def test_an_early_claim_finds_what_was_cancelled_meanwhile(postgresql_url: str) 
         held = one.begin(add.s(1, 2) | add.s(10))
         bell = successor_of(held)
         one.succeed(held, 3)
-        one.ledger.write(lambda connection: transition.cancel_jobs(connection, held.workflow_id))
-        one.ledger.write(
-            lambda connection: transition.end_workflow(connection, held.workflow_id, "cancelled", reason="")
-        )
+        one.write(lambda tx: transition.cancel_jobs(tx, held.workflow_id))
+        one.write(lambda tx: transition.end_workflow(tx, held.workflow_id, "cancelled", reason=""))
         assert claim_early(two, bell) is None
         assert one.job(bell.job_id).status == JobStatus.CANCELLED
 

@@ -16,13 +16,14 @@ from agentq.ledger import attempts, caretaking, dead_letters, workflows
 from agentq.ledger.audit import audit
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Claim
+from agentq.ledger.transaction import Transaction
 from agentq.operations import dead_letters as operations
 from agentq.outcomes import Fail, Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, somebody_waits, while_open
 from tests.support import eventually
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import FAILURE, Player
+from tests.support.player import FAILURE, Player, recorded
 from tests.support.steps import add, numbers, total
 
 ROUNDS = 20
@@ -64,14 +65,14 @@ def test_a_part_that_fails_beside_a_replay_of_it_is_missing_again_or_runs_again(
         if first == "replay":
             while_open(
                 operator.ledger,
-                lambda c: dead_letters.replay(c, dead, **WHO),
+                lambda tx: dead_letters.replay(tx, dead, **WHO),
                 partial(worker.fail, held[1]),
             )
         else:
             while_open(
                 worker.ledger,
-                lambda c: attempts.record(c, held[1], Fail(FAILURE)),
-                partial(operator.ledger.write, lambda c: dead_letters.replay(c, dead, **WHO)),
+                lambda tx: attempts.record(tx, held[1], Fail(FAILURE)),
+                partial(operator.write, lambda tx: dead_letters.replay(tx, dead, **WHO)),
             )
         while worker.workflow(held[0].workflow_id).status != WorkflowStatus.SUCCEEDED:
             run_to_end(worker)
@@ -90,8 +91,8 @@ def test_branches_that_grow_as_their_part_is_late_do_not_run_on(ledger_url: str)
         worker.age(fan_in_of(worker, held[0]), deadline_at=1)
         while_open(
             worker.ledger,
-            lambda c: attempts.record(c, held[0], Succeed("[0,1,2]")),
-            partial(caretaker.ledger.write, lambda c: caretaking.end_overdue(c, 10)),
+            lambda tx: attempts.record(tx, held[0], Succeed("[0,1,2]")),
+            partial(caretaker.write, lambda tx: caretaking.end_overdue(tx, 10)),
         )
         (grower,) = (job.id for job in worker.jobs(held[0].workflow_id) if job.kind == "each")
         grown = [job.status for job in worker.jobs(held[0].workflow_id) if job.join_id == grower]
@@ -113,10 +114,10 @@ def test_the_last_part_is_done_as_the_time_is_over(ledger_url: str) -> None:
             handed, ended = at_one_moment(
                 [
                     partial(worker.succeed, held[1], 4),
-                    partial(caretaker.ledger.write, lambda c: caretaking.end_overdue(c, 10)),
+                    partial(caretaker.dispatched_by, lambda tx: caretaking.end_overdue(tx, 10)),
                 ]
             )
-            assert ended.bells == ()
+            assert ended == []
             if not handed.accepted:
                 assert worker.workflow(held[0].workflow_id).status == WorkflowStatus.FAILED
                 operations.replay(worker.ledger, str(join))
@@ -135,13 +136,15 @@ def test_who_ends_a_fan_in_and_who_completes_a_part_do_not_wait_for_each_other(l
 
         def end_once() -> int:
             with caretaker.ledger.engine.begin() as connection:
-                return len(caretaking.end_overdue(connection, 10).bells)
+                tx = Transaction(connection)
+                caretaking.end_overdue(tx, 10)
+                return len(tx.take_dispatches())
 
         with worker.ledger.engine.begin() as connection:
             connection.execute(select(JobRow.id).where(JobRow.id == held[1].job_id).with_for_update())
             ended = pool.submit(end_once)
             eventually(lambda: somebody_waits(caretaker.ledger), what="a caretaker that waits for the part")
-            handed = attempts.record(connection, held[1], Succeed("4"))
+            handed = recorded(Transaction(connection), held[1], Succeed("4"))
         assert (handed.accepted, ended.result(30)) == (True, 0)
         worker.run(*handed.bells)
         assert worker.result(held[0].workflow_id) == 6
@@ -206,8 +209,8 @@ def test_a_replay_beside_a_cancel_of_the_workflow_leaves_nothing_that_runs(ledge
         one.fail(held[0])
         one.fail(held[1])
         works = {
-            "replay": lambda c: dead_letters.replay(c, held[0].job_id, **WHO),
-            "cancel": lambda c: workflows.cancel(c, held[0].workflow_id, **WHO),
+            "replay": lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO),
+            "cancel": lambda tx: workflows.cancel(tx, held[0].workflow_id, **WHO),
         }
         second = works["cancel" if first == "replay" else "replay"]
 

@@ -13,13 +13,12 @@ import pytest
 from celery import Signature, group
 
 from agentq import each
-from agentq.ledger import attempts
-from agentq.ledger.records import Claim, Handed
+from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.player import Player, Recorded, recorded
 from tests.support.steps import add, echo, total
 
 ROUNDS = 40
@@ -43,7 +42,7 @@ def claims(player: Player, canvas: Signature) -> list[Claim]:
     return [player.take(bell) for bell in player.start(canvas).bells]
 
 
-def check_what_followed(player: Player, held: list[Claim], handed: list[Handed]) -> None:
+def check_what_followed(player: Player, held: list[Claim], handed: list[Recorded]) -> None:
     assert all(each.accepted for each in handed)
     bells = [bell for each in handed for bell in each.bells]
     assert len({bell.job_id for bell in bells}) == len(bells), "a job was rung for twice"
@@ -74,7 +73,7 @@ def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str
             held = claims(one, SHAPES[shape])
             handed = while_open(
                 one.ledger,
-                lambda connection: attempts.record(connection, held[0], Succeed("0")),  # noqa: B023
+                lambda tx: recorded(tx, held[0], Succeed("0")),  # noqa: B023
                 partial(two.succeed, held[1], 1),
             )
             check_what_followed(one, held, list(handed))
@@ -85,7 +84,7 @@ def test_two_a_thousand_times(ledger_url: str) -> None:
     with players(ledger_url, 2) as both, ThreadPoolExecutor(2) as pool:
         barrier = Barrier(2)
 
-        def finish(player: Player, held: list[Claim]) -> list[Handed]:
+        def finish(player: Player, held: list[Claim]) -> list[Recorded]:
             return [_at(barrier, partial(player.succeed, claim, 1)) for claim in held]
 
         rounds = [claims(both[0], SHAPES["fan-in"]) for _ in range(1_000)]
@@ -97,7 +96,7 @@ def test_two_a_thousand_times(ledger_url: str) -> None:
             assert len(one.bells + two.bells) == 1
 
 
-def _at(barrier: Barrier, call: Callable[[], Handed]) -> Handed:
+def _at(barrier: Barrier, call: Callable[[], Recorded]) -> Recorded:
     barrier.wait(60)
     return call()
 

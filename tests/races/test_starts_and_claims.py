@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
 
 from agentq.exceptions import KeyConflict
-from agentq.ledger import caretaking, workflows
-from agentq.ledger.workflows import Started
+from agentq.ledger import caretaking
+from agentq.ledger.transaction import Transaction
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, graph_of, judged
+from tests.support.player import Player, Started, graph_of, judged, started
 from tests.support.steps import add, echo
 
 ROUNDS = 40
@@ -23,11 +22,11 @@ def test_starts_with_one_key_at_one_moment_are_one_workflow(ledger_url: str) -> 
     with players(ledger_url, 3) as three:
         for number in range(ROUNDS):
             canvas = add.s(1, 2) | echo.s()
-            started = at_one_moment([partial(player.start, canvas, key=f"k{number}") for player in three])
-            assert sorted(each.is_new for each in started) == [False, False, True]
-            (workflow_id,) = {each.workflow_id for each in started}
+            starts = at_one_moment([partial(player.start, canvas, key=f"k{number}") for player in three])
+            assert sorted(each.is_new for each in starts) == [False, False, True]
+            (workflow_id,) = {each.workflow_id for each in starts}
             assert len(three[0].jobs(workflow_id)) == 2
-            assert sum(len(each.bells) for each in started) == 1
+            assert sum(len(each.bells) for each in starts) == 1
 
 
 def start(player: Player, x: int) -> Started:
@@ -41,7 +40,7 @@ def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bo
         graph = graph_of(add.s(1, 0))
         first, second = while_open(
             one.ledger,
-            lambda connection: workflows.start(connection, graph, tenant="acme", key="k"),
+            lambda tx: started(tx, graph, tenant="acme", key="k"),
             partial(start, two, 1),
             commit=commit,
         )
@@ -55,8 +54,8 @@ def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: 
     graph = graph_of(add.s(1, 0))
     with players(ledger_url, 2) as (one, two):
 
-        def write(connection: Connection) -> Started:
-            return workflows.start(connection, graph, tenant="acme", key="k")
+        def write(tx: Transaction) -> Started:
+            return started(tx, graph, tenant="acme", key="k")
 
         with pytest.raises(KeyConflict):
             while_open(one.ledger, write, partial(start, two, 2))
@@ -81,11 +80,11 @@ def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
             for job_id in ids:
                 four[0].age(job_id, due_at=1)
             calls = [
-                partial(p.ledger.write, lambda c: caretaking.dispatch_due(c, 7)) for p in four for _ in range(3)
+                partial(p.dispatched_by, lambda tx: caretaking.dispatch_due(tx, 7)) for p in four for _ in range(3)
             ]
             bells = [bell.job_id for bells in at_one_moment(calls) for bell in bells]
             assert len(bells) == len(set(bells))
-            while more := four[0].ledger.write(lambda c: caretaking.dispatch_due(c, 100)):
+            while more := four[0].dispatched_by(lambda tx: caretaking.dispatch_due(tx, 100)):
                 bells += [bell.job_id for bell in more]
             assert sorted(bells) == sorted(ids)
 
@@ -95,7 +94,7 @@ def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         dead = Player(four[0].ledger, lease=-1)
         held = [dead.begin(add.s(1, 2)) for _ in range(20)]
-        rescue = [partial(p.ledger.write, lambda c: caretaking.rescue_lost(c, judged(0), 100)) for p in four]
-        rescued = [job.held.job_id for each in at_one_moment(rescue) for job in each.jobs]
+        rescue = [partial(p.write, lambda tx: caretaking.rescue_lost(tx, judged(0), 100)) for p in four]
+        rescued = [job.held.job_id for each in at_one_moment(rescue) for job in each]
         assert sorted(rescued) == sorted(claim.job_id for claim in held)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

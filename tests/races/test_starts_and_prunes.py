@@ -12,12 +12,12 @@ from sqlalchemy import Connection, create_engine
 from agentq.exceptions import LedgerError
 from agentq.ledger import workflows
 from agentq.ledger.session import Ledger
-from agentq.ledger.workflows import Started
+from agentq.ledger.transaction import Transaction
 from agentq.operations.pruning import prune
 from tests.races.overlap import players
 from tests.support import eventually
 from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, graph_of
+from tests.support.player import Player, Started, graph_of, started
 from tests.support.steps import add
 
 
@@ -30,8 +30,8 @@ def no_transaction(ledger: Ledger) -> Iterator[Connection]:
     engine.dispose()
 
 
-def start(connection: Connection) -> Started:
-    return workflows.start(connection, graph_of(add.s(1, 2)), tenant="acme", key="k")
+def start(tx: Transaction) -> Started:
+    return started(tx, graph_of(add.s(1, 2)), tenant="acme", key="k")
 
 
 def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times: int) -> list[int]:
@@ -39,13 +39,13 @@ def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times:
     insert = workflows.insert_workflows
     written: list[int] = []
 
-    def insert_and_prune(connection: Connection, *rows: Any) -> Any:
-        if connection.engine is other.ledger.engine:
-            return insert(connection, *rows)
+    def insert_and_prune(tx: Transaction, *rows: Any) -> Any:
+        if tx.connection.engine is other.ledger.engine:
+            return insert(tx, *rows)
         is_taken = len(written) < times
         if is_taken:
             other.run(*other.start(add.s(1, 2), key="k").bells)
-        new = insert(connection, *rows)
+        new = insert(tx, *rows)
         written.append(len(new))
         if is_taken:
             # It must have ended before now, of which SQLite knows the milliseconds.
@@ -56,11 +56,11 @@ def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times:
     return written
 
 
-def require_new(one: Player, written: list[int], started: Started) -> None:
-    assert (written, started.is_new) == ([0, 1], True)
-    assert len(one.jobs(started.workflow_id)) == len(started.bells) == 1
-    one.run(*started.bells)
-    assert one.result(started.workflow_id) == 3
+def require_new(one: Player, written: list[int], new: Started) -> None:
+    assert (written, new.is_new) == ([0, 1], True)
+    assert len(one.jobs(new.workflow_id)) == len(new.bells) == 1
+    one.run(*new.bells)
+    assert one.result(new.workflow_id) == 3
 
 
 @covers(Fault.CONFLICT, Moment.START)
@@ -68,8 +68,8 @@ def test_the_start_is_tried_again(ledger_url: str, monkeypatch: pytest.MonkeyPat
     with players(ledger_url, 2) as (one, other):
         written = prune_before_the_look(monkeypatch, other, 1)
         with no_transaction(one.ledger) as connection:
-            started = start(connection)
-        require_new(one, written, started)
+            new = start(Transaction(connection))
+        require_new(one, written, new)
 
 
 @covers(Fault.CONFLICT, Moment.START)
@@ -85,5 +85,5 @@ def test_it_is_not_tried_for_ever(ledger_url: str, monkeypatch: pytest.MonkeyPat
     with players(ledger_url, 2) as (one, other):
         written = prune_before_the_look(monkeypatch, other, 100)
         with no_transaction(one.ledger) as connection, pytest.raises(LedgerError, match="5 times"):
-            start(connection)
+            start(Transaction(connection))
         assert written == [0] * 5

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
-from sqlalchemy import Connection
 
 from agentq.ledger.records import Bell
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.states import VIRTUAL
@@ -22,7 +23,7 @@ from tests.stateful.ending import bring_to_an_end
 from tests.stateful.model import Message, Model
 from tests.stateful.snapshot import Snapshot
 from tests.support.ledgers import put_back
-from tests.support.player import Player
+from tests.support.player import Player, written
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +76,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seen = self.ledger.read(snapshot.take_snapshot)
         self.before = self.seen
         self.disturbances = self.cancels = 0
+        self.dispatched: tuple[Bell, ...] = ()
         self._audited: Snapshot | None = None
         self._listed: tuple[int, ...] | None = None
 
@@ -95,9 +97,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert snapshot.touched(self.before, self.seen) <= {*only}, "another workflow was touched"
         return done
 
-    def write(self, work: Callable[[Connection], T], *only: uuid.UUID, reopened: Collection[uuid.UUID] = ()) -> T:
-        """Make one move in one transaction."""
-        return self.move(lambda: self.ledger.write(work), *only, reopened=reopened)
+    def write(self, work: Callable[[Transaction], T], *only: uuid.UUID, reopened: Collection[uuid.UUID] = ()) -> T:
+        """Make one move in one transaction; what it dispatches is ``dispatched``."""
+        return self.move(partial(self._write, work), *only, reopened=reopened)
+
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        done = self.ledger.write(written(work))
+        self.dispatched = done.bells
+        return done.value
 
     def look(self, work: Callable[[], T]) -> T:
         """Do one thing that must change nothing."""

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from sqlalchemy import Connection
 
 from agentq.exceptions import StateConflict
 from agentq.ids import new_id
 from agentq.ledger import dead_letters, issuing
-from agentq.ledger.records import Bell
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, LedgerMachine, given_any, harmless, some
@@ -51,8 +50,8 @@ class Burying(LedgerMachine):
     @given_any(_dead)
     @rule(label=some(_dead), attempts=st.sampled_from([None, 1]), delay=st.sampled_from([0.0, 600.0]))
     def replay(self, label: str, attempts: int | None, delay: float) -> None:
-        def replay(connection: Connection) -> None:
-            dead_letters.replay(connection, was.id, attempts=attempts, delay=delay, action_id=action_id, **_WHO)
+        def replay(tx: Transaction) -> None:
+            dead_letters.replay(tx, was.id, attempts=attempts, delay=delay, action_id=action_id, **_WHO)
 
         action_id = new_id()
         was = self.seen.jobs[self.model.job(label)]
@@ -70,8 +69,8 @@ class Burying(LedgerMachine):
     @given_any(_dead)
     @rule(label=some(_dead))
     def resolve(self, label: str) -> None:
-        def resolve(connection: Connection) -> list[Bell]:
-            return dead_letters.resolve(connection, was.id, result, action_id=action_id, **_WHO)
+        def resolve(tx: Transaction) -> None:
+            dead_letters.resolve(tx, was.id, result, action_id=action_id, **_WHO)
 
         action_id = new_id()
         was = self.seen.jobs[self.model.job(label)]
@@ -80,19 +79,20 @@ class Burying(LedgerMachine):
         if was.kind in VIRTUAL:
             self._refuse(resolve)
             return
-        bells = self.write(resolve, was.workflow_id, reopened=(was.id, was.workflow_id))
+        self.write(resolve, was.workflow_id, reopened=(was.id, was.workflow_id))
         self.model.letters[was.id][-1] = DeadLetterStatus.RESOLVED
         self.model.supplied[was.id] = result
-        self.ring(bells)
+        self.ring(self.dispatched)
         assert self.seen.jobs[was.id].status == JobStatus.SUCCEEDED
         self._check_reopened(was.workflow_id, WorkflowStatus.RUNNING, WorkflowStatus.SUCCEEDED)
-        self.send(self.look(lambda: self.ledger.write(resolve)))  # a lost reply
+        self.look(lambda: self._write(resolve))  # a lost reply
+        self.send(self.dispatched)
 
     @given_any(_dead)
     @rule(label=some(_dead))
     def give_up(self, label: str) -> None:
         was = self.seen.jobs[self.model.job(label)]
-        self.write(lambda c: dead_letters.cancel(c, was.id, **_WHO), was.workflow_id)
+        self.write(lambda tx: dead_letters.cancel(tx, was.id, **_WHO), was.workflow_id)
         self.model.letters[was.id][-1] = DeadLetterStatus.CANCELLED
         assert (self.seen.jobs, self.seen.workflows) == (self.before.jobs, self.before.workflows)
 
@@ -101,9 +101,9 @@ class Burying(LedgerMachine):
     @rule(label=some(_living))
     def replay_what_is_not_dead(self, label: str) -> None:
         job_id = self.model.job(label)
-        self._refuse(lambda c: dead_letters.replay(c, job_id, **_WHO))
-        self._refuse(lambda c: dead_letters.resolve(c, job_id, "666", **_WHO))
-        self._refuse(lambda c: dead_letters.cancel(c, job_id, **_WHO))
+        self._refuse(lambda tx: dead_letters.replay(tx, job_id, **_WHO))
+        self._refuse(lambda tx: dead_letters.resolve(tx, job_id, "666", **_WHO))
+        self._refuse(lambda tx: dead_letters.cancel(tx, job_id, **_WHO))
 
     @given_any(_unissued)
     @rule(most=st.sampled_from([1, ALL]))
@@ -113,7 +113,7 @@ class Burying(LedgerMachine):
 
     def _issue_new(self, most: int) -> int:
         new = {letter.id for letter in _unissued(self)}
-        issued = self._of_letters(lambda c: issuing.issue_new(c, most))
+        issued = self._of_letters(lambda tx: issuing.issue_new(tx, most))
         assert set(issued) <= new
         assert len(issued) == min(most, len(new))
         return len(issued)
@@ -123,27 +123,27 @@ class Burying(LedgerMachine):
     @rule()
     def issue_letters_again(self) -> None:
         late = {letter.id for letter in _letters(self) if letter.dispatched_at and not letter.handled_at}
-        assert self.look(lambda: self.ledger.write(lambda c: issuing.issue_again(c, 60, ALL))) == []
-        issued = self._of_letters(lambda c: issuing.issue_again(c, -1, ALL))
+        assert self.look(lambda: self.ledger.write(lambda tx: issuing.issue_again(tx, 60, ALL))) == []
+        issued = self._of_letters(lambda tx: issuing.issue_again(tx, -1, ALL))
         assert set(issued) == late
 
     @given_any(_unhandled)
     @rule(number=st.integers(0, 5))
     def handle_a_letter(self, number: int) -> None:
         letter = _unhandled(self)[number % len(_unhandled(self))]
-        self._of_letters(lambda c: issuing.record(c, letter.id, '"first"'))
-        self._of_letters(lambda c: issuing.record(c, letter.id, '"second"'))
-        self._of_letters(lambda c: issuing.mark_handled(c, letter.id))
+        self._of_letters(lambda tx: issuing.record(tx, letter.id, '"first"'))
+        self._of_letters(lambda tx: issuing.record(tx, letter.id, '"second"'))
+        self._of_letters(lambda tx: issuing.mark_handled(tx, letter.id))
         found = next(row for row in _letters(self) if row.id == letter.id)
         assert (found.snapshot, found.handled_at is None) == ('"first"', False)
 
-    def _of_letters(self, work: Callable[[Connection], list[uuid.UUID] | None]) -> list[uuid.UUID]:
+    def _of_letters(self, work: Callable[[Transaction], list[uuid.UUID] | None]) -> list[uuid.UUID]:
         """Do what only notes something on dead letters."""
         done = self.write(work)
         assert (self.seen.jobs, self.seen.attempts) == (self.before.jobs, self.before.attempts)
         return done or []
 
-    def _refuse(self, work: Callable[[Connection], object]) -> None:
+    def _refuse(self, work: Callable[[Transaction], object]) -> None:
         def refused() -> None:
             with pytest.raises(StateConflict):
                 self.ledger.write(work)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from agentq.ledger import caretaking, dead_letters
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Bell
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
@@ -35,7 +36,7 @@ def bring_to_an_end(ledger: Ledger, workers: Sequence[Player], model: Model) -> 
         worker.renew(-1)
     healthy = Player(ledger)
     _drain(healthy)
-    ledger.write(_replay_all)
+    healthy.write(_replay_all)
     after = _drain(healthy)
     assert ledger.read(audit_fully) == []
     for workflow in model.workflows:
@@ -60,28 +61,28 @@ def _drain(healthy: Player) -> Snapshot:
     return after
 
 
-def _replay_all(connection: Connection) -> None:
+def _replay_all(tx: Transaction) -> None:
     """Replay all that is dead and that a worker can run."""
     letters = select(DeadLetterRow.job_id).join(JobRow, JobRow.id == DeadLetterRow.job_id)
     is_dead = (DeadLetterRow.status == DeadLetterStatus.OPEN, JobRow.kind.not_in(sorted(VIRTUAL)))
-    for job_id in connection.scalars(letters.where(*is_dead)).all():
+    for job_id in tx.connection.scalars(letters.where(*is_dead)).all():
         assert job_id is not None
-        dead_letters.replay(connection, job_id, actor="ann", reason="once more")
+        dead_letters.replay(tx, job_id, actor="ann", reason="once more")
 
 
-def _ring_all(connection: Connection) -> list[Bell]:
-    queues = caretaking.queues_with_unclaimed(connection, _GRACE)
-    return [bell for queue in queues for bell in caretaking.ring_again(connection, queue, _GRACE, _ALL)]
+def _ring_all(tx: Transaction) -> None:
+    for queue in caretaking.queues_with_unclaimed(tx.connection, _GRACE):
+        caretaking.ring_again(tx, queue, _GRACE, _ALL)
 
 
 def _sweep(player: Player) -> list[Bell]:
     """Do what a caretaker does, after a pause in which all times came."""
     ledger = player.ledger
-    ledger.write(lambda c: caretaking.rescue_lost(c, judged(0), _ALL))
+    player.write(lambda tx: caretaking.rescue_lost(tx, judged(0), _ALL))
     for job in ledger.read(take_snapshot).having(*_AGES):
         player.age(job.id, **_AGES[JobStatus(job.status)])
-    ledger.write(lambda c: caretaking.expire(c, _ALL))
-    bells = ledger.write(lambda c: caretaking.dispatch_due(c, _ALL)) + ledger.write(_ring_all)
+    player.write(lambda tx: caretaking.expire(tx, _ALL))
+    bells = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, _ALL)) + player.dispatched_by(_ring_all)
     found = ledger.read(take_snapshot)
     return [bell for bell in bells if not is_stranded(found.jobs[bell.job_id], found)]
 

@@ -8,11 +8,11 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from agentq.exceptions import KeyConflict
 from agentq.ids import new_id
-from agentq.ledger.workflows import Started
 from agentq.states import WorkflowStatus
 from tests.stateful.base import TENANTS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Running
 from tests.stateful.shapes import SHAPES, Shape
+from tests.support.player import Started
 
 _SIZES = st.integers(0, 3)
 _TENANTS = st.sampled_from(TENANTS)

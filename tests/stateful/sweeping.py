@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
 from agentq.ledger import caretaking, losses, moving, workers, workflows
-from agentq.ledger.caretaking import Held, Rescued
+from agentq.ledger.caretaking import Held, Lost
 from agentq.ledger.models import WorkflowRow
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
@@ -91,7 +91,7 @@ class Sweeping(LedgerMachine):
         self.look(lambda: self.workers[worker].renew(-1))
         self.model.lapsed.add(self.workers[worker].worker_id)
         if is_forgotten:
-            self.look(lambda: self.ledger.write(lambda c: workers.forget_gone(c, 0.5)))
+            self.look(lambda: self.ledger.write(lambda tx: workers.forget_gone(tx, 0.5)))
 
     @given_any(_lapsed)
     @rule(worker=some(_lapsed))
@@ -107,10 +107,10 @@ class Sweeping(LedgerMachine):
 
     def _rescue(self, most: int, pause: float) -> int:
         lost = self.model.lost()
-        rescued = self.write(lambda c: caretaking.rescue_lost(c, judged(pause), most), *_workflows(lost))
-        assert len(rescued.jobs) == min(most, len(lost))
+        rescued = self.write(lambda tx: caretaking.rescue_lost(tx, judged(pause), most), *_workflows(lost))
+        assert len(rescued) == min(most, len(lost))
         self._note_rescued(rescued, lost)
-        return len(rescued.jobs)
+        return len(rescued)
 
     @given_any(lambda machine: machine.model.held())
     @rule(holding=some(lambda machine: machine.model.held()))
@@ -118,9 +118,9 @@ class Sweeping(LedgerMachine):
         worker_id, claim = holding.worker.worker_id, holding.claim
         abandoned = {Held(claim.job_id, claim.attempt): losses.WORKER_LOST}
         rescued = self.write(
-            lambda c: caretaking.rescue_abandoned(c, worker_id, abandoned, judged(0)), claim.workflow_id
+            lambda tx: caretaking.rescue_abandoned(tx, worker_id, abandoned, judged(0)), claim.workflow_id
         )
-        assert {lost.held for lost in rescued.jobs} == set(abandoned)
+        assert {lost.held for lost in rescued} == set(abandoned)
         self._note_rescued(rescued, [holding])
 
     @given_any(lambda machine: machine.model.held())
@@ -128,14 +128,14 @@ class Sweeping(LedgerMachine):
     def stop_a_worker(self, worker: int) -> None:
         player = self.workers[worker]
         held = [item for item in self.model.held() if item.worker is player]
-        bells = self.write(lambda c: caretaking.release_all(c, player.worker_id), *_workflows(held))
-        assert {bell.job_id for bell in bells} == _jobs(held)
+        given_back = self.write(lambda tx: caretaking.release_all(tx, player.worker_id), *_workflows(held))
+        assert {job.job_id for job in given_back} == _jobs(held)
         self.model.end(_jobs(held), AttemptOutcome.RELEASED)
         for job_id in _jobs(held):
             was, job = self.before.jobs[job_id], self.seen.jobs[job_id]
             assert job.max_attempts - job.attempt == was.max_attempts - was.attempt + 1, "a release cost one"
-        self.ring(bells)
-        self.look(lambda: self.ledger.write(lambda c: workers.sign_off(c, player.worker_id)))
+        self.ring(self.dispatched)
+        self.look(lambda: self.ledger.write(lambda tx: workers.sign_off(tx, player.worker_id)))
         self.model.lapsed.add(player.worker_id)
 
     @given_any(_delayed)
@@ -151,11 +151,11 @@ class Sweeping(LedgerMachine):
 
     def _dispatch(self, most: int) -> int:
         due = {job.id for job in _due(self)}
-        bells = self.write(lambda c: caretaking.dispatch_due(c, most), *self._workflows_of(due))
-        assert {bell.job_id for bell in bells} <= due
-        assert len(bells) == min(most, len(due))
-        self.ring(bells)
-        return len(bells)
+        count = self.write(lambda tx: caretaking.dispatch_due(tx, most), *self._workflows_of(due))
+        assert {bell.job_id for bell in self.dispatched} <= due
+        assert count == min(most, len(due))
+        self.ring(self.dispatched)
+        return count
 
     @given_any(_just_rung)
     @rule(job=some_job(_just_rung))
@@ -174,11 +174,11 @@ class Sweeping(LedgerMachine):
     def _ring_again(self, most: int, queue: str, in_hand: list[uuid.UUID]) -> int:
         wanted = {job.id for job in _silent(self) if job.queue == queue} - {*in_hand}
         bells = self.write(
-            lambda c: caretaking.ring_again(c, queue, _GRACE, most, None, in_hand), *self._workflows_of(wanted)
+            lambda tx: caretaking.ring_again(tx, queue, _GRACE, most, None, in_hand), *self._workflows_of(wanted)
         )
         assert {bell.job_id for bell in bells} <= wanted
         assert len(bells) == min(most, len(wanted))
-        self.ring(bells)
+        self.ring(self.dispatched)
         return len(bells)
 
     @given_any(_expiring)
@@ -193,7 +193,7 @@ class Sweeping(LedgerMachine):
             job.workflow_id for job in _expired(self) if self._status(job.workflow_id) == WorkflowStatus.RUNNING
         ]
         late = set(expired)
-        assert self.write(lambda c: caretaking.expire(c, ALL).count, *late) == len(expired)
+        assert self.write(lambda tx: caretaking.expire(tx, ALL), *late) == len(expired)
         for workflow_id in late:
             self._note_cancelled(workflow_id)
 
@@ -211,7 +211,7 @@ class Sweeping(LedgerMachine):
     def _fail_overdue(self, most: int) -> int:
         overdue = _overdue(self)
         failed = self.write(
-            lambda c: caretaking.end_overdue(c, most).count, *self._workflows_of(job.id for job in overdue)
+            lambda tx: caretaking.end_overdue(tx, most), *self._workflows_of(job.id for job in overdue)
         )
         assert failed == min(most, len(overdue))
         taken = {job.id for job in overdue if self.seen.jobs[job.id].status == JobStatus.FAILED}
@@ -224,8 +224,8 @@ class Sweeping(LedgerMachine):
     def workflow_is_overdue(self, workflow: Running) -> None:
         past = update(WorkflowRow).where(WorkflowRow.id == workflow.id).values(deadline_at=seconds_from_now(-1))
         self.cancels += 1
-        self.write(lambda c: c.execute(past), workflow.id)
-        assert self.write(lambda c: caretaking.cancel_overdue(c, 1), workflow.id) == 1
+        self.write(lambda tx: tx.connection.execute(past), workflow.id)
+        assert self.write(lambda tx: caretaking.cancel_overdue(tx, 1), workflow.id) == 1
         self._note_cancelled(workflow.id)
 
     @precondition(lambda machine: len(machine.model.workflows) > 3 * machine.cancels)
@@ -234,7 +234,7 @@ class Sweeping(LedgerMachine):
         self.cancels += 1
         was_running = self._status(workflow.id) == WorkflowStatus.RUNNING
         cancelled = self.write(
-            lambda c: workflows.cancel(c, workflow.id, actor="ann", reason="too dear"), workflow.id
+            lambda tx: workflows.cancel(tx, workflow.id, actor="ann", reason="too dear"), workflow.id
         )
         assert cancelled == was_running
         if cancelled:
@@ -247,7 +247,8 @@ class Sweeping(LedgerMachine):
     def move_job(self, job: str, queue: str) -> None:
         was = self.seen.jobs[self.model.job(job)]
         refused = self.write(
-            lambda c: moving.move_job(c, was.id, queue, actor="ann", reason="more workers there"), was.workflow_id
+            lambda tx: moving.move_job(tx, was.id, queue, actor="ann", reason="more workers there"),
+            was.workflow_id,
         )
         moved = self.seen.jobs[was.id]
         assert (refused, moved.queue) == (None, queue)
@@ -264,15 +265,15 @@ class Sweeping(LedgerMachine):
     def _workflows_of(self, job_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
         return {self.seen.jobs[job_id].workflow_id for job_id in job_ids}
 
-    def _note_rescued(self, rescued: Rescued, lost: list[Holding]) -> None:
-        taken = {job.held.job_id for job in rescued.jobs}
+    def _note_rescued(self, rescued: list[Lost], lost: list[Holding]) -> None:
+        taken = {job.held.job_id for job in rescued}
         assert taken <= _jobs(lost)
         for job_id in taken:
             was = self.before.jobs[job_id]
             spent = was.attempt >= was.max_attempts
             assert (self.seen.jobs[job_id].status == JobStatus.FAILED) == spent
         self.model.end(taken, AttemptOutcome.LOST)
-        self.ring(rescued.bells)
+        self.ring(self.dispatched)
 
     def _note_cancelled(self, workflow_id: uuid.UUID) -> None:
         self.model.cancel(workflow_id)

@@ -19,11 +19,11 @@ def test_what_expired_in_a_failed_workflow_cancels_it_after_a_replay(ledger: Led
     failing, late = started.bells
     player.fail(player.take(failing))
     player.age(late.job_id, expires_at=1, dispatched_at=1000)
-    assert ledger.write(lambda c: caretaking.expire(c, 10).count) == 0
+    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
     assert player.claim(late) is None
-    assert ledger.write(lambda c: caretaking.ring_again(c, "celery", 1.0, 10)) == []
-    ledger.write(lambda c: dead_letters.replay(c, failing.job_id, actor="ann", reason="again"))
-    assert ledger.write(lambda c: caretaking.expire(c, 10).count) == 1
+    assert player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10)) == []
+    player.write(lambda tx: dead_letters.replay(tx, failing.job_id, actor="ann", reason="again"))
+    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
     assert player.workflow(started.workflow_id).status == WorkflowStatus.CANCELLED
     assert player.job(late.job_id).status == JobStatus.CANCELLED
 
@@ -33,5 +33,5 @@ def test_a_deadline_between_two_attempts_leaves_a_sound_ledger(ledger: Ledger) -
     held = player.begin(in_time.s(1))
     player.retry(held, 600)
     player.age(held.job_id, deadline_at=0.01)
-    assert ledger.write(lambda c: caretaking.end_overdue(c, 10)).count == 1
+    assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 1
     assert [str(violation) for violation in ledger.read(audit)] == []

@@ -106,7 +106,7 @@ class PartsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel_a_job(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self._jobs(*JOB_OPEN)))
-        self._ring(self.player.ledger.write(lambda c: workflows.cancel_job(c, job.id, **WHO)) or ())
+        self._ring(self.player.dispatched_by(lambda tx: workflows.cancel_job(tx, job.id, **WHO)))
 
     @precondition(lambda machine: machine._dead())
     @rule(data=st.data(), by_hand=st.booleans())
@@ -115,12 +115,12 @@ class PartsMachine(RuleBasedStateMachine):
         is_fan_in = self.player.job(job_id).kind in VIRTUAL
         try:
             if by_hand and is_fan_in:
-                self._ring(self.player.ledger.write(lambda c: dead_letters.go_on(c, job_id, **WHO)))
+                self._ring(self.player.dispatched_by(lambda tx: dead_letters.go_on(tx, job_id, **WHO)))
                 self.short.add(job_id)
             elif by_hand:
-                self._ring(self.player.ledger.write(lambda c: dead_letters.resolve(c, job_id, "[]", **WHO)))
+                self._ring(self.player.dispatched_by(lambda tx: dead_letters.resolve(tx, job_id, "[]", **WHO)))
             else:
-                self.player.ledger.write(lambda c: dead_letters.replay(c, job_id, **WHO))
+                self.player.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
         except StateConflict as conflict:
             assert "has gone on without it" in str(conflict)  # noqa: PT017
         self._ring(self.player.due())
@@ -129,13 +129,13 @@ class PartsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def close_a_letter(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(self._dead()))
-        self.player.ledger.write(lambda c: dead_letters.cancel(c, job_id, **WHO))
+        self.player.write(lambda tx: dead_letters.cancel(tx, job_id, **WHO))
 
     @precondition(lambda machine: machine._timed())
     @rule(data=st.data())
     def time_is_over(self, data: st.DataObject) -> None:
         self.player.age(data.draw(st.sampled_from(self._timed())).id, deadline_at=1)
-        self._ring(self.player.ledger.write(lambda c: caretaking.end_overdue(c, 10)).bells)
+        self._ring(self.player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)))
 
     @invariant()
     def is_sound(self) -> None:

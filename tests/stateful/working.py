@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from agentq.ledger import attempts, transition
-from agentq.ledger.records import Bell, Handed, bell
+from agentq.ledger.records import Bell, bell
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.stateful.base import WORKERS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Holding, Message
 from tests.stateful.snapshot import can_be_claimed
-from tests.support.player import FAILURE, Player, _call
+from tests.support.player import FAILURE, Player, Recorded, _call
 
 _COUNTS = st.integers(1, 8)
 _PAUSES = st.sampled_from([0.0, 600.0])
@@ -130,7 +130,7 @@ class Working(LedgerMachine):
         outcome=st.sampled_from([Succeed("666"), RetryLater(FAILURE, 0), Fail(FAILURE)]),
     )
     def record_too_late(self, holding: Holding, outcome: Outcome) -> None:
-        assert self.look(lambda: holding.worker.record(holding.claim, outcome)) == Handed(False)
+        assert self.look(lambda: holding.worker.record(holding.claim, outcome)) == Recorded(False)
 
     def _work(self, message: Message, worker: int) -> None:
         holding = self._claim(message.bell, self.workers[worker])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import uuid
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from celery import current_app
 from sqlalchemy import Connection, select, update
@@ -13,8 +15,9 @@ from sqlalchemy import Connection, select, update
 from agentq.ledger import attempts, caretaking, reading, transition, workers, workflows
 from agentq.ledger.caretaking import Judge
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.records import Bell, Claim, Handed
+from agentq.ledger.records import Bell, Claim
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.states import JobKind
@@ -23,7 +26,50 @@ from agentq.workflows.canvas import Defaults, compile_canvas
 from agentq.workflows.graph import Graph
 from agentq.workflows.step import Step
 
+T = TypeVar("T")
+
 FAILURE = Failure("error", "ValueError", "no such thing", "in line 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T]):
+    """What a transaction returned, and the jobs that it dispatched."""
+
+    value: T
+    bells: tuple[Bell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A start, and the jobs that it dispatched."""
+
+    workflow_id: uuid.UUID
+    is_new: bool
+    bells: tuple[Bell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An outcome that was accepted or discarded, and the jobs that were dispatched with it."""
+
+    accepted: bool
+    bells: tuple[Bell, ...] = ()
+
+
+def written(work: Callable[[Transaction], T]) -> Callable[[Transaction], Written[T]]:
+    """Have *work* return what it dispatches too; nothing else is done with it."""
+    return lambda tx: Written(work(tx), tuple(tx.take_dispatches()))
+
+
+def started(tx: Transaction, graph: Graph, **options: Any) -> Started:
+    """Start a workflow in an open transaction."""
+    new = workflows.start(tx, graph, **options)
+    return Started(new.workflow_id, new.is_new, tuple(tx.take_dispatches()))
+
+
+def recorded(tx: Transaction, held: Claim, outcome: Outcome) -> Recorded:
+    """Record an outcome in an open transaction."""
+    return Recorded(attempts.record(tx, held, outcome), tuple(tx.take_dispatches()))
 
 
 def judged(pause: float) -> Judge:
@@ -62,12 +108,20 @@ class Player:
 
     def renew(self, lease: float) -> None:
         """Make the lease end *lease* seconds from now, also in the past."""
-        self.ledger.write(lambda c: workers.register(c, self.worker_id, hostname="player", pid=1, lease=lease))
+        self.ledger.write(lambda tx: workers.register(tx, self.worker_id, hostname="player", pid=1, lease=lease))
 
-    def start(self, canvas: Any, *, tenant: str = "acme", key: str | None = None, **ids: Any) -> workflows.Started:
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do *work* in one transaction; the messages of the jobs that it dispatches are lost."""
+        return self.ledger.write(work, publish=_lose)
+
+    def dispatched_by(self, work: Callable[[Transaction], object]) -> list[Bell]:
+        """Do *work* in one transaction and return the jobs that it dispatches."""
+        return list(self.ledger.write(written(work)).bells)
+
+    def start(self, canvas: Any, *, tenant: str = "acme", key: str | None = None, **ids: Any) -> Started:
         """Start a canvas."""
         graph = graph_of(canvas)
-        return self.ledger.write(lambda c: workflows.start(c, graph, tenant=tenant, key=key, **ids))
+        return self.ledger.write(lambda tx: started(tx, graph, tenant=tenant, key=key, **ids))
 
     def begin(self, canvas: Any) -> Claim:
         """Start a canvas with one first job and claim that."""
@@ -78,7 +132,7 @@ class Player:
         named = None if bell.kind == JobKind.TASK else bell.step
         token = token or transition.new_claim_token()
         return self.ledger.write(
-            lambda c: attempts.claim(c, bell.job_id, named, self.worker_id, token, sent_to=bell.queue)
+            lambda tx: attempts.claim(tx, bell.job_id, named, self.worker_id, token, sent_to=bell.queue)
         )
 
     def take(self, bell: Bell) -> Claim:
@@ -87,19 +141,19 @@ class Player:
         assert held is not None, f"{bell} cannot be claimed: {self.job(bell.job_id)}"
         return held
 
-    def record(self, held: Claim, outcome: Outcome) -> Handed:
+    def record(self, held: Claim, outcome: Outcome) -> Recorded:
         """Record an outcome of an attempt."""
-        return self.ledger.write(lambda c: attempts.record(c, held, outcome))
+        return self.ledger.write(lambda tx: recorded(tx, held, outcome))
 
-    def succeed(self, held: Claim, result: Any = None) -> Handed:
+    def succeed(self, held: Claim, result: Any = None) -> Recorded:
         """Record that an attempt succeeded."""
         return self.record(held, Succeed(json.dumps(result)))
 
-    def fail(self, held: Claim) -> Handed:
+    def fail(self, held: Claim) -> Recorded:
         """Record that an attempt failed and that no other follows."""
         return self.record(held, Fail(FAILURE))
 
-    def retry(self, held: Claim, delay: float = 0) -> Handed:
+    def retry(self, held: Claim, delay: float = 0) -> Recorded:
         """Record that an attempt failed and that another follows."""
         return self.record(held, RetryLater(FAILURE, delay))
 
@@ -121,12 +175,14 @@ class Player:
 
     def due(self) -> list[Bell]:
         """Dispatch, as a caretaker, what is due."""
-        return self.ledger.write(lambda c: caretaking.dispatch_due(c, 100))
+        return self.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 100))
 
     def age(self, job_id: uuid.UUID, **columns: float) -> None:
         """Set times of a job to so many seconds ago."""
         values = {name: seconds_from_now(-seconds) for name, seconds in columns.items()}
-        self.ledger.write(lambda c: c.execute(update(JobRow).where(JobRow.id == job_id).values(values)))
+        self.ledger.write(
+            lambda tx: tx.connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
+        )
 
     def workflow(self, workflow_id: uuid.UUID) -> AnyRow:
         """Return the workflow's row."""
@@ -167,3 +223,7 @@ def _call(held: Claim) -> Any:
         return args[0]
     values, named = step.parameters.load(args, kwargs, None)
     return step.parameters.dump_result(step.parameters.function(*values, **named))
+
+
+def _lose(bells: Sequence[Bell]) -> None:
+    """Publish nothing, as a worker that dies after its commit."""

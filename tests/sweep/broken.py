@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
-
-from sqlalchemy import Connection
 
 from agentq.ledger import attempts
 from agentq.ledger.completing import complete
 from agentq.ledger.handover import Done
-from agentq.ledger.records import Bell, Claim, Handed
+from agentq.ledger.records import Claim
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import AnyRow
 from agentq.outcomes import Outcome, Succeed
 from agentq.runtime.executor import Attempt
@@ -25,15 +23,14 @@ def hand_over_later() -> None:
     hand_over, record = module.hand_over, executor._record
     held_back: list[Done] = []
 
-    def hold_back(connection: Connection, *done: Done) -> list[Bell]:
+    def hold_back(tx: Transaction, *done: Done) -> None:
         held_back.extend(done)
-        return []
 
-    def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
-        handed: Handed = record(self, claim, outcome, *rest)
+    def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
+        is_accepted: bool = record(self, claim, outcome, *rest)
         done = [held_back.pop() for _ in range(len(held_back))]
-        bells = self._ledger.write(lambda connection: hand_over(connection, *done))
-        return Handed(handed.accepted, (*handed.bells, *bells))
+        self._ledger.write(lambda tx: hand_over(tx, *done))
+        return is_accepted
 
     module.hand_over = hold_back
     module.is_one_statement = lambda *_: False
@@ -47,15 +44,14 @@ def bury_later() -> None:
     bury, record = module.bury, executor._record
     held_back: list[AnyRow] = []
 
-    def record_then_bury(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
-        handed: Handed = record(self, claim, outcome, *rest)
+    def record_then_bury(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
+        is_accepted: bool = record(self, claim, outcome, *rest)
         for dead in [held_back.pop() for _ in range(len(held_back))]:
-            self._ledger.write(lambda connection, dead=dead: bury(connection, dead))
-        return handed
+            self._ledger.write(lambda tx, dead=dead: bury(tx, dead))
+        return is_accepted
 
-    def hold_back(connection: Connection, dead: AnyRow, **_: Any) -> list[Bell]:
+    def hold_back(tx: Transaction, dead: AnyRow, **_: Any) -> None:
         held_back.append(dead)
-        return []
 
     module.bury = hold_back
     executor._record = record_then_bury
@@ -66,12 +62,13 @@ def complete_before() -> None:
     executor: Any = Attempt
     record = executor._record_once
 
-    def complete_then_record(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> Handed:
+    def complete_then_record(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
         if isinstance(outcome, Succeed) and outcome.on_complete:
-            self._ledger.write(partial(complete, callbacks=outcome.on_complete))
+            callbacks = outcome.on_complete
+            self._ledger.write(lambda tx: complete(tx.connection, callbacks))
             outcome = replace(outcome, on_complete=())
-        handed: Handed = record(self, claim, outcome, *rest)
-        return handed
+        is_accepted: bool = record(self, claim, outcome, *rest)
+        return is_accepted
 
     executor._record_once = complete_then_record
 

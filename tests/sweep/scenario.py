@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from celery import Signature, group
-from sqlalchemy import Connection, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 import agentq
 from agentq import Bury, Cancel, Context, each, step
 from agentq.ledger.models import JobRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import seconds_from_now
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
@@ -328,9 +329,9 @@ def seed(ledger: Ledger) -> None:
     (late,) = dead.start(never.s().set(expires=60), tenant=TENANT, key="late").bells
     old, past = seconds_from_now(-3_600), seconds_from_now(-1)
 
-    def age(connection: Connection) -> None:
+    def age(tx: Transaction) -> None:
         # As old at the first run as at the last one.
-        connection.execute(update(JobRow).values(dispatched_at=old))
-        connection.execute(update(JobRow).where(JobRow.id == late.job_id).values(expires_at=past))
+        tx.connection.execute(update(JobRow).values(dispatched_at=old))
+        tx.connection.execute(update(JobRow).where(JobRow.id == late.job_id).values(expires_at=past))
 
     ledger.write(age)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.session import Ledger
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.types import seconds_from_now
 from agentq.states import MISSING_PARTS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
@@ -21,16 +22,16 @@ _is_timed = and_(JobRow.deadline_at.is_not(None), JobRow.finished_at.is_(None))
 def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
     """Let LONG seconds pass for all but the worker *living*, which renews its lease meanwhile."""
 
-    def age(connection: Connection) -> None:
+    def age(tx: Transaction) -> None:
         of_status = update(JobRow).where
         past = seconds_from_now(-LONG)
         soon = JobRow.due_at < seconds_from_now(FAR / 2)
-        connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED, soon).values(due_at=past))
-        connection.execute(of_status(JobRow.kind == JobKind.JOIN, _is_timed).values(deadline_at=past))
-        connection.execute(of_status(JobRow.status == JobStatus.QUEUED).values(dispatched_at=past))
+        tx.connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED, soon).values(due_at=past))
+        tx.connection.execute(of_status(JobRow.kind == JobKind.JOIN, _is_timed).values(deadline_at=past))
+        tx.connection.execute(of_status(JobRow.status == JobStatus.QUEUED).values(dispatched_at=past))
         late = update(DeadLetterRow).where(DeadLetterRow.dispatched_at.is_not(None))
-        connection.execute(late.values(dispatched_at=past))
-        connection.execute(update(WorkerRow).where(WorkerRow.id != living).values(lease_until=past))
+        tx.connection.execute(late.values(dispatched_at=past))
+        tx.connection.execute(update(WorkerRow).where(WorkerRow.id != living).values(lease_until=past))
 
     ledger.write(age)
 

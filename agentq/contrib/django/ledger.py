@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from agentq.contrib.django.borrowing import borrow
 from agentq.exceptions import ConfigurationError, SchemaMismatch
 from agentq.ledger.session import BEGIN_WRITING, Ledger
+from agentq.ledger.transaction import Publish, Transaction
 
 T = TypeVar("T")
 
@@ -30,8 +31,8 @@ class DjangoLedger(Ledger):
     Raises ConfigurationError for a database that a ledger cannot live in.
     """
 
-    def __init__(self, alias: str, *, timeout: float, is_in_worker: Callable[[], bool]) -> None:
-        super().__init__(_url(alias), timeout=timeout)
+    def __init__(self, alias: str, *, timeout: float, publish: Publish, is_in_worker: Callable[[], bool]) -> None:
+        super().__init__(_url(alias), timeout=timeout, publish=publish)
         self._alias = alias
         self._is_in_worker = is_in_worker
 
@@ -43,11 +44,17 @@ class DjangoLedger(Ledger):
         """Do *work* in the thread that has the request's connection, and a test's transaction."""
         return await sync_to_async(work)()
 
-    def write_together(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+    def write_together(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        patience: float | None = None,
+        publish: Publish | None = None,
+    ) -> T:
         """Run *work* on Django's connection, also in a worker: what models write meanwhile joins."""
-        return self._retried(lambda: self._atomic(self._in_time(work)), patience)
+        return self._write(lambda work: self._atomic(self._in_time(work)), work, patience, publish)
 
-    def after_commit(self, work: Callable[[], object]) -> None:
+    def _after_commit(self, work: Callable[[], object]) -> None:
         if self._is_joined:
             transaction.on_commit(work, using=self._alias)
         else:

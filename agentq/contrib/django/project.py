@@ -30,6 +30,7 @@ class ProjectAgentQ(AgentQ):
         return DjangoLedger(
             self.options.database,
             timeout=self.settings.ledger_timeout,
+            publish=self.publish,
             is_in_worker=lambda: self.caretaker is not None,
         )
 

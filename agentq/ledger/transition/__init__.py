@@ -52,6 +52,7 @@ from agentq.ledger.transition.timing import (
     queue_due,
     ring_again,
     ring_these,
+    schedule_dispatches,
     schedule_now,
 )
 from agentq.ledger.transition.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
@@ -107,6 +108,7 @@ __all__ = [
     "revive_parts",
     "ring_again",
     "ring_these",
+    "schedule_dispatches",
     "schedule_now",
     "succeed",
     "succeed_plainly",

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     Float,
     Integer,
     String,
@@ -31,6 +30,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Fail, Failure, Leave, RetryLater
@@ -229,7 +229,7 @@ _LEAVE = (
 
 
 def claim(
-    connection: Connection,
+    tx: Transaction,
     job_id: uuid.UUID,
     step: str | None,
     worker_id: uuid.UUID,
@@ -243,11 +243,11 @@ def claim(
     waits for that commit, if it is on its way. *sent_to* is the queue that the message was sent to, where it says.
     """
     values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token, "sent_to": sent_to}
-    if connection.dialect.name != "postgresql":
-        return _CLAIM.one_or_none(connection, values)
+    if tx.connection.dialect.name != "postgresql":
+        return _CLAIM.one_or_none(tx.connection, values)
     if early_after is None:
-        return _CLAIM_KNOWING_NEXT.one_or_none(connection, values)
-    return _CLAIM_EARLY.one_or_none(connection, values | {"after": early_after})
+        return _CLAIM_KNOWING_NEXT.one_or_none(tx.connection, values)
+    return _CLAIM_EARLY.one_or_none(tx.connection, values | {"after": early_after})
 
 
 def new_claim_token() -> int:
@@ -255,42 +255,42 @@ def new_claim_token() -> int:
     return random.getrandbits(62)
 
 
-def succeed(connection: Connection, job_id: uuid.UUID, attempt: int, result: str) -> bool:
+def succeed(tx: Transaction, job_id: uuid.UUID, attempt: int, result: str) -> bool:
     """Running to succeeded; False where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
-    return _SUCCEED.count(connection, values) == 1
+    return _SUCCEED.count(tx.connection, values) == 1
 
 
-def retry(connection: Connection, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
+def retry(tx: Transaction, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": later.delay, "due_why": later.reason or None}
     values |= {"wait": 0 if later.burns_attempt else 1, "attempts": later.attempts or 0}
     values |= {"pause": later.delay if later.burns_attempt and not later.is_asked else 0.0}
-    return connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
+    return tx.connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 
 
-def fail(connection: Connection, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow | None:
+def fail(tx: Transaction, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow | None:
     """Running to failed; the columns of DEAD, or None where this attempt no longer holds the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "due_why": end.reason or None}
     values |= failure_values(end.failure) | ({"category": DEADLINE_EXCEEDED.category} if end.is_late else {})
-    return connection.execute(_FAIL, values).one_or_none()
+    return tx.connection.execute(_FAIL, values).one_or_none()
 
 
-def give_up(connection: Connection, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
+def give_up(tx: Transaction, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
     """Running to cancelled, by the step's own word; the columns of DEAD, or None as for ``fail``."""
     values = {"job_id": job_id, "held_attempt": attempt, **failure_values(why)}
-    return connection.execute(_GIVE_UP, values).one_or_none()
+    return tx.connection.execute(_GIVE_UP, values).one_or_none()
 
 
-def release(connection: Connection, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
+def release(tx: Transaction, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
     """Running back to queued at once, without cost; for a worker that is being stopped."""
-    return connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
+    return tx.connection.execute(_RELEASE, {"job_id": job_id, "held_attempt": attempt}).one_or_none()
 
 
-def leave(connection: Connection, job_id: uuid.UUID, attempt: int, left: Leave) -> AnyRow | None:
+def leave(tx: Transaction, job_id: uuid.UUID, attempt: int, left: Leave) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay, without cost: for a worker whose code can run it.
 
     Returns the columns of BELL, or None where it is lost.
     """
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": left.delay, "due_why": left.reason}
-    return connection.execute(_LEAVE, values | failure_values(left.failure)).one_or_none()
+    return tx.connection.execute(_LEAVE, values | failure_values(left.failure)).one_or_none()

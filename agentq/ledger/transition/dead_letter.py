@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Float,
     String,
     bindparam,
@@ -23,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ids import new_id
 from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import JOB_ID, REVIVED
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus, JobStatus
@@ -122,39 +122,39 @@ _SUPPLY = (
 )
 
 
-def open_letter(connection: Connection, job_id: uuid.UUID, *, needs_person: bool) -> None:
+def open_letter(tx: Transaction, job_id: uuid.UUID, *, needs_person: bool) -> None:
     """Write the open dead letter of a job that has just failed for good."""
-    connection.execute(_OPEN, {"letter_id": new_id(), "dead_id": job_id, "ask": needs_person})
+    tx.connection.execute(_OPEN, {"letter_id": new_id(), "dead_id": job_id, "ask": needs_person})
 
 
-def open_message_letter(connection: Connection, values: dict[str, Any]) -> None:
+def open_message_letter(tx: Transaction, values: dict[str, Any]) -> None:
     """Write the open dead letter of refused messages, or count them on the letter that has their digest.
 
     *values* are its tenant, step, error, digest and snapshot, and how many ``messages`` came.
     """
-    connection.execute(_COUNT_ALIKE[connection.dialect.name], {"id": new_id(), **values})
+    tx.connection.execute(_COUNT_ALIKE[tx.connection.dialect.name], {"id": new_id(), **values})
 
 
-def close_message_letter(connection: Connection, letter_id: uuid.UUID, *, actor: str, reason: str) -> bool:
+def close_message_letter(tx: Transaction, letter_id: uuid.UUID, *, actor: str, reason: str) -> bool:
     """Open to cancelled for a letter of messages; False where it is not open, or is of a job."""
     values = {"letter_id": letter_id, "actor": actor, "reason": reason}
-    return connection.execute(_CLOSE_ALIKE, values).rowcount == 1
+    return tx.connection.execute(_CLOSE_ALIKE, values).rowcount == 1
 
 
-def close_letter(connection: Connection, job_id: uuid.UUID, status: DeadLetterStatus) -> AnyRow | None:
+def close_letter(tx: Transaction, job_id: uuid.UUID, status: DeadLetterStatus) -> AnyRow | None:
     """Open to *status* for the job's dead letter; its id and workflow_id, or None where none is open."""
-    return connection.execute(_CLOSE, {"dead_id": job_id, "new_status": status}).one_or_none()
+    return tx.connection.execute(_CLOSE, {"dead_id": job_id, "new_status": status}).one_or_none()
 
 
-def revive(connection: Connection, job_id: uuid.UUID, *, attempts: int | None, delay: float) -> bool:
+def revive(tx: Transaction, job_id: uuid.UUID, *, attempts: int | None, delay: float) -> bool:
     """Failed to scheduled, with new attempts; False where it is not failed, or no worker runs its kind.
 
     *attempts* is how many it may have, None for as many as its step allows.
     """
     values = {"job_id": job_id, "attempts": attempts, "seconds": delay}
-    return connection.execute(_REVIVE, values).rowcount == 1
+    return tx.connection.execute(_REVIVE, values).rowcount == 1
 
 
-def supply(connection: Connection, job_id: uuid.UUID, result: str) -> AnyRow | None:
+def supply(tx: Transaction, job_id: uuid.UUID, result: str) -> AnyRow | None:
     """Failed to succeeded, with a result that a person gave; what a hand-over needs, or None."""
-    return connection.execute(_SUPPLY, {"job_id": job_id, "new_result": result}).one_or_none()
+    return tx.connection.execute(_SUPPLY, {"job_id": job_id, "new_result": result}).one_or_none()

@@ -10,10 +10,11 @@ import functools
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.ledger.models import EventRow, JobRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import JOB_ID, MINE
 from agentq.ledger.types import now
 
@@ -40,19 +41,19 @@ _FORGET = delete(EventRow).where(
 )
 
 
-def tell(connection: Connection, job_id: uuid.UUID, attempt: int, kind: str, data: str) -> int | None:
+def tell(tx: Transaction, job_id: uuid.UUID, attempt: int, kind: str, data: str) -> int | None:
     """Write an event of the attempt that holds the job, *data* as JSON text; returns its number.
 
     None where the attempt no longer holds the job, or another one took the number at the same moment.
     """
     values = {"job_id": job_id, "held_attempt": attempt, "event_kind": kind, "event_data": data}
-    number: int | None = connection.scalar(_insert(connection.dialect.name), values)
+    number: int | None = tx.connection.scalar(_insert(tx.connection.dialect.name), values)
     return number
 
 
-def forget_before(connection: Connection, job_id: uuid.UUID, kind: str, number: int) -> None:
+def forget_before(tx: Transaction, job_id: uuid.UUID, kind: str, number: int) -> None:
     """Delete the events of this kind that a job told before the one of this number."""
-    connection.execute(_FORGET, {"job_id": job_id, "event_kind": kind, "event_number": number})
+    tx.connection.execute(_FORGET, {"job_id": job_id, "event_kind": kind, "event_number": number})
 
 
 @functools.cache

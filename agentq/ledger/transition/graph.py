@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, null, update
+from sqlalchemy import bindparam, case, func, null, update
 
 from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, WHEN_READY, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -68,37 +69,37 @@ _FAIL_VIRTUAL = (
 )
 
 
-def ready_successors(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
+def ready_successors(tx: Transaction, job_id: uuid.UUID) -> list[AnyRow]:
     """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
-    rows = _READY.all(connection, {"job_id": job_id})
+    rows = _READY.all(tx.connection, {"job_id": job_id})
     return sorted(rows, key=lambda row: row.id)  # in the order of the canvas; RETURNING has none
 
 
-def ready(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
+def ready(tx: Transaction, job_id: uuid.UUID) -> AnyRow | None:
     """Do the same for one job that waits although the one before it is done; None where it does not wait."""
-    return connection.execute(_READY_ONE, {"job_id": job_id}).one_or_none()
+    return tx.connection.execute(_READY_ONE, {"job_id": job_id}).one_or_none()
 
 
-def count_down(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:
+def count_down(tx: Transaction, join_id: uuid.UUID) -> AnyRow | None:
     """Count one member of a join as done; the one that sees ``remaining == 0`` finishes the join.
 
     Counting by a decrement is right when two members finish at the same moment; counting the unfinished
     rows is not, at any isolation level.
     """
-    return _COUNT_DOWN.one_or_none(connection, {"job_id": join_id})
+    return _COUNT_DOWN.one_or_none(tx.connection, {"job_id": join_id})
 
 
-def count_on(connection: Connection, each_id: uuid.UUID, members: int) -> AnyRow | None:
+def count_on(tx: Transaction, each_id: uuid.UUID, members: int) -> AnyRow | None:
     """Make an ``each`` wait for its *members* branches."""
-    return connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
+    return tx.connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
 
 
-def finish_virtual(connection: Connection, job_id: uuid.UUID) -> bool:
+def finish_virtual(tx: Transaction, job_id: uuid.UUID) -> bool:
     """Waiting to succeeded for a join or an ``each`` whose members are all done."""
-    return _FINISH_VIRTUAL.count(connection, {"job_id": job_id}) == 1
+    return _FINISH_VIRTUAL.count(tx.connection, {"job_id": job_id}) == 1
 
 
-def fail_virtual(connection: Connection, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:
+def fail_virtual(tx: Transaction, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:
     """Waiting to failed for an ``each`` that got no list; the columns of DEAD."""
     values = {"job_id": job_id, **failure_values(failure)}
-    return connection.execute(_FAIL_VIRTUAL, values).one_or_none()
+    return tx.connection.execute(_FAIL_VIRTUAL, values).one_or_none()

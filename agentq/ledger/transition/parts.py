@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Float,
     and_,
     bindparam,
@@ -22,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.graph import FAN_IN, JOIN_CLOCK
 from agentq.ledger.transition.shared import JOB_ID, REVIVED, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
@@ -155,101 +155,101 @@ _WAIT_ANEW = (
 )
 
 
-def lock_part(connection: Connection, part_id: uuid.UUID) -> None:
+def lock_part(tx: Transaction, part_id: uuid.UUID) -> None:
     """Wait for whoever loses a part or lets it live again, so that what failed in it is seen by one of two."""
-    connection.execute(_LOCK, {"job_id": part_id})
+    tx.connection.execute(_LOCK, {"job_id": part_id})
 
 
-def mark_missing(connection: Connection, part_id: uuid.UUID) -> AnyRow | None:
+def mark_missing(tx: Transaction, part_id: uuid.UUID) -> AnyRow | None:
     """Note that a part of a fan-in will not come, and count it; the columns of FAN_IN.
 
     None where it was noted before, or the fan-in has gone on: only the first loss of a part counts.
     """
-    lock_part(connection, part_id)
-    join_id = connection.scalar(_MARK, {"job_id": part_id})
-    return None if join_id is None else connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
+    lock_part(tx, part_id)
+    join_id = tx.connection.scalar(_MARK, {"job_id": part_id})
+    return None if join_id is None else tx.connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
 
 
-def unmark_missing(connection: Connection, part_id: uuid.UUID) -> uuid.UUID | None:
+def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
     """Take back that a part is missing; the id of its fan-in, or None where it was not, or that has gone on."""
-    join_id: uuid.UUID | None = connection.scalar(_UNMARK, {"job_id": part_id})
-    if join_id is None or connection.execute(_COUNT_BACK, {"job_id": join_id}).rowcount == 0:
+    join_id: uuid.UUID | None = tx.connection.scalar(_UNMARK, {"job_id": part_id})
+    if join_id is None or tx.connection.execute(_COUNT_BACK, {"job_id": join_id}).rowcount == 0:
         return None
     return join_id
 
 
-def lock_late(connection: Connection, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
+def lock_late(tx: Transaction, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
     """Lock what is open in the *parts* of a fan-in, and then it, as those do who complete a part.
 
     False where its time is not over, or it does not wait any more.
     """
     for batch in _batches(parts):
-        connection.execute(_LOCK_OPEN, {"parts": batch})
-    return connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
+        tx.connection.execute(_LOCK_OPEN, {"parts": batch})
+    return tx.connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
 
 
-def close_fan_in(connection: Connection, join_id: uuid.UUID, late: Sequence[uuid.UUID]) -> AnyRow | None:
+def close_fan_in(tx: Transaction, join_id: uuid.UUID, late: Sequence[uuid.UUID]) -> AnyRow | None:
     """Count the members in *late* as missing, so that nothing is waited for; the columns of FAN_IN, or None."""
     for batch in _batches(late):
-        connection.execute(_MARK_LATE, {"members": batch})
-    return connection.execute(_CLOSE, {"job_id": join_id, "late": len(late)}).one_or_none()
+        tx.connection.execute(_MARK_LATE, {"members": batch})
+    return tx.connection.execute(_CLOSE, {"job_id": join_id, "late": len(late)}).one_or_none()
 
 
-def go_on_short(connection: Connection, join_id: uuid.UUID) -> AnyRow | None:
+def go_on_short(tx: Transaction, join_id: uuid.UUID) -> AnyRow | None:
     """Failed to succeeded for a fan-in that lacks parts; the columns of FAN_IN, or None where it does not."""
-    return connection.execute(_GO_ON_SHORT, {"job_id": join_id}).one_or_none()
+    return tx.connection.execute(_GO_ON_SHORT, {"job_id": join_id}).one_or_none()
 
 
 def revive_parts(
-    connection: Connection, join_id: uuid.UUID, *, attempts: int | None, delay: float
+    tx: Transaction, join_id: uuid.UUID, *, attempts: int | None, delay: float
 ) -> list[AnyRow] | None:
     """Let the missing parts of a fan-in that lacks them run again, and it wait for them, as ``revive`` does.
 
     What had failed or was cancelled becomes scheduled, or waits for what is before it, also in fan-ins inside.
     Returns id and status before of each job but *join_id*; None where that does not lack parts.
     """
-    if connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_PARTS).with_for_update()) is None:
+    if tx.connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_PARTS).with_for_update()) is None:
         return None
     revived: list[AnyRow] = []
     fan_ins = [join_id]
     while fan_ins:
         fan_in = fan_ins.pop()
-        members = connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
+        members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
         for batch in _batches(members):
             # First, since it locks them: what fails in them from now on makes them missing again.
-            connection.execute(_UNMARK_ALL, {"members": batch})
-            rows = connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
+            tx.connection.execute(_UNMARK_ALL, {"members": batch})
+            rows = tx.connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
             revived += rows
             fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
             values = {"parts": batch, "seconds": delay, "attempts": attempts}
-            connection.execute(_REVIVE_STEPS, values)
-        connection.execute(_WAIT_ANEW, {"job_id": fan_in})
+            tx.connection.execute(_REVIVE_STEPS, values)
+        tx.connection.execute(_WAIT_ANEW, {"job_id": fan_in})
     return revived
 
 
-def cancel_parts(connection: Connection, parts: Sequence[uuid.UUID], why: Failure) -> int:
+def cancel_parts(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
     """Everything open in these parts to cancelled, also in fan-ins inside them; returns how many jobs."""
     count = 0
     for batch in _batches(parts):
         # Again, for branches that an each was growing, or a job that was replayed, when the first one looked.
-        while cancelled := _cancel_open(connection, batch, why):
+        while cancelled := _cancel_open(tx, batch, why):
             count += cancelled
     return count
 
 
-def _cancel_open(connection: Connection, parts: Sequence[uuid.UUID], why: Failure) -> int:
-    cancelled = connection.execute(_CANCEL, {"parts": parts, **failure_values(why)}).rowcount
-    inner = connection.scalars(_LOST_FAN_INS, {"parts": parts}).all()
-    return cancelled + (_cancel_members(connection, inner, why) if inner else 0)
+def _cancel_open(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
+    cancelled = tx.connection.execute(_CANCEL, {"parts": parts, **failure_values(why)}).rowcount
+    inner = tx.connection.scalars(_LOST_FAN_INS, {"parts": parts}).all()
+    return cancelled + (_cancel_members(tx, inner, why) if inner else 0)
 
 
-def _cancel_members(connection: Connection, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
+def _cancel_members(tx: Transaction, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
     """The parts of fan-ins that do not come are missing too."""
     undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
-    members = connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
+    members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
     for batch in _batches(members):
-        connection.execute(_MARK_LATE, {"members": batch})
-    return cancel_parts(connection, members, why)
+        tx.connection.execute(_MARK_LATE, {"members": batch})
+    return cancel_parts(tx, members, why)
 
 
 def _batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
-    Connection,
     Integer,
     Select,
     String,
@@ -24,6 +23,7 @@ from sqlalchemy import (
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile, Prepared
 from agentq.ledger.records import Claim
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.attempt import SUCCEED
 from agentq.ledger.transition.shared import BELL, WHEN_READY
 from agentq.ledger.types import AnyRow, UtcDateTime, now
@@ -101,7 +101,7 @@ _SUCCEED_INTO_JOIN = Prepared(_handing_over_to(_readied).add_cte(_history, _ende
 
 
 def succeed_plainly(
-    connection: Connection, held: Claim, result: str, meanwhile: Meanwhile | None = None
+    tx: Transaction, held: Claim, result: str, meanwhile: Meanwhile | None = None
 ) -> list[AnyRow] | None:
     """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
 
@@ -111,8 +111,8 @@ def succeed_plainly(
     values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
     values |= {"by_worker": held.worker_id, "began_at": held.started_at}
     if held.is_last:
-        return [] if _SUCCEED_LAST.all(connection, values, meanwhile) else None
+        return [] if _SUCCEED_LAST.all(tx.connection, values, meanwhile) else None
     statement = _SUCCEED_BEFORE_ANOTHER if held.join_id is None else _SUCCEED_INTO_JOIN
-    rows = statement.all(connection, values, meanwhile)
+    rows = statement.all(tx.connection, values, meanwhile)
     # In the order of the canvas; RETURNING has none.
     return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
-    Connection,
     Float,
     Integer,
     String,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.skipping import distinct
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -152,60 +152,65 @@ class Overtaken:
     before: datetime
 
 
-def queue_due(connection: Connection, most: int) -> list[AnyRow]:
+def queue_due(tx: Transaction, most: int) -> list[AnyRow]:
     """Scheduled to queued for up to *most* jobs whose time has come."""
-    due = connection.scalars(_DUE, {"most": most}).all()
-    return _in_order_of(due, connection.execute(_QUEUE_DUE, {"job_ids": due}).all()) if due else []
+    due = tx.connection.scalars(_DUE, {"most": most}).all()
+    return _in_order_of(due, tx.connection.execute(_QUEUE_DUE, {"job_ids": due}).all()) if due else []
 
 
-def schedule_now(connection: Connection, jobs: Sequence[uuid.UUID]) -> None:
+def schedule_now(tx: Transaction, jobs: Sequence[uuid.UUID]) -> None:
     """Queued to scheduled, due at once, for those *jobs* that nobody has claimed."""
     if jobs:
-        connection.execute(_SCHEDULE_NOW, {"job_ids": list(jobs)})
+        tx.connection.execute(_SCHEDULE_NOW, {"job_ids": list(jobs)})
 
 
-def expire_running(connection: Connection, job_id: uuid.UUID) -> bool:
+def schedule_dispatches(tx: Transaction) -> None:
+    """Leave the jobs that *tx* has to dispatch to a caretaker: for whoever may have no way to the broker."""
+    schedule_now(tx, [job.job_id for job in tx.take_dispatches()])
+
+
+def expire_running(tx: Transaction, job_id: uuid.UUID) -> bool:
     """Let the attempt that runs be the job's last; False where none runs, or it is the last one already."""
-    return connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
+    return tx.connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
 
 
-def move_job(connection: Connection, job_id: uuid.UUID, queue: str) -> bool:
+def move_job(tx: Transaction, job_id: uuid.UUID, queue: str) -> bool:
     """A job that has yet to run to another queue, due at once if it was queued; False for all others."""
-    moved = connection.scalar(_MOVE, {"job_id": job_id, "new_queue": queue})
+    moved = tx.connection.scalar(_MOVE, {"job_id": job_id, "new_queue": queue})
     if moved == JobStatus.QUEUED:
-        schedule_now(connection, [job_id])
+        schedule_now(tx, [job_id])
     return moved is not None
 
 
-def ring_these(connection: Connection, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
+def ring_these(tx: Transaction, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
     """Note another dispatch of those *jobs* that are UNCLAIMED; the columns of BELL for each."""
     values = {"job_ids": list(jobs), "grace": grace}
-    return _in_order_of(jobs, connection.execute(_RING_AGAIN, values).all()) if jobs else []
+    return _in_order_of(jobs, tx.connection.execute(_RING_AGAIN, values).all()) if jobs else []
 
 
-def pass_on(connection: Connection, jobs: Sequence[uuid.UUID]) -> list[AnyRow]:
+def pass_on(tx: Transaction, jobs: Sequence[uuid.UUID]) -> list[AnyRow]:
     """Note that those *jobs* that are queued are sent to another worker. No message was lost: none is counted."""
-    return _in_order_of(jobs, connection.execute(_PASS_ON, {"job_ids": list(jobs)}).all()) if jobs else []
+    return _in_order_of(jobs, tx.connection.execute(_PASS_ON, {"job_ids": list(jobs)}).all()) if jobs else []
 
 
-def lock_overdue(connection: Connection, most: int) -> list[AnyRow]:
+def lock_overdue(tx: Transaction, most: int) -> list[AnyRow]:
     """Lock up to *most* jobs whose deadline passed, and return them."""
-    return by_workflow(connection.execute(_OVERDUE, {"most": most}))
+    return by_workflow(tx.connection.execute(_OVERDUE, {"most": most}))
 
 
-def overdue_fan_ins(connection: Connection, most: int) -> list[AnyRow]:
+def overdue_fan_ins(tx: Transaction, most: int) -> list[AnyRow]:
     """Return id and workflow_id of up to *most* fan-ins whose time is over, not locked: first come their parts."""
-    return by_workflow(connection.execute(_OVERDUE_FAN_INS, {"most": most}))
+    return by_workflow(tx.connection.execute(_OVERDUE_FAN_INS, {"most": most}))
 
 
-def fail_overdue(connection: Connection, seen: AnyRow, failure: Failure) -> bool:
+def fail_overdue(tx: Transaction, seen: AnyRow, failure: Failure) -> bool:
     """Fail a job whose deadline passed, unless it has moved since it was *seen* by ``lock_overdue``."""
     values = {"job_id": seen.id, "seen_attempt": seen.attempt, "seen_status": seen.status}
-    return connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1
+    return tx.connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1
 
 
 def ring_again(
-    connection: Connection,
+    tx: Transaction,
     queue: str,
     grace: float,
     overtaken: Overtaken | None,
@@ -222,8 +227,8 @@ def ring_again(
     values |= {"steps": sorted(knows.steps) if knows else [], "tasks": sorted(knows.tasks) if knows else []}
     if overtaken is not None:
         values |= {"before": overtaken.before, "of_priority": overtaken.priority}
-    found = connection.scalars(_TO_RING, values).all()
-    return ring_these(connection, found, grace)
+    found = tx.connection.scalars(_TO_RING, values).all()
+    return ring_these(tx, found, grace)
 
 
 def by_workflow(rows: Iterable[AnyRow]) -> list[AnyRow]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, String, Uuid, and_, bindparam, case, cast, func, null, select, update
+from sqlalchemy import String, Uuid, and_, bindparam, case, cast, func, null, select, update
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.prepared import Prepared
+from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.shared import FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import now
 from agentq.outcomes import Failure
@@ -78,13 +79,13 @@ _CANCEL_JOB = (
 )
 
 
-def cancel_job(connection: Connection, job_id: uuid.UUID, why: Failure) -> bool:
+def cancel_job(tx: Transaction, job_id: uuid.UUID, why: Failure) -> bool:
     """One job that is not final to cancelled; False where it had ended."""
-    return connection.execute(_CANCEL_JOB, {"job_id": job_id, **failure_values(why)}).rowcount == 1
+    return tx.connection.execute(_CANCEL_JOB, {"job_id": job_id, **failure_values(why)}).rowcount == 1
 
 
 def end_workflow(
-    connection: Connection,
+    tx: Transaction,
     workflow_id: uuid.UUID,
     status: WorkflowStatus,
     *,
@@ -92,24 +93,24 @@ def end_workflow(
 ) -> bool:
     """Running to a final status; False where it had ended already."""
     values = {"workflow": workflow_id, "new_status": status, "why": reason}
-    return _END_WORKFLOW.count(connection, values) == 1
+    return _END_WORKFLOW.count(tx.connection, values) == 1
 
 
-def fail_workflow(connection: Connection, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
+def fail_workflow(tx: Transaction, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
     """Running to failed, because *job_id* failed for good; stays failed where it was before."""
-    connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
+    tx.connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
 
 
-def reopen_workflow(connection: Connection, workflow_id: uuid.UUID) -> bool:
+def reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> bool:
     """Failed to running, unless another of its jobs stops it too; False where it is not failed.
 
     The row is locked by a statement of its own, so that the second one sees every job that failed before.
     """
-    if connection.execute(_LOCK_WORKFLOW, {"workflow": workflow_id}).rowcount == 0:
+    if tx.connection.execute(_LOCK_WORKFLOW, {"workflow": workflow_id}).rowcount == 0:
         return False
-    return connection.execute(_REOPEN_WORKFLOW, {"workflow": workflow_id}).rowcount == 1
+    return tx.connection.execute(_REOPEN_WORKFLOW, {"workflow": workflow_id}).rowcount == 1
 
 
-def cancel_jobs(connection: Connection, workflow_id: uuid.UUID) -> int:
+def cancel_jobs(tx: Transaction, workflow_id: uuid.UUID) -> int:
     """Every job of the workflow that is not final to cancelled; returns how many."""
-    return connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount
+    return tx.connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount

@@ -55,4 +55,4 @@ def _lease() -> Lease:
 def _sign_on(ledger: Ledger) -> None:
     _lease()
     worker_id = hold().worker_id
-    ledger.write(lambda c: workers.register(c, worker_id, hostname="inline", pid=1, lease=600))
+    ledger.write(lambda tx: workers.register(tx, worker_id, hostname="inline", pid=1, lease=600))

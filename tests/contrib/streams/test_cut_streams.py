@@ -57,8 +57,8 @@ class Web:
     def tell(self, held: Claim, *numbers: int) -> None:
         """Tell as many events as there are numbers."""
         for number in numbers:
-            self.player.ledger.write(
-                lambda c, data=str(number): transition.tell(c, held.job_id, held.attempt, "draft", data)
+            self.player.write(
+                lambda tx, data=str(number): transition.tell(tx, held.job_id, held.attempt, "draft", data)
             )
 
     def is_connected(self) -> bool:

@@ -106,7 +106,7 @@ class Upgrade:
     def run(self) -> None:
         """Do it, again and again while a table is locked; returns when it is committed."""
         with closing(Ledger(self._url)) as ledger:
-            ledger.write(self._work, patience=30)
+            ledger.write(lambda tx: self._work(tx.connection), patience=30)
 
     def _work(self, connection: Connection) -> None:
         migrating.wait_briefly(connection)

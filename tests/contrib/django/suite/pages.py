@@ -182,5 +182,5 @@ def lacking_fan_in() -> DeadLetter:
     player.succeed(held, 2)
     join = player.job(held.job_id).join_id
     player.age(join, deadline_at=1)
-    player.ledger.write(lambda c: caretaking.end_overdue(c, 10))
+    player.write(lambda tx: caretaking.end_overdue(tx, 10))
     return DeadLetter.objects.get(job_id=join)

@@ -1,0 +1,31 @@
+"""What the ledger hands to work that writes: the connection, and the jobs to dispatch after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from agentq.ledger.records import Bell
+
+Publish = Callable[[Sequence[Bell]], object]
+"""Publishes the messages of jobs, once the transaction that made them ready is committed."""
+
+
+class Transaction:
+    """One try of a transaction that writes; each try is given a new one, so nothing is left of one that failed."""
+
+    __slots__ = ("_dispatches", "connection")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._dispatches: list[Bell] = []
+
+    def dispatch(self, *jobs: Bell) -> None:
+        """Have these jobs dispatched after the commit, and never if there is none."""
+        self._dispatches.extend(jobs)
+
+    def take_dispatches(self) -> list[Bell]:
+        """Return the jobs to be dispatched; whoever takes them sees to it."""
+        taken, self._dispatches = self._dispatches, []
+        return taken
