@@ -12,7 +12,7 @@ from agentq.ledger import transition
 from agentq.ledger.completing import complete
 from agentq.ledger.gathering import gather
 from agentq.ledger.handover import Done, bury, dispatch_queued, hand_over
-from agentq.ledger.history import NO_FAILURE, write_history
+from agentq.ledger.history import NO_FAILURE, end_attempt
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile
@@ -117,31 +117,31 @@ def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile 
                 return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
             if on_complete:
                 complete(tx.connection, on_complete)
-            write_history(tx, held, AttemptOutcome.SUCCEEDED)
+            end_attempt(tx, held, AttemptOutcome.SUCCEEDED)
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             hand_over(tx, done, may_refuse=True)
         case RetryLater(failure):
             row = transition.retry(tx, held.job_id, held.attempt, outcome)
             if row is None:
                 return _was_recorded(tx, held, AttemptOutcome.RETRIED, failure)
-            write_history(tx, held, AttemptOutcome.RETRIED, failure)
+            end_attempt(tx, held, AttemptOutcome.RETRIED, failure)
             dispatch_queued(tx, [row])
         case Leave(failure):
             if transition.leave(tx, held.job_id, held.attempt, outcome) is None:
                 return _was_recorded(tx, held, AttemptOutcome.RELEASED, failure)
-            write_history(tx, held, AttemptOutcome.RELEASED, failure)
+            end_attempt(tx, held, AttemptOutcome.RELEASED, failure)
         case Fail(failure):
             dead = transition.fail(tx, held.job_id, held.attempt, outcome)
             if dead is None:
                 return _was_recorded(tx, held, AttemptOutcome.FAILED, failure)
-            write_history(tx, held, AttemptOutcome.FAILED, failure)
+            end_attempt(tx, held, AttemptOutcome.FAILED, failure)
             bury(tx, dead, needs_person=outcome.needs_person)
         case GiveUp(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
             given_up = transition.give_up(tx, held.job_id, held.attempt, why)
             if given_up is None:
                 return _was_recorded(tx, held, AttemptOutcome.CANCELLED, why)
-            write_history(tx, held, AttemptOutcome.CANCELLED, why)
+            end_attempt(tx, held, AttemptOutcome.CANCELLED, why)
             give_up(tx, given_up, actor=f"step {held.step}", why=why)
     return True
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 
 from agentq.ledger import transition
 from agentq.ledger.handover import bury, close_fan_in, dispatch_queued
-from agentq.ledger.history import write_history
+from agentq.ledger.history import end_attempt
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
@@ -214,7 +214,7 @@ def end_overdue(tx: Transaction, most: int) -> int:
     for row in overdue:
         if transition.fail_overdue(tx, row, DEADLINE_EXCEEDED):
             if row.status == JobStatus.RUNNING:
-                write_history(tx, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
+                end_attempt(tx, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
             bury(tx, row)
     fan_ins = transition.overdue_fan_ins(tx, most)
     for fan_in in fan_ins:
@@ -235,7 +235,7 @@ def _give_back(tx: Transaction, row: AnyRow) -> Bell | None:
     released = transition.release(tx, row.id, row.attempt)
     if released is None:
         return None
-    write_history(tx, row, AttemptOutcome.RELEASED)
+    end_attempt(tx, row, AttemptOutcome.RELEASED)
     given_back = bell(released)
     tx.dispatch(given_back)
     return given_back
@@ -265,7 +265,7 @@ def _take_away(tx: Transaction, row: AnyRow, why: Failure, judge: Judge) -> Lost
         bury(tx, dead, needs_person=judged.needs_person)
     if why.category == WORKER_LOST.category:
         outcome = AttemptOutcome.LOST
-    write_history(tx, row, outcome, why)
+    end_attempt(tx, row, outcome, why)
     return _lost_one(row, why, judged)
 
 

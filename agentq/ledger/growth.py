@@ -9,6 +9,7 @@ from typing import Any
 
 from agentq.ids import new_id
 from agentq.ledger.records import Bell
+from agentq.ledger.transition.ready import first_status
 from agentq.states import VIRTUAL, JobKind, JobStatus
 from agentq.workflows.graph import BEYOND, Graph, Node, parse_time
 
@@ -93,7 +94,7 @@ class Planting:
             "tenant": place.tenant,
             "kind": node.kind,
             "step": node.step,
-            "status": _first_status(node) if is_first else JobStatus.WAITING,
+            "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
             "after_id": None if node.after is None else ids[node.after],
             "join_id": None if node.join is None else ids[node.join],
             "position": node.position,
@@ -115,10 +116,6 @@ class Planting:
             "expires_in": node.expires_in,
             "expiry": parse_time(node.expires_at),
         }
-
-
-def _first_status(node: Node) -> JobStatus:
-    return JobStatus.QUEUED if node.delay is None and node.due_at is None else JobStatus.SCHEDULED
 
 
 def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:

@@ -18,7 +18,7 @@ from agentq.exceptions import CanvasError
 from agentq.ledger import transition
 from agentq.ledger.gathering import gather
 from agentq.ledger.growth import Fed, Place, Planting
-from agentq.ledger.history import note_interrupted
+from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import bell
@@ -87,7 +87,7 @@ def bury(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
     if dead.on_failure == OnFailure.FAIL:
         while transition.cancel_jobs(tx, dead.workflow_id):
             pass  # branches that an each was growing when the first statement looked
-        note_interrupted(tx, dead.workflow_id)
+        end_cancelled(tx, dead.workflow_id)
 
 
 def go_on_without(tx: Transaction, lost: AnyRow) -> None:
@@ -101,7 +101,7 @@ def go_on_without(tx: Transaction, lost: AnyRow) -> None:
 def leave_out(tx: Transaction, job: AnyRow, why: Failure) -> None:
     """Cancel the part of a fan-in that a job is of, and go on without it; *job* has the columns of DEAD."""
     transition.cancel_parts(tx, [job.part_id], why)
-    note_interrupted(tx, job.workflow_id)
+    end_cancelled(tx, job.workflow_id)
     go_on_without(tx, job)
 
 
@@ -114,7 +114,7 @@ def close_fan_in(tx: Transaction, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> 
     late = tx.connection.scalars(members).all()  # others may have ended until they were locked
     row = transition.close_fan_in(tx, fan_in, late)
     transition.cancel_parts(tx, late, LATE)
-    note_interrupted(tx, workflow_id)
+    end_cancelled(tx, workflow_id)
     transition.reopen_workflow(tx, workflow_id)
     hand_over(tx, *_finish_if_complete(tx, row))
 
@@ -231,7 +231,7 @@ def _done_without_missing(tx: Transaction, row: AnyRow) -> Done:
     if row.missing:
         missing = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == row.id, JobRow.is_missing)).all()
         if transition.cancel_parts(tx, missing, LEFT_BEHIND):
-            note_interrupted(tx, row.workflow_id)
+            end_cancelled(tx, row.workflow_id)
     return Done(row.id, row.workflow_id, row.join_id, row.is_last)
 
 

@@ -1,10 +1,11 @@
-"""The history: one row per finished attempt, written with its outcome by whoever ended it."""
+"""The end of an attempt, whatever ends it: nothing else writes the history."""
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
-from sqlalchemy import bindparam, insert, literal, select
+from sqlalchemy import Insert, Select, bindparam, insert, literal, select
 
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.prepared import Prepared
@@ -14,19 +15,38 @@ from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
 
-_TOLD = {
-    column.key: bindparam(column.key, type_=column.type)
-    for column in AttemptRow.__table__.columns
-    if column.key != "finished_at"
-}
-_ADD = Prepared(insert(AttemptRow).values({**_TOLD, "finished_at": now()}))
 NO_FAILURE = Failure("", "", "")
 
 
-def write_history(
+def ending(ended: Select[*tuple[Any, ...]]) -> Insert:
+    """Return the INSERT that ends attempts; *ended* selects columns of the history by name, but for the time."""
+    values = ended.add_columns(now().label("finished_at"))
+    return insert(AttemptRow).from_select(values.selected_columns.keys(), values)
+
+
+_given = (column for column in AttemptRow.__table__.columns if column.key != "finished_at")
+_END = Prepared(ending(select(*(bindparam(column.key, type_=column.type).label(column.key) for column in _given))))
+_has_ended = select(AttemptRow.job_id).where(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
+_END_CANCELLED = ending(
+    select(
+        JobRow.id.label("job_id"),
+        JobRow.attempt.label("number"),
+        literal(AttemptOutcome.CANCELLED).label("outcome"),
+        JobRow.worker_id,
+        JobRow.started_at,
+    ).where(
+        JobRow.workflow_id == bindparam("workflow"),
+        JobRow.status == JobStatus.CANCELLED,
+        JobRow.attempt > 0,
+        ~_has_ended.exists(),
+    )
+)
+
+
+def end_attempt(
     tx: Transaction, held: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> None:
-    """Note how an attempt ended; *held* is its claim, or a row with the columns of a held job."""
+    """End one attempt, whose job has just been moved; *held* is its claim, or a row with the columns of one."""
     values = {
         "job_id": held.job_id if isinstance(held, Claim) else held.id,
         "number": held.attempt,
@@ -42,24 +62,9 @@ def write_history(
         "error_code": failure.code,
         "error_request_id": failure.request_id,
     }
-    _ADD.count(tx.connection, values)
+    _END.count(tx.connection, values)
 
 
-def note_interrupted(tx: Transaction, workflow_id: uuid.UUID) -> None:
-    """Write the history of attempts that a cancel ended: those without a row, which finished ones have."""
-    finished = select(AttemptRow.job_id).where(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
-    interrupted = select(
-        JobRow.id,
-        JobRow.attempt,
-        literal(AttemptOutcome.CANCELLED),
-        JobRow.worker_id,
-        JobRow.started_at,
-        now(),
-    ).where(
-        JobRow.workflow_id == workflow_id,
-        JobRow.status == JobStatus.CANCELLED,
-        JobRow.attempt > 0,
-        ~finished.exists(),
-    )
-    columns = ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"]
-    tx.connection.execute(insert(AttemptRow).from_select(columns, interrupted))
+def end_cancelled(tx: Transaction, workflow_id: uuid.UUID) -> None:
+    """End the attempts whose jobs have just been cancelled: those that ran, and so are not in the history yet."""
+    tx.connection.execute(_END_CANCELLED, {"workflow": workflow_id})

@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.transaction import Transaction
+from agentq.ledger.transition.ready import time_of
 from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import JobStatus
 
@@ -63,9 +64,7 @@ def _workflow_values(given: Source) -> dict[str, Any]:
 def _job_values(given: Source) -> dict[str, Any]:
     status, delay, expires_in = given("status"), cast(given("delay"), Float()), cast(given("expires_in"), Float())
     return {name: given(name) for name in _JOB if name not in ("eta", "expires_in", "expiry")} | {
-        "due_at": case(
-            ((status == JobStatus.SCHEDULED) & delay.is_not(None), seconds_from_now(delay)), else_=given("eta")
-        ),
+        "due_at": case((status == JobStatus.SCHEDULED, time_of(delay, given("eta"))), else_=given("eta")),
         "dispatched_at": case((status == JobStatus.QUEUED, now())),
         "expires_at": case((expires_in.is_not(None), seconds_from_now(expires_in)), else_=given("expiry")),
         "created_at": now(),

@@ -16,7 +16,7 @@ from agentq.ledger import actions, transition
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.growth import Place, Planting
 from agentq.ledger.handover import finish_empty, hand_over, leave_out
-from agentq.ledger.history import note_interrupted
+from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import bell
@@ -138,7 +138,7 @@ def cancel(
         return action_id is not None and actions.is_noted(tx.connection, action_id)
     while transition.cancel_jobs(tx, workflow_id):
         pass  # branches that an each was growing when the first statement looked
-    note_interrupted(tx, workflow_id)
+    end_cancelled(tx, workflow_id)
     actions.note(tx, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
     return True
 
@@ -166,7 +166,7 @@ def cancel_job(
         # Of a workflow that has failed, other branches may still run.
         if not transition.cancel_job(tx, job_id, why):
             return False
-        note_interrupted(tx, job.workflow_id)
+        end_cancelled(tx, job.workflow_id)
     actions.note(tx, job.workflow_id, job_id, "cancel job", actor=actor, reason=reason, action_id=action_id)
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
 
 _ATTEMPT = "agentq/ledger/transition/attempt.py"
+_READY = "agentq/ledger/transition/ready.py"
 _SHARED = "agentq/ledger/transition/shared.py"
 
 MUTANTS = [
@@ -98,9 +99,9 @@ MUTANTS = [
     ),
     Mutant(
         name="retry-keeps-the-patience",
-        file=_ATTEMPT,
-        text="        dispatched_at=now(),\n        dispatches=0,\n        # A wait",
-        instead="        dispatched_at=now(),\n        # A wait",
+        file=_READY,
+        text=', "dispatched_at": now(), "dispatches": 0}',
+        instead=', "dispatched_at": now()}',
         why="the lost message of a later attempt is missed only after minutes",
         tests=(GUARDS,),
         pick="patience",
@@ -108,8 +109,8 @@ MUTANTS = [
     Mutant(
         name="retry-at-once",
         file=_ATTEMPT,
-        text='{"due_at": seconds_from_now(_delay), ',
-        instead='{"due_at": now(), ',
+        text="ready_or_due(_delay > 0, seconds_from_now(_delay))",
+        instead="ready_or_due(_delay > 0, now())",
         why="a provider that asks for a pause gets all attempts at once",
         tests=(ATTEMPTS,),
     ),

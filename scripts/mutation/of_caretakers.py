@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant(
         name="rescue-without-history",
         file="agentq/ledger/caretaking.py",
-        text="    write_history(tx, row, outcome, why)\n",
+        text="    end_attempt(tx, row, outcome, why)\n",
         instead="",
         why="nobody can tell why an attempt is missing",
         tests=(CARETAKING,),

@@ -23,7 +23,7 @@ _WORKFLOW = "agentq/ledger/transition/workflow.py"
 _COMPLETE = """        status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
         finished_at=case((JobRow.remaining {0}, now())),
 """
-_DONE = "            hand_over(tx, Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result))\n"
+_DONE = "            done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)\n"
 
 MUTANTS = [
     Mutant(

@@ -31,6 +31,7 @@ from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.transaction import Transaction
+from agentq.ledger.transition.ready import READY, ready_or_due
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, MINE, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Fail, Failure, Leave, RetryLater
@@ -177,22 +178,17 @@ _delay = bindparam("seconds", type_=Float())
 _wait = bindparam("wait", type_=Integer())
 _least = JobRow.attempts_before + JobRow.uncounted + bindparam("attempts", type_=Integer())
 _counted = JobRow.attempt - JobRow.attempts_before - JobRow.uncounted
-_LATER: dict[str, Any] = {"due_at": seconds_from_now(_delay), "due_reason": bindparam("due_why")}
+_LATER: dict[str, Any] = ready_or_due(_delay > 0, seconds_from_now(_delay)) | {"due_reason": bindparam("due_why")}
 _AT_NO_COST: dict[str, Any] = {
     # What is not the step's fault keeps its number but not its cost.
     "max_attempts": JobRow.max_attempts + 1,
     "uncounted": JobRow.uncounted + 1,
-    "dispatched_at": now(),
-    "dispatches": 0,
 }
 _RETRY = (
     update(JobRow)
     .where(MINE)
     .values(
-        status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
         **_LATER,
-        dispatched_at=now(),
-        dispatches=0,
         # A wait keeps its number, which is the fencing token, but not its cost.
         max_attempts=case((JobRow.max_attempts < _least, _least), else_=JobRow.max_attempts) + _wait,
         uncounted=JobRow.uncounted + _wait,
@@ -212,15 +208,14 @@ _FAIL = (
 _GIVE_UP = (
     update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE).returning(*DEAD)
 )
-_RELEASE = update(JobRow).where(MINE).values(status=JobStatus.QUEUED, **_AT_NO_COST).returning(*BELL)
+_RELEASE = update(JobRow).where(MINE).values(READY | _AT_NO_COST).returning(*BELL)
 _LEAVE = (
     update(JobRow)
     .where(MINE)
     .values(
-        status=case((_delay > 0, JobStatus.SCHEDULED), else_=JobStatus.QUEUED),
+        **_LATER,
         # Its time begins with the first attempt that counts.
         deadline_at=case((_counted > 1, JobRow.deadline_at)),
-        **_LATER,
         **_AT_NO_COST,
         **FAILURE,
     )

@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agentq.ids import new_id
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.transaction import Transaction
+from agentq.ledger.transition.ready import due
 from agentq.ledger.transition.shared import JOB_ID, REVIVED
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus, JobStatus
@@ -102,9 +103,7 @@ _REVIVE = (
     .where(*_is_failed)
     .values(
         # Never straight to queued: whoever replays may have no way to the broker, a caretaker has.
-        status=JobStatus.SCHEDULED,
-        due_at=seconds_from_now(_delay),
-        **REVIVED,
+        due(seconds_from_now(_delay)) | REVIVED
     )
 )
 _SUPPLY = (

@@ -10,7 +10,8 @@ from sqlalchemy import bindparam, case, func, null, update
 from agentq.ledger.models import JobRow
 from agentq.ledger.prepared import Prepared
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, WHEN_READY, failure_values
+from agentq.ledger.transition.ready import AFTER_OTHERS
+from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
 from agentq.states import JobKind, JobStatus
@@ -34,7 +35,7 @@ JOIN_CLOCK = func.coalesce(
 _BECOMES_READY = (
     update(JobRow)
     .where(JobRow.status == JobStatus.WAITING)
-    .values(WHEN_READY)
+    .values(AFTER_OTHERS)
     .returning(
         *BELL,
         *(column for column in FAN_IN if column not in BELL),

@@ -23,6 +23,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.graph import FAN_IN, JOIN_CLOCK
+from agentq.ledger.transition.ready import due_or_waiting
 from agentq.ledger.transition.shared import JOB_ID, REVIVED, failure_values
 from agentq.ledger.types import AnyRow, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -129,8 +130,7 @@ _REVIVE_STEPS = (
         {
             **_WAITS_ANEW,
             **REVIVED,
-            "status": case((_is_ready, JobStatus.SCHEDULED), else_=JobStatus.WAITING),
-            "due_at": case((_is_ready, seconds_from_now(_delay)), else_=JobRow.due_at),
+            **due_or_waiting(_is_ready, seconds_from_now(_delay)),
             "remaining": case((_is_ready, 0), else_=1),
         }
     )

@@ -13,39 +13,34 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    insert,
     select,
     true,
     union_all,
     update,
 )
 
-from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.history import ending
+from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.prepared import Meanwhile, Prepared
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.ledger.transition.attempt import SUCCEED
-from agentq.ledger.transition.shared import BELL, WHEN_READY
+from agentq.ledger.transition.ready import AFTER_OTHERS
+from agentq.ledger.transition.shared import BELL
 from agentq.ledger.types import AnyRow, UtcDateTime, now
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
 # PostgreSQL runs the whole common hand-over as one statement: one round trip, and no lock outlives it.
 _done = SUCCEED.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
-_history = (
-    insert(AttemptRow)
-    .from_select(
-        ["job_id", "number", "outcome", "worker_id", "started_at", "finished_at"],
-        select(
-            _done.c.id,
-            bindparam("held_attempt", type_=Integer()),
-            cast(AttemptOutcome.SUCCEEDED, String(16)),
-            bindparam("by_worker", type_=Uuid()),
-            bindparam("began_at", type_=UtcDateTime()),
-            now(),
-        ),
+_history = ending(
+    select(
+        _done.c.id.label("job_id"),
+        bindparam("held_attempt", type_=Integer()).label("number"),
+        cast(AttemptOutcome.SUCCEEDED, String(16)).label("outcome"),
+        bindparam("by_worker", type_=Uuid()).label("worker_id"),
+        bindparam("began_at", type_=UtcDateTime()).label("started_at"),
     )
-    .cte("history")
-)
+).cte("history")
 # Rows are named by scalar subqueries, never by a join: so each is found by its index, also by a plan that was
 # made when the tables were empty.
 _counted = (
@@ -70,7 +65,7 @@ def _readied_by(done: CTE, name: str) -> CTE:
     return (
         update(JobRow)
         .where(JobRow.after_id == waits_for, JobRow.status == JobStatus.WAITING)
-        .values(WHEN_READY)
+        .values(AFTER_OTHERS)
         .returning(*BELL)
         .cte(name)
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, Uuid, and_, bindparam, case, func, literal, null, or_
+from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
 
 from agentq.ledger.models import JobRow
-from agentq.ledger.types import now, seconds_from_now
 from agentq.outcomes import Failure
-from agentq.states import VIRTUAL, JobStatus
+from agentq.states import JobStatus
 
 BELL: tuple[Any, ...] = (
     JobRow.id,
@@ -65,17 +64,6 @@ REVIVED: dict[str, Any] = {
     "max_attempts": JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
 }
 """What a replayed job has anew."""
-
-WHEN_READY: dict[str, Any] = {
-    "remaining": 0,
-    "status": case(
-        (JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING),
-        (or_(JobRow.delay.is_not(None), JobRow.due_at > now()), JobStatus.SCHEDULED),
-        else_=JobStatus.QUEUED,
-    ),
-    "due_at": case((JobRow.delay.is_not(None), seconds_from_now(JobRow.delay)), else_=JobRow.due_at),
-    "dispatched_at": now(),
-}
 
 
 def failure_values(failure: Failure) -> dict[str, str]:

@@ -26,6 +26,7 @@ from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.skipping import distinct
 from agentq.ledger.transaction import Transaction
+from agentq.ledger.transition.ready import READY, due
 from agentq.ledger.transition.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
 from agentq.ledger.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.outcomes import Failure
@@ -43,13 +44,13 @@ _DUE = (
 _QUEUE_DUE = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.SCHEDULED)
-    .values(status=JobStatus.QUEUED, dispatched_at=now(), dispatches=0)
+    .values(READY)
     .returning(*BELL)
 )
 _SCHEDULE_NOW = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.QUEUED)
-    .values(status=JobStatus.SCHEDULED, due_at=now())
+    .values(due(now()))
 )
 _EXPIRE_RUNNING = (
     update(JobRow)
