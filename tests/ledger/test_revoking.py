@@ -17,7 +17,7 @@ NOTED = ("revoke job", "celery", "it was revoked")
 
 
 def revoke(player: Player, held: Claim, *, terminate: bool = False) -> None:
-    player.ledger.write(lambda c: revoking.revoke(c, held.job_id, terminate=terminate))
+    player.write(lambda tx: revoking.revoke(tx, held.job_id, terminate=terminate))
 
 
 def actions(player: Player) -> list[tuple[Any, ...]]:
@@ -39,7 +39,7 @@ def test_it_is_not_tried_again(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     revoke(player, held)
     player.retry(held)
-    assert player.ledger.write(lambda c: caretaking.expire(c, 10)).count == 1
+    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
     assert player.workflow(held.workflow_id).status == WorkflowStatus.CANCELLED
     assert player.history(held.job_id) == [(1, "retried")]
 
@@ -48,7 +48,7 @@ def test_a_replayed_job_can_be_revoked_again(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     revoke(player, held)
     player.fail(held)
-    player.ledger.write(lambda c: dead_letters.replay(c, held.job_id, actor="ann", reason="mended"))
+    player.write(lambda tx: dead_letters.replay(tx, held.job_id, actor="ann", reason="mended"))
     player.age(held.job_id, due_at=1)
     again = player.take(*player.due())
     revoke(player, again)
