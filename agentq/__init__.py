@@ -9,23 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentq.canvas.each import each
     from agentq.exceptions import Bury, Cancel, Retry
     from agentq.policies import Policy, rule
+    from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
     from agentq.runtime.app import AgentQ
-    from agentq.runtime.current import (
-        astart,
-        astart_many,
-        aworkflow,
-        current,
-        start,
-        start_many,
-        workflow,
-    )
-    from agentq.runtime.dead_letters import on_dead_letter
+    from agentq.runtime.entry.dead_letters import on_dead_letter
     from agentq.runtime.workflow import Workflow
-    from agentq.workflows.context import Context
-    from agentq.workflows.each import each
-    from agentq.workflows.step import Step, step
+    from agentq.steps.context import Context
+    from agentq.steps.step import Step, step
 
 __all__ = [
     "AgentQ",
@@ -53,22 +45,22 @@ _HOMES = {
     "AgentQ": "agentq.runtime.app",
     "Bury": "agentq.exceptions",
     "Cancel": "agentq.exceptions",
-    "Context": "agentq.workflows.context",
+    "Context": "agentq.steps.context",
     "Policy": "agentq.policies",
     "Retry": "agentq.exceptions",
-    "Step": "agentq.workflows.step",
+    "Step": "agentq.steps.step",
     "Workflow": "agentq.runtime.workflow",
-    "astart": "agentq.runtime.current",
-    "astart_many": "agentq.runtime.current",
-    "aworkflow": "agentq.runtime.current",
-    "current": "agentq.runtime.current",
-    "each": "agentq.workflows.each",
-    "on_dead_letter": "agentq.runtime.dead_letters",
+    "astart": "agentq.runtime.api",
+    "astart_many": "agentq.runtime.api",
+    "aworkflow": "agentq.runtime.api",
+    "current": "agentq.runtime.api",
+    "each": "agentq.canvas.each",
+    "on_dead_letter": "agentq.runtime.entry.dead_letters",
     "rule": "agentq.policies",
-    "start": "agentq.runtime.current",
-    "start_many": "agentq.runtime.current",
-    "step": "agentq.workflows.step",
-    "workflow": "agentq.runtime.current",
+    "start": "agentq.runtime.api",
+    "start_many": "agentq.runtime.api",
+    "step": "agentq.steps.step",
+    "workflow": "agentq.runtime.api",
 }
 
 if not TYPE_CHECKING:  # so that mypy still refuses names that are not there

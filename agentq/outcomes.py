@@ -1,4 +1,4 @@
-"""What an attempt can end in, as frozen values. Errors are judged in one place: ``runtime.judging``."""
+"""What an attempt can end in, as frozen values. Errors are judged in one place: ``attempt.after_failure``."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 from celery import Celery
 
 from agentq import AgentQ
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server, require_sound
 from tests.support.slowest import slowest_files
 
@@ -47,7 +47,7 @@ def ledger_template(database: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """The URL of an empty ledger with its schema, to be copied."""
     with new_database(database, tmp_path_factory.mktemp("template")) as url:
         ledger = Ledger(url)
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
         ledger.close()
         yield url
 

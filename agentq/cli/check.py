@@ -106,9 +106,9 @@ def _examine(target: Target) -> Iterator[Finding]:
     if ledger is not None:
         yield from health.examine(ledger)
     if agentq is not None:
-        from agentq.cli import application_health  # it imports Celery
+        from agentq.runtime import app_health  # it imports Celery
 
-        yield from application_health.examine(agentq, ledger)
+        yield from app_health.examine(agentq, ledger)
 
 
 def _line(finding: Finding) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from agentq.cli.target import Target, pass_target, sqlite_file
-from agentq.ledger import migrating, schema
+from agentq.ledger.db import migrate, schema
 
 
 @click.group()
@@ -31,13 +31,13 @@ def upgrade(target: Target, sql: bool) -> None:
     """
     ledger = target.ledger
     if sql:
-        migrating.upgrade_sql(ledger)
+        migrate.upgrade_sql(ledger)
         return
     path = sqlite_file(ledger)
     if path is not None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     found = ledger.read(schema.current_revision)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     where = ledger.url.render_as_string(hide_password=True)
     expected = schema.REVISION
     told = "has revision" if found == expected else f"went from {found or 'no schema'} to revision"

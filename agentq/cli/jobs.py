@@ -12,12 +12,12 @@ import click
 from agentq.cli import options
 from agentq.cli.describe import by_hand_of, error_of, note_of, page_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
-from agentq.cli.listing import ListingGroup
+from agentq.cli.group import ListingGroup
 from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
 from agentq.exceptions import StateConflict
-from agentq.ledger.session import Ledger
-from agentq.operations import health, waiting
+from agentq.ledger.db.session import Ledger
+from agentq.operations import health, workflow_waits
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
@@ -93,7 +93,7 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
     ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
     workers = health.worker_names(ledger, ids)
     page = "" if job.kind in VIRTUAL else page_of(job.id, target.settings.flower_url)
-    alone = waiting.without_worker(ledger) if job.status in JOB_OPEN else ""
+    alone = workflow_waits.without_worker(ledger) if job.status in JOB_OPEN else ""
     click.echo("\n".join([_head(job, workers, page, alone), *_history(job, workers)]))
 
 
@@ -206,7 +206,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
 
 def _explained(job: Job, agentq: AgentQ) -> Job:
     """Say of a queued job that the broker refuses its queue, where it does: the ledger cannot know."""
-    from agentq.cli.application_health import why_refused
+    from agentq.runtime.app_health import why_refused
 
     return job.model_copy(update={"waiting_for": why_refused(agentq, job.queue) or job.waiting_for})
 

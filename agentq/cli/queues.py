@@ -10,7 +10,7 @@ import click
 
 from agentq.cli import options
 from agentq.cli.display import echo_json, rounded, table
-from agentq.cli.listing import ListingGroup
+from agentq.cli.group import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.operations import queues as operations
 from agentq.operations.schemas import Queue
@@ -61,7 +61,7 @@ def list_(target: Target, as_json: bool) -> None:
 
 
 def _depths(agentq: AgentQ, names: Collection[str]) -> Mapping[str, int]:
-    from agentq.runtime.depths import depths  # it imports Celery
+    from agentq.runtime.dispatch.depths import depths  # it imports Celery
 
     try:
         return depths(agentq.app, names)

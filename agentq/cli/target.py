@@ -16,7 +16,7 @@ from agentq.exceptions import ConfigurationError, LedgerUnavailable
 if TYPE_CHECKING:
     from celery import Celery
 
-    from agentq.ledger.session import Ledger
+    from agentq.ledger.db.session import Ledger
     from agentq.runtime.app import AgentQ
     from agentq.settings import Settings
 
@@ -70,7 +70,7 @@ class Target:
     def ledger(self) -> Ledger:
         """The ledger, not looked into: from ``--ledger``, the app, the environment, or the current folder."""
         from agentq import settings as settings_module
-        from agentq.ledger.session import Ledger
+        from agentq.ledger.db.session import Ledger
 
         if self.ledger_url is None and self.agentq is not None:
             ledger = self.agentq.ledger

@@ -35,11 +35,11 @@ def up(target: Target, concurrency: int | None, queues: str | None, loglevel: st
     Example:
       agentq up -A proj --concurrency 4
     """
-    from agentq.cli import launching  # it imports Celery
+    from agentq.cli import launch  # it imports Celery
 
-    agentq = launching.usable(target, "agentq up")
+    agentq = launch.usable(target, "agentq up")
     agentq.ensure_ledger()
     options = ["--loglevel", loglevel, "--queues", queues or ",".join(agentq.catalogue.queues())]
     if concurrency is not None:
         options += ["--concurrency", str(concurrency)]
-    launching.launch(target, agentq, options)
+    launch.launch(target, agentq, options)

@@ -25,10 +25,10 @@ def worker(target: Target, options: Sequence[str]) -> None:
     Example:
       agentq -A proj worker --concurrency 4 --queues llm,io --loglevel INFO
     """
-    from agentq.cli import launching  # it imports Celery
+    from agentq.cli import launch  # it imports Celery
 
     rest = _without_app(target, options)
-    launching.launch(target, launching.usable(target, "agentq worker"), rest)
+    launch.launch(target, launch.usable(target, "agentq worker"), rest)
 
 
 def _without_app(target: Target, options: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import click
 
 from agentq.cli import options
 from agentq.cli.display import age, echo_json, fields, table, took, when
-from agentq.cli.listing import ListingGroup
+from agentq.cli.group import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.operations import workers as operations
 from agentq.operations.identity import find_id

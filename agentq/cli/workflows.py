@@ -10,12 +10,12 @@ import click
 from agentq.cli import options
 from agentq.cli.describe import end_of, error_of, tree_of
 from agentq.cli.display import age, echo_json, fields, printable, table, took, when
-from agentq.cli.listing import ListingGroup
+from agentq.cli.group import ListingGroup
 from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
 from agentq.cli.target import Target, pass_target
-from agentq.cli.watching import watch
+from agentq.cli.watch import watch
 from agentq.exceptions import StateConflict
-from agentq.operations import health, waiting
+from agentq.operations import health, workflow_waits
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Action, Decided, Job, Workflow, WorkflowSummary
@@ -84,7 +84,7 @@ def show(target: Target, workflow_id: str, as_json: bool) -> None:
         echo_json(workflow)
         return
     workers = health.worker_names(ledger, {job.worker_id for job in workflow.jobs if job.worker_id})
-    alone = waiting.without_worker(ledger) if workflow.status == WorkflowStatus.RUNNING else ""
+    alone = workflow_waits.without_worker(ledger) if workflow.status == WorkflowStatus.RUNNING else ""
     click.echo("\n".join([_head(workflow, alone), "", tree_of(workflow, workers), *_errors(workflow.jobs)]))
     if workflow.actions:
         click.echo("\nactions")

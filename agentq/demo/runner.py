@@ -23,7 +23,7 @@ from agentq.demo.worker import Worker
 from agentq.exceptions import AgentqError
 from agentq.operations import jobs
 from agentq.operations.jobs import StepCount
-from agentq.runtime.broker_state import address_of
+from agentq.runtime.dispatch.broker_state import address_of
 from agentq.states import WORKFLOW_FINAL, JobStatus
 
 POLL_SECONDS = 0.1

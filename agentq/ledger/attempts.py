@@ -8,25 +8,23 @@ import uuid
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger import transition
-from agentq.ledger.completing import complete
-from agentq.ledger.gathering import gather
+from agentq.ledger import moves
+from agentq.ledger.cancels import give_up
+from agentq.ledger.db.statement import Meanwhile
+from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.handover import Done, bury, dispatch_queued, hand_over
 from agentq.ledger.history import NO_FAILURE, end_attempt
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.prepared import Meanwhile
+from agentq.ledger.on_complete import complete
 from agentq.ledger.records import Bell, Claim, Left, bell
+from agentq.ledger.results import gather
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow, now
-from agentq.ledger.workflows import give_up
 from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
-_SELF = select(*transition.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
-_SUCCESSORS = select(*transition.BELL).where(
-    JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
-)
+_SELF = select(*moves.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
+_SUCCESSORS = select(*moves.BELL).where(JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
 
 _each = aliased(JobRow)
 _eaches_after = (_each.after_id == bindparam("job_id"), _each.kind == JobKind.EACH)
@@ -35,7 +33,7 @@ _grown_at = select(func.min(_each.dispatched_at)).where(*_eaches_after).scalar_s
 # The first jobs of an each's branches wait for nothing and were dispatched when it grew. Those of the workflow are
 # found in a part of their own: PostgreSQL might begin with all that is queued, if it knew that they must be.
 _first_jobs = (
-    select(*transition.BELL)
+    select(*moves.BELL)
     .where(JobRow.workflow_id == _their_workflow, JobRow.after_id.is_(None))
     .cte("first_jobs")
     .prefix_with("MATERIALIZED", dialect="postgresql")
@@ -61,7 +59,7 @@ def claim(
     to, where it says so: a job that was moved since is not claimed by it. Returns None where the job is not to
     be run now: done, running, cancelled, not due, unknown, or of another name.
     """
-    row = transition.claim(tx, job_id, step, worker_id, token, early_after, sent_to)
+    row = moves.claim(tx, job_id, step, worker_id, token, early_after, sent_to)
     if row is None:
         return None
     inputs = row.inputs
@@ -108,12 +106,12 @@ def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile 
     match outcome:
         case Succeed(result, on_complete):
             if is_one_statement(held, outcome) and tx.connection.dialect.name == "postgresql":
-                rows = transition.succeed_plainly(tx, held, result, meanwhile)
+                rows = moves.succeed_plainly(tx, held, result, meanwhile)
                 if rows is None:
                     return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
                 dispatch_queued(tx, rows)
                 return True
-            if not transition.succeed(tx, held.job_id, held.attempt, result):
+            if not moves.succeed(tx, held.job_id, held.attempt, result):
                 return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
             if on_complete:
                 complete(tx.connection, on_complete)
@@ -121,24 +119,24 @@ def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile 
             done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
             hand_over(tx, done, may_refuse=True)
         case RetryLater(failure):
-            row = transition.retry(tx, held.job_id, held.attempt, outcome)
+            row = moves.retry(tx, held.job_id, held.attempt, outcome)
             if row is None:
                 return _was_recorded(tx, held, AttemptOutcome.RETRIED, failure)
             end_attempt(tx, held, AttemptOutcome.RETRIED, failure)
             dispatch_queued(tx, [row])
         case Leave(failure):
-            if transition.leave(tx, held.job_id, held.attempt, outcome) is None:
+            if moves.leave(tx, held.job_id, held.attempt, outcome) is None:
                 return _was_recorded(tx, held, AttemptOutcome.RELEASED, failure)
             end_attempt(tx, held, AttemptOutcome.RELEASED, failure)
         case Fail(failure):
-            dead = transition.fail(tx, held.job_id, held.attempt, outcome)
+            dead = moves.fail(tx, held.job_id, held.attempt, outcome)
             if dead is None:
                 return _was_recorded(tx, held, AttemptOutcome.FAILED, failure)
             end_attempt(tx, held, AttemptOutcome.FAILED, failure)
             bury(tx, dead, needs_person=outcome.needs_person)
         case GiveUp(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
-            given_up = transition.give_up(tx, held.job_id, held.attempt, why)
+            given_up = moves.give_up(tx, held.job_id, held.attempt, why)
             if given_up is None:
                 return _was_recorded(tx, held, AttemptOutcome.CANCELLED, why)
             end_attempt(tx, held, AttemptOutcome.CANCELLED, why)
@@ -199,7 +197,7 @@ def ring_successors(tx: Transaction, job_id: uuid.UUID, grace: float) -> None:
     However often the message of a job comes again, it does not multiply the messages of those after it.
     """
     waiting = [bell.job_id for bell in queued_successors(tx.connection, job_id)]
-    tx.dispatch(*(bell(row) for row in transition.ring_these(tx, waiting, grace)))
+    tx.dispatch(*(bell(row) for row in moves.ring_these(tx, waiting, grace)))
 
 
 def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:

@@ -7,12 +7,12 @@ import uuid
 from sqlalchemy import Connection, func, select, update
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import actions, transition
+from agentq.ledger import actions, moves
 from agentq.ledger.attempts import queued_successors
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.handover import Done, feed_again, go_on_short, hand_over, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
 
 
@@ -40,19 +40,19 @@ def replay(
     if letter is None:
         return
     revived: list[AnyRow] = []
-    if not transition.revive(tx, job_id, attempts=attempts, delay=delay):
-        parts = transition.revive_parts(tx, job_id, attempts=attempts, delay=delay)
+    if not moves.revive(tx, job_id, attempts=attempts, delay=delay):
+        parts = moves.revive_parts(tx, job_id, attempts=attempts, delay=delay)
         if parts is None:
             raise _cannot_live(tx, job_id)
         revived = parts
     along = [row.id for row in revived if row.status == JobStatus.FAILED] + _require_use(tx, job_id)
     _close_along(tx, along, actor=actor, reason=reason)
-    transition.reopen_workflow(tx, letter.workflow_id)
+    moves.reopen_workflow(tx, letter.workflow_id)
     actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
     for row in revived:
         if row.kind in VIRTUAL:
             feed_again(tx, row)
-    transition.schedule_dispatches(tx)
+    moves.schedule_dispatches(tx)
 
 
 def resolve(
@@ -72,11 +72,11 @@ def resolve(
     if letter is None:
         tx.dispatch(*queued_successors(tx.connection, job_id))
         return
-    row = transition.supply(tx, job_id, result)
+    row = moves.supply(tx, job_id, result)
     if row is None:
         raise _cannot_live(tx, job_id)
     _close_along(tx, _require_use(tx, job_id), actor=actor, reason=reason)
-    transition.reopen_workflow(tx, letter.workflow_id)
+    moves.reopen_workflow(tx, letter.workflow_id)
     actions.note(tx, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id)
     hand_over(tx, Done(row.id, row.workflow_id, row.join_id, row.is_last, result), may_refuse=True)
 
@@ -92,11 +92,11 @@ def go_on(
     if letter is None:
         tx.dispatch(*queued_successors(tx.connection, job_id))
         return
-    fan_in = transition.go_on_short(tx, job_id)
+    fan_in = moves.go_on_short(tx, job_id)
     if fan_in is None:
         raise _cannot_live(tx, job_id)
     _close_along(tx, _require_use(tx, job_id), actor=actor, reason=reason)
-    transition.reopen_workflow(tx, letter.workflow_id)
+    moves.reopen_workflow(tx, letter.workflow_id)
     actions.note(tx, letter.workflow_id, job_id, actions.RESOLVE, actor=actor, reason=reason, action_id=action_id)
     go_on_short(tx, fan_in)
 
@@ -190,7 +190,7 @@ def _close(
     tx: Transaction, job_id: uuid.UUID, status: DeadLetterStatus, action_id: uuid.UUID | None
 ) -> AnyRow | None:
     """Close the open letter; None where this very action closed it before."""
-    letter = transition.close_letter(tx, job_id, status)
+    letter = moves.close_letter(tx, job_id, status)
     if letter is None and not (action_id is not None and actions.is_noted(tx.connection, action_id)):
         raise _not_open(tx, job_id)
     return letter
@@ -231,7 +231,7 @@ def _not_open(tx: Transaction, job_id: uuid.UUID) -> NotFound | StateConflict:
 def _close_along(tx: Transaction, jobs: list[uuid.UUID], *, actor: str, reason: str) -> None:
     """Close the letters of jobs that live again with the one that is decided about."""
     for job_id in jobs:
-        letter = transition.close_letter(tx, job_id, DeadLetterStatus.REPLAYED)
+        letter = moves.close_letter(tx, job_id, DeadLetterStatus.REPLAYED)
         if letter is not None:
             actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from agentq.canvas.graph import Graph, Node, kind_of
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow
-from agentq.ledger.types import AnyRow
 from agentq.states import JobKind
-from agentq.workflows.graph import Graph, Node, kind_of
 
 _COLUMNS = (
     *(JobRow.id, JobRow.kind, JobRow.step, JobRow.arguments, JobRow.immutable),

@@ -14,20 +14,20 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from agentq.canvas.graph import Graph
+from agentq.canvas.needs import are_enough, worded
 from agentq.exceptions import CanvasError
-from agentq.ledger import transition
-from agentq.ledger.gathering import gather
-from agentq.ledger.growth import Fed, Place, Planting
+from agentq.ledger import moves
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import bell
+from agentq.ledger.results import gather
+from agentq.ledger.rows import Fed, Place, Planting
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure
 from agentq.states import MISSING_PARTS, JobKind, JobStatus, OnFailure, WorkflowStatus
-from agentq.workflows.graph import Graph
-from agentq.workflows.needs import are_enough, worded
 
 LATE = Failure("deadline_exceeded", "agentq.DeadlineExceeded", "its fan-in did not wait for it any longer")
 LEFT_BEHIND = Failure("cancelled", "agentq.Cancelled", "its fan-in has gone on without it")
@@ -53,7 +53,7 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
     finished = list(done)
     while finished:
         job = finished.pop()
-        for row in () if job.is_last else transition.ready_successors(tx, job.job_id):
+        for row in () if job.is_last else moves.ready_successors(tx, job.job_id):
             if row.kind == JobKind.EACH:
                 finished += _grow_after(tx, row, job, may_refuse)
             elif row.kind == JobKind.JOIN:
@@ -63,29 +63,29 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
         if job.join_id is not None:
             finished += _count_into(tx, job.join_id)
         if job.is_last:
-            transition.end_workflow(tx, job.workflow_id, WorkflowStatus.SUCCEEDED)
+            moves.end_workflow(tx, job.workflow_id, WorkflowStatus.SUCCEEDED)
 
 
 def dispatch_queued(tx: Transaction, jobs: Iterable[AnyRow]) -> None:
-    """Dispatch those of *jobs* that became queued; each has the columns of ``transition.BELL``."""
+    """Dispatch those of *jobs* that became queued; each has the columns of ``moves.BELL``."""
     tx.dispatch(*(bell(job) for job in jobs if job.status == JobStatus.QUEUED))
 
 
 def bury(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
     """Open the dead letter of a job that has just failed for good, and dispatch what goes on without it.
 
-    *dead* has the columns of ``transition.DEAD``. Where the workflow stops, what depends on the job keeps waiting:
+    *dead* has the columns of ``moves.DEAD``. Where the workflow stops, what depends on the job keeps waiting:
     after a replay it goes on where it stopped.
     """
-    transition.open_letter(tx, dead.id, needs_person=needs_person)
+    moves.open_letter(tx, dead.id, needs_person=needs_person)
     if dead.on_failure == OnFailure.CONTINUE:
         go_on_without(tx, dead)
         return
     if dead.on_failure == OnFailure.FAIL:
-        transition.cancel_jobs(tx, dead.workflow_id)
-    transition.fail_workflow(tx, dead.workflow_id, dead.id)
+        moves.cancel_jobs(tx, dead.workflow_id)
+    moves.fail_workflow(tx, dead.workflow_id, dead.id)
     if dead.on_failure == OnFailure.FAIL:
-        while transition.cancel_jobs(tx, dead.workflow_id):
+        while moves.cancel_jobs(tx, dead.workflow_id):
             pass  # branches that an each was growing when the first statement looked
         end_cancelled(tx, dead.workflow_id)
 
@@ -100,7 +100,7 @@ def go_on_without(tx: Transaction, lost: AnyRow) -> None:
 
 def leave_out(tx: Transaction, job: AnyRow, why: Failure) -> None:
     """Cancel the part of a fan-in that a job is of, and go on without it; *job* has the columns of DEAD."""
-    transition.cancel_parts(tx, [job.part_id], why)
+    moves.cancel_parts(tx, [job.part_id], why)
     end_cancelled(tx, job.workflow_id)
     go_on_without(tx, job)
 
@@ -109,13 +109,13 @@ def close_fan_in(tx: Transaction, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> 
     """Let a fan-in whose time is over wait no longer: what is not done counts as missing and is cancelled."""
     undone = (JobRow.join_id == fan_in, JobRow.status != JobStatus.SUCCEEDED, JobRow.is_missing.is_(False))
     members = select(JobRow.id).where(*undone).order_by(JobRow.id)
-    if not transition.lock_late(tx, fan_in, tx.connection.scalars(members).all()):
+    if not moves.lock_late(tx, fan_in, tx.connection.scalars(members).all()):
         return
     late = tx.connection.scalars(members).all()  # others may have ended until they were locked
-    row = transition.close_fan_in(tx, fan_in, late)
-    transition.cancel_parts(tx, late, LATE)
+    row = moves.close_fan_in(tx, fan_in, late)
+    moves.cancel_parts(tx, late, LATE)
     end_cancelled(tx, workflow_id)
-    transition.reopen_workflow(tx, workflow_id)
+    moves.reopen_workflow(tx, workflow_id)
     hand_over(tx, *_finish_if_complete(tx, row))
 
 
@@ -125,7 +125,7 @@ def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
     Returns the fan-ins that do, from the inner one to the outer ones. None where nothing waits for the job any
     more: its fan-in has gone on, or what the workflow needs was cancelled.
     """
-    job = tx.connection.execute(select(*transition.DEAD).where(JobRow.id == job_id)).one()
+    job = tx.connection.execute(select(*moves.DEAD).where(JobRow.id == job_id)).one()
     needed = (JobRow.workflow_id == job.workflow_id, JobRow.part_id.is_(None))
     cancelled = select(JobRow.id).where(*needed, JobRow.status == JobStatus.CANCELLED).limit(1)
     if tx.connection.scalar(cancelled) is not None:
@@ -145,8 +145,8 @@ def feed_again(tx: Transaction, job: AnyRow) -> None:
     if job.after_id is None:  # it was an item of another each, and no list
         _fail_each(tx, job.id, _no_list("the item of the each() around it, which is none"))
         return
-    before = tx.connection.execute(select(*transition.DEAD, JobRow.status).where(JobRow.id == job.after_id)).one()
-    row = transition.ready(tx, job.id) if before.status == JobStatus.SUCCEEDED else None
+    before = tx.connection.execute(select(*moves.DEAD, JobRow.status).where(JobRow.id == job.after_id)).one()
+    row = moves.ready(tx, job.id) if before.status == JobStatus.SUCCEEDED else None
     if row is None:
         return
     if row.kind == JobKind.EACH:
@@ -165,7 +165,7 @@ def finish_empty(tx: Transaction, planting: Planting, where: Place) -> list[Done
     """Finish the fan-ins of nothing that were just planted."""
     finished = []
     for row in planting.rows:
-        if row["id"] in planting.empty and transition.finish_virtual(tx, row["id"]):
+        if row["id"] in planting.empty and moves.finish_virtual(tx, row["id"]):
             finished.append(Done(row["id"], where.workflow_id, row["join_id"], row["is_last"]))
     return finished
 
@@ -194,7 +194,7 @@ def _grow(tx: Transaction, fed: Fed, where: Place, rung_at: datetime) -> list[Do
         planting.plant(fed.template, branch, (item,))
     insert_jobs(tx, planting.rows)
     tx.dispatch(*planting.bells(rung_at))
-    row = transition.count_on(tx, fed.each_id, len(fed.items))
+    row = moves.count_on(tx, fed.each_id, len(fed.items))
     finished = _finish_if_complete(tx, row) + finish_empty(tx, planting, where)
     for inner in planting.fed:
         finished += _grow(tx, inner, replace(where, is_plain=False), rung_at)
@@ -207,13 +207,13 @@ def _no_list(got: str) -> Failure:
 
 
 def _fail_each(tx: Transaction, each_id: uuid.UUID, why: Failure) -> None:
-    dead = transition.fail_virtual(tx, each_id, why)
+    dead = moves.fail_virtual(tx, each_id, why)
     if dead is not None:
         bury(tx, dead)
 
 
 def _count_into(tx: Transaction, join_id: uuid.UUID) -> list[Done]:
-    row = transition.count_down(tx, join_id)
+    row = moves.count_down(tx, join_id)
     return _finish_if_complete(tx, row)
 
 
@@ -222,7 +222,7 @@ def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
         return []
     if row.missing and not _has_enough(tx, row):
         return _leave_unmet(tx, row)
-    if not transition.finish_virtual(tx, row.id):
+    if not moves.finish_virtual(tx, row.id):
         return []
     return [_done_without_missing(tx, row)]
 
@@ -230,15 +230,15 @@ def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
 def _done_without_missing(tx: Transaction, row: AnyRow) -> Done:
     if row.missing:
         missing = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == row.id, JobRow.is_missing)).all()
-        if transition.cancel_parts(tx, missing, LEFT_BEHIND):
+        if moves.cancel_parts(tx, missing, LEFT_BEHIND):
             end_cancelled(tx, row.workflow_id)
     return Done(row.id, row.workflow_id, row.join_id, row.is_last)
 
 
 def _lose_part(tx: Transaction, part_id: uuid.UUID, workflow_id: uuid.UUID) -> list[Done]:
-    fan_in = transition.mark_missing(tx, part_id)
+    fan_in = moves.mark_missing(tx, part_id)
     # What stopped the workflow may be in the part that it now goes on without.
-    transition.reopen_workflow(tx, workflow_id)
+    moves.reopen_workflow(tx, workflow_id)
     return _finish_if_complete(tx, fan_in)
 
 
@@ -254,17 +254,17 @@ def _leave_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
     """The fan-in lacks too many parts, a dead letter: the fan-in around it lacks it, or the workflow stops."""
     lacks = f"{fan_in.missing} of its {_members(tx, fan_in)} parts are missing"
     why = Failure(MISSING_PARTS, "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
-    if transition.fail_virtual(tx, fan_in.id, why) is None:
+    if moves.fail_virtual(tx, fan_in.id, why) is None:
         return []
-    transition.open_letter(tx, fan_in.id, needs_person=False)
+    moves.open_letter(tx, fan_in.id, needs_person=False)
     if fan_in.on_failure == OnFailure.CONTINUE:
         return _lose_part(tx, fan_in.part_id, fan_in.workflow_id)
-    transition.fail_workflow(tx, fan_in.workflow_id, fan_in.id)
+    moves.fail_workflow(tx, fan_in.workflow_id, fan_in.id)
     return []
 
 
 def _wait_for_part(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | None:
-    transition.lock_part(tx, part_id)
+    moves.lock_part(tx, part_id)
     of_part = select(JobRow.id).where(JobRow.part_id == part_id)
     if tx.connection.scalar(of_part.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
         return None
@@ -273,10 +273,10 @@ def _wait_for_part(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | Non
         return []  # another job of it is dead too: it stays missing until that one lives again
     if not tx.connection.scalar(select(JobRow.is_missing).where(JobRow.id == part_id)):
         return []
-    fan_in = transition.unmark_missing(tx, part_id)
+    fan_in = moves.unmark_missing(tx, part_id)
     if fan_in is None:
         return None
-    around = tx.connection.execute(select(*transition.DEAD).where(JobRow.id == fan_in)).one()
+    around = tx.connection.execute(select(*moves.DEAD).where(JobRow.id == fan_in)).one()
     if around.on_failure != OnFailure.CONTINUE:
         return [fan_in]
     outer = _wait_for_part(tx, around.part_id)

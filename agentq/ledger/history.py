@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Insert, Select, bindparam, insert, literal, select
 
+from agentq.ledger.db.statement import Prepared
+from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import AttemptRow, JobRow
-from agentq.ledger.prepared import Prepared
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow, now
 from agentq.outcomes import Failure
 from agentq.states import AttemptOutcome, JobStatus
 

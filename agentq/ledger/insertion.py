@@ -12,11 +12,11 @@ from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
+from agentq.ledger.db.statement import Prepared
+from agentq.ledger.db.types import UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.prepared import Prepared
+from agentq.ledger.moves.ready import time_of
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.transition.ready import time_of
-from agentq.ledger.types import UtcDateTime, now, seconds_from_now
 from agentq.states import JobStatus
 
 Row = dict[str, Any]

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.types import now
 from agentq.states import RUNNABLE, JobKind
 
 _LIVE = (

@@ -15,7 +15,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from agentq.ledger.types import UtcDateTime, is_word_of, now, word_of
+from agentq.ledger.db.types import UtcDateTime, is_word_of, now, word_of
 from agentq.states import (
     JOB_FINAL,
     WORKFLOW_FINAL,

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Need
-from agentq.ledger.types import AnyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Left:
 
 
 def bell(row: AnyRow) -> Bell:
-    """Return the bell for a row that has the columns of ``transition.BELL``."""
+    """Return the bell for a row that has the columns of ``moves.BELL``."""
     return Bell(
         row.id,
         row.workflow_id,

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Float, bindparam, delete, false, func, null, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import WorkerRow
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import now, seconds_from_now
 
 
 def _enter_or_renew(dialect: Any) -> Any:

@@ -7,9 +7,9 @@ import uuid
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from agentq.ledger import audit
-from agentq.ledger.audit import MOST
-from agentq.ledger.session import Ledger
+from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import MOST
+from agentq.ledger.db.session import Ledger
 
 
 class Violation(BaseModel):

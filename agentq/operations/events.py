@@ -15,10 +15,10 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from agentq.exceptions import InvalidArguments, NotFound
-from agentq.ledger import events, workflows
-from agentq.ledger.events import NOTHING_ENDED, Ended
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.queries import events, workflows
+from agentq.ledger.queries.events import NOTHING_ENDED, Ended
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Event
 from agentq.redaction import masked

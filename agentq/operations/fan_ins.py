@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
 
+from agentq.canvas.needs import worded
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow
-from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, JobStatus
-from agentq.workflows.needs import worded
 
 
 def members_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[uuid.UUID, int]:

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import AgentqError
-from agentq.ledger import knowledge, queues, schema, workers
+from agentq.ledger import knowledge, workers
+from agentq.ledger.db import schema
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import now, seconds_from_now
+from agentq.ledger.queries import queues
 from agentq.states import JobKind, JobStatus
 
 OLDEST_POSTGRESQL = 14

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import select
 
 from agentq.exceptions import NotFound
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.session import Ledger
-from agentq.operations.narrowing import storable
+from agentq.operations.filters import storable
 
 _KEY = "key:"
 _SHORTEST = 4

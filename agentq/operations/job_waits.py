@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from agentq.ledger import knowledge
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NOBODY, Live, Need, parameters_at_start
 from agentq.ledger.models import WorkflowRow
-from agentq.ledger.types import AnyRow
 from agentq.operations.fan_ins import parts_awaited
 from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 

@@ -12,17 +12,17 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
-from agentq.ledger import actions, moving, transition, workflows
+from agentq.ledger import actions, cancels, moves, queue_moves
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.operations import many
 from agentq.operations.actors import deed
 from agentq.operations.fan_ins import members_of
+from agentq.operations.filters import Query, narrowed
 from agentq.operations.identity import parse_id
 from agentq.operations.job_waits import Waits
-from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
 from agentq.redaction import show
 from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, JobStatus
@@ -90,8 +90,8 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
         found = tx.connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
         if found is None or of_workflow not in (None, found):
             raise _no_job(job_id, "" if of_workflow is None else f" of workflow {workflow}")
-        is_cancelled = workflows.cancel_job(tx, wanted, **done)
-        transition.schedule_dispatches(tx)
+        is_cancelled = cancels.cancel_job(tx, wanted, **done)
+        moves.schedule_dispatches(tx)
         return is_cancelled
 
     return ledger.write(write)
@@ -150,7 +150,7 @@ def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: st
     wanted = parse_id(job_id, "job")
     _require_name(queue)
     done = deed(actor, reason)
-    found = ledger.write(lambda tx: moving.move_job(tx, wanted, queue, **done))
+    found = ledger.write(lambda tx: queue_moves.move_job(tx, wanted, queue, **done))
     if found is not None:
         raise StateConflict(f"job {job_id}", expected=sorted(JOB_AHEAD), found=found, next_step=_NEXT[found])
     return summary(ledger, job_id)

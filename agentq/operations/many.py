@@ -15,7 +15,7 @@ from agentq.exceptions import (
     StateConflict,
     ValueTooLarge,
 )
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.operations.schemas import Decided, Refused
 

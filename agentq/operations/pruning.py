@@ -9,10 +9,10 @@ from functools import partial
 from itertools import islice
 
 from agentq.exceptions import InvalidArguments
-from agentq.ledger import pruning
-from agentq.ledger.pruning import Over
-from agentq.ledger.session import Ledger
-from agentq.operations.narrowing import bounded, storable
+from agentq.ledger import retention
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.retention import Over
+from agentq.operations.filters import bounded, storable
 from agentq.operations.schemas import Pruned
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 
@@ -75,7 +75,7 @@ def _over(
     for status in statuses:
         after: uuid.UUID | None = _FIRST
         while after is not None:
-            look = partial(pruning.look, status=status, after=after, older_than=older_than, tenant=tenant)
+            look = partial(retention.look, status=status, after=after, older_than=older_than, tenant=tenant)
             seen = ledger.read(look)
             yield from seen.found
             after = seen.after
@@ -98,7 +98,7 @@ def _parts(over: Iterator[Over]) -> Iterator[list[Over]]:
 def _delete(ledger: Ledger, part: list[Over], older_than: float) -> tuple[int, int, int]:
     began = time.monotonic()
     ids = [workflow.id for workflow in part]
-    gone = ledger.write(partial(pruning.delete_workflows, ids=ids, older_than=older_than))
+    gone = ledger.write(partial(retention.delete_workflows, ids=ids, older_than=older_than))
     time.sleep(time.monotonic() - began)  # half of the ledger's time is for everybody else
     return _counted([workflow for workflow in part if workflow.id in gone])
 
@@ -109,8 +109,8 @@ def _counted(part: list[Over]) -> tuple[int, int, int]:
 
 def _messages(ledger: Ledger, older_than: float, tenant: str | None, *, dry_run: bool) -> int:
     if dry_run:
-        return ledger.read(partial(pruning.count_messages, older_than=older_than, tenant=tenant))
+        return ledger.read(partial(retention.count_messages, older_than=older_than, tenant=tenant))
     deleted = 0
-    while some := ledger.write(partial(pruning.delete_messages, older_than=older_than, tenant=tenant)):
+    while some := ledger.write(partial(retention.delete_messages, older_than=older_than, tenant=tenant)):
         deleted += some
     return deleted

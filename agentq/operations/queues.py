@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from agentq.ledger import queues
-from agentq.ledger.queues import Load
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.queries import queues
+from agentq.ledger.queries.queues import Load
 from agentq.operations.schemas import Queue
 
 Depths = Callable[[Collection[str]], Mapping[str, int]]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from agentq.operations.counting import attempts_told
+from agentq.operations.attempt_counts import attempts_told
 from agentq.redaction import masked
 from agentq.states import (
     WORKFLOW_FINAL,

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from agentq.exceptions import NotFound
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import now
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import now
 from agentq.operations import jobs
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Worker, WorkerDetails

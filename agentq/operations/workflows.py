@@ -9,16 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, outerjoin, select
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import reading
-from agentq.ledger import workflows as ledger_workflows
+from agentq.ledger import cancels as ledger_workflows
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
-from agentq.ledger.session import Ledger
+from agentq.ledger.queries import workflows
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.operations import jobs, many
 from agentq.operations.actors import deed
+from agentq.operations.filters import Query, narrowed
 from agentq.operations.identity import parse_id
-from agentq.operations.narrowing import Query, narrowed
 from agentq.operations.schemas import Action, Decided, Workflow, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
@@ -89,7 +89,7 @@ def result(ledger: Ledger, workflow_id: str) -> Any:
     wanted = parse_id(workflow_id, "workflow")
 
     def read(connection: Connection) -> Any:
-        status = reading.workflow_status(connection, wanted)
+        status = workflows.workflow_status(connection, wanted)
         if status.status == WorkflowStatus.RUNNING:
             raise StateConflict(
                 f"workflow {wanted}",
@@ -97,7 +97,7 @@ def result(ledger: Ledger, workflow_id: str) -> Any:
                 found=status.status,
                 next_step="Ask again later.",
             )
-        return reading.workflow_result(connection, status)[1]
+        return workflows.workflow_result(connection, status)[1]
 
     return masked(ledger.read(read))
 
@@ -111,7 +111,7 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     done = deed(actor, reason)
 
     def write(tx: Transaction) -> bool:
-        reading.workflow_status(tx.connection, wanted)
+        workflows.workflow_status(tx.connection, wanted)
         return ledger_workflows.cancel(tx, wanted, **done)
 
     return ledger.write(write)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from agentq.policies.errors import ErrorFacts
-from agentq.policies.refusals import a_count, a_number, refusal
+from agentq.policies.checks import a_count, a_number, refusal
+from agentq.policies.errors.classify import ErrorFacts
 from agentq.policies.rules import Action, Rule
 from agentq.policies.schedules import LONGEST, Exponential, Ladder, Schedule
 from agentq.redaction import show

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agentq.policies.categories import NEVER_RETRIED, Category
+from agentq.policies.checks import refusal, unknown
+from agentq.policies.errors.categories import NEVER_RETRIED, Category
 from agentq.policies.policy import Policy
-from agentq.policies.refusals import refusal, unknown
 from agentq.policies.rules import Rule, rule
 from agentq.policies.schedules import Exponential, Ladder, Schedule
 from agentq.redaction import show

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from agentq.policies.categories import Category
-from agentq.policies.errors import ErrorFacts
-from agentq.policies.reading import class_name, is_stop
-from agentq.policies.refusals import a_count, a_word, refusal
+from agentq.policies.checks import a_count, a_word, refusal
+from agentq.policies.errors.categories import Category
+from agentq.policies.errors.classify import ErrorFacts
+from agentq.policies.errors.untrusted import class_name, is_stop
 from agentq.policies.schedules import Schedule
 from agentq.redaction import show
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentq.policies.refusals import a_count, a_number, refusal
+from agentq.policies.checks import a_count, a_number, refusal
 
 Random = Callable[[], float]
 """Returns a number from 0 up to 1, as ``random.random`` does."""

@@ -13,26 +13,29 @@ from typing import TYPE_CHECKING, Any, Unpack
 from celery import Celery, _state
 
 from agentq import settings as settings_module
+from agentq.canvas.compile import Defaults
 from agentq.embedded import Embedded
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Bell
-from agentq.ledger.session import Ledger
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
-from agentq.runtime import configuration, plain_tasks, revokes, running, starting, task
-from agentq.runtime.caretaker import Caretaker, CaretakerStep
+from agentq.runtime.attempt import plain_tasks, running
+from agentq.runtime.bridge import configuration
+from agentq.runtime.bridge.event_batches import EventBatchStep
+from agentq.runtime.bridge.loop import Stopped
+from agentq.runtime.caretaker.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.catalogue import Catalogue
-from agentq.runtime.consuming import ConsumingStep
-from agentq.runtime.dispatcher import Dispatcher
-from agentq.runtime.events import EventBatchStep
-from agentq.runtime.intake import IntakeStep
-from agentq.runtime.joining import Joinable, off_loop
-from agentq.runtime.loop import Stopped
+from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.runtime.entry import native_canvas, revokes, task
+from agentq.runtime.entry.consumer import IntakeStep
+from agentq.runtime.entry.queues import ConsumingStep
+from agentq.runtime.start import starts
+from agentq.runtime.start.session import Joinable, off_loop
 from agentq.runtime.workflow import Workflow
-from agentq.workflows.canvas import Defaults
-from agentq.workflows.step import Retry
+from agentq.steps.step import Retry
 
 if TYPE_CHECKING:
-    from agentq.runtime.joining import AsyncJoinable
+    from agentq.runtime.start.session import AsyncJoinable
 
 _PREFIX = "agentq_"
 
@@ -64,7 +67,7 @@ class AgentQ:
         configuration.apply(app)
         app.steps["worker"].add(CaretakerStep)
         app.steps["consumer"].update({ConsumingStep, IntakeStep, EventBatchStep})
-        starting.adopt_native_canvases()
+        native_canvas.adopt_native_canvases()
         revokes.reach_ledger(app)
         self._embed_broker()
         # A current app is of one thread: where no app is the default, those of a web server would find none.
@@ -123,7 +126,7 @@ class AgentQ:
             KeyConflict: the key was used for another canvas or other arguments.
             LedgerUnavailable: nothing was started.
         """
-        options = starting.StartOptions(
+        options = starts.StartOptions(
             tenant=tenant,
             priority=priority,
             not_before=not_before,
@@ -131,7 +134,7 @@ class AgentQ:
             retry=retry,
             session=session,
         )
-        return starting.start(self, canvas, options, key=key)
+        return starts.start(self, canvas, options, key=key)
 
     def start_many(
         self,
@@ -158,7 +161,7 @@ class AgentQ:
         Raises:
             What ``start`` raises, for the first canvas or key that does not fit; nothing is started then.
         """
-        options = starting.StartOptions(
+        options = starts.StartOptions(
             tenant=tenant,
             priority=priority,
             not_before=not_before,
@@ -166,7 +169,7 @@ class AgentQ:
             retry=retry,
             session=session,
         )
-        return starting.start_many(self, canvases, keys, options)
+        return starts.start_many(self, canvases, keys, options)
 
     def workflow(self, workflow_id: str) -> Workflow[Any]:
         """Return the handle of a workflow that was started before; asking it raises NotFound if there is none."""
@@ -179,7 +182,7 @@ class AgentQ:
         *,
         key: str | None = None,
         session: AsyncJoinable | None = None,
-        **options: Unpack[starting.StartKeywords],
+        **options: Unpack[starts.StartKeywords],
     ) -> Workflow[Any]:
         """Start a workflow from an event loop, which is not blocked meanwhile: ``start`` in every other respect.
 
@@ -196,7 +199,7 @@ class AgentQ:
         *,
         keys: Iterable[str] | None = None,
         session: AsyncJoinable | None = None,
-        **options: Unpack[starting.StartKeywords],
+        **options: Unpack[starts.StartKeywords],
     ) -> list[Workflow[Any]]:
         """Start many workflows in one transaction from an event loop; see ``start_many`` and ``astart``."""
         return await off_loop(
@@ -221,10 +224,10 @@ class AgentQ:
             return
         with self._lock:
             if self.settings.ledger is None:
-                from agentq.ledger import migrating  # Alembic, for nobody else: a tenth of the time to start
+                from agentq.ledger.db import migrate  # Alembic, for nobody else: a tenth of the time to start
 
                 self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
-                migrating.upgrade(self.ledger)
+                migrate.upgrade(self.ledger)
             self.ledger.check_schema()
             self._ready_in = os.getpid()
 

@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from agentq.exceptions import CanvasError, nearest
-from agentq.workflows import registry
-from agentq.workflows.parameters import digest_of
-from agentq.workflows.step import Step
+from agentq.steps import registry
+from agentq.steps.parameters import digest_of
+from agentq.steps.step import Step
 
 
 class Catalogue:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from celery.result import AsyncResult
 
 from agentq.exceptions import DefinitionError, InvalidArguments, InvalidResult, ResultTimeout
-from agentq.ledger import reading
-from agentq.operations import dead_letters, waiting
+from agentq.ledger.queries import workflows
+from agentq.operations import dead_letters, workflow_waits
 from agentq.operations import events as event_operations
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.operations.schemas import DeadLetterSummary, Event, Job
-from agentq.runtime import running
+from agentq.runtime.attempt import running
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
-from agentq.workflows import registry
+from agentq.steps import registry
 
 if TYPE_CHECKING:
-    from agentq.ledger.session import Ledger
+    from agentq.ledger.db.session import Ledger
 
 R = TypeVar("R", covariant=True)
 
@@ -196,11 +196,11 @@ class Workflow(Generic[R]):
         return f"<Workflow {self.id}>"
 
     def _status(self) -> Any:
-        return self._ledger.read_statement(lambda connection: reading.workflow_status(connection, self._id))
+        return self._ledger.read_statement(lambda connection: workflows.workflow_status(connection, self._id))
 
     def _result_of(self, status: Any) -> R:
         step_name, value = self._ledger.read_statement(
-            lambda connection: reading.workflow_result(connection, status)
+            lambda connection: workflows.workflow_result(connection, status)
         )
         step = registry.find(step_name)
         try:
@@ -239,7 +239,7 @@ class Workflow(Generic[R]):
 
     def _late(self, status: str, timeout: float | None) -> ResultTimeout:
         # Who only looks may do so often, and asks for no more than the status.
-        why = waiting.explanation(self._ledger, self.id) if timeout else ""
+        why = workflow_waits.explanation(self._ledger, self.id) if timeout else ""
         return ResultTimeout(
             f"workflow {self.id} is {status} after {timeout:g} s and goes on; look with: agentq workflows show "
             f"{self.id}{'. ' if why else ''}{why}"

@@ -10,7 +10,7 @@ from agentq.testing.table import describe
 if TYPE_CHECKING:
     from agentq.operations.schemas import DeadLetterSummary, Job
     from agentq.runtime.workflow import Workflow
-    from agentq.workflows.step import Step
+    from agentq.steps.step import Step
 
 R = TypeVar("R")
 

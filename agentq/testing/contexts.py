@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from agentq.ids import new_id
-from agentq.workflows.context import Context, MissingPart
+from agentq.steps.context import Context, MissingPart
 
 
 def make_context(

@@ -16,18 +16,18 @@ from unittest.mock import Mock, patch
 from celery import Celery
 
 from agentq.exceptions import InvalidArguments, ResultTimeout
-from agentq.ledger.session import Ledger
-from agentq.runtime.caretaker import Caretaker
+from agentq.ledger.db.session import Ledger
+from agentq.runtime.caretaker.caretaker import Caretaker
 from agentq.runtime.find import agentq_of
 from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
+from agentq.steps.step import Step
 from agentq.testing.clock import Clock
 from agentq.testing.mailbox import Mailbox, MailboxEvidence
 from agentq.testing.memory import MemoryLedger
 from agentq.testing.moments import next_moment
 from agentq.testing.swaps import current, function_of, replaced
 from agentq.testing.table import describe
-from agentq.workflows.step import Step
 
 _TICK = timedelta(milliseconds=1)
 """What the ledger's clock can tell apart."""

@@ -11,8 +11,9 @@ from celery import Celery
 from celery.app.trace import build_tracer
 
 from agentq.ledger.records import Bell
-from agentq.runtime.dispatcher import BELL_HEADER, CARRIER, DEAD_LETTER, EARLY_HEADER, Dispatcher
-from agentq.runtime.evidence import Evidence
+from agentq.runtime.caretaker.lost_messages import Evidence
+from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.runtime.dispatch.message import BELL_HEADER, CARRIER, DEAD_LETTER, EARLY_HEADER
 from agentq.states import JobKind
 
 

@@ -10,8 +10,8 @@ from typing import Self
 from sqlalchemy import URL, Engine, event
 
 from agentq.ids import new_id
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Publish
 from agentq.testing.clock import Clock
 
@@ -53,6 +53,6 @@ class MemoryLedger(Ledger):
 def _with_schema() -> MemoryLedger:
     """Return a ledger to be copied: migrating takes far longer than copying."""
     ledger = MemoryLedger(Clock(), is_empty=True)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     ledger.close()
     return ledger

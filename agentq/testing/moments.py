@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, union_all
 
+from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.types import now
 from agentq.states import JobStatus
 
 _moments = union_all(

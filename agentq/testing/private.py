@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from agentq.embedded import Embedded
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.app import AgentQ
 from agentq.testing.swaps import replaced
 

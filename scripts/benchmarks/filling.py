@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Uuid, func, insert, literal, select
 
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.session import Ledger
 from benchmarks.crew import Crew
 from benchmarks.work import one_chain
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, make_url
 
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
-from agentq.ledger.urls import parse_url
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.urls import parse_url
 from benchmarks import services
 
 SQLITE = "sqlite"
@@ -71,7 +71,7 @@ def durability(kind: str) -> str:
 
 def _upgrade(url: str) -> None:
     opened = Ledger(url)
-    migrating.upgrade(opened)
+    migrate.upgrade(opened)
     opened.close()
 
 

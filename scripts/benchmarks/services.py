@@ -22,7 +22,7 @@ from redis.retry import Retry
 from agentq.embedded.program import find_server
 from benchmarks.place import Place
 
-_ASYNCIO_POOL = "agentq.runtime.asyncio_pool:TaskPool"
+_ASYNCIO_POOL = "agentq.pool:TaskPool"
 
 
 @dataclass(frozen=True)

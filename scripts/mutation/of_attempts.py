@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
 
-_ATTEMPT = "agentq/ledger/transition/attempt.py"
-_READY = "agentq/ledger/transition/ready.py"
-_SHARED = "agentq/ledger/transition/shared.py"
+_CLAIMS = "agentq/ledger/moves/claims.py"
+_ATTEMPT = "agentq/ledger/moves/attempt.py"
+_READY = "agentq/ledger/moves/ready.py"
+_SHARED = "agentq/ledger/moves/shared.py"
 
 MUTANTS = [
     Mutant(
@@ -27,7 +28,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-what-runs",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="_is_queued = JobRow.status == JobStatus.QUEUED\n",
         instead="_is_queued = JobRow.status.is_not(None)\n",
         why="a second message runs a job that runs, is done or was cancelled",
@@ -35,7 +36,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-beyond-the-attempts",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="                    JobRow.attempt < JobRow.max_attempts,\n",
         instead="",
         why="a step that kills its worker runs for ever",
@@ -43,7 +44,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-without-counting",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="case((JobRow.status == JobStatus.RUNNING, 0), else_=1)",
         instead="case((JobRow.status == JobStatus.RUNNING, 0), else_=0)",
         why="attempts have one number, so none is fenced off and none is the last",
@@ -51,7 +52,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-under-any-name",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="(JobRow.kind == JobKind.STEP, JobRow.step == _NAMED),",
         instead="(JobRow.kind == JobKind.STEP, _NAMED.is_not(None)),",
         why="a forged message runs another step with the job's arguments",
@@ -59,7 +60,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-what-expired",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="                    or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),\n",
         instead="",
         why="a job runs after the time until which it had a meaning",
@@ -67,7 +68,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-not-recognised",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="JobRow.claim_token == _TOKEN),",
         instead="JobRow.claim_token.is_(None)),",
         why="a claim whose reply was lost is nobody's: the job waits for a rescue, and an attempt is lost",
@@ -75,7 +76,7 @@ MUTANTS = [
     ),
     Mutant(
         name="claim-of-another-recognised",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="JobRow.claim_token == _TOKEN),",
         instead="JobRow.claim_token.is_not(None)),",
         why="whoever gets a copy of the message takes the claim of another for its own",
@@ -83,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         name="early-claim-before-the-hand-over",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="    select(_done_before.c.status).scalar_subquery() == JobStatus.SUCCEEDED,\n",
         instead="",
         why="a message that was sent early runs a job whose predecessor is not done",
@@ -91,7 +92,7 @@ MUTANTS = [
     ),
     Mutant(
         name="early-claim-without-a-lock",
-        file=_ATTEMPT,
+        file=_CLAIMS,
         text="    .with_for_update(read=True)\n",
         instead="",
         why="a message that was sent early comes in vain where the commit takes longer than the message",

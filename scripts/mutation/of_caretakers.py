@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
 
-_DUTIES = "agentq/runtime/duties.py"
-_EXECUTOR = "agentq/runtime/executor.py"
-_LEASE = "agentq/runtime/lease.py"
-_TIMING = "agentq/ledger/transition/timing.py"
+_DUTIES = "agentq/runtime/caretaker/duties.py"
+_EXECUTOR = "agentq/runtime/attempt/attempt.py"
+_LEASE = "agentq/runtime/attempt/lease.py"
+_TIMING = "agentq/ledger/moves/timed.py"
 
 
 def _without(duty: str, text: str, why: str) -> Mutant:
@@ -35,7 +35,7 @@ MUTANTS = [
     ),
     Mutant(
         name="rescue-without-history",
-        file="agentq/ledger/caretaking.py",
+        file="agentq/ledger/caretaking/rescues.py",
         text="    end_attempt(tx, row, outcome, why)\n",
         instead="",
         why="nobody can tell why an attempt is missing",
@@ -87,8 +87,8 @@ MUTANTS = [
     ),
     Mutant(
         name="end-without-release",
-        file="agentq/runtime/caretaker.py",
-        text="lambda tx: caretaking.release_all(tx, self.worker_id), patience",
+        file="agentq/runtime/caretaker/caretaker.py",
+        text="lambda tx: rescues.release_all(tx, self.worker_id), patience",
         instead="lambda _: [], patience",
         why="what a stopped worker ran costs an attempt, and waits",
         tests=(GUARDS,),

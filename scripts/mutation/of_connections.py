@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from scripts.mutation.mutant import GUARDS, SESSION, Mutant
 
-_SESSION = "agentq/ledger/session.py"
+_SESSION = "agentq/ledger/db/session.py"
 
 MUTANTS = [
     Mutant(
         name="isolation-left-to-the-database",
-        file="agentq/ledger/postgresql.py",
+        file="agentq/ledger/db/postgresql.py",
         text='        "default_transaction_isolation": r"read\\ committed",\n',
         instead="",
         why="guarded updates fail, or miss what another transaction did, where the database's default is stricter",
@@ -36,7 +36,7 @@ MUTANTS = [
     ),
     Mutant(
         name="deadlock-not-retried",
-        file="agentq/ledger/passing.py",
+        file="agentq/ledger/db/errors.py",
         text='    "40P01",  # deadlock\n',
         instead="",
         why="of two writers that wait for each other, one loses its outcome",
@@ -45,12 +45,12 @@ MUTANTS = [
     ),
     Mutant(
         name="start-under-a-new-id",
-        file="agentq/runtime/starting.py",
-        text="write(lambda tx: workflows.start_all(tx, plans))",
+        file="agentq/runtime/start/starts.py",
+        text="write(lambda tx: starts.start_all(tx, plans))",
         instead=(
             "write(lambda tx: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
             "workflow_id=one.workflow['id']) for row in one.planting.rows] for one in plans] "
-            "and workflows.start_all(tx, plans))"
+            "and starts.start_all(tx, plans))"
         ),
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),

@@ -13,13 +13,13 @@ from scripts.mutation.mutant import (
 )
 
 _ATTEMPTS = "agentq/ledger/attempts.py"
-_DEAD_LETTER = "agentq/ledger/transition/dead_letter.py"
-_EXECUTOR = "agentq/runtime/executor.py"
-_GRAPH = "agentq/ledger/transition/graph.py"
-_PARTS = "agentq/ledger/transition/parts.py"
-_PLAIN = "agentq/ledger/transition/plain.py"
-_SESSION = "agentq/ledger/session.py"
-_WORKFLOW = "agentq/ledger/transition/workflow.py"
+_DEAD_LETTER = "agentq/ledger/moves/dead_letter.py"
+_EXECUTOR = "agentq/runtime/attempt/attempt.py"
+_GRAPH = "agentq/ledger/moves/handover.py"
+_PARTS = "agentq/ledger/moves/fan_in.py"
+_PLAIN = "agentq/ledger/moves/succeed_fast.py"
+_SESSION = "agentq/ledger/db/session.py"
+_WORKFLOW = "agentq/ledger/moves/workflow.py"
 _COMPLETE = """        status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
         finished_at=case((JobRow.remaining {0}, now())),
 """
@@ -55,7 +55,7 @@ MUTANTS = [
     ),
     Mutant(
         name="early-bell-is-enough",
-        file="agentq/runtime/early.py",
+        file="agentq/runtime/dispatch/early.py",
         text=" and time.monotonic() - self._rung_at < _SURELY_AWAITED",
         instead="",
         why="what was rung for long before its commit waits until a caretaker finds its message lost",
@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant(
         name="fail-without-dead-letter",
         file="agentq/ledger/handover.py",
-        text="    transition.open_letter(tx, dead.id, needs_person=needs_person)\n",
+        text="    moves.open_letter(tx, dead.id, needs_person=needs_person)\n",
         instead="",
         why="a job that failed for good disappears silently, and nobody can replay it",
         tests=(GUARDS,),
@@ -177,7 +177,7 @@ MUTANTS = [
     Mutant(
         name="lack-parts-without-a-letter",
         file="agentq/ledger/handover.py",
-        text="    transition.open_letter(tx, fan_in.id, needs_person=False)\n",
+        text="    moves.open_letter(tx, fan_in.id, needs_person=False)\n",
         instead="",
         why="a fan-in that ended with too few parts is a dead end that nobody can decide about",
         tests=(PARTS,),
@@ -211,7 +211,7 @@ MUTANTS = [
     ),
     Mutant(
         name="replay-without-new-attempts",
-        file="agentq/ledger/transition/shared.py",
+        file="agentq/ledger/moves/shared.py",
         text='    "max_attempts": JobRow.attempt + func',
         instead='    "max_attempts": JobRow.max_attempts + 0 * func',
         why="a replayed job stays queued for ever: no claim takes it",

@@ -23,7 +23,7 @@ import click
 import pytest
 
 from agentq.exceptions import LedgerError
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from soaking import report, services
 from soaking.chaos import Chaos
 from soaking.crew import Crew

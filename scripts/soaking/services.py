@@ -10,8 +10,8 @@ from typing import Any
 
 from kombu.connection import Connection
 
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.support import Broker, redis_server, sqlite_file
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq_node import rabbitmq_node
@@ -90,5 +90,5 @@ def _restarted(broker: Any) -> Break:
 
 def _migrate(url: str) -> None:
     ledger = Ledger(url)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     ledger.close()

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import aliased
 
 from agentq.exceptions import WorkflowFailed
-from agentq.ledger import reading
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import AttemptRow, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
+from agentq.ledger.queries import workflows
 from agentq.states import WORKFLOW_FINAL, AttemptOutcome, DeadLetterStatus, JobKind, WorkflowStatus
 from soaking.journal import Story
 from soaking.shapes import SHAPES
@@ -125,7 +125,7 @@ def _result(connection: Connection, row: AnyRow) -> Any:
     if row.status != WorkflowStatus.SUCCEEDED:
         return None
     try:
-        return reading.workflow_result(connection, reading.workflow_status(connection, row.id))[1]
+        return workflows.workflow_result(connection, workflows.workflow_status(connection, row.id))[1]
     except WorkflowFailed as error:
         return error
 

@@ -10,8 +10,8 @@ import pytest
 
 from agentq import Workflow, each
 from agentq.exceptions import StepFailed
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.app import AgentQ
 from tests.cli.program import Inside, Program
 from tests.support import Worker, client, redis_server, require_sound, sqlite_file, steps
@@ -37,7 +37,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
     url = sqlite_file(folder)
     ledger = Ledger(url)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     with redis_server() as broker, client(broker, url) as agentq:
         env = {"AGENTQ_LEDGER": url, "CELERY_BROKER_URL": broker.url, "AGENTQ_TEST_QUEUE": broker.queue}
         with Worker(broker, url) as worker:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import now, seconds_from_now
 from agentq.operations import audit, health
 from agentq.operations.audit import MOST, Audit
 from agentq.operations.health import Finding, Level

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.operations.jobs import JobFilter
 from agentq.outcomes import Fail, Failure, RetryLater

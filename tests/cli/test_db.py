@@ -5,8 +5,8 @@ import subprocess
 
 from sqlalchemy import text
 
-from agentq.ledger import migrating, schema
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate, schema
+from agentq.ledger.db.session import Ledger
 from tests.cli.program import BIN, Inside, Program
 
 
@@ -26,7 +26,7 @@ def test_two_upgrades_at_once_both_succeed(program: Program, empty_database: str
 def test_a_ledger_of_another_revision_is_refused_with_the_way_out(inside: Inside, empty_database: str) -> None:
     inside.env["AGENTQ_LEDGER"] = empty_database
     ledger = Ledger(empty_database)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     for revision, mend in (("0000", "run: agentq db upgrade"), ("9999", "upgrade celery-agentq")):
         change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = :revision")  # noqa: S608
         ledger.write(lambda tx, change=change, to=revision: tx.connection.execute(change, {"revision": to}))

@@ -10,7 +10,7 @@ from celery import group
 
 from agentq import each
 from agentq.exceptions import StepFailed
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.operations.schemas import DeadLetterSummary

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from celery import Signature, group
 
-from agentq.ledger import caretaking
+from agentq.ledger.caretaking import expiry
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
-from agentq.ledger.session import Ledger
 from tests.cli.program import Inside
 from tests.operations.letters import run_due
 from tests.support.player import Player
@@ -72,7 +72,7 @@ def lacking(player: Player) -> Claim:
     player.succeed(held, 1)
     player.retry(player.take(second), delay=600)
     player.age(player.job(held.job_id).join_id, deadline_at=1)
-    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: expiry.end_overdue(tx, 10))
     return held
 
 

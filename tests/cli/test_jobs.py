@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import jobs
 from agentq.operations.schemas import JobSummary
 from agentq.outcomes import Failure, RetryLater

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import queues, workers
 from agentq.operations.schemas import Pruned, Queue, Worker
 from tests.cli.conftest import Story

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agentq.cli.main import agentq
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.states import JobStatus, WorkflowStatus
 from tests.cli.program import OURS, Inside
 from tests.operations.letters import ask, die, refuse_message

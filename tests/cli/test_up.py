@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentq.embedded import Embedded
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import jobs
 from agentq.states import JobStatus
 from tests.cli.program import BIN, Program

@@ -16,7 +16,7 @@ from billiard.process import current_process
 
 
 def test_a_process_is_ended_by_the_signal_that_its_module_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/runtime/pool_signals.py names another one."""
+    """agentq/runtime/bridge/pool_signals.py names another one."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(popen_fork, "TERM_SIGNAL", signal.SIGQUIT)
     monkeypatch.setattr(popen_fork.os, "kill", lambda pid, number: sent.append((pid, number)))
@@ -26,7 +26,7 @@ def test_a_process_is_ended_by_the_signal_that_its_module_names(monkeypatch: pyt
 
 
 def test_a_job_is_ended_by_the_signal_that_the_pools_module_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/runtime/pool_signals.py names another one, and translates the one that a revoke names."""
+    """agentq/runtime/bridge/pool_signals.py names another one, and translates the one that a revoke names."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(billiard_pool, "TERM_SIGNAL", signal.SIGQUIT)
     monkeypatch.setattr(billiard_pool, "_kill", lambda pid, number: sent.append((pid, number)))
@@ -40,7 +40,7 @@ def test_a_job_is_ended_by_the_signal_that_the_pools_module_names(monkeypatch: p
 def test_a_pools_process_handles_the_signals_that_are_in_two_sets(
     full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """agentq/runtime/pool_signals.py takes SIGTERM out of both, and sets a handler of its own."""
+    """agentq/runtime/bridge/pool_signals.py takes SIGTERM out of both, and sets a handler of its own."""
     handled: set[int] = set()
     monkeypatch.setattr(common, "maybe_setsignal", lambda number, handler: handled.add(number))
     monkeypatch.setattr(common, "_should_override_term_signal", lambda name, current: True)
@@ -55,7 +55,7 @@ def test_a_pools_process_handles_the_signals_that_are_in_two_sets(
 
 
 def test_the_handler_of_a_pools_process_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/runtime/pool_signals.py calls it in processes that a step forked."""
+    """agentq/runtime/bridge/pool_signals.py calls it in processes that a step forked."""
     monkeypatch.setattr(common, "maybe_setsignal", lambda number, handler: None)
     monkeypatch.setattr(common, "_should_have_exited", [False])
     assert list(inspect.signature(common._shutdown_cleanup).parameters) == ["signum", "frame"]
@@ -65,12 +65,12 @@ def test_the_handler_of_a_pools_process_ends_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_main_process_has_a_name_of_its_own() -> None:
-    """agentq/runtime/outage.py: only the main process tells of an outage."""
+    """agentq/runtime/log/outage.py: only the main process tells of an outage."""
     assert current_process().name == "MainProcess"
 
 
 def test_an_error_is_handed_to_celery_with_its_traceback() -> None:
-    """agentq/runtime/asyncio_pool.py makes it as billiard's pool does."""
+    """agentq/runtime/bridge/asyncio_pool.py makes it as billiard's pool does."""
     try:
         raise ValueError("no")
     except ValueError as error:
@@ -81,7 +81,7 @@ def test_an_error_is_handed_to_celery_with_its_traceback() -> None:
 
 
 def test_the_ends_of_a_process_have_these_names() -> None:
-    """agentq/runtime/request.py knows them by name, since they come from another process."""
+    """agentq/runtime/entry/request.py knows them by name, since they come from another process."""
     assert [kind.__name__ for kind in (TimeLimitExceeded, WorkerLostError, Terminated)] == [
         *("TimeLimitExceeded", "WorkerLostError", "Terminated")
     ]

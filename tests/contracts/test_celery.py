@@ -110,7 +110,7 @@ def test_an_app_without_its_pools_connects_anew(app: Celery) -> None:
 
 
 def test_a_message_is_published_with_the_headers_that_were_built_by_hand(app: Celery) -> None:
-    """agentq/runtime/dispatcher.py builds it: fewer headers, and with ``declare`` no look at the queue."""
+    """agentq/runtime/dispatch/dispatcher.py builds it: with fewer headers, and ``declare`` saves a look."""
     message = task_message(
         headers={"id": "1", "task": "t"}, properties={"correlation_id": "1"}, body=((), {}, {}), sent_event=None
     )
@@ -135,7 +135,7 @@ def test_a_message_is_published_with_the_headers_that_were_built_by_hand(app: Ce
 
 
 def test_without_more_words_the_queue_of_a_message_is_declared(app: Celery) -> None:
-    """agentq/runtime/dispatcher.py gives ``declare=()`` only for a queue that the connection has declared."""
+    """agentq/runtime/dispatch/dispatcher.py gives ``declare=()`` for queues that are declared."""
     producer = Mock()
     app.amqp.send_task_message(producer, "t", task_message({}, {}, ((), {}, {}), None), queue="q", retry=False)
     assert producer.publish.call_args.kwargs["declare"] == [app.amqp.queues["q"]]
@@ -164,7 +164,7 @@ def test_a_route_names_the_queue_and_what_is_consumed_are_the_selected_queues(ap
     ],
 )
 def test_a_canvas_is_sent_by_the_method_of_its_class(app: Celery, kind: Any, made: Any) -> None:
-    """agentq/runtime/starting.py replaces it, for canvases that hold steps."""
+    """agentq/runtime/start/starts.py replaces it, for canvases that hold steps."""
     assert parameters(kind.apply_async)[:3] == ["self", "args", "kwargs"]
     canvas = made(app.signature("t", (1,)))
     assert isinstance(canvas, kind)
@@ -173,7 +173,7 @@ def test_a_canvas_is_sent_by_the_method_of_its_class(app: Celery, kind: Any, mad
 
 
 def test_methods_of_all_tasks_are_those_of_celerys_task_class(app: Celery) -> None:
-    """agentq/runtime/asked_retries.py and refused_methods.py replace them there."""
+    """agentq/runtime/entry/self_retry.py and refused_methods.py replace them there."""
 
     @app.task(shared=False)
     def task() -> None: ...
@@ -186,7 +186,7 @@ def test_methods_of_all_tasks_are_those_of_celerys_task_class(app: Celery) -> No
 
 
 def test_a_task_whose_request_is_eager_raises_its_retry_and_publishes_nothing(app: Celery) -> None:
-    """agentq/runtime/plain_tasks.py pushes such a request for the plain task of a job."""
+    """agentq/runtime/attempt/plain_tasks.py pushes such a request for the plain task of a job."""
 
     @app.task(shared=False, bind=True)
     def task(self: Any) -> None: ...
@@ -225,14 +225,14 @@ def test_a_tracer_runs_a_task_by_its_id_and_request(app: Celery) -> None:
 
 
 def test_every_question_to_a_missing_result_backend_is_refused_by_one_method() -> None:
-    """agentq/runtime/no_results.py overrides them all."""
+    """agentq/runtime/bridge/no_results.py overrides them all."""
     assert parameters(DisabledBackend._is_disabled) == ["self", "args", "kwargs"]
     for name in ("get_state", "get_result", "get_task_meta_for", "wait_for", "get_many"):
         assert getattr(DisabledBackend, name) is DisabledBackend._is_disabled
 
 
 def test_the_backend_without_results_is_chosen_by_the_loader() -> None:
-    """agentq/runtime/configuration.py gives the loader another one under the same name."""
+    """agentq/runtime/bridge/configuration.py gives the loader another one under the same name."""
     app = Celery("contracts", broker="memory://", set_as_current=False)
     app.loader.override_backends = {"disabled": f"{__name__}:Backend", **app.loader.override_backends}
     assert isinstance(app.backend, Backend)
@@ -244,7 +244,7 @@ class Backend(DisabledBackend):
 
 @pytest.mark.parametrize("command", ["revoke", "terminate"])
 def test_a_revoke_is_a_broadcast_of_the_apps_own_control(app: Celery, command: str) -> None:
-    """agentq/runtime/revokes.py gives the app a class of its own."""
+    """agentq/runtime/entry/revokes.py gives the app a class of its own."""
     told = []
 
     class Told(Control):
@@ -260,18 +260,18 @@ def test_a_revoke_is_a_broadcast_of_the_apps_own_control(app: Celery, command: s
 
 
 def test_a_worker_looks_for_the_command_in_the_panel() -> None:
-    """agentq/runtime/in_hand.py replaces it there."""
+    """agentq/runtime/caretaker/reserved.py replaces it there."""
     assert parameters(Panel.data["revoke"])[:3] == ["state", "task_id", "terminate"]
 
 
 def test_the_consumer_of_a_worker_is_made_last_and_of_the_class_that_the_worker_names() -> None:
-    """agentq/runtime/caretaker.py, whose own step for the worker comes before."""
+    """agentq/runtime/caretaker/caretaker.py, whose own step for the worker comes before."""
     assert components.Consumer.last
     assert "w.consumer_cls" in inspect.getsource(components.Consumer.create)
 
 
 def test_a_consumer_asks_itself_for_all_that_agentq_replaces(app: Celery) -> None:
-    """agentq/runtime/consuming.py, events.py, intake.py."""
+    """agentq/runtime/entry/queues.py, events.py, intake.py."""
     assert parameters(Consumer.on_decode_error) == ["self", "message", "exc"]
     assert parameters(Consumer.on_connection_error_after_connected) == ["self", "exc"]
     assert parameters(Consumer.on_send_event_buffered) == ["self"]
@@ -287,14 +287,14 @@ def test_a_consumer_asks_itself_for_all_that_agentq_replaces(app: Celery) -> Non
 
 
 def test_a_consumer_does_not_flush_before_its_events_are_buffered(app: Celery) -> None:
-    """agentq/runtime/events.py lets them wait."""
+    """agentq/runtime/bridge/event_batches.py lets them wait."""
     consumer = Mock(spec=Consumer, hub=Mock(), event_dispatcher=Mock())
     Consumer._flush_events(consumer)
     consumer.event_dispatcher.flush.assert_called_once_with()
 
 
 def test_a_message_that_cannot_be_read_raises_where_the_handler_is_called(app: Celery) -> None:
-    """agentq/runtime/intake.py puts its own handler around the one that is created."""
+    """agentq/runtime/entry/consumer.py puts its own handler around the one that is created."""
     consumer = Mock(spec=Consumer, strategies={}, on_task_message=set())
     for name in ("on_unknown_message", "on_unknown_task", "on_invalid_task", "call_soon_ack"):
         setattr(consumer, name, Mock())
@@ -304,7 +304,7 @@ def test_a_message_that_cannot_be_read_raises_where_the_handler_is_called(app: C
 
 
 def test_the_reports_of_refused_messages_have_texts_of_their_own() -> None:
-    """agentq/runtime/intake.py leaves these lines out of the log, as it has said the same in one."""
+    """agentq/runtime/entry/consumer.py leaves these lines out of the log, as it has said the same in one."""
     source = inspect.getsource(consumer_module)
     for name in ("INVALID_TASK_ERROR", "MESSAGE_DECODE_ERROR", "UNKNOWN_FORMAT", "UNKNOWN_TASK_ERROR"):
         assert isinstance(getattr(consumer_module, name), str)
@@ -312,7 +312,7 @@ def test_the_reports_of_refused_messages_have_texts_of_their_own() -> None:
 
 
 def test_what_a_worker_has_taken_is_in_two_sets_of_requests(app: Celery) -> None:
-    """agentq/runtime/in_hand.py, duties.py, request.py, consuming.py."""
+    """agentq/runtime/caretaker/reserved.py, duties.py, request.py, consuming.py."""
     request = request_of(app)
     state.task_reserved(request)
     try:
@@ -330,14 +330,14 @@ def test_what_a_worker_has_taken_is_in_two_sets_of_requests(app: Celery) -> None
 
 
 def test_a_request_has_the_headers_of_its_message(app: Celery) -> None:
-    """agentq/runtime/in_hand.py and evidence.py read them."""
+    """agentq/runtime/caretaker/reserved.py and evidence.py read them."""
     request = request_of(app, agentq=5)
     assert request.request_dict["agentq"] == 5
     assert request.delivery_info["routing_key"] == "celery"
 
 
 def test_the_methods_of_a_request_are_called_with_what_agentq_expects() -> None:
-    """agentq/runtime/request.py overrides them."""
+    """agentq/runtime/entry/request.py overrides them."""
     assert parameters(Request.on_timeout) == ["self", "soft", "timeout"]
     assert parameters(Request.on_failure) == ["self", "exc_info", "send_failed_event", "return_ok"]
     assert parameters(Request.cancel) == ["self", "pool", "signal", "emit_retry"]
@@ -346,7 +346,7 @@ def test_the_methods_of_a_request_are_called_with_what_agentq_expects() -> None:
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_request_that_was_cancelled_announces_no_revoke(app: Celery, is_cancelled: bool) -> None:
-    """agentq/runtime/request.py notes the cancel before the pool can tell of the end."""
+    """agentq/runtime/entry/request.py notes the cancel before the pool can tell of the end."""
     request = request_of(app)
     announced = request._announce_revoked = Mock()
     request._already_cancelled = is_cancelled
@@ -358,7 +358,7 @@ def test_a_request_that_was_cancelled_announces_no_revoke(app: Celery, is_cancel
 
 
 def test_a_pool_is_given_a_job_with_its_callbacks() -> None:
-    """agentq/runtime/asyncio_pool.py is a pool."""
+    """agentq/runtime/bridge/asyncio_pool.py is a pool."""
     given: list[Any] = []
 
     class Pool(BasePool):
@@ -379,12 +379,12 @@ def test_a_pool_is_given_a_job_with_its_callbacks() -> None:
 
 
 def test_jobs_of_one_thread_have_requests_of_their_own() -> None:
-    """agentq/runtime/asyncio_pool.py: greenlets of one thread see their own stack of requests."""
+    """agentq/runtime/bridge/asyncio_pool.py: greenlets of one thread see their own stack of requests."""
     assert not USE_FAST_LOCALS, "Celery's stack of requests is kept in context variables"
 
 
 def test_a_job_of_the_prefork_pool_is_terminated_by_its_process(app: Celery) -> None:
-    """agentq/runtime/pool_signals.py puts its own function before this one."""
+    """agentq/runtime/bridge/pool_signals.py puts its own function before this one."""
     assert parameters(BilliardPool.terminate_job) == ["self", "pid", "sig"]
     assert "self.terminate_job = P.terminate_job" in inspect.getsource(TaskPool)
     request, pool = request_of(app), Mock()

@@ -24,7 +24,7 @@ def parameters(function: Any) -> list[str]:
 def test_a_transport_is_found_by_its_alias_each_time(
     name: str, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """agentq/runtime/redis_transport.py puts its own under kombu's aliases."""
+    """agentq/runtime/bridge/redis_transport.py puts its own under kombu's aliases."""
     monkeypatch.setitem(TRANSPORT_ALIASES, name, f"{kind.__module__}:{kind.__name__}")
     assert resolve_transport(name) is kind
     monkeypatch.setitem(TRANSPORT_ALIASES, name, "kombu.transport.memory:Transport")
@@ -33,7 +33,7 @@ def test_a_transport_is_found_by_its_alias_each_time(
 
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost", "redis+socket:///tmp/none"])
 def test_the_scheme_of_an_address_is_the_alias(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/runtime/redis_transport.py; addresses of the embedded broker are of the last kind."""
+    """agentq/runtime/bridge/redis_transport.py; addresses of the embedded broker are of the last kind."""
     for name in ("redis", "rediss"):
         monkeypatch.setitem(TRANSPORT_ALIASES, name, f"{__name__}:Transport")
     assert isinstance(Connection(url).transport, Transport)
@@ -44,7 +44,7 @@ class Transport(redis.Transport):
 
 
 def test_a_channel_asks_its_own_class_for_all_that_agentq_overrides() -> None:
-    """agentq/runtime/redis_transport.py overrides them."""
+    """agentq/runtime/bridge/redis_transport.py overrides them."""
     for kind in (redis.Channel, redis.SentinelChannel):
         assert issubclass(kind, virtual.Channel)
         assert kind.QoS is redis.QoS
@@ -61,7 +61,7 @@ def test_a_channel_asks_its_own_class_for_all_that_agentq_overrides() -> None:
 
 
 def test_a_message_that_is_worked_on_is_kept_in_memory_by_the_virtual_transport() -> None:
-    """agentq/runtime/redis_transport.py calls it past the class for Redis, which writes to Redis as well."""
+    """agentq/runtime/bridge/redis_transport.py calls it past Redis's class, which writes there."""
     for name in ("append", "ack", "reject"):
         assert parameters(getattr(virtual.QoS, name)) == parameters(getattr(redis.QoS, name))
     assert parameters(redis.QoS.restore_unacked) == ["self", "client"]
@@ -81,7 +81,7 @@ def test_a_message_that_is_worked_on_is_kept_in_memory_by_the_virtual_transport(
 
 
 def test_a_message_is_given_back_to_the_queue_that_it_came_from() -> None:
-    """agentq/runtime/redis_transport.py calls the virtual transport's way for its own messages."""
+    """agentq/runtime/bridge/redis_transport.py calls the virtual transport's way for its own messages."""
     channel = Mock()
     channel._lookup.return_value = ["celery"]
     message = Mock(delivery_info={"exchange": "", "routing_key": "celery"})
@@ -91,7 +91,7 @@ def test_a_message_is_given_back_to_the_queue_that_it_came_from() -> None:
 
 
 def test_what_redis_delivered_is_in_the_frame_that_cannot_read_it() -> None:
-    """agentq/runtime/intake.py reads the queue and the text there, by these names."""
+    """agentq/runtime/entry/consumer.py reads the queue and the text there, by these names."""
     client = Mock()
     client.parse_response.return_value = (b"celery", b"no JSON")
     channel = Mock(client=client, sep="\x06\x16", connection_errors=())
@@ -103,7 +103,7 @@ def test_what_redis_delivered_is_in_the_frame_that_cannot_read_it() -> None:
 
 
 def test_a_channel_is_read_by_its_handlers() -> None:
-    """agentq/runtime/intake.py puts its own function around the one for BRPOP."""
+    """agentq/runtime/entry/consumer.py puts its own function around the one for BRPOP."""
     read = Mock(return_value=True)
     channel = Mock(handlers={"BRPOP": read}, **{"qos.can_consume.return_value": True})
     poller = redis.MultiChannelPoller()
@@ -120,7 +120,7 @@ def connected() -> Iterator[Any]:
 
 
 def test_a_connection_knows_the_queues_that_it_declared() -> None:
-    """agentq/runtime/dispatcher.py has no queue declared twice."""
+    """agentq/runtime/dispatch/dispatcher.py has no queue declared twice."""
     queue = Queue("declared")
     with connected() as connection, connection.Producer() as producer:
         assert hash(queue) not in connection.declared_entities
@@ -129,7 +129,7 @@ def test_a_connection_knows_the_queues_that_it_declared() -> None:
 
 
 def test_the_first_use_of_a_connection_is_as_patient_as_its_transport_options_say() -> None:
-    """agentq/runtime/dispatcher.py changes them for one reconnect."""
+    """agentq/runtime/dispatch/dispatcher.py changes them for one reconnect."""
     with connected() as connection:
         patience = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
         connection.transport_options.update(patience)
@@ -139,7 +139,7 @@ def test_the_first_use_of_a_connection_is_as_patient_as_its_transport_options_sa
 
 
 def test_a_batch_publishes_all_when_it_ends() -> None:
-    """agentq/runtime/dispatcher.py publishes many messages in one."""
+    """agentq/runtime/dispatch/dispatcher.py publishes many messages in one."""
     queue = Queue("batched")
     with connected() as connection, connection.Producer() as producer:
         with producer.batch():
@@ -149,7 +149,7 @@ def test_a_batch_publishes_all_when_it_ends() -> None:
 
 
 def test_the_timers_of_the_event_loop_can_be_fired_by_hand() -> None:
-    """agentq/runtime/asyncio_pool.py lets the connection's heartbeats go on while it stops."""
+    """agentq/runtime/bridge/asyncio_pool.py lets the connection's heartbeats go on while it stops."""
     before, hub = get_event_loop(), Hub()
     set_event_loop(hub)
     try:
@@ -163,7 +163,7 @@ def test_the_timers_of_the_event_loop_can_be_fired_by_hand() -> None:
 
 
 def test_a_message_says_how_it_was_delivered() -> None:
-    """agentq/runtime/intake.py and redis_transport.py read headers; a message has them, whoever sent it."""
+    """agentq/runtime/entry/consumer.py and redis_transport.py read the headers of any message."""
     raw = {"body": "", "properties": {"delivery_tag": "1", "delivery_info": {}}, "headers": {"agentq": 5}}
     message = virtual.Message(raw, channel=SimpleNamespace(decode_body=lambda body, _: body))
     assert message.headers == {"agentq": 5}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from tests.contracts.touches import touches
 
 TOUCHES = {
-    "agentq/contrib/django/flushing.py": {"django.test.utils._TestState"},
+    "agentq/contrib/django/flush_in_tests.py": {"django.test.utils._TestState"},
     "agentq/contrib/flask/current.py": {"._set_current_app", "._tls", "celery._state"},
-    "agentq/ledger/driver.py": {"psycopg.waiting.Wait"},
-    "agentq/ledger/postgresql.py": {".dbapi_connection"},
-    "agentq/ledger/prepared.py": {
+    "agentq/ledger/db/driver.py": {"psycopg.waiting.Wait"},
+    "agentq/ledger/db/postgresql.py": {".dbapi_connection"},
+    "agentq/ledger/db/statement.py": {
         ".dbapi_connection",
         ".do_execute",
         ".do_executemany",
@@ -22,52 +22,52 @@ TOUCHES = {
         "sqlalchemy.sql.visitors",
     },
     "agentq/runtime/app.py": {".connection_for_write =", "celery._state", "setattr(self.app)"},
-    "agentq/runtime/asked_retries.py": {".retry ="},
-    "agentq/runtime/asyncio_pool.py": {
+    "agentq/runtime/entry/self_retry.py": {".retry ="},
+    "agentq/runtime/bridge/asyncio_pool.py": {
         "._state",
         "billiard.einfo.ExceptionInfo",
         "celery.concurrency.base.BasePool",
         "celery.utils.threads.USE_FAST_LOCALS",
         "kombu.asynchronous.get_event_loop",
     },
-    "agentq/runtime/caretaker.py": {".select_add"},
-    "agentq/runtime/configuration.py": {".override_backends ="},
-    "agentq/runtime/consuming.py": {
+    "agentq/runtime/caretaker/caretaker.py": {".select_add"},
+    "agentq/runtime/bridge/configuration.py": {".override_backends ="},
+    "agentq/runtime/entry/queues.py": {
         ".TaskConsumer =",
         ".consume_from",
         ".on_connection_error_after_connected =",
         "celery.worker.state.maybe_shutdown",
     },
-    "agentq/runtime/dead_letters.py": {"._task_from_fun"},
-    "agentq/runtime/dispatcher.py": {
+    "agentq/runtime/entry/dead_letters.py": {"._task_from_fun"},
+    "agentq/runtime/dispatch/dispatcher.py": {
         ".declared_entities",
         ".send_task_message",
         ".transport_options",
         "celery.app.amqp.task_message",
     },
-    "agentq/runtime/duties.py": {"celery.worker.state"},
-    "agentq/runtime/events.py": {"._flush_events", ".on_send_event_buffered ="},
-    "agentq/runtime/evidence.py": {".request_dict"},
-    "agentq/runtime/greeting.py": {".consume_from"},
-    "agentq/runtime/in_hand.py": {
+    "agentq/runtime/caretaker/duties.py": {"celery.worker.state"},
+    "agentq/runtime/bridge/event_batches.py": {"._flush_events", ".on_send_event_buffered ="},
+    "agentq/runtime/caretaker/lost_messages.py": {".request_dict"},
+    "agentq/runtime/log/greeting.py": {".consume_from"},
+    "agentq/runtime/caretaker/reserved.py": {
         ".request_dict",
         "Panel.data[] =",
         "celery.worker.control.Panel",
         "celery.worker.state",
     },
-    "agentq/runtime/intake.py": {
+    "agentq/runtime/entry/consumer.py": {
         ".create_task_handler =",
         ".f_locals",
         ".on_decode_error =",
         "celery.worker.consumer.consumer",
     },
-    "agentq/runtime/knowledge.py": {".consume_from"},
-    "agentq/runtime/limits.py": {".consume_from"},
-    "agentq/runtime/loop.py": {".f_locals"},
-    "agentq/runtime/no_results.py": {"._is_disabled"},
-    "agentq/runtime/outage.py": {"billiard.process.current_process"},
-    "agentq/runtime/plain_tasks.py": {".push_request"},
-    "agentq/runtime/pool_signals.py": {
+    "agentq/runtime/caretaker/knowledge.py": {".consume_from"},
+    "agentq/runtime/bridge/pool_limits.py": {".consume_from"},
+    "agentq/runtime/bridge/loop.py": {".f_locals"},
+    "agentq/runtime/bridge/no_results.py": {"._is_disabled"},
+    "agentq/runtime/log/outage.py": {"billiard.process.current_process"},
+    "agentq/runtime/attempt/plain_tasks.py": {".push_request"},
+    "agentq/runtime/bridge/pool_signals.py": {
         ".TERM_SIGNAL =",
         "._shutdown_cleanup",
         ".terminate_job =",
@@ -75,7 +75,7 @@ TOUCHES = {
         "billiard.pool",
         "billiard.popen_fork",
     },
-    "agentq/runtime/redis_transport.py": {
+    "agentq/runtime/bridge/redis_transport.py": {
         "._connparams",
         "._create_client",
         "._delivered",
@@ -87,21 +87,21 @@ TOUCHES = {
         "kombu.transport.redis",
         "kombu.transport.virtual",
     },
-    "agentq/runtime/refused_methods.py": {"setattr(Task)"},
-    "agentq/runtime/request.py": {
+    "agentq/runtime/entry/refused_methods.py": {"setattr(Task)"},
+    "agentq/runtime/entry/request.py": {
         "._already_cancelled",
         "._announce_revoked",
         "celery.worker.request.Request",
         "celery.worker.state.revoked",
     },
-    "agentq/runtime/revokes.py": {".control_cls ="},
-    "agentq/runtime/starting.py": {
+    "agentq/runtime/entry/revokes.py": {".control_cls ="},
+    "agentq/runtime/start/starts.py": {
         ".apply_async =",
         "celery.canvas._basemap",
         "celery.canvas._chain",
         "celery.canvas._chord",
     },
-    "agentq/runtime/task.py": {
+    "agentq/runtime/entry/task.py": {
         "._finalize_mutex",
         "._get_active_apps",
         "._task_from_fun",

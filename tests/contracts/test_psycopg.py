@@ -17,7 +17,7 @@ from psycopg.waiting import Ready, Wait
 
 
 def test_all_that_a_cursor_asks_of_the_server_goes_through_the_wait_of_its_connection() -> None:
-    """agentq/ledger/driver.py overrides it, and takes what is waited for as its first argument."""
+    """agentq/ledger/db/driver.py overrides it, and takes what is waited for as its first argument."""
     assert list(inspect.signature(psycopg.Connection.wait).parameters)[:2] == ["self", "gen"]
     connection = Mock(lock=threading.RLock(), adapters=psycopg.adapters)
     psycopg.Cursor(connection).execute("SELECT 1")
@@ -26,7 +26,7 @@ def test_all_that_a_cursor_asks_of_the_server_goes_through_the_wait_of_its_conne
 
 
 def test_a_wait_is_a_generator_of_what_it_waits_for_and_is_sent_what_is_ready() -> None:
-    """agentq/ledger/driver.py works when the generator first waits to read: then all has been sent."""
+    """agentq/ledger/db/driver.py works when the generator first waits to read: then all has been sent."""
     ready: list[object] = []
 
     def conversation() -> Generator[Wait, Ready, str]:

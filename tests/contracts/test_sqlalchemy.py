@@ -36,9 +36,9 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.util import await_only, greenlet_spawn
 
 import agentq.ledger
-from agentq.ledger.prepared import Prepared, _Compiled, run_text
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import UtcDateTime
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.statement import Prepared, _Compiled, run_text
+from agentq.ledger.db.types import UtcDateTime
 
 ROWS = Table(
     "contract_rows",
@@ -91,7 +91,7 @@ def filled(connection: Connection) -> None:
 def test_a_prepared_statement_gives_the_rows_that_sqlalchemys_own_execution_gives(
     kind: str, ledger: Ledger
 ) -> None:
-    """agentq/ledger/prepared.py runs what SQLAlchemy compiled on the driver's cursor."""
+    """agentq/ledger/db/statement.py runs what SQLAlchemy compiled on the driver's cursor."""
     statement, values = STATEMENTS[kind]
     with ledger.engine.connect() as connection:
         filled(connection)
@@ -101,7 +101,7 @@ def test_a_prepared_statement_gives_the_rows_that_sqlalchemys_own_execution_give
 
 
 def test_a_prepared_insert_writes_what_sqlalchemys_own_execution_writes(ledger: Ledger) -> None:
-    """agentq/ledger/prepared.py, one row and many."""
+    """agentq/ledger/db/statement.py, one row and many."""
     other = {**ROW, "id": uuid.UUID(int=8), "count": 5}
     with ledger.engine.connect() as connection:
         filled(connection)
@@ -115,7 +115,7 @@ def test_a_prepared_insert_writes_what_sqlalchemys_own_execution_writes(ledger: 
 
 @pytest.mark.parametrize("dialect", [pysqlite.dialect(), psycopg.dialect()], ids=["sqlite", "postgresql"])
 def test_the_text_of_every_prepared_statement_asks_for_the_values_that_it_is_given(dialect: Dialect) -> None:
-    """agentq/ledger/prepared.py reads their order in ``positiontup``, or their names in ``binds``."""
+    """agentq/ledger/db/statement.py reads their order in ``positiontup``, or their names in ``binds``."""
     statements = prepared_statements()
     assert len(statements) > 10
     for name, prepared in statements.items():
@@ -129,7 +129,7 @@ def test_the_text_of_every_prepared_statement_asks_for_the_values_that_it_is_giv
 
 
 def test_an_error_of_the_driver_becomes_the_one_that_sqlalchemy_raises(ledger: Ledger) -> None:
-    """agentq/ledger/prepared.py makes it by ``DBAPIError.instance``."""
+    """agentq/ledger/db/statement.py makes it by ``DBAPIError.instance``."""
     with ledger.engine.connect() as connection:
         filled(connection)
         with pytest.raises(exc.IntegrityError) as raised:
@@ -141,7 +141,7 @@ def test_an_error_of_the_driver_becomes_the_one_that_sqlalchemy_raises(ledger: L
 
 
 def test_every_statement_goes_through_the_execution_of_the_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/ledger/prepared.py calls it as well, so that whoever wraps it sees every statement."""
+    """agentq/ledger/db/statement.py calls it as well, so that whoever wraps it sees every statement."""
     engine = create_engine("sqlite://")
     native, seen = engine.dialect.do_execute, []
 
@@ -159,7 +159,7 @@ def test_every_statement_goes_through_the_execution_of_the_dialect(monkeypatch: 
 
 
 def test_the_connection_that_a_listener_makes_is_the_drivers(tmp_path: Any) -> None:
-    """agentq/ledger/driver.py makes it on PostgreSQL; prepared.py and postgresql.py read it again."""
+    """agentq/ledger/db/driver.py makes it on PostgreSQL; prepared.py and postgresql.py read it again."""
     made = []
 
     def connect(dialect: Dialect, record: Any, args: Any, options: Any) -> sqlite3.Connection:
@@ -175,7 +175,7 @@ def test_the_connection_that_a_listener_makes_is_the_drivers(tmp_path: Any) -> N
 
 
 def test_code_in_a_session_of_an_event_loop_can_wait_for_a_coroutine() -> None:
-    """agentq/runtime/joining.py dispatches after the commit of an ``AsyncSession``."""
+    """agentq/runtime/start/session.py dispatches after the commit of an ``AsyncSession``."""
 
     async def answer() -> int:
         return 7

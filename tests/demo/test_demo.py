@@ -17,7 +17,7 @@ import pytest
 
 from agentq.demo.errors import DemoError
 from agentq.demo.runner import make_ready
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import jobs, workflows
 from agentq.states import JobStatus, WorkflowStatus
 from tests.demo.endpoint import Endpoint

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentq import AgentQ, Workflow
 from agentq.exceptions import StepFailed
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
 from tests.setup.source import ROOT
 from tests.support import Broker, Worker, client, eventually, sqlite_file
 from tests.support.steps import add, fail, flaky
@@ -47,7 +47,7 @@ def heard(agentq: AgentQ) -> Iterator[Events]:
 def test_a_job_is_told_by_the_events_that_are_documented(redis_broker: Broker, tmp_path: Any) -> None:
     ledger = sqlite_file(tmp_path)
     with client(redis_broker, ledger) as agentq:
-        migrating.upgrade(agentq.ledger)
+        migrate.upgrade(agentq.ledger)
         with heard(agentq) as events, Worker(redis_broker, ledger, arguments=("-E",)):
             succeeded, retried, failed = (
                 agentq.start(canvas) for canvas in (add.s(1, 2), flaky.s("done", 1), fail.s("no luck"))

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from agentq import AgentQ, Workflow, each
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
 from agentq.states import JobKind
 from tests.cli.program import Inside
 from tests.setup.source import ROOT
@@ -88,7 +88,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AgentQ, 
     folder = tmp_path_factory.mktemp("flower")
     ledger = sqlite_file(folder)
     with redis_server() as broker, client(broker, ledger) as agentq:
-        migrating.upgrade(agentq.ledger)
+        migrate.upgrade(agentq.ledger)
         with Worker(broker, ledger) as worker, running_flower(broker, ledger, folder) as flower:
             online = f'flower_worker_online{{worker="{worker.name}"}} 1.0'
             eventually(lambda: online in flower.get("/metrics"), 30, what="Flower's first event")

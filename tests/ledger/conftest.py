@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from tests.support.player import Player
 
 

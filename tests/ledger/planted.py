@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
+from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.types import now, seconds_from_now
 from tests.ledger.scene import Scene
 
 Plant = Callable[["Spade"], None]

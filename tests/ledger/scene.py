@@ -9,9 +9,10 @@ from uuid import UUID
 from celery import Signature, group
 
 from agentq import each
-from agentq.ledger import caretaking, dead_letters, workers, workflows
+from agentq.ledger import cancels, dead_letters, workers
+from agentq.ledger.caretaking import rescues
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support.player import Player, judged
 from tests.support.steps import add, echo, fail, numbers, total
@@ -87,7 +88,7 @@ class Scene:
         started = self.player.start(group(add.s(1, 2), add.s(3, 4)) | total.s())
         self.player.succeed(self.player.take(started.bells[0]), 3)
         self.player.take(started.bells[1])
-        self._write(lambda tx: workflows.cancel(tx, started.workflow_id, actor="ann", reason="enough"))
+        self._write(lambda tx: cancels.cancel(tx, started.workflow_id, actor="ann", reason="enough"))
         return started.workflow_id
 
     def _failed(self) -> UUID:
@@ -95,7 +96,7 @@ class Scene:
         self.player.fail(held)
         dead = Player(self.player.ledger, lease=-1)
         dead.begin(fail.s("x"))
-        self._write(lambda tx: caretaking.rescue_lost(tx, judged(0), 10))
+        self._write(lambda tx: rescues.rescue_lost(tx, judged(0), 10))
         return held.workflow_id
 
     def _replayed(self) -> UUID:

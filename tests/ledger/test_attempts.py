@@ -11,7 +11,8 @@ from celery import Signature, group
 
 from agentq import each
 from agentq.exceptions import StepFailed
-from agentq.ledger import caretaking, transition
+from agentq.ledger import moves
+from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
 from tests.support.player import Player, Recorded
@@ -50,7 +51,7 @@ def test_only_what_is_queued_can_be_claimed(player: Player) -> None:
     player.retry(held, delay=60)
     assert player.claim(first) is None
     player.age(first.job_id, due_at=1)
-    player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     player.succeed(player.take(first))
     assert player.claim(first) is None
 
@@ -64,7 +65,7 @@ def test_an_expired_job_is_not_claimed(player: Player) -> None:
 @covers(Fault.LOSE_REPLY, Moment.CLAIM)
 def test_a_claim_whose_reply_was_lost_is_the_same_claim(player: Player) -> None:
     (bell,) = player.start(add.s(1, 2)).bells
-    token = transition.new_claim_token()
+    token = moves.new_claim_token()
     first, again = player.claim(bell, token), player.claim(bell, token)
     assert first is not None
     assert again is not None
@@ -125,7 +126,7 @@ def test_a_stale_attempt_cannot_write(player: Player) -> None:
     started = player.start(add.s(1, 2) | echo.s())
     (bell,) = started.bells
     stale = player.take(bell)
-    player.dispatched_by(lambda tx: caretaking.release_all(tx, player.worker_id))
+    player.dispatched_by(lambda tx: rescues.release_all(tx, player.worker_id))
     current = Player(player.ledger).take(bell)
     for write in (player.succeed, player.retry, player.fail):
         assert write(stale) == Recorded(False)
@@ -185,9 +186,9 @@ def test_a_retry_waits_for_its_time(player: Player) -> None:
     assert player.retry(held, delay=3600).bells == ()
     job = player.job(held.job_id)
     assert (job.status, job.error_class, job.error_message) == (JobStatus.SCHEDULED, "ValueError", "no such thing")
-    assert player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)) == []
+    assert player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)) == []
     player.age(held.job_id, due_at=0.01)
-    (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     assert player.take(bell).attempt == 2
 
 

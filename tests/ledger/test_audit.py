@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, text, update
 
-from agentq.ledger import audit, rules
+from agentq.ledger.audit import audit, invariants
+from agentq.ledger.audit.invariants import attempts, dead_letters, events, graph, leases, workflows
+from agentq.ledger.audit.invariants.common import Rule
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import JobRow
-from agentq.ledger.rules import attempts, dead_letters, events, graph, leases, workflows
-from agentq.ledger.rules.common import Rule
-from agentq.ledger.session import Ledger
 from agentq.operations import audit as operations
 from tests.ledger import planted
 from tests.ledger.planted import Spade
@@ -21,7 +21,7 @@ from tests.support import copied_ledger
 from tests.support.player import Player
 from tests.support.steps import add
 
-NAMES = [rule.name for rule in rules.ALL]
+NAMES = [rule.name for rule in invariants.ALL]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_no_rule_is_left_out() -> None:
 
 
 def test_a_rule_says_what_is_wrong() -> None:
-    assert [rule.name for rule in rules.ALL if not rule.text or rule.text.endswith(".")] == []
+    assert [rule.name for rule in invariants.ALL if not rule.text or rule.text.endswith(".")] == []
 
 
 @pytest.mark.unsound

@@ -9,12 +9,13 @@ from celery import Signature, group
 from sqlalchemy import select
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
-from agentq.ledger import caretaking, losses, workers, workflows
-from agentq.ledger.caretaking import Held, Lost
+from agentq.ledger import cancels, workers
+from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger.caretaking.rescues import Held, Lost
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow
+from agentq.ledger.moves import Overtaken
 from agentq.ledger.records import Bell
-from agentq.ledger.transition import Overtaken
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.faults import Fault, Moment, covers
@@ -24,11 +25,11 @@ from tests.support.steps import add, echo, fail, total
 
 def cancel(player: Player, held_or_started: object) -> bool:
     workflow_id = held_or_started.workflow_id  # type: ignore[attr-defined]
-    return player.write(lambda tx: workflows.cancel(tx, workflow_id, actor="ann", reason="too dear"))
+    return player.write(lambda tx: cancels.cancel(tx, workflow_id, actor="ann", reason="too dear"))
 
 
 def rescue(player: Player, pause: float = 0, most: int = 100) -> Written[list[Lost]]:
-    return player.ledger.write(written(lambda tx: caretaking.rescue_lost(tx, judged(pause), most)))
+    return player.ledger.write(written(lambda tx: rescues.rescue_lost(tx, judged(pause), most)))
 
 
 class TestCancel:
@@ -124,7 +125,7 @@ class TestRescue:
             told[row.id] = row.terms
             return RetryLater(why, 0)
 
-        player.write(lambda tx: caretaking.rescue_lost(tx, judge, 10))
+        player.write(lambda tx: rescues.rescue_lost(tx, judge, 10))
         assert told == kept
 
     def test_buries_a_job_that_has_no_attempt_left(self, player: Player) -> None:
@@ -159,9 +160,9 @@ class TestRescue:
     def test_of_a_living_workers_jobs_takes_only_those_it_does_not_run(self, player: Player) -> None:
         lost, running = player.begin(add.s(1, 2)), player.begin(add.s(3, 4))
         abandoned = dict.fromkeys([Held(lost.job_id, 1), Held(running.job_id, 7)], losses.WORKER_LOST)
-        held = player.ledger.read(lambda c: caretaking.held_by(c, player.worker_id))
+        held = player.ledger.read(lambda c: rescues.held_by(c, player.worker_id))
         assert held == {Held(lost.job_id, 1), Held(running.job_id, 1)}
-        rescued = player.write(lambda tx: caretaking.rescue_abandoned(tx, player.worker_id, abandoned, judged(0)))
+        rescued = player.write(lambda tx: rescues.rescue_abandoned(tx, player.worker_id, abandoned, judged(0)))
         assert [job.held for job in rescued] == [Held(lost.job_id, 1)]
         assert player.succeed(running, 7).accepted
 
@@ -171,7 +172,7 @@ class TestRelease:
     def test_gives_all_back_at_once_and_costs_no_attempt(self, player: Player) -> None:
         stopping = Player(player.ledger)
         held = [stopping.begin(fail.s("x")), stopping.begin(add.s(1, 2))]
-        bells = player.dispatched_by(lambda tx: caretaking.release_all(tx, stopping.worker_id))
+        bells = player.dispatched_by(lambda tx: rescues.release_all(tx, stopping.worker_id))
         assert {bell.job_id for bell in bells} == {claim.job_id for claim in held}
         assert stopping.succeed(held[0]) == Recorded(False)
         for bell, claim in zip(sorted(bells, key=_job), sorted(held, key=_job), strict=True):
@@ -181,7 +182,7 @@ class TestRelease:
             assert player.history(bell.job_id) == [(1, "released")]
 
     def test_of_nothing_is_nothing(self, player: Player) -> None:
-        assert player.dispatched_by(lambda tx: caretaking.release_all(tx, player.worker_id)) == []
+        assert player.dispatched_by(lambda tx: rescues.release_all(tx, player.worker_id)) == []
 
 
 def _job(item: object) -> str:
@@ -193,12 +194,12 @@ class TestExpiry:
     def test_cancels_what_did_not_run_in_time(self, player: Player, canvas: Signature) -> None:
         started = player.start(canvas.clone().set(expires=60) | echo.s())
         job = player.jobs(started.workflow_id)[0]
-        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
+        assert player.write(lambda tx: expiry.expire(tx, 10)) == 0
         player.age(job.id, expires_at=0.01)
-        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
+        assert player.write(lambda tx: expiry.expire(tx, 10)) == 1
         with pytest.raises(WorkflowCancelled, match=f"{add.name}' expired"):
             player.result(started.workflow_id)
-        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
+        assert player.write(lambda tx: expiry.expire(tx, 10)) == 0
 
     def test_a_relative_expiry_counts_from_the_ledgers_clock(self, player: Player) -> None:
         for canvas in (add.s(1, 2).set(expires=60), add.s(1, 2).set(expires=60) | echo.s()):
@@ -210,7 +211,7 @@ class TestExpiry:
         player.succeed(done, 3)
         for held in (running, done):
             player.age(held.job_id, expires_at=1)
-        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
+        assert player.write(lambda tx: expiry.expire(tx, 10)) == 0
         assert player.succeed(running, 3).accepted
 
 
@@ -261,11 +262,11 @@ class TestLostMessages:
 
 
 def suspects(player: Player, grace: float) -> list[str]:
-    return player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, grace))
+    return player.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, grace))
 
 
 def ring_again(player: Player, overtaken: Overtaken | None = None) -> list[Bell]:
-    return player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10, overtaken))
+    return player.write(lambda tx: redelivery.ring_again(tx, "celery", 1.0, 10, overtaken))
 
 
 class TestDue:
@@ -273,7 +274,7 @@ class TestDue:
         ids = [player.jobs(player.start(add.s(1, n).set(countdown=60)).workflow_id)[0].id for n in range(3)]
         for job_id, seconds in zip(ids, (1, 3, 2), strict=True):
             player.age(job_id, due_at=seconds)
-        due = [player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 2)) for _ in range(3)]
+        due = [player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 2)) for _ in range(3)]
         assert [{bell.job_id for bell in bells} for bells in due] == [{ids[1], ids[2]}, {ids[0]}, set()]
 
     def test_a_later_step_waits_its_delay_from_when_it_is_its_turn(self, player: Player) -> None:

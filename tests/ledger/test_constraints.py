@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from agentq.exceptions import LedgerError
+from agentq.ledger.db.types import now
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import now
 from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
 from tests.support.player import Player
 from tests.support.steps import add

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import select, update
 
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger import dead_messages, issuing
-from agentq.ledger.audit import audit
-from agentq.ledger.dead_messages import Refusal, RefusedMessage
+from agentq.ledger import dead_letter_tasks, refused_messages
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
+from agentq.ledger.refused_messages import Refusal, RefusedMessage
 from agentq.operations import dead_letters as operations
 from agentq.states import DeadLetterKind, DeadLetterStatus
 from tests.support.player import Player
@@ -34,7 +34,7 @@ OLD = RefusedMessage(
 
 
 def count(ledger: Ledger, message: RefusedMessage, messages: int = 1) -> None:
-    ledger.write(lambda tx: dead_messages.count(tx, message, messages))
+    ledger.write(lambda tx: refused_messages.count(tx, message, messages))
 
 
 def rows(ledger: Ledger) -> list[AnyRow]:
@@ -44,15 +44,15 @@ def rows(ledger: Ledger) -> list[AnyRow]:
 
 def handle(ledger: Ledger) -> list[uuid.UUID]:
     """Issue what is to be issued and mark it handled, as the task does."""
-    issued = ledger.write(lambda tx: issuing.issue_new(tx, 10))
+    issued = ledger.write(lambda tx: dead_letter_tasks.issue_new(tx, 10))
     for letter_id in issued:
         operations.record(ledger, letter_id)
-        ledger.write(lambda tx: issuing.mark_handled(tx, letter_id))  # noqa: B023
+        ledger.write(lambda tx: dead_letter_tasks.mark_handled(tx, letter_id))  # noqa: B023
     return issued
 
 
 def close(ledger: Ledger, letter_id: uuid.UUID) -> None:
-    ledger.write(lambda tx: dead_messages.cancel(tx, letter_id, actor="ann", reason="the producer is gone"))
+    ledger.write(lambda tx: refused_messages.cancel(tx, letter_id, actor="ann", reason="the producer is gone"))
 
 
 def test_alike_messages_are_one_letter_that_counts_them(ledger: Ledger) -> None:

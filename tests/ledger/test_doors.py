@@ -76,4 +76,4 @@ def test_only_one_place_makes_jobs_ready_or_due() -> None:
                 text in ast.unparse(value) for value in values for text in ("Status.QUEUED", "Status.SCHEDULED")
             ):
                 writes.add(path.relative_to(ROOT).as_posix())
-    assert writes == {"agentq/ledger/transition/ready.py"}
+    assert writes == {"agentq/ledger/moves/ready.py"}

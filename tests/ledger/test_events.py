@@ -10,10 +10,10 @@ from celery import group
 from sqlalchemy import func, insert, select, update
 
 from agentq.exceptions import InvalidArguments, NotFound
-from agentq.ledger import dead_letters, pruning, transition, workflows
+from agentq.ledger import cancels, dead_letters, moves, retention
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import AttemptRow, EventRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import seconds_from_now
 from agentq.operations import events as operations
 from agentq.operations.events import Reader
 from agentq.operations.schemas import Event
@@ -23,9 +23,7 @@ from tests.support.steps import add, total
 
 
 def tell(player: Player, held: Any, data: object = 1, kind: str = "draft") -> int | None:
-    return player.ledger.write_statement(
-        lambda tx: transition.tell(tx, held.job_id, held.attempt, kind, str(data))
-    )
+    return player.ledger.write_statement(lambda tx: moves.tell(tx, held.job_id, held.attempt, kind, str(data)))
 
 
 def read(ledger: Ledger, workflow_id: uuid.UUID, after: str | None = None) -> list[Event]:
@@ -47,7 +45,7 @@ def test_an_attempt_that_lost_its_job_tells_nothing(player: Player) -> None:
     assert tell(player, held) is None
     again = player.take(bell)
     assert (tell(player, held), tell(player, again)) == (None, 1)
-    player.write(lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="enough"))
+    player.write(lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="enough"))
     assert tell(player, again) is None
 
 
@@ -57,7 +55,7 @@ def test_nothing_is_told_after_an_end_that_is_under_way(ledger_url: str) -> None
         held = first.begin(add.s(1, 2))
         told = while_open(
             first.ledger,
-            lambda tx: transition.succeed(tx, held.job_id, held.attempt, "3"),
+            lambda tx: moves.succeed(tx, held.job_id, held.attempt, "3"),
             lambda: tell(second, held),
             commit=False,
         )
@@ -73,7 +71,7 @@ def test_of_two_that_take_a_number_one_waits_and_tries_again(ledger_url: str) ->
         one, other = (first.take(bell) for bell in bells)
         results = while_open(
             first.ledger,
-            lambda tx: transition.tell(tx, one.job_id, one.attempt, "draft", "1"),
+            lambda tx: moves.tell(tx, one.job_id, one.attempt, "draft", "1"),
             lambda: tell(second, other),
         )
         assert results == (1, None if first.ledger.is_postgresql else 2)
@@ -145,7 +143,7 @@ def test_only_the_newest_progress_is_kept(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     numbers = [tell(player, held, kind="progress") for _ in range(3)]
     tell(player, held)
-    player.write(lambda tx: transition.forget_before(tx, held.job_id, "progress", numbers[-1] or 0))
+    player.write(lambda tx: moves.forget_before(tx, held.job_id, "progress", numbers[-1] or 0))
     found = read(player.ledger, held.workflow_id)
     assert kinds(found) == ["workflow.started", "progress", "draft"]
 
@@ -166,7 +164,7 @@ def test_what_is_pruned_takes_its_events_along(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     tell(player, held)
     player.succeed(held, 3)
-    player.ledger.write(lambda tx: pruning.delete_workflows(tx, [held.workflow_id], older_than=-60))
+    player.ledger.write(lambda tx: retention.delete_workflows(tx, [held.workflow_id], older_than=-60))
     assert player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(EventRow))) == 0
 
 

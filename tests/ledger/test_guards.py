@@ -20,18 +20,19 @@ from celery import Signature, group, signals
 
 from agentq import AgentQ, each, step
 from agentq.exceptions import AttemptFailed, StateConflict
-from agentq.ledger import attempts, caretaking, dead_letters
-from agentq.ledger.session import Ledger
+from agentq.ledger import attempts, dead_letters
+from agentq.ledger.caretaking import due_jobs, redelivery
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.operations import workflows as operations
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
-from agentq.runtime import lease as lease_module
-from agentq.runtime.caretaker import Caretaker
-from agentq.runtime.dispatcher import DEAD_LETTER
-from agentq.runtime.duties import Duties
-from agentq.runtime.executor import Attempt
-from agentq.runtime.in_hand import InHand
-from agentq.runtime.lease import Lease, hold
+from agentq.runtime.attempt import lease as lease_module
+from agentq.runtime.attempt.attempt import Attempt
+from agentq.runtime.attempt.lease import Lease, hold
+from agentq.runtime.caretaker.caretaker import Caretaker
+from agentq.runtime.caretaker.duties import Duties
+from agentq.runtime.caretaker.reserved import InHand
+from agentq.runtime.dispatch.message import DEAD_LETTER
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.support import Broker, client, eventually
 from tests.support.player import FAILURE, Player
@@ -162,10 +163,10 @@ class TestAttempts:
         (bell,) = player.start(add.s(1, 2)).bells
         for _ in range(3):
             player.age(bell.job_id, dispatched_at=60)
-            assert player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10))
+            assert player.write(lambda tx: redelivery.ring_again(tx, "celery", 1.0, 10))
         player.retry(player.take(bell))
         player.age(bell.job_id, dispatched_at=1.5)
-        assert player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, 1.0)) == ["celery"]
+        assert player.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, 1.0)) == ["celery"]
 
 
 class TestDeadLetters:
@@ -200,7 +201,7 @@ class TestDeadLetters:
             assert (held.attempt, held.max_attempts, held.attempts_before) == (attempt, attempt, attempt - 1)
             player.fail(held)
             self.replay(player, bell.job_id)
-            (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+            (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
 
 
 class TestStarts:

@@ -12,9 +12,9 @@ from sqlalchemy import String, cast, update
 
 from agentq import each, step
 from agentq.exceptions import StepFailed
+from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import now
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player
 from tests.support.steps import add, echo, numbers, total

@@ -6,8 +6,8 @@ import json
 import uuid
 
 from agentq.ledger import knowledge, workers
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.knowledge import Asked, Knowledge, Live, Need
-from agentq.ledger.session import Ledger
 from agentq.states import JobKind
 
 QUEUES = frozenset({"q"})

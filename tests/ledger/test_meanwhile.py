@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Integer, Text, bindparam, cast, func, literal_column, select, text
 
 from agentq.exceptions import LedgerError
-from agentq.ledger.prepared import Meanwhile, Prepared
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.statement import Meanwhile, Prepared
 from agentq.ledger.transaction import Transaction
 
 _NAP = Prepared(

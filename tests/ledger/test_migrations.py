@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Inspector, inspect, text
 
-from agentq.ledger import migrating, schema
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate, schema
+from agentq.ledger.db.session import Ledger
 from tests.support.ledgers import REVISIONS
 
 each_migration = pytest.mark.parametrize(("before", "after"), list(pairwise(REVISIONS)), ids=REVISIONS[1:])
@@ -25,9 +25,9 @@ def empty_ledger(empty_database: str) -> Iterator[Ledger]:
 
 @each_migration
 def test_statements_of_the_release_before_still_work(empty_ledger: Ledger, before: str, after: str) -> None:
-    empty_ledger.write(lambda tx: migrating.upgrade_to(tx.connection, before))
+    empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, before))
     old = empty_ledger.read(columns)
-    empty_ledger.write(lambda tx: migrating.upgrade_to(tx.connection, after))
+    empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, after))
     new = empty_ledger.read(columns)
     assert old.keys() <= new.keys()
     for table in old:
@@ -49,9 +49,9 @@ def tables(found: Inspector) -> list[str]:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 @each_migration
 def test_no_table_is_written_anew(empty_ledger: Ledger, before: str, after: str) -> None:
-    empty_ledger.write(lambda tx: migrating.upgrade_to(tx.connection, before))
+    empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, before))
     old = empty_ledger.read(files)
-    empty_ledger.write(lambda tx: migrating.upgrade_to(tx.connection, after))
+    empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, after))
     assert old.items() <= empty_ledger.read(files).items()
 
 

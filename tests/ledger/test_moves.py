@@ -10,7 +10,8 @@ from celery import group
 from sqlalchemy import text
 
 from agentq import each
-from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger import cancels, dead_letters, starts
+from agentq.ledger.caretaking import due_jobs, expiry
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
 from tests.support.player import Player, graph_of
@@ -52,7 +53,7 @@ def _run_through(player: Player) -> None:
     held = player.begin(add.s(1, 2) | echo.s().set(countdown=60))
     player.retry(held, delay=60)
     player.age(held.job_id, due_at=1)
-    (due,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    (due,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     (again,) = player.retry(player.take(due)).bells
     player.succeed(player.take(again), 3)
     player.fail(player.begin(add.s(1, 2)))
@@ -64,7 +65,7 @@ def _run_through(player: Player) -> None:
         player.fail(dead)
         player.write(lambda tx, way_on=way_on, dead=dead: way_on(tx, dead.job_id))
     graph = graph_of(add.s(1, 2))
-    player.ledger.write(lambda tx: workflows.start(tx, graph, tenant="acme", key=None))  # it has no broker
+    player.ledger.write(lambda tx: starts.start(tx, graph, tenant="acme", key=None))  # it has no broker
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
         _cancel(player, player.start(canvas).workflow_id)
     _cancel(player, player.begin(add.s(1, 2)).workflow_id)
@@ -73,7 +74,7 @@ def _run_through(player: Player) -> None:
 
 def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
     player.age(job_id, deadline_at=1)
-    assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 1
+    assert player.write(lambda tx: expiry.end_overdue(tx, 10)) == 1
 
 
 def _lack_parts(player: Player) -> None:
@@ -81,7 +82,7 @@ def _lack_parts(player: Player) -> None:
     player.succeed(player.take(begun.bells[0]), 3)
     join = next(job.id for job in player.jobs(begun.workflow_id) if job.kind == "join")
     player.age(join, deadline_at=1)
-    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: expiry.end_overdue(tx, 10))
     player.write(lambda tx: _replay(tx, join))
 
 
@@ -94,4 +95,4 @@ def _resolve(tx: Transaction, job_id: uuid.UUID) -> None:
 
 
 def _cancel(player: Player, workflow_id: object) -> None:
-    assert player.write(lambda tx: workflows.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]
+    assert player.write(lambda tx: cancels.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]

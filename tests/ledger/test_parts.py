@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict, StepFailed
-from agentq.ledger import caretaking, dead_letters, workflows
-from agentq.ledger.gathering import missing_parts
+from agentq.ledger import cancels, dead_letters
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.records import Bell, Claim
+from agentq.ledger.results import missing_parts
 from agentq.outcomes import GiveUp
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from tests.support.player import FAILURE, Player, Written, judged, written
@@ -79,8 +80,8 @@ class TestNeeds:
 
     @staticmethod
     def _queued(player: Player, held: Claim) -> list[Bell]:
-        found = player.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, -1))
-        return [b for q in found for b in player.write(lambda tx, q=q: caretaking.ring_again(tx, q, -1, 10))]
+        found = player.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, -1))
+        return [b for q in found for b in player.write(lambda tx, q=q: redelivery.ring_again(tx, q, -1, 10))]
 
     def test_the_body_sees_what_is_there_in_order_and_what_is_missing_and_why(self, player: Player) -> None:
         held = begin(player, group(THREE) | echo.s().set(needs="any"))
@@ -131,7 +132,7 @@ class TestNeeds:
         judge = judged(0)
         player.succeed(player.take(started.bells[1]), 4)
         for _ in range(10):
-            bells = player.dispatched_by(lambda tx: caretaking.rescue_lost(tx, judge, 10))
+            bells = player.dispatched_by(lambda tx: rescues.rescue_lost(tx, judge, 10))
             if player.job(started.bells[0].job_id).status == JobStatus.FAILED:
                 break
             dead.take(bells[0])
@@ -147,7 +148,7 @@ class TestWithin:
         player.succeed(held[0], 2)
         assert player.job(join.id).deadline_at is not None
         player.age(join.id, deadline_at=1)
-        (ready,) = player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10))
+        (ready,) = player.dispatched_by(lambda tx: expiry.end_overdue(tx, 10))
         body = player.take(ready)
         assert body.inputs == "[2]"
         missing = player.ledger.read(lambda c: missing_parts(c, body.job_id))
@@ -164,9 +165,9 @@ class TestWithin:
         held = begin(player, group(THREE) | total.s().set(needs=2, within=60))
         player.succeed(held[0], 2)
         player.age(player.job(held[0].job_id).join_id, deadline_at=1)
-        assert player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)) == []
+        assert player.dispatched_by(lambda tx: expiry.end_overdue(tx, 10)) == []
         assert status(player, held[0]) == WorkflowStatus.FAILED
-        assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 0
+        assert player.write(lambda tx: expiry.end_overdue(tx, 10)) == 0
         (letter,) = letters(player, held[0])
         assert (letter.job_id, letter.error_category) == (player.job(held[0].job_id).join_id, "missing_parts")
         assert letter.error_message == "2 of its 3 parts are missing, but it needs 2"
@@ -176,7 +177,7 @@ class TestTime:
     def test_a_part_that_expired_before_it_ran_is_left_out(self, player: Player) -> None:
         started = player.start(group(add.s(1, 1).set(expires=60), add.s(2, 2)) | total.s().set(needs="any"))
         player.age(started.bells[0].job_id, expires_at=1)
-        assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
+        assert player.write(lambda tx: expiry.expire(tx, 10)) == 1
         (bell,) = player.succeed(player.take(started.bells[1]), 4).bells
         body = player.take(bell)
         (missing,) = player.ledger.read(lambda c: missing_parts(c, body.job_id))
@@ -187,7 +188,7 @@ class TestTime:
         held = begin(player, group(THREE[:2]) | total.s().set(needs="any"))
         player.age(held[0].job_id, deadline_at=1)
         player.succeed(held[1], 4)
-        player.run(*player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)))
+        player.run(*player.dispatched_by(lambda tx: expiry.end_overdue(tx, 10)))
         assert player.result(held[0].workflow_id) == 4
 
     def test_a_part_that_is_replayed_has_time_again(self, player: Player) -> None:
@@ -197,7 +198,7 @@ class TestTime:
         join = player.job(player.job(held[0].job_id).join_id)
         player.age(join.id, deadline_at=1)
         player.write(lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO))
-        assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 0
+        assert player.write(lambda tx: expiry.end_overdue(tx, 10)) == 0
         player.run(*player.succeed(player.take(*player.due()), 2).bells)
         assert player.result(held[0].workflow_id) == 8
 
@@ -251,7 +252,7 @@ class TestOnFailure:
 class TestReplay:
     def _replay(self, player: Player, held: Claim) -> Claim:
         player.write(lambda tx: dead_letters.replay(tx, held.job_id, **WHO))
-        (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+        (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
         return player.take(bell)
 
     def test_brings_a_missing_part_back(self, player: Player) -> None:
@@ -307,7 +308,7 @@ class TestLackedParts:
         player.succeed(held[0], 2)
         player.retry(held[1], delay=600)
         player.age(player.job(held[0].job_id).join_id, deadline_at=1)
-        player.write(lambda tx: caretaking.end_overdue(tx, 10))
+        player.write(lambda tx: expiry.end_overdue(tx, 10))
         (letter,) = letters(player, held[0])
         return held, letter
 
@@ -373,7 +374,7 @@ class TestLackedParts:
                 player.succeed(player.take(first), 1)
             join = player.job(player.job(held[0].job_id).join_id)
             player.age(join.id, deadline_at=1)
-            player.write(lambda tx: caretaking.end_overdue(tx, 10))
+            player.write(lambda tx: expiry.end_overdue(tx, 10))
             player.write(lambda tx, join=join: dead_letters.replay(tx, join.id, **WHO))
             player.run(*player.due())
             assert status(player, held[0]) == WorkflowStatus.SUCCEEDED
@@ -407,16 +408,16 @@ class TestCancel:
         held = begin(player, canvas)
         player.succeed(held[1], 4)
         waiting = player.jobs(held[0].workflow_id)[1]
-        bells = player.dispatched_by(lambda tx: workflows.cancel_job(tx, waiting.id, **WHO))
+        bells = player.dispatched_by(lambda tx: cancels.cancel_job(tx, waiting.id, **WHO))
         assert not player.succeed(held[0], 2).accepted
         player.run(*bells)
         assert player.result(held[0].workflow_id) == 4
-        assert not player.write(lambda tx: workflows.cancel_job(tx, waiting.id, **WHO))
+        assert not player.write(lambda tx: cancels.cancel_job(tx, waiting.id, **WHO))
 
     def test_a_job_that_all_needs_cancels_the_workflow(self, player: Player) -> None:
         held = player.begin(add.s(1, 1) | echo.s())
         job = player.jobs(held.workflow_id)[1]
-        cancelled = player.ledger.write(written(lambda tx: workflows.cancel_job(tx, job.id, **WHO)))
+        cancelled = player.ledger.write(written(lambda tx: cancels.cancel_job(tx, job.id, **WHO)))
         assert cancelled == Written(True)
         assert status(player, held) == WorkflowStatus.CANCELLED
         assert not player.succeed(held, 2).accepted
@@ -424,7 +425,7 @@ class TestCancel:
     def test_a_branch_of_a_stopped_workflow_is_cancelled_alone(self, player: Player) -> None:
         held = begin(player, group(THREE))
         player.fail(held[0])
-        cancelled = player.ledger.write(written(lambda tx: workflows.cancel_job(tx, held[1].job_id, **WHO)))
+        cancelled = player.ledger.write(written(lambda tx: cancels.cancel_job(tx, held[1].job_id, **WHO)))
         assert cancelled == Written(True)
         assert [job.status for job in player.jobs(held[0].workflow_id)] == [
             "failed",
@@ -445,7 +446,7 @@ class TestCancel:
         player.succeed(held[1], 4)
         assert status(player, held[0]) == WorkflowStatus.FAILED
         behind = next(job for job in player.jobs(started.workflow_id) if job.step == total.name)
-        player.write(lambda tx: workflows.cancel_job(tx, behind.id, **WHO))
+        player.write(lambda tx: cancels.cancel_job(tx, behind.id, **WHO))
         assert status(player, held[0]) == WorkflowStatus.RUNNING
         player.run(*player.succeed(held[2], 6).bells)
         assert player.result(started.workflow_id) == 6

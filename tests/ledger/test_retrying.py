@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from agentq.exceptions import Retry
-from agentq.ledger import attempts, caretaking, dead_letters
+from agentq.ledger import attempts, dead_letters
+from agentq.ledger.caretaking import due_jobs, expiry, rescues
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import AttemptRow, DeadLetterRow
 from agentq.ledger.records import Claim, bell
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import Fail, GiveUp, Leave, RetryLater
 from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
-from agentq.runtime.judging import judge_error, judge_loss
+from agentq.runtime.attempt.after_failure import judge_error, judge_loss
 from agentq.states import JobStatus
 from tests.policies.strategies import policies
 from tests.support.player import FAILURE, Player, graph_of, started
@@ -88,7 +89,7 @@ class Job:
     def go_on(self) -> None:
         """Begin the next attempt."""
         self.player.age(self.id, due_at=1)
-        self.player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+        self.player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
         self.held = self.player.take(bell(self.row))
 
     def judge(self, error: BaseException) -> RetryLater | Fail | GiveUp:
@@ -103,7 +104,7 @@ class Job:
     def lose(self) -> bool:
         """Let the worker of the attempt be lost; say whether another one follows, and begin that."""
         self.player.renew(-1)
-        rescued = self.player.write(lambda tx: caretaking.rescue_lost(tx, judge_loss, 10))
+        rescued = self.player.write(lambda tx: rescues.rescue_lost(tx, judge_loss, 10))
         self.player.renew(600)
         # Jobs of examples before, which were released often enough, may still be running.
         assert self.id in {job.held.job_id for job in rescued}
@@ -111,7 +112,7 @@ class Job:
 
     def release(self) -> bool:
         """Let the worker of the attempt be stopped; another one follows."""
-        self.player.dispatched_by(lambda tx: caretaking.release_all(tx, self.player.worker_id))
+        self.player.dispatched_by(lambda tx: rescues.release_all(tx, self.player.worker_id))
         return self._is_alive()
 
     def _is_alive(self) -> bool:
@@ -269,7 +270,7 @@ def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.letter.error_class, job.errors) == (f"{__name__}.Refused", ["rate_limit"])
     assert str(job.row.due_reason).startswith("deadline_exceeded: after rate_limit the next attempt")
-    taken = player.ledger.read(lambda c: caretaking.taken_away(c, player.worker_id, [job.id]))
+    taken = player.ledger.read(lambda c: rescues.taken_away(c, player.worker_id, [job.id]))
     assert taken == {}, "the process that ended it is not to be stopped"
 
 
@@ -277,7 +278,7 @@ def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(player: Playe
     job = Job(player, deadline=600)
     player.record(job.held, judge_error(job.held, Refused(429, told=100), left=500))
     player.age(job.id, deadline_at=1)
-    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: expiry.end_overdue(tx, 10))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.row.due_reason, job.errors) == (None, ["rate_limit"]), "of no next attempt"
 

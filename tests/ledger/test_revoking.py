@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from agentq.ledger import caretaking, dead_letters, revoking
+from agentq.ledger import dead_letters, revokes
+from agentq.ledger.caretaking import expiry
 from agentq.ledger.models import ActionRow
 from agentq.ledger.records import Claim
 from agentq.states import JobStatus, WorkflowStatus
@@ -17,7 +18,7 @@ NOTED = ("revoke job", "celery", "it was revoked")
 
 
 def revoke(player: Player, held: Claim, *, terminate: bool = False) -> None:
-    player.write(lambda tx: revoking.revoke(tx, held.job_id, terminate=terminate))
+    player.write(lambda tx: revokes.revoke(tx, held.job_id, terminate=terminate))
 
 
 def actions(player: Player) -> list[tuple[Any, ...]]:
@@ -39,7 +40,7 @@ def test_it_is_not_tried_again(player: Player) -> None:
     held = player.begin(add.s(1, 2))
     revoke(player, held)
     player.retry(held)
-    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
+    assert player.write(lambda tx: expiry.expire(tx, 10)) == 1
     assert player.workflow(held.workflow_id).status == WorkflowStatus.CANCELLED
     assert player.history(held.job_id) == [(1, "retried")]
 

@@ -18,9 +18,9 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from agentq.exceptions import SchemaMismatch
-from agentq.ledger import migrating, schema
+from agentq.ledger.db import migrate, schema
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import Base
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.states import WorkflowStatus
 from tests.support import new_database
@@ -93,7 +93,7 @@ def test_the_revision_of_the_code_is_the_newest_migration() -> None:
 
 def test_an_upgrade_can_be_repeated(ledger: Ledger) -> None:
     before = ledger.read(described)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     assert ledger.read(described) == before
     ledger.check_schema()
 
@@ -110,7 +110,7 @@ def test_an_upgrade_takes_as_long_as_it_takes(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(SLOW_DDL)
     ledger = Ledger(empty_database, timeout=1)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     ledger.check_schema()
     ledger.close()
 
@@ -127,7 +127,7 @@ CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION slow();
 
 
 def upgrade(url: str) -> None:
-    migrating.upgrade(Ledger(url))
+    migrate.upgrade(Ledger(url))
 
 
 def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
@@ -135,7 +135,7 @@ def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
     with pytest.raises(SchemaMismatch, match=r"no schema yet.*agentq db upgrade") as mismatch:
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (None, schema.REVISION)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     ledger.check_schema()
     ledger.close()
 
@@ -145,7 +145,7 @@ def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
 )
 def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, told: str) -> None:
     ledger = Ledger(empty_database)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
     ledger.write(lambda tx: tx.connection.execute(change))
     with pytest.raises(SchemaMismatch, match=told) as mismatch:
@@ -157,8 +157,8 @@ def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, to
 def test_a_workflow_from_before_the_upgrade_is_kept_and_goes_on(ledger: Ledger) -> None:
     player = Player(ledger)
     held = player.begin(add.s(1, 2) | echo.s())
-    ledger.write(lambda tx: migrating.downgrade_below(tx.connection, schema.REVISION))
-    migrating.upgrade(ledger)
+    ledger.write(lambda tx: migrate.downgrade_below(tx.connection, schema.REVISION))
+    migrate.upgrade(ledger)
     assert player.workflow(held.workflow_id).terms is None
     player.run(*player.succeed(held, 3).bells)
     assert player.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
@@ -168,7 +168,7 @@ def test_the_printed_sql_makes_the_same_schema(
     ledger: Ledger, empty_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = Ledger(empty_database)
-    migrating.upgrade_sql(target)
+    migrate.upgrade_sql(target)
     printed = capsys.readouterr().out
     if target.is_postgresql:
         with psycopg.connect(empty_database) as connection:

@@ -18,10 +18,10 @@ from celery import Signature
 from sqlalchemy import Connection, make_url, select, text, update
 
 from agentq.exceptions import AgentqError, ConfigurationError, LedgerError, LedgerUnavailable
+from agentq.ledger.db.session import Ledger, keep_connections
+from agentq.ledger.db.urls import parse_url
 from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.session import Ledger, keep_connections
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.urls import parse_url
 from tests.support import postgresql_database
 from tests.support.player import Player
 from tests.support.processes import at_once

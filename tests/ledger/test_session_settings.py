@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from agentq.exceptions import AgentqError, ConfigurationError, LedgerUnavailable
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from agentq.operations import health
 from agentq.operations.health import Level
 from tests.support import postgresql_database
@@ -38,7 +38,7 @@ HARMLESS = (
 @pytest.mark.parametrize("options", HARMLESS, ids=lambda options: options.partition(" ")[0])
 def test_a_workflow_runs_whatever_a_database_sets(options: str) -> None:
     with postgresql_database(options=options) as url, closing(Ledger(url)) as ledger:
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
         player = Player(ledger)
         started = player.start(echo.s(TEXT))
         assert player.run(*started.bells) == 1
@@ -48,7 +48,7 @@ def test_a_workflow_runs_whatever_a_database_sets(options: str) -> None:
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_keep_every_text_is_refused_with_what_to_do(encoding: str) -> None:
     with postgresql_database(encoding=encoding) as url, closing(Ledger(url)) as ledger:
-        for use in (migrating.upgrade, Ledger.check_schema):
+        for use in (migrate.upgrade, Ledger.check_schema):
             with pytest.raises(ConfigurationError, match=rf"is {encoding}, .* must be UTF8.*CREATE DATABASE"):
                 use(ledger)
         assert [(finding.level, finding.subject) for finding in health.examine(ledger)] == [
@@ -61,7 +61,7 @@ def read_only() -> Iterator[Ledger]:
     """A ledger that became read-only, as a provider makes one whose disk is nearly full."""
     with postgresql_database() as url:
         with closing(Ledger(url)) as ledger:
-            migrating.upgrade(ledger)
+            migrate.upgrade(ledger)
             ledger.write(
                 lambda tx: tx.connection.execute(
                     text(f"ALTER DATABASE {ledger.url.database} SET default_transaction_read_only = on")

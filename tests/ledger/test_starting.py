@@ -11,8 +11,9 @@ from sqlalchemy import update
 
 from agentq import each
 from agentq.exceptions import KeyConflict
-from agentq.ledger import workflows
+from agentq.ledger import starts
 from agentq.ledger.models import WorkflowRow
+from agentq.ledger.queries import workflows
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.player import Player, Started, graph_of
@@ -45,7 +46,7 @@ def test_a_bell_of_a_start_says_what_the_row_says(player: Player) -> None:
 def test_a_start_that_is_rolled_back_leaves_nothing(player: Player) -> None:
     with player.ledger.engine.connect() as connection:
         with connection.begin() as transaction:
-            started = workflows.start(Transaction(connection), graph_of(add.s(1, 2)), tenant="acme", key="k")
+            started = starts.start(Transaction(connection), graph_of(add.s(1, 2)), tenant="acme", key="k")
             transaction.rollback()
         with connection.begin():
             assert workflows.get(connection, started.workflow_id) is None

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from agentq.ledger import workflows
+from agentq.ledger import starts
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Bell
-from agentq.ledger.session import Ledger
+from agentq.ledger.starts import Started
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.workflows import Started
 from agentq.states import JobStatus
 from tests.support.player import Player, graph_of
 from tests.support.steps import add
@@ -27,7 +27,7 @@ def published(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[Bell]:
 
 
 def start(tx: Transaction, key: str = "k") -> Started:
-    return workflows.start(tx, graph_of(add.s(1, 2)), tenant="acme", key=key)
+    return starts.start(tx, graph_of(add.s(1, 2)), tenant="acme", key=key)
 
 
 def test_jobs_are_published_after_the_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What the engine does by itself: client, workers and caretakers, one transaction or message at a time.
 
-The methods have the engine's names: the guards of ``claim`` and ``record`` are those of ``ledger.transition`` and
+The methods have the engine's names: the guards of ``claim`` and ``record`` are those of ``ledger.moves`` and
 ``ledger.attempts``, ``hand_over`` is ``ledger.handover``, what a caretaker does is ``ledger.caretaking``. Guards
 are methods of their own so that a variant can break one.
 """

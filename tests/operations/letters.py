@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from agentq import step
-from agentq.ledger import caretaking, dead_messages
-from agentq.ledger.dead_messages import Refusal, RefusedMessage
+from agentq.ledger import refused_messages
+from agentq.ledger.caretaking import due_jobs
+from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Claim
-from agentq.ledger.types import seconds_from_now
+from agentq.ledger.refused_messages import Refusal, RefusedMessage
 from tests.support.player import Player
 
 SECRET = "sk-0123456789abcdef0123"
@@ -34,7 +35,7 @@ def die(player: Player, canvas: Any) -> Claim:
 
 def die_again(player: Player) -> Claim:
     """Dispatch the job that was replayed, claim it and let it fail for good."""
-    (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     held = player.take(bell)
     player.fail(held)
     return held
@@ -42,7 +43,7 @@ def die_again(player: Player) -> Claim:
 
 def run_due(player: Player) -> int:
     """Dispatch what is due and run all that becomes ready; returns how many jobs ran."""
-    return player.run(*player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
+    return player.run(*player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
 
 
 def forget_step(player: Player, job_id: uuid.UUID, name: str = "gone.step") -> None:
@@ -69,6 +70,6 @@ def refuse_message(player: Player, task: str = "no.such.task") -> str:
     message = RefusedMessage(
         Refusal.UNKNOWN_TASK, task, "celery", "application/json", "default", "KeyError", "no such task", "{}"
     )
-    player.ledger.write(lambda tx: dead_messages.count(tx, message))
+    player.ledger.write(lambda tx: refused_messages.count(tx, message))
     of_messages = select(DeadLetterRow.id).where(DeadLetterRow.step == task)
     return str(player.ledger.read(lambda c: c.scalar(of_messages)))

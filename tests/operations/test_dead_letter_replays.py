@@ -7,7 +7,7 @@ from celery import group
 
 from agentq import each
 from agentq.exceptions import StateConflict
-from agentq.ledger import caretaking
+from agentq.ledger.caretaking import expiry
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.settings import Settings
@@ -96,7 +96,7 @@ def test_a_replay_of_all_runs_every_part_that_a_fan_in_lacks_also_those_that_wer
     player.fail(two)
     player.succeed(three, 6)
     player.age(player.job(three.job_id).join_id, deadline_at=1)
-    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: expiry.end_overdue(tx, 10))
     open_before = dead_letters.list_(player.ledger, DeadLetterFilter())
     done = dead_letters.replay_all(player.ledger, DeadLetterFilter())
     assert {letter.id for letter in done.done} == {letter.id for letter in open_before}

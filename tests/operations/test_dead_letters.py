@@ -10,7 +10,7 @@ import pytest
 
 from agentq import each
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.outcomes import Fail, Failure

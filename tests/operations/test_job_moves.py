@@ -9,7 +9,7 @@ from celery import group
 from sqlalchemy import select
 
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
-from agentq.ledger import caretaking
+from agentq.ledger.caretaking import due_jobs
 from agentq.ledger.models import ActionRow
 from agentq.operations import jobs
 from agentq.operations.jobs import JobFilter
@@ -23,7 +23,7 @@ def test_a_queued_job_is_dispatched_to_the_new_queue_and_the_old_message_takes_n
     moved = jobs.move(player.ledger, str(old.job_id), "other", actor="ann", reason="more workers")
     assert (moved.queue, moved.status) == ("other", JobStatus.SCHEDULED)
     assert player.claim(old) is None
-    (new,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    (new,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     assert (new.job_id, new.queue) == (old.job_id, "other")
     assert player.claim(old) is None
     held = player.take(new)
@@ -48,7 +48,7 @@ def test_what_waits_for_its_time_or_for_jobs_before_it_goes_on_in_the_new_queue(
     first, second = player.jobs(held.workflow_id)
     assert (first.status, first.due_at, second.status) == (JobStatus.SCHEDULED, due_at, JobStatus.WAITING)
     player.age(held.job_id, due_at=1)
-    (bell,) = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10))
+    (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
     (following,) = player.succeed(player.take(bell), 1).bells
     assert (bell.queue, following.queue) == ("other", "other")
     player.take(following)

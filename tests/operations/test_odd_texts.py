@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentq.exceptions import AgentqError
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs, workers, workflows
 from tests.support.player import Player
 from tests.support.steps import add

@@ -11,9 +11,9 @@ from celery import group
 from sqlalchemy import func, select, update
 
 from agentq.exceptions import InvalidArguments, NotFound
-from agentq.ledger import pruning as ledger_pruning
+from agentq.ledger import retention as ledger_pruning
+from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import ActionRow, AttemptRow, Base, DeadLetterRow, JobRow, WorkflowRow
-from agentq.ledger.types import seconds_from_now
 from agentq.operations import dead_letters, pruning, workflows
 from agentq.states import JobStatus, WorkflowStatus
 from tests.operations.letters import die, refuse_message

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from celery import Signature, group
 
-from agentq.ledger import queues as ledger_queues
+from agentq.ledger.queries import queues as ledger_queues
 from agentq.operations import queues
 from agentq.states import JobStatus
 from tests.support.player import Player

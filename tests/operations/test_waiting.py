@@ -11,7 +11,7 @@ from celery import Celery
 
 from agentq import AgentQ
 from agentq.exceptions import ResultTimeout
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.outcomes import RetryLater
 from agentq.runtime.workflow import Workflow
 from tests.cli.program import Inside

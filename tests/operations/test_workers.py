@@ -8,7 +8,7 @@ import pytest
 
 from agentq.exceptions import NotFound
 from agentq.ledger import workers as ledger_workers
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import workers
 from agentq.states import WorkerStatus
 from tests.support.player import Player

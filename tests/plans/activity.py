@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from agentq import AgentQ, Workflow, each
 from agentq.exceptions import StepFailed, WorkflowCancelled
-from agentq.ledger import transition
+from agentq.ledger import moves
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import bell
 from agentq.states import JobKind
@@ -38,7 +38,7 @@ def run_canvases(agentq: AgentQ) -> None:
 
 def _repeat_messages(agentq: AgentQ, workflow: Workflow[Any]) -> None:
     """Let the messages of what waits for nothing come again: a worker takes them before any later one."""
-    first = select(*transition.BELL).where(JobRow.workflow_id == uuid.UUID(workflow.id), JobRow.after_id.is_(None))
+    first = select(*moves.BELL).where(JobRow.workflow_id == uuid.UUID(workflow.id), JobRow.after_id.is_(None))
     rows = agentq.ledger.read(lambda connection: connection.execute(first).all())
     agentq.dispatcher.ring(bell(row) for row in rows if row.kind == JobKind.STEP)
 

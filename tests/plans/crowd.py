@@ -25,10 +25,10 @@ from sqlalchemy import (
 )
 
 from agentq.ledger import dead_letters
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import now
 from tests.support.player import Player
 from tests.support.steps import add, echo, total
 

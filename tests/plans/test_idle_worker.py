@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.plans.trace import noted
 from tests.support import Broker, Worker, eventually, sqlite_file
 from tests.support.postgres import Postgres
@@ -43,7 +43,7 @@ def test_it_asks_little_of_sqlite_and_locks_it_for_the_lease_only(redis_broker: 
 
 def upgrade(url: str) -> None:
     ledger = Ledger(url)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     ledger.close()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentq import AgentQ
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
 from tests.plans.activity import run_canvases, run_caretaker
 from tests.plans.crowd import crowd
 from tests.plans.server import ExplainingPostgres
@@ -31,7 +31,7 @@ def agentq(server: ExplainingPostgres) -> Iterator[AgentQ]:
     """A client; it and a worker have planned all their statements before the ledger was filled."""
     settings = {"redispatch_after": 0.5, "lease": 2}
     with redis_server() as broker, client(broker, server.url) as agentq:
-        migrating.upgrade(agentq.ledger)
+        migrate.upgrade(agentq.ledger)
         server.administer("ANALYZE")  # so the planner knows that the tables are empty, and reads them whole
         with Worker(broker, server.url, pool="solo", concurrency=1, settings=settings):
             for _ in range(PREPARED):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
 from tests.plans.activity import run_canvases, run_caretaker
 from tests.plans.crowd import crowd
 from tests.plans.indexes import SHORT, SMALL
@@ -29,7 +29,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     url, trace = sqlite_file(folder), folder / "trace"
     settings = {"redispatch_after": 0.5, "lease": 2}
     with redis_server() as broker, client(broker, url) as agentq:
-        migrating.upgrade(agentq.ledger)
+        migrate.upgrade(agentq.ledger)
         crowd(url, JOBS)
         agentq.ledger.close()
         note_statements(agentq.ledger.engine, trace)

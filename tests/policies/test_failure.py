@@ -35,8 +35,8 @@ def compiled(path: str, source: str) -> ModuleType:
 CALLER = "def call(function):\n    return function()\n"
 ENGINES = [
     str(Path(celery.__file__).parent / "app" / "trace.py"),
-    str(Path(agentq.__file__).parent / "runtime" / "executor.py"),
-    str(Path(agentq.__file__).parent / "workflows" / "parameters.py"),
+    str(Path(agentq.__file__).parent / "runtime" / "attempt" / "attempt.py"),
+    str(Path(agentq.__file__).parent / "steps" / "parameters.py"),
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support import eventually
 from tests.support.player import Player

@@ -8,7 +8,8 @@ import pytest
 from celery import Signature, group
 
 from agentq import each
-from agentq.ledger import caretaking, workflows
+from agentq.ledger import cancels
+from agentq.ledger.caretaking import rescues
 from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
@@ -27,7 +28,7 @@ CANVASES: dict[str, tuple[Signature, object]] = {
 
 
 def cancel(player: Player, held: Claim) -> bool:
-    return player.write(lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="stop"))
+    return player.write(lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="stop"))
 
 
 def check(player: Player, held: Claim, accepted: bool, cancelled: bool) -> None:
@@ -79,7 +80,7 @@ def test_a_hand_over_finds_the_cancel_open(ledger_url: str, name: str) -> None:
         held = worker.begin(canvas)
         cancelled, handed = while_open(
             operator.ledger,
-            lambda tx: workflows.cancel(tx, held.workflow_id, actor="ann", reason="stop"),
+            lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="stop"),
             partial(worker.succeed, held, result),
         )
         assert cancelled
@@ -109,7 +110,7 @@ def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
             handed, rescued = at_one_moment(
                 [
                     partial(worker.succeed, held, 3),
-                    partial(caretaker.ledger.write, written(lambda tx: caretaking.rescue_lost(tx, judged(0), 10))),
+                    partial(caretaker.ledger.write, written(lambda tx: rescues.rescue_lost(tx, judged(0), 10))),
                 ]
             )
             assert handed.accepted is not bool(rescued.value)
@@ -131,7 +132,7 @@ def test_a_cancel_of_one_job_that_finds_its_completion_open_takes_nothing_away(
             lambda tx: recorded(tx, held, Succeed("3")),
             partial(
                 operator.write,
-                lambda tx: workflows.cancel_job(tx, held.job_id, actor="ann", reason="too slow"),
+                lambda tx: cancels.cancel_job(tx, held.job_id, actor="ann", reason="too slow"),
             ),
         )
         assert (handed.accepted, is_cancelled) == (True, False), "the completion stands, and the cancel says so"

@@ -10,9 +10,9 @@ import pytest
 from celery import group
 
 from agentq.exceptions import StateConflict
-from agentq.ledger import caretaking
 from agentq.ledger import dead_letters as ledger_dead_letters
-from agentq.ledger.session import Ledger
+from agentq.ledger.caretaking import due_jobs
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus
 from tests.operations.letters import ask, die
@@ -60,7 +60,7 @@ def test_of_a_result_and_a_replay_one_counts(ledger_url: str) -> None:
             resolved, replayed = at_one_moment(calls)
             assert resolved is not replayed
             assert one.job(held.job_id).status == (JobStatus.SUCCEEDED if resolved else JobStatus.SCHEDULED)
-            one.run(*one.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
+            one.run(*one.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
             assert one.result(held.workflow_id) == (30 if resolved else 3)
 
 
@@ -74,7 +74,7 @@ def test_an_edit_beside_a_replay_is_in_time_or_refused(ledger_url: str) -> None:
             ]
             edited, replayed = at_one_moment(calls)
             assert replayed
-            one.run(*one.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
+            one.run(*one.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
             assert one.result(held.workflow_id) == (30 if edited else 3)
 
 

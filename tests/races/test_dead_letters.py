@@ -10,8 +10,9 @@ import pytest
 from celery import group
 
 from agentq.exceptions import StateConflict
-from agentq.ledger import caretaking, dead_letters
-from agentq.ledger.session import Ledger
+from agentq.ledger import dead_letters
+from agentq.ledger.caretaking import due_jobs, expiry
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
@@ -34,7 +35,7 @@ def replay(ledger: Ledger, job_id: uuid.UUID) -> bool:
 
 def finish(player: Player, workflow_id: uuid.UUID) -> None:
     """Let a caretaker dispatch what is due, run it all, and see the workflow's end."""
-    player.run(*player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 10)))
+    player.run(*player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
     assert player.workflow(workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
@@ -131,4 +132,4 @@ def test_a_deadline_that_finds_the_completion_open_leaves_it(ledger_url: str) ->
 
 
 def _end_overdue(tx: Transaction) -> int:
-    return caretaking.end_overdue(tx, 10)
+    return expiry.end_overdue(tx, 10)

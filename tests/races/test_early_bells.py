@@ -12,10 +12,10 @@ from celery import group
 from sqlalchemy import Connection, select, update
 
 from agentq.ids import new_id
-from agentq.ledger import attempts, transition
+from agentq.ledger import attempts, moves
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.records import Bell, Claim
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus
@@ -37,7 +37,7 @@ def claim_early(player: Player, bell: Bell) -> Claim | None:
     """Claim as the message of a bell that was rung early would."""
     return player.ledger.write_statement(
         lambda tx: attempts.claim(
-            *(tx, bell.job_id, bell.step, player.worker_id, transition.new_claim_token(), bell.after_id)
+            *(tx, bell.job_id, bell.step, player.worker_id, moves.new_claim_token(), bell.after_id)
         )
     )
 
@@ -129,8 +129,8 @@ def test_an_early_claim_finds_what_was_cancelled_meanwhile(postgresql_url: str) 
         held = one.begin(add.s(1, 2) | add.s(10))
         bell = successor_of(held)
         one.succeed(held, 3)
-        one.write(lambda tx: transition.cancel_jobs(tx, held.workflow_id))
-        one.write(lambda tx: transition.end_workflow(tx, held.workflow_id, "cancelled", reason=""))
+        one.write(lambda tx: moves.cancel_jobs(tx, held.workflow_id))
+        one.write(lambda tx: moves.end_workflow(tx, held.workflow_id, "cancelled", reason=""))
         assert claim_early(two, bell) is None
         assert one.job(bell.job_id).status == JobStatus.CANCELLED
 

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict
-from agentq.ledger import attempts, caretaking, dead_letters, workflows
-from agentq.ledger.audit import audit
+from agentq.ledger import attempts, cancels, dead_letters
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.caretaking import expiry
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
@@ -92,7 +93,7 @@ def test_branches_that_grow_as_their_part_is_late_do_not_run_on(ledger_url: str)
         while_open(
             worker.ledger,
             lambda tx: attempts.record(tx, held[0], Succeed("[0,1,2]")),
-            partial(caretaker.write, lambda tx: caretaking.end_overdue(tx, 10)),
+            partial(caretaker.write, lambda tx: expiry.end_overdue(tx, 10)),
         )
         (grower,) = (job.id for job in worker.jobs(held[0].workflow_id) if job.kind == "each")
         grown = [job.status for job in worker.jobs(held[0].workflow_id) if job.join_id == grower]
@@ -114,7 +115,7 @@ def test_the_last_part_is_done_as_the_time_is_over(ledger_url: str) -> None:
             handed, ended = at_one_moment(
                 [
                     partial(worker.succeed, held[1], 4),
-                    partial(caretaker.dispatched_by, lambda tx: caretaking.end_overdue(tx, 10)),
+                    partial(caretaker.dispatched_by, lambda tx: expiry.end_overdue(tx, 10)),
                 ]
             )
             assert ended == []
@@ -137,7 +138,7 @@ def test_who_ends_a_fan_in_and_who_completes_a_part_do_not_wait_for_each_other(l
         def end_once() -> int:
             with caretaker.ledger.engine.begin() as connection:
                 tx = Transaction(connection)
-                caretaking.end_overdue(tx, 10)
+                expiry.end_overdue(tx, 10)
                 return len(tx.take_dispatches())
 
         with worker.ledger.engine.begin() as connection:
@@ -210,7 +211,7 @@ def test_a_replay_beside_a_cancel_of_the_workflow_leaves_nothing_that_runs(ledge
         one.fail(held[1])
         works = {
             "replay": lambda tx: dead_letters.replay(tx, held[0].job_id, **WHO),
-            "cancel": lambda tx: workflows.cancel(tx, held[0].workflow_id, **WHO),
+            "cancel": lambda tx: cancels.cancel(tx, held[0].workflow_id, **WHO),
         }
         second = works["cancel" if first == "replay" else "replay"]
 

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from agentq.exceptions import KeyConflict
-from agentq.ledger import caretaking
+from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.ledger.transaction import Transaction
 from tests.races.overlap import at_one_moment, players, while_open
 from tests.support.faults import Fault, Moment, covers
@@ -80,11 +80,11 @@ def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
             for job_id in ids:
                 four[0].age(job_id, due_at=1)
             calls = [
-                partial(p.dispatched_by, lambda tx: caretaking.dispatch_due(tx, 7)) for p in four for _ in range(3)
+                partial(p.dispatched_by, lambda tx: due_jobs.dispatch_due(tx, 7)) for p in four for _ in range(3)
             ]
             bells = [bell.job_id for bells in at_one_moment(calls) for bell in bells]
             assert len(bells) == len(set(bells))
-            while more := four[0].dispatched_by(lambda tx: caretaking.dispatch_due(tx, 100)):
+            while more := four[0].dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 100)):
                 bells += [bell.job_id for bell in more]
             assert sorted(bells) == sorted(ids)
 
@@ -94,7 +94,7 @@ def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
     with players(ledger_url, 4) as four:
         dead = Player(four[0].ledger, lease=-1)
         held = [dead.begin(add.s(1, 2)) for _ in range(20)]
-        rescue = [partial(p.write, lambda tx: caretaking.rescue_lost(tx, judged(0), 100)) for p in four]
+        rescue = [partial(p.write, lambda tx: rescues.rescue_lost(tx, judged(0), 100)) for p in four]
         rescued = [job.held.job_id for each in at_one_moment(rescue) for job in each]
         assert sorted(rescued) == sorted(claim.job_id for claim in held)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

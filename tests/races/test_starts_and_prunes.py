@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, create_engine
 
 from agentq.exceptions import LedgerError
-from agentq.ledger import workflows
-from agentq.ledger.session import Ledger
+from agentq.ledger import starts
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.operations.pruning import prune
 from tests.races.overlap import players
@@ -36,7 +36,7 @@ def start(tx: Transaction) -> Started:
 
 def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times: int) -> list[int]:
     """Let *other* have the key at an INSERT and prune it then, *times* times; returns what each INSERT wrote."""
-    insert = workflows.insert_workflows
+    insert = starts.insert_workflows
     written: list[int] = []
 
     def insert_and_prune(tx: Transaction, *rows: Any) -> Any:
@@ -52,7 +52,7 @@ def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times:
             eventually(lambda: prune(other.ledger, older_than=0).workflows == 1)
         return new
 
-    monkeypatch.setattr(workflows, "insert_workflows", insert_and_prune)
+    monkeypatch.setattr(starts, "insert_workflows", insert_and_prune)
     return written
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import select
 
 from agentq import AgentQ
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import WorkerRow
-from agentq.ledger.types import AnyRow, now
 from agentq.operations.schemas import Job
 from agentq.runtime.workflow import Workflow
 from tests.support import Broker, Worker

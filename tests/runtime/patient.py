@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import agentq.runtime.early as early_module
+import agentq.runtime.dispatch.early as early_module
 
 early: Any = early_module
 early._SURELY_AWAITED = 60.0

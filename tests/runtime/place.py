@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agentq import AgentQ
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.support import Broker, Worker, client, new_database, require_sound
 
 
@@ -29,7 +29,7 @@ def migrated_ledger(kind: str, folder: Path) -> Iterator[str]:
     """The URL of a new ledger with its schema, sound at the end; *kind* is sqlite or postgresql."""
     with new_database(kind, folder) as url:
         ledger = Ledger(url)
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
         ledger.close()
         yield url
         require_sound(url)

@@ -19,8 +19,8 @@ from celery.exceptions import Terminated
 from agentq import AgentQ
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.operations import dead_letters
-from agentq.runtime import loop
-from agentq.runtime.asyncio_pool import TaskPool
+from agentq.runtime.bridge import loop
+from agentq.runtime.bridge.asyncio_pool import TaskPool
 from tests.faults.worker.place import worker_of
 from tests.runtime.limited import save_in_time, save_in_time_too, wait
 from tests.runtime.looks import history, require_sound

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agentq import AgentQ
+from agentq.canvas.graph import Graph, Node
 from agentq.operations import dead_letters, health, jobs, queues, workers
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.health import Level
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobKind, JobStatus
-from agentq.workflows.graph import Graph, Node
 from tests.faults.broker.scene import SETTINGS, depth, worker_of
 from tests.faults.broker.steps import newer, wait_plainly
 from tests.runtime.looks import job_of, require_sound, row_of

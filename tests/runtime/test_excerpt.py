@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentq.ledger.dead_messages import Refusal, RefusedMessage
-from agentq.runtime.excerpt import Stranger
-from agentq.runtime.refusals import Refusals
+from agentq.ledger.refused_messages import Refusal, RefusedMessage
+from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.refused.refusals import Refusals
 
 PLAIN = Stranger(
     task="shop.old", queue="celery", content_type="application/json", headers={}, body=b"[[], {}, {}]"

@@ -13,8 +13,8 @@ from sqlalchemy import make_url
 
 from agentq import each
 from agentq.exceptions import ConfigurationError
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Worker, client, postgresql_database
 from tests.support.pgbouncer import pgbouncer
@@ -34,7 +34,7 @@ def database_url() -> Iterator[str]:
 def test_workflows_run(redis_broker: Broker, database_url: str) -> None:
     give_settings(database_url)
     with pooled(database_url) as pooled_url, client(redis_broker, pooled_url) as agentq:
-        migrating.upgrade(agentq.ledger)
+        migrate.upgrade(agentq.ledger)
         with Worker(redis_broker, pooled_url, concurrency=4):
             # More of each than a driver runs before it prepares a statement.
             chains = [agentq.start(chain(add.s(1, 2), *(add.s(1) for _ in range(9)))) for _ in range(8)]
@@ -55,7 +55,7 @@ def test_settings_that_agentq_cannot_make_are_asked_for(database_url: str) -> No
         closing(Ledger(pooled_url)) as ledger,
         pytest.raises(ConfigurationError, match=r"ALTER ROLE \"\w+\" SET statement_timeout = '10s';"),
     ):
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
 
 
 def test_another_mode_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from celery import group
 
 from agentq import each
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
 from tests.runtime.place import migrated_ledger, place
 from tests.support import Broker
 from tests.support.steps import add, flaky, later, numbers, plain, total

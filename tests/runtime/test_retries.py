@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from agentq import Workflow, rule
 from agentq.exceptions import StepFailed, WorkflowCancelled
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow
-from agentq.ledger.types import AnyRow
 from agentq.operations import dead_letters
 from agentq.operations.schemas import Attempt, DeadLetterSummary
 from agentq.policies import DEFAULT

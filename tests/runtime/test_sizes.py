@@ -10,7 +10,7 @@ import pytest
 from celery import Signature, chain
 
 from agentq import each
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
 from agentq.states import JobStatus
 from tests.runtime.place import Place, migrated_ledger, place
 from tests.support import redis_server

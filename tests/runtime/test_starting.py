@@ -21,7 +21,7 @@ from agentq.exceptions import (
     StepFailed,
     WorkflowCancelled,
 )
-from agentq.ledger.urls import parse_url
+from agentq.ledger.db.urls import parse_url
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 import agentq
 from agentq.exceptions import CanvasError, InvalidArguments, KeyConflict
-from agentq.ledger.urls import parse_url
+from agentq.ledger.db.urls import parse_url
 from agentq.operations import workflows as operations
 from tests.runtime.place import Place, migrated_ledger, place
 from tests.support import redis_server

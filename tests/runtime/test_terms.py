@@ -9,7 +9,7 @@ from agentq import AgentQ, each, rule
 from agentq.operations import dead_letters
 from agentq.operations.schemas import Job
 from agentq.policies import DEFAULT, Fixed
-from agentq.runtime.terms import kept_policy
+from agentq.runtime.start.terms import kept_policy
 from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
 from tests.runtime.kept_steps import PAUSE, again, ask, ask_by_predicate, bury, never, pause, twice

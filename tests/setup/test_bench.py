@@ -11,8 +11,8 @@ from benchmarks.workloads import WORKLOADS
 from celery import chain
 from sqlalchemy import func, select
 
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.session import Ledger
 from agentq.states import JobStatus
 from tests.support import Broker, Worker, client
 from tests.support.steps import add

@@ -13,11 +13,12 @@ PROGRAMS = ("cli", "demo", "__main__")
 LAYERS = (
     GROUND,
     ("policies", "embedded"),
-    ("workflows",),
+    ("steps",),
+    ("canvas",),
     ("ledger",),
     ("operations",),
     ("runtime",),
-    ("contrib", "testing"),
+    ("contrib", "testing", "pool"),
     PROGRAMS,
 )
 RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
@@ -25,7 +26,7 @@ FACADE = RANKS["runtime"]
 """``import agentq`` gives what authors need, so it stands where the runtime does."""
 
 LIBRARIES = {
-    "celery": ("workflows", "runtime", "contrib", "cli", "demo", "testing", ""),
+    "celery": ("steps", "canvas", "runtime", "contrib", "cli", "demo", "testing", ""),
     "kombu": ("runtime", "contrib", "cli", "demo", "testing"),
     "sqlalchemy": ("ledger", "operations", "runtime", "contrib", "cli", "testing", "exceptions", "embedded", ""),
     "alembic": ("ledger",),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentq.runtime.troubles import CALLED
+from agentq.runtime.log.troubles import CALLED
 from tests.setup.source import PACKAGE, ROOT, modules
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
@@ -87,7 +87,7 @@ def test_a_line_about_a_job_names_its_step_its_id_and_the_attempt_in_one_way() -
 
 
 def test_what_a_worker_does_again_and_again_has_a_name_for_people() -> None:
-    duties = (PACKAGE / "runtime/duties.py").read_text()
+    duties = (PACKAGE / "runtime/caretaker/duties.py").read_text()
     names = set(re.findall(r"_Duty\([^\n]*?self\.(\w+)[,)]", duties)) | set(
         re.findall(r"_try\(self\.(\w+)\)", duties)
     )
@@ -99,6 +99,6 @@ def test_what_a_worker_does_again_and_again_has_a_name_for_people() -> None:
 def test_tracebacks_of_its_own_are_only_for_debugging() -> None:
     shown = [line for line in LINES if line.level == "exception"]
     assert {line.place.rpartition(":")[0] for line in shown} == {
-        "agentq/runtime/asyncio_pool.py",  # what Celery's callbacks raise, and nobody else tells
-        "agentq/runtime/dead_letters.py",  # what the application's own handlers raise
+        "agentq/runtime/bridge/asyncio_pool.py",  # what Celery's callbacks raise, and nobody else tells
+        "agentq/runtime/entry/dead_letters.py",  # what the application's own handlers raise
     }

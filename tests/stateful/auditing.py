@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 
-from agentq.ledger import rules
-from agentq.ledger.audit import audit
+from agentq.ledger.audit import invariants
+from agentq.ledger.audit.audit import audit
 
 
 @cache
 def _statements() -> list[tuple[str, str]]:
     moment, dialect = {"moment": datetime.now(UTC)}, sqlite.dialect()
-    queries = [(rule.text, rule.query().params(moment)) for rule in rules.ALL]
+    queries = [(rule.text, rule.query().params(moment)) for rule in invariants.ALL]
     return [
         (text, str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})))
         for text, query in queries

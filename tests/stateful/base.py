@@ -11,10 +11,10 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Bell
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.states import VIRTUAL
 from tests.stateful import snapshot

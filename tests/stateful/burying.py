@@ -13,9 +13,9 @@ from hypothesis.stateful import rule
 
 from agentq.exceptions import StateConflict
 from agentq.ids import new_id
-from agentq.ledger import dead_letters, issuing
+from agentq.ledger import dead_letter_tasks, dead_letters
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, LedgerMachine, given_any, harmless, some
 from tests.support.player import _call
@@ -113,7 +113,7 @@ class Burying(LedgerMachine):
 
     def _issue_new(self, most: int) -> int:
         new = {letter.id for letter in _unissued(self)}
-        issued = self._of_letters(lambda tx: issuing.issue_new(tx, most))
+        issued = self._of_letters(lambda tx: dead_letter_tasks.issue_new(tx, most))
         assert set(issued) <= new
         assert len(issued) == min(most, len(new))
         return len(issued)
@@ -123,17 +123,17 @@ class Burying(LedgerMachine):
     @rule()
     def issue_letters_again(self) -> None:
         late = {letter.id for letter in _letters(self) if letter.dispatched_at and not letter.handled_at}
-        assert self.look(lambda: self.ledger.write(lambda tx: issuing.issue_again(tx, 60, ALL))) == []
-        issued = self._of_letters(lambda tx: issuing.issue_again(tx, -1, ALL))
+        assert self.look(lambda: self.ledger.write(lambda tx: dead_letter_tasks.issue_again(tx, 60, ALL))) == []
+        issued = self._of_letters(lambda tx: dead_letter_tasks.issue_again(tx, -1, ALL))
         assert set(issued) == late
 
     @given_any(_unhandled)
     @rule(number=st.integers(0, 5))
     def handle_a_letter(self, number: int) -> None:
         letter = _unhandled(self)[number % len(_unhandled(self))]
-        self._of_letters(lambda tx: issuing.record(tx, letter.id, '"first"'))
-        self._of_letters(lambda tx: issuing.record(tx, letter.id, '"second"'))
-        self._of_letters(lambda tx: issuing.mark_handled(tx, letter.id))
+        self._of_letters(lambda tx: dead_letter_tasks.record(tx, letter.id, '"first"'))
+        self._of_letters(lambda tx: dead_letter_tasks.record(tx, letter.id, '"second"'))
+        self._of_letters(lambda tx: dead_letter_tasks.mark_handled(tx, letter.id))
         found = next(row for row in _letters(self) if row.id == letter.id)
         assert (found.snapshot, found.handled_at is None) == ('"first"', False)
 

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from agentq.ledger import caretaking, dead_letters
+from agentq.ledger import dead_letters
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Bell
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
@@ -71,18 +72,18 @@ def _replay_all(tx: Transaction) -> None:
 
 
 def _ring_all(tx: Transaction) -> None:
-    for queue in caretaking.queues_with_unclaimed(tx.connection, _GRACE):
-        caretaking.ring_again(tx, queue, _GRACE, _ALL)
+    for queue in redelivery.queues_with_unclaimed(tx.connection, _GRACE):
+        redelivery.ring_again(tx, queue, _GRACE, _ALL)
 
 
 def _sweep(player: Player) -> list[Bell]:
     """Do what a caretaker does, after a pause in which all times came."""
     ledger = player.ledger
-    player.write(lambda tx: caretaking.rescue_lost(tx, judged(0), _ALL))
+    player.write(lambda tx: rescues.rescue_lost(tx, judged(0), _ALL))
     for job in ledger.read(take_snapshot).having(*_AGES):
         player.age(job.id, **_AGES[JobStatus(job.status)])
-    player.write(lambda tx: caretaking.expire(tx, _ALL))
-    bells = player.dispatched_by(lambda tx: caretaking.dispatch_due(tx, _ALL)) + player.dispatched_by(_ring_all)
+    player.write(lambda tx: expiry.expire(tx, _ALL))
+    bells = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, _ALL)) + player.dispatched_by(_ring_all)
     found = ledger.read(take_snapshot)
     return [bell for bell in bells if not is_stranded(found.jobs[bell.job_id], found)]
 

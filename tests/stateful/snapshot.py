@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select
 
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import AttemptRow, Base, JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.types import AnyRow
 from agentq.states import JOB_FINAL, JOB_MOVES, JobStatus, WorkflowStatus
 
 _NAMED = (WorkflowRow.__table__, JobRow.__table__, AttemptRow.__table__)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
-from agentq.ledger import caretaking, losses, moving, workers, workflows
-from agentq.ledger.caretaking import Held, Lost
+from agentq.ledger import cancels, queue_moves, workers
+from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger.caretaking.rescues import Held, Lost
+from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import WorkflowRow
-from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
@@ -107,7 +108,7 @@ class Sweeping(LedgerMachine):
 
     def _rescue(self, most: int, pause: float) -> int:
         lost = self.model.lost()
-        rescued = self.write(lambda tx: caretaking.rescue_lost(tx, judged(pause), most), *_workflows(lost))
+        rescued = self.write(lambda tx: rescues.rescue_lost(tx, judged(pause), most), *_workflows(lost))
         assert len(rescued) == min(most, len(lost))
         self._note_rescued(rescued, lost)
         return len(rescued)
@@ -118,7 +119,7 @@ class Sweeping(LedgerMachine):
         worker_id, claim = holding.worker.worker_id, holding.claim
         abandoned = {Held(claim.job_id, claim.attempt): losses.WORKER_LOST}
         rescued = self.write(
-            lambda tx: caretaking.rescue_abandoned(tx, worker_id, abandoned, judged(0)), claim.workflow_id
+            lambda tx: rescues.rescue_abandoned(tx, worker_id, abandoned, judged(0)), claim.workflow_id
         )
         assert {lost.held for lost in rescued} == set(abandoned)
         self._note_rescued(rescued, [holding])
@@ -128,7 +129,7 @@ class Sweeping(LedgerMachine):
     def stop_a_worker(self, worker: int) -> None:
         player = self.workers[worker]
         held = [item for item in self.model.held() if item.worker is player]
-        given_back = self.write(lambda tx: caretaking.release_all(tx, player.worker_id), *_workflows(held))
+        given_back = self.write(lambda tx: rescues.release_all(tx, player.worker_id), *_workflows(held))
         assert {job.job_id for job in given_back} == _jobs(held)
         self.model.end(_jobs(held), AttemptOutcome.RELEASED)
         for job_id in _jobs(held):
@@ -151,7 +152,7 @@ class Sweeping(LedgerMachine):
 
     def _dispatch(self, most: int) -> int:
         due = {job.id for job in _due(self)}
-        count = self.write(lambda tx: caretaking.dispatch_due(tx, most), *self._workflows_of(due))
+        count = self.write(lambda tx: due_jobs.dispatch_due(tx, most), *self._workflows_of(due))
         assert {bell.job_id for bell in self.dispatched} <= due
         assert count == min(most, len(due))
         self.ring(self.dispatched)
@@ -165,7 +166,7 @@ class Sweeping(LedgerMachine):
     @given_any(_silent)
     @rule(most=_MOST, queue=st.sampled_from(["celery", "other"]), with_one_in_hand=st.booleans())
     def ring_again(self, most: int, queue: str, with_one_in_hand: bool) -> None:
-        suspects = self.look(lambda: self.ledger.read(lambda c: caretaking.queues_with_unclaimed(c, _GRACE)))
+        suspects = self.look(lambda: self.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, _GRACE)))
         assert suspects == sorted({job.queue for job in _silent(self)})
         silent = sorted(job.id for job in _silent(self) if job.queue == queue)
         while self._ring_again(most, queue, silent[: int(with_one_in_hand)]) == most:
@@ -174,7 +175,7 @@ class Sweeping(LedgerMachine):
     def _ring_again(self, most: int, queue: str, in_hand: list[uuid.UUID]) -> int:
         wanted = {job.id for job in _silent(self) if job.queue == queue} - {*in_hand}
         bells = self.write(
-            lambda tx: caretaking.ring_again(tx, queue, _GRACE, most, None, in_hand), *self._workflows_of(wanted)
+            lambda tx: redelivery.ring_again(tx, queue, _GRACE, most, None, in_hand), *self._workflows_of(wanted)
         )
         assert {bell.job_id for bell in bells} <= wanted
         assert len(bells) == min(most, len(wanted))
@@ -193,7 +194,7 @@ class Sweeping(LedgerMachine):
             job.workflow_id for job in _expired(self) if self._status(job.workflow_id) == WorkflowStatus.RUNNING
         ]
         late = set(expired)
-        assert self.write(lambda tx: caretaking.expire(tx, ALL), *late) == len(expired)
+        assert self.write(lambda tx: expiry.expire(tx, ALL), *late) == len(expired)
         for workflow_id in late:
             self._note_cancelled(workflow_id)
 
@@ -211,7 +212,7 @@ class Sweeping(LedgerMachine):
     def _fail_overdue(self, most: int) -> int:
         overdue = _overdue(self)
         failed = self.write(
-            lambda tx: caretaking.end_overdue(tx, most), *self._workflows_of(job.id for job in overdue)
+            lambda tx: expiry.end_overdue(tx, most), *self._workflows_of(job.id for job in overdue)
         )
         assert failed == min(most, len(overdue))
         taken = {job.id for job in overdue if self.seen.jobs[job.id].status == JobStatus.FAILED}
@@ -225,7 +226,7 @@ class Sweeping(LedgerMachine):
         past = update(WorkflowRow).where(WorkflowRow.id == workflow.id).values(deadline_at=seconds_from_now(-1))
         self.cancels += 1
         self.write(lambda tx: tx.connection.execute(past), workflow.id)
-        assert self.write(lambda tx: caretaking.cancel_overdue(tx, 1), workflow.id) == 1
+        assert self.write(lambda tx: expiry.cancel_overdue(tx, 1), workflow.id) == 1
         self._note_cancelled(workflow.id)
 
     @precondition(lambda machine: len(machine.model.workflows) > 3 * machine.cancels)
@@ -234,7 +235,7 @@ class Sweeping(LedgerMachine):
         self.cancels += 1
         was_running = self._status(workflow.id) == WorkflowStatus.RUNNING
         cancelled = self.write(
-            lambda tx: workflows.cancel(tx, workflow.id, actor="ann", reason="too dear"), workflow.id
+            lambda tx: cancels.cancel(tx, workflow.id, actor="ann", reason="too dear"), workflow.id
         )
         assert cancelled == was_running
         if cancelled:
@@ -247,7 +248,7 @@ class Sweeping(LedgerMachine):
     def move_job(self, job: str, queue: str) -> None:
         was = self.seen.jobs[self.model.job(job)]
         refused = self.write(
-            lambda tx: moving.move_job(tx, was.id, queue, actor="ann", reason="more workers there"),
+            lambda tx: queue_moves.move_job(tx, was.id, queue, actor="ann", reason="more workers there"),
             was.workflow_id,
         )
         moved = self.seen.jobs[was.id]

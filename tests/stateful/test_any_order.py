@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from tests.stateful.burying import Burying
 from tests.stateful.starting import Starting
 from tests.stateful.sweeping import Sweeping

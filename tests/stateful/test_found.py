@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from celery import group
 
-from agentq.ledger import caretaking, dead_letters
-from agentq.ledger.audit import audit
-from agentq.ledger.session import Ledger
+from agentq.ledger import dead_letters
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.caretaking import expiry, redelivery
+from agentq.ledger.db.session import Ledger
 from agentq.states import JobStatus, WorkflowStatus
 from tests.stateful.shapes import in_time
 from tests.support.player import Player
@@ -19,11 +20,11 @@ def test_what_expired_in_a_failed_workflow_cancels_it_after_a_replay(ledger: Led
     failing, late = started.bells
     player.fail(player.take(failing))
     player.age(late.job_id, expires_at=1, dispatched_at=1000)
-    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 0
+    assert player.write(lambda tx: expiry.expire(tx, 10)) == 0
     assert player.claim(late) is None
-    assert player.write(lambda tx: caretaking.ring_again(tx, "celery", 1.0, 10)) == []
+    assert player.write(lambda tx: redelivery.ring_again(tx, "celery", 1.0, 10)) == []
     player.write(lambda tx: dead_letters.replay(tx, failing.job_id, actor="ann", reason="again"))
-    assert player.write(lambda tx: caretaking.expire(tx, 10)) == 1
+    assert player.write(lambda tx: expiry.expire(tx, 10)) == 1
     assert player.workflow(started.workflow_id).status == WorkflowStatus.CANCELLED
     assert player.job(late.job_id).status == JobStatus.CANCELLED
 
@@ -33,5 +34,5 @@ def test_a_deadline_between_two_attempts_leaves_a_sound_ledger(ledger: Ledger) -
     held = player.begin(in_time.s(1))
     player.retry(held, 600)
     player.age(held.job_id, deadline_at=0.01)
-    assert player.write(lambda tx: caretaking.end_overdue(tx, 10)) == 1
+    assert player.write(lambda tx: expiry.end_overdue(tx, 10)) == 1
     assert [str(violation) for violation in ledger.read(audit)] == []

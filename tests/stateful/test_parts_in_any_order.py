@@ -18,11 +18,12 @@ from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict
-from agentq.ledger import caretaking, dead_letters, workflows
+from agentq.ledger import cancels, dead_letters
+from agentq.ledger.caretaking import expiry
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.records import Bell, Claim
-from agentq.ledger.session import Ledger
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import GiveUp
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
@@ -106,7 +107,7 @@ class PartsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel_a_job(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self._jobs(*JOB_OPEN)))
-        self._ring(self.player.dispatched_by(lambda tx: workflows.cancel_job(tx, job.id, **WHO)))
+        self._ring(self.player.dispatched_by(lambda tx: cancels.cancel_job(tx, job.id, **WHO)))
 
     @precondition(lambda machine: machine._dead())
     @rule(data=st.data(), by_hand=st.booleans())
@@ -135,7 +136,7 @@ class PartsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def time_is_over(self, data: st.DataObject) -> None:
         self.player.age(data.draw(st.sampled_from(self._timed())).id, deadline_at=1)
-        self._ring(self.player.dispatched_by(lambda tx: caretaking.end_overdue(tx, 10)))
+        self._ring(self.player.dispatched_by(lambda tx: expiry.end_overdue(tx, 10)))
 
     @invariant()
     def is_sound(self) -> None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from agentq.ledger import attempts, transition
+from agentq.ledger import attempts, moves
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Bell, bell
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.stateful.base import WORKERS, LedgerMachine, given_any, harmless, some
@@ -145,7 +145,7 @@ class Working(LedgerMachine):
 
     def _claim(self, rung: Bell, worker: Player, token: int | None = None) -> Holding | None:
         """Claim, which must work exactly if it should; returns the holding where it is a new one."""
-        job, token = self.seen.jobs[rung.job_id], token or transition.new_claim_token()
+        job, token = self.seen.jobs[rung.job_id], token or moves.new_claim_token()
         is_mine = job.status == JobStatus.RUNNING and job.claim_token == token
         if not is_mine and not (can_be_claimed(job) and rung.queue == job.queue):
             assert self.look(lambda: worker.claim(rung, token)) is None

@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 READ_WHEN_LOADED = {
-    "CELERY_CUSTOM_WORKER_POOL": "agentq.runtime.asyncio_pool:TaskPool",
+    "CELERY_CUSTOM_WORKER_POOL": "agentq.pool:TaskPool",
     "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
 }
 """The variables of workers that Python and Celery read only once, when they are loaded."""

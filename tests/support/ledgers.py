@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect, make_url, select
 
-from agentq.ledger import schema
-from agentq.ledger.audit import Violation, audit
+from agentq.ledger.audit.audit import Violation, audit
+from agentq.ledger.db import schema
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.urls import parse_url
 from agentq.ledger.models import Base, WorkflowRow
-from agentq.ledger.session import Ledger
-from agentq.ledger.urls import parse_url
 from tests.support.services import end_connections, postgresql_database
 
 _MIGRATIONS = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))

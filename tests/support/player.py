@@ -12,19 +12,21 @@ from typing import Any, Generic, TypeVar
 from celery import current_app
 from sqlalchemy import Connection, select, update
 
-from agentq.ledger import attempts, caretaking, reading, transition, workers, workflows
-from agentq.ledger.caretaking import Judge
+from agentq.canvas.compile import Defaults, compile_canvas
+from agentq.canvas.graph import Graph
+from agentq.ledger import attempts, moves, starts, workers
+from agentq.ledger.caretaking import due_jobs
+from agentq.ledger.caretaking.rescues import Judge
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.queries import workflows as ledger_workflows
 from agentq.ledger.records import Bell, Claim
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow, seconds_from_now
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.states import JobKind
-from agentq.workflows import registry
-from agentq.workflows.canvas import Defaults, compile_canvas
-from agentq.workflows.graph import Graph
-from agentq.workflows.step import Step
+from agentq.steps import registry
+from agentq.steps.step import Step
 
 T = TypeVar("T")
 
@@ -63,7 +65,7 @@ def written(work: Callable[[Transaction], T]) -> Callable[[Transaction], Written
 
 def started(tx: Transaction, graph: Graph, **options: Any) -> Started:
     """Start a workflow in an open transaction."""
-    new = workflows.start(tx, graph, **options)
+    new = starts.start(tx, graph, **options)
     return Started(new.workflow_id, new.is_new, tuple(tx.take_dispatches()))
 
 
@@ -130,7 +132,7 @@ class Player:
     def claim(self, bell: Bell, token: int | None = None) -> Claim | None:
         """Claim a job as the message that *bell* makes would."""
         named = None if bell.kind == JobKind.TASK else bell.step
-        token = token or transition.new_claim_token()
+        token = token or moves.new_claim_token()
         return self.ledger.write(
             lambda tx: attempts.claim(tx, bell.job_id, named, self.worker_id, token, sent_to=bell.queue)
         )
@@ -175,7 +177,7 @@ class Player:
 
     def due(self) -> list[Bell]:
         """Dispatch, as a caretaker, what is due."""
-        return self.dispatched_by(lambda tx: caretaking.dispatch_due(tx, 100))
+        return self.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 100))
 
     def age(self, job_id: uuid.UUID, **columns: float) -> None:
         """Set times of a job to so many seconds ago."""
@@ -205,8 +207,8 @@ class Player:
         """Return the workflow's result; raises what made it fail."""
 
         def read(connection: Connection) -> Any:
-            status = reading.workflow_status(connection, workflow_id)
-            return reading.workflow_result(connection, status)[1]
+            status = ledger_workflows.workflow_status(connection, workflow_id)
+            return ledger_workflows.workflow_result(connection, status)[1]
 
         return self.ledger.read(read)
 

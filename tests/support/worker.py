@@ -29,7 +29,7 @@ _LOADED = (
     *("celery.worker.strategy", "kombu.transport.pyamqp", "kombu.transport.redis"),
     *("billiard.popen_fork", "billiard.sharedctypes", "billiard.synchronize", "cffi.cparser"),
     *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
-    *("agentq.runtime.app", "agentq.runtime.asyncio_pool"),
+    *("agentq.runtime.app", "agentq.runtime.bridge.asyncio_pool"),
 )
 """What each worker loads before it loads its app: over a second's work."""
 _CUSTOM = {"asyncio": "custom"}

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from agentq.ledger import attempts
-from agentq.ledger.completing import complete
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.handover import Done
+from agentq.ledger.on_complete import complete
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import AnyRow
 from agentq.outcomes import Outcome, Succeed
-from agentq.runtime.executor import Attempt
+from agentq.runtime.attempt.attempt import Attempt
 
 
 def hand_over_later() -> None:

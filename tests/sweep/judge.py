@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from agentq.ledger import reading
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkflowRow
+from agentq.ledger.queries import workflows
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
 from tests.sweep.receipts import wrong_receipts
@@ -52,12 +52,12 @@ def _of_workflows(connection: Connection, scenario: Scenario) -> Iterator[str]:
         yield f"there should be one workflow for each of {[*scenario.ends]}, but there are {dict(found)}"
     for key, ids in found.items():
         for workflow_id in ids:
-            status = reading.workflow_status(connection, workflow_id)
+            status = workflows.workflow_status(connection, workflow_id)
             wanted, result = scenario.ends[key]
             if status.status != wanted:
                 yield f"workflow {key!r} is {status.status}, not {wanted}: {_jobs(connection, workflow_id)}"
             elif wanted is WorkflowStatus.SUCCEEDED:
-                (_, value) = reading.workflow_result(connection, status)
+                (_, value) = workflows.workflow_result(connection, status)
                 if value != result:
                     yield f"workflow {key!r} has the result {value!r}, not {result!r}"
 

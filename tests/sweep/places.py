@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select
 from sqlalchemy.schema import CreateSchema
 
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import Base
-from agentq.ledger.session import Ledger
 from tests.support import postgresql_database, sqlite_file
 from tests.support.services import end_connections
 from tests.sweep.receipts import RECEIPTS
@@ -106,7 +106,7 @@ def _copy(connection: Connection, source: Table, target: Table) -> None:
 
 def _seeded(url: str, scenario: Scenario) -> Engine:
     ledger = Ledger(url)
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     RECEIPTS.create(ledger.engine)
     if scenario.is_seeded:
         seed(ledger)

@@ -20,7 +20,7 @@ CRASHED = 137
 """The exit code of a run that crashed at its point: what a shell says of a process that was killed."""
 BEFORE, AFTER = "before", "after"
 _PACKAGE = str(Path(agentq.__file__).parent)
-_PASSED_OVER = (str(Path(_PACKAGE, "ledger", "session.py")), str(Path(_PACKAGE, "embedded")))
+_PASSED_OVER = (str(Path(_PACKAGE, "ledger", "db", "session.py")), str(Path(_PACKAGE, "embedded")))
 _TABLE = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+(\w+)")
 
 

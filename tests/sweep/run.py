@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery
 
 from agentq import AgentQ
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobStatus

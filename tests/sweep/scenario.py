@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 import agentq
 from agentq import Bury, Cancel, Context, each, step
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import seconds_from_now
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
 from tests.support.player import Player

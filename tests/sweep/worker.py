@@ -9,11 +9,11 @@ from typing import Any
 from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 
-import agentq.runtime.calling as calling_module
-import agentq.runtime.duties as duties_module
-import agentq.runtime.early as early_module
+import agentq.runtime.attempt.call as calling_module
+import agentq.runtime.caretaker.duties as duties_module
+import agentq.runtime.dispatch.early as early_module
 from agentq import AgentQ
-from agentq.runtime.reports import Reports
+from agentq.runtime.attempt.reports import Reports
 
 _NO_TIME = 1e-9
 

@@ -6,10 +6,10 @@ import uuid
 
 from sqlalchemy import and_, case, func, or_, select, update
 
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.session import Ledger
 from agentq.ledger.transaction import Transaction
-from agentq.ledger.types import seconds_from_now
 from agentq.states import MISSING_PARTS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
 FAR = 1e8

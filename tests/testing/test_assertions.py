@@ -7,9 +7,9 @@ from celery import group
 
 import agentq
 from agentq import Context, step
+from agentq.steps.context import MissingPart
 from agentq.testing import assert_dead_letter, assert_succeeded, assert_waiting_for, make_context
 from agentq.testing.inline import Inline
-from agentq.workflows.context import MissingPart
 from tests.support.steps import add, echo, fail, numbers, total
 
 

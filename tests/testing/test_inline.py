@@ -26,14 +26,14 @@ from agentq.exceptions import (
     StepFailed,
     WorkflowCancelled,
 )
-from agentq.ledger.audit import audit
+from agentq.ledger.audit.audit import audit
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
-from agentq.runtime.lease import hold
+from agentq.runtime.attempt.lease import hold
 from agentq.states import JobStatus, WorkflowStatus
+from agentq.steps.parameters import Parameters
 from agentq.testing import assert_dead_letter, assert_succeeded, assert_waiting_for
 from agentq.testing.inline import Inline
-from agentq.workflows.parameters import Parameters
 from tests.support.steps import add, echo, later, numbers, plain, total, whoami
 
 DAY = timedelta(days=1)
@@ -238,7 +238,7 @@ class TestEnds:
     def test_a_dead_letter_is_told_and_replayed(
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agentq.runtime.dead_letters._handlers", {})
+        monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
         told: list[DeadLetter] = []
         agentq.on_dead_letter(told.append)
         agentq_inline.fail(double, PermissionError("closed"), times=1)
@@ -253,7 +253,7 @@ class TestEnds:
     def test_a_dead_letter_that_was_interrupted_is_told_again(
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agentq.runtime.dead_letters._handlers", {})
+        monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
         told: list[DeadLetter] = []
 
         @agentq.on_dead_letter

@@ -9,8 +9,8 @@ import pytest
 
 import agentq
 from agentq.exceptions import InvalidValue, LedgerUnavailable, ValueTooLarge
-from agentq.ledger import transition
-from agentq.runtime.reports import MAX_EVENTS
+from agentq.ledger import moves
+from agentq.runtime.attempt.reports import MAX_EVENTS
 from agentq.testing import make_context
 from agentq.testing.inline import Inline
 from tests.runtime.telling_steps import tell_and_fail_once, tell_async, tell_much, tell_three
@@ -50,7 +50,7 @@ def test_a_ledger_that_is_away_harms_no_step(
     def is_away(*_: object) -> None:
         raise LedgerUnavailable("the ledger is away")
 
-    monkeypatch.setattr(transition, "tell", is_away)
+    monkeypatch.setattr(moves, "tell", is_away)
     workflow = agentq.start(tell_three.s())
     with caplog.at_level(logging.WARNING):
         assert workflow.result(10) == "told"

@@ -17,8 +17,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from agentq import AgentQ
-from agentq.ledger.urls import parse_url
-from agentq.runtime.dispatcher import Dispatcher
+from agentq.ledger.db.urls import parse_url
+from agentq.runtime.dispatch.dispatcher import Dispatcher
 from tests.support import Broker
 from tests.support.steps import count
 from tests.transactions.steps import Payment

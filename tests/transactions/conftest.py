@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
-from agentq.ledger.urls import parse_url
+from agentq.ledger.db.urls import parse_url
 from tests.runtime.place import Place, migrated_ledger, place
 from tests.support import redis_server
 from tests.transactions.steps import Base

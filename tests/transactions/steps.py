@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import agentq
 from agentq import Context, Policy, rule, step
 from agentq.policies import Fixed
-from agentq.runtime.executor import Attempt
+from agentq.runtime.attempt.attempt import Attempt
 from tests.support import gates
 from tests.support.steps import add
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from agentq.workflows.parameters import Parameters
-from agentq.workflows.values import plain
+from agentq.steps.parameters import Parameters
+from agentq.steps.values.encoding import plain
 
 
 def taking(annotation: Any) -> Parameters:

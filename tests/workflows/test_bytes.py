@@ -12,8 +12,8 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field
 
 from agentq.exceptions import InvalidArguments
-from agentq.workflows.same import difference
-from agentq.workflows.values import plain
+from agentq.steps.values.encoding import plain
+from agentq.steps.values.same import difference
 from tests.workflows.boundary import arrived, taking
 
 

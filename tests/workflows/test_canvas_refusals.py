@@ -10,11 +10,11 @@ import pytest
 from celery import Signature, chain, chord, group
 
 from agentq import each
+from agentq.canvas.compile import Defaults, compile_canvas
+from agentq.canvas.fingerprint import fingerprint
+from agentq.canvas.graph import Graph
 from agentq.exceptions import CanvasError, DefinitionError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.states import JobKind
-from agentq.workflows.canvas import Defaults, compile_canvas
-from agentq.workflows.fingerprint import fingerprint
-from agentq.workflows.graph import Graph
 from tests.support.player import graph_of
 from tests.support.steps import add, echo, numbers, total
 

@@ -25,9 +25,9 @@ from pydantic import (
 )
 
 from agentq.exceptions import InvalidValue
-from agentq.workflows.annotations import FAULTS, Annotation
-from agentq.workflows.exact import check_of
-from agentq.workflows.same import difference, first_lost
+from agentq.steps.values.annotations import FAULTS, Annotation
+from agentq.steps.values.exact import check_of
+from agentq.steps.values.same import difference, first_lost
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentq import each, step
+from agentq.canvas import needs
+from agentq.canvas.graph import BEYOND, Graph
 from agentq.exceptions import CanvasError, StepDefinitionError
-from agentq.workflows import needs
-from agentq.workflows.graph import BEYOND, Graph
 from tests.support.player import graph_of
 from tests.support.steps import add, echo, numbers, total
 

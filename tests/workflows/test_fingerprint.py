@@ -9,9 +9,9 @@ import pytest
 from celery import Signature, group, shared_task
 
 from agentq import each, step
-from agentq.workflows import registry
-from agentq.workflows.fingerprint import difference, fingerprint
-from agentq.workflows.graph import Graph
+from agentq.canvas.fingerprint import difference, fingerprint
+from agentq.canvas.graph import Graph
+from agentq.steps import registry
 from tests.support.player import graph_of
 from tests.support.steps import add, echo, later, numbers, total
 

@@ -32,11 +32,11 @@ from typing_extensions import TypedDict
 
 from agentq import Context, each, step
 from agentq.exceptions import CanvasError, InvalidValue
-from agentq.workflows import registry
-from agentq.workflows.annotations import FAULTS, Annotation
-from agentq.workflows.shapes import given as shape_given
-from agentq.workflows.shapes import mismatch
-from agentq.workflows.shapes import taken as shape_taken
+from agentq.steps import registry
+from agentq.steps.values.annotations import FAULTS, Annotation
+from agentq.steps.values.shapes import given as shape_given
+from agentq.steps.values.shapes import mismatch
+from agentq.steps.values.shapes import taken as shape_taken
 from tests.support.player import graph_of
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypedDict
 
 from agentq.exceptions import InvalidArguments, InvalidResult, StepDefinitionError
-from agentq.workflows.context import Context
-from agentq.workflows.parameters import Parameters
-from agentq.workflows.values import plain
+from agentq.steps.context import Context
+from agentq.steps.parameters import Parameters
+from agentq.steps.values.encoding import plain
 
 CONTEXT = Context("w", "j", "s", "t", 1, 4, None)
 
@@ -301,7 +301,7 @@ def test_the_digest_of_what_has_no_schema_is_the_same_in_every_process() -> None
     code = """
         from typing import Annotated, Any
         from pydantic import BaseModel, BeforeValidator, PlainValidator
-        from agentq.workflows.parameters import Parameters
+        from agentq.steps.parameters import Parameters
 
         class Marked(BaseModel):
             labels: set[str] = {"a", "b", "c", "d"}

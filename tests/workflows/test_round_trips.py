@@ -41,8 +41,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from typing_extensions import TypedDict
 
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
-from agentq.workflows.same import difference
-from agentq.workflows.values import plain
+from agentq.steps.values.encoding import plain
+from agentq.steps.values.same import difference
 from tests.workflows.boundary import arrived, taking
 
 

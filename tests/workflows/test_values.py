@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentq.exceptions import InvalidValue, ValueTooLarge
-from agentq.workflows.values import MAX_DEPTH, encode, plain
+from agentq.steps.values.encoding import MAX_DEPTH, encode, plain
 from tests.support.faults import Fault, Moment, covers
 
 LIMIT = 1_000_000

@@ -19,10 +19,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 from pydantic import BaseModel
 
-from agentq.contrib.django import deciding
+from agentq.contrib.django import confirm
 from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, jobs, workflows
-from agentq.operations.counting import attempts_told
+from agentq.operations.attempt_counts import attempts_told
 from agentq.states import VIRTUAL, WorkflowStatus
 
 _MOST_COUNTED = 10_000
@@ -59,7 +59,7 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return deciding.may(request, "cancel", self.opts)
+        return confirm.may(request, "cancel", self.opts)
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
@@ -107,7 +107,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
     @admin.action(description="Cancel selected workflows", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[Workflow]) -> Any:
         """Cancel workflows, after a question."""
-        return deciding.decide(self, request, queryset, "cancel", workflows.cancel)
+        return confirm.decide(self, request, queryset, "cancel", workflows.cancel)
 
 
 @admin.register(Job)
@@ -167,7 +167,7 @@ class JobAdmin(_ReadOnlyAdmin):
     @admin.action(description="Cancel selected jobs", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[Job]) -> Any:
         """Cancel jobs, after a question."""
-        return deciding.decide(self, request, queryset, "cancel", jobs.cancel)
+        return confirm.decide(self, request, queryset, "cancel", jobs.cancel)
 
 
 @admin.register(DeadLetter)
@@ -186,7 +186,7 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
         return _error(row)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        return deciding.may(request, "replay", self.opts)
+        return confirm.may(request, "replay", self.opts)
 
     @admin.display
     def arguments(self, row: DeadLetter) -> str:
@@ -206,17 +206,17 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
     @admin.action(description="Replay selected dead letters", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
         """Give the jobs new attempts, after a question."""
-        return deciding.decide(self, request, queryset, "replay", dead_letters.replay)
+        return confirm.decide(self, request, queryset, "replay", dead_letters.replay)
 
     @admin.action(description="Let fan-ins go on with the parts that are there", permissions=["replay"])
     def go_on(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
         """Let fan-ins that lack parts go on without them, after a question."""
-        return deciding.decide(self, request, queryset, "go on", dead_letters.resolve)
+        return confirm.decide(self, request, queryset, "go on", dead_letters.resolve)
 
     @admin.action(description="Give up selected dead letters", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
         """Close dead letters, after a question."""
-        return deciding.decide(self, request, queryset, "cancel", dead_letters.cancel)
+        return confirm.decide(self, request, queryset, "cancel", dead_letters.cancel)
 
 
 def _error(row: Job | DeadLetter) -> str:

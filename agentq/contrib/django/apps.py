@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-from agentq.contrib.django import flushing, options, project
+from agentq.contrib.django import flush_in_tests, options, project
 
 
 class AgentqConfig(AppConfig):
@@ -21,4 +21,4 @@ class AgentqConfig(AppConfig):
     def ready(self) -> None:
         """Set agentq up as the setting ``AGENTQ`` says."""
         self.agentq = project.set_up(options.load())
-        post_migrate.connect(flushing.empty_with_the_rest, sender=self)
+        post_migrate.connect(flush_in_tests.empty_with_the_rest, sender=self)

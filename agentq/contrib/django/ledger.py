@@ -10,9 +10,9 @@ from django.db import connections, transaction
 from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from agentq.contrib.django.borrowing import borrow
+from agentq.contrib.django.connection import borrow
 from agentq.exceptions import ConfigurationError, SchemaMismatch
-from agentq.ledger.session import BEGIN_WRITING, Ledger
+from agentq.ledger.db.session import BEGIN_WRITING, Ledger
 from agentq.ledger.transaction import Publish, Transaction
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from django.apps import apps
 from agentq.contrib.django.ledger import DjangoLedger
 from agentq.contrib.django.options import Options
 from agentq.exceptions import ConfigurationError
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.app import AgentQ
 
 

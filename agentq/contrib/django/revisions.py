@@ -7,8 +7,8 @@ from typing import Any
 from django.db.migrations import RunPython
 
 from agentq.contrib.django import options
-from agentq.contrib.django.borrowing import borrow
-from agentq.ledger import migrating
+from agentq.contrib.django.connection import borrow
+from agentq.ledger.db import migrate
 
 
 def ledger_revision(revision: str) -> RunPython:
@@ -20,12 +20,12 @@ def ledger_revision(revision: str) -> RunPython:
     def upgrade(apps: Any, schema_editor: Any) -> None:
         if _has_ledger(schema_editor):
             with borrow(schema_editor.connection.alias) as connection:
-                migrating.upgrade_to(connection, revision)
+                migrate.upgrade_to(connection, revision)
 
     def downgrade(apps: Any, schema_editor: Any) -> None:
         if _has_ledger(schema_editor):
             with borrow(schema_editor.connection.alias) as connection:
-                migrating.downgrade_below(connection, revision)
+                migrate.downgrade_below(connection, revision)
 
     return RunPython(upgrade, downgrade)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentq.contrib.flask import problems
 from agentq.contrib.sse.flask import events_response
 from agentq.exceptions import NotFound, StateConflict
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import jobs, workflows
 from agentq.operations.schemas import WorkflowSummary
 from agentq.states import JobStatus, WorkflowStatus

@@ -12,11 +12,11 @@ from django.tasks.backends.base import BaseTaskBackend
 
 from agentq.contrib.django import project
 from agentq.contrib.django.tasks import Backend
-from agentq.contrib.django.tasks.declaring import step_of
+from agentq.contrib.django.tasks.declare import step_of
 from agentq.ledger import workers
-from agentq.ledger.session import Ledger
-from agentq.runtime.dispatcher import BELL_HEADER
-from agentq.runtime.lease import Lease, hold
+from agentq.ledger.db.session import Ledger
+from agentq.runtime.attempt.lease import Lease, hold
+from agentq.runtime.dispatch.message import BELL_HEADER
 
 
 class InlineBackend(Backend):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agentq.ledger.schema import REVISION
+from agentq.ledger.db.schema import REVISION
 from tests.contrib.django.project import ROOT, Project
 
-REVISIONS = sorted(path.stem for path in (ROOT / "agentq/ledger/migrations/versions").glob("[0-9]*.py"))
+REVISIONS = sorted(path.stem for path in (ROOT / "agentq/ledger/db/migrations/versions").glob("[0-9]*.py"))
 MIGRATIONS = ROOT / "agentq/contrib/django/migrations"
 SETTINGS = "from research.settings import *\n"
 

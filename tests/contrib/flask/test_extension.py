@@ -13,7 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 import agentq
 from agentq.contrib.flask import AgentQ
 from agentq.exceptions import ConfigurationError, NotFound
-from agentq.ledger import migrating
+from agentq.ledger.db import migrate
 from agentq.operations import workflows
 from agentq.testing.inline import Inline
 from tests.contrib.flask.apps import make_app, tell_app, tell_app_later
@@ -131,7 +131,7 @@ def test_flask_sqlalchemys_session_takes_a_start_with_it(empty_database: str) ->
     app = make_app(AGENTQ={"ledger": empty_database}, SQLALCHEMY_DATABASE_URI=empty_database)
     db = SQLAlchemy(app)
     ledger = app.extensions["agentq"].ledger
-    migrating.upgrade(ledger)
+    migrate.upgrade(ledger)
     with app.app_context():
         dropped = agentq.start(tell_app.s(), session=db.session)
         db.session.rollback()

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from agentq.ledger import transition
+from agentq.ledger import moves
+from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
-from agentq.ledger.session import Ledger
 from tests.contrib.streams.web import FRAMEWORKS
 from tests.runtime.place import migrated_ledger
 from tests.support import eventually
@@ -58,7 +58,7 @@ class Web:
         """Tell as many events as there are numbers."""
         for number in numbers:
             self.player.write(
-                lambda tx, data=str(number): transition.tell(tx, held.job_id, held.attempt, "draft", data)
+                lambda tx, data=str(number): moves.tell(tx, held.job_id, held.attempt, "draft", data)
             )
 
     def is_connected(self) -> bool:

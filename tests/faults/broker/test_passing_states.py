@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from agentq.runtime.depths import depths
+from agentq.runtime.dispatch.depths import depths
 from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Gates, client, eventually

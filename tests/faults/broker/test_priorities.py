@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from agentq.runtime.configuration import problems
+from agentq.runtime.bridge.configuration import problems
 from tests.faults.broker.scene import on_sqlite, worker_of
 from tests.faults.broker.steps import note_turn
 from tests.support import Broker, Gates, client

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kombu.connection import Connection
 
-from agentq.runtime.broker_state import address_of, refusal
+from agentq.runtime.dispatch.broker_state import address_of, refusal
 from tests.cli.program import Program
 from tests.faults.broker.scene import on_sqlite, worker_of
 from tests.runtime.looks import job_of, require_sound

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kombu.connection import Connection
 
-from agentq.runtime.redis_transport import install
+from agentq.runtime.bridge.redis_transport import install
 from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Gates, client

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.support import empty
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
@@ -18,7 +18,7 @@ def migrated_postgres() -> Iterator[Postgres]:
     """A server with the ledger's schema."""
     with Postgres() as server:
         ledger = Ledger(server.url)
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
         ledger.close()
         yield server
 

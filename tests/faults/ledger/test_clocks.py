@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentq.exceptions import WorkflowCancelled
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
 from tests.faults.ledger.shifted import environment

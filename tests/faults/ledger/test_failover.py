@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from agentq.ledger import migrating
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.session import Ledger
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, require_sound
@@ -28,7 +28,7 @@ def servers() -> Iterator[list[Postgres]]:
     """The server that is written to, and one that follows it."""
     with Postgres() as first:
         ledger = Ledger(first.url)
-        migrating.upgrade(ledger)
+        migrate.upgrade(ledger)
         ledger.close()
         with first.standby() as second:
             yield [first, second]

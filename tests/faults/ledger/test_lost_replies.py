@@ -12,7 +12,7 @@ from celery import Signature
 
 from agentq import each
 from agentq.exceptions import StepFailed
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.operations import workflows as operations
 from agentq.runtime.workflow import Workflow
 from tests.faults.ledger.canvases import SHAPES, require_all, start_all

@@ -12,7 +12,7 @@ import pytest
 from celery import Signature, group
 
 from agentq import each
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL
 from tests.faults.ledger import locks

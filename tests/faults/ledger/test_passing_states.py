@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from agentq.exceptions import LedgerUnavailable
-from agentq.ledger.session import Ledger
+from agentq.ledger.db.session import Ledger
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import done_jobs, require_all, start_all
 from tests.faults.ledger.steps import finish

@@ -10,8 +10,8 @@ import pytest
 from celery import chain
 from sqlalchemy import make_url
 
-from agentq.ledger.audit import audit
-from agentq.ledger.session import Ledger
+from agentq.ledger.audit.audit import audit
+from agentq.ledger.db.session import Ledger
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, require_sound

@@ -12,9 +12,9 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection
 
-from agentq.ledger import migrating
-from agentq.ledger.schema import REVISION, VERSION_TABLE
-from agentq.ledger.session import Ledger
+from agentq.ledger.db import migrate
+from agentq.ledger.db.schema import REVISION, VERSION_TABLE
+from agentq.ledger.db.session import Ledger
 from agentq.runtime.workflow import Workflow
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import require_all, start_all
@@ -109,9 +109,9 @@ class Upgrade:
             ledger.write(lambda tx: self._work(tx.connection), patience=30)
 
     def _work(self, connection: Connection) -> None:
-        migrating.wait_briefly(connection)
+        migrate.wait_briefly(connection)
         for revision in reversed(REVISIONS[REVISIONS.index(self._revision) :]):
-            migrating.downgrade_below(connection, revision)
-        migrating.upgrade_to(connection, REVISION)
+            migrate.downgrade_below(connection, revision)
+        migrate.upgrade_to(connection, REVISION)
         self.has_locks.set()
         assert self.may_end.wait(20)

@@ -9,8 +9,8 @@ import os
 from typing import Any
 
 from agentq import Context, step
-from agentq.ledger import transition
-from agentq.workflows.reporting import PROGRESS
+from agentq.ledger import moves
+from agentq.steps.events import PROGRESS
 from tests.support import gates
 
 HELD = "AGENTQ_TEST_HELD"
@@ -31,8 +31,8 @@ def tell(ctx: Context, folder: str) -> int:
 
 
 def _hold(folder: str, when: str) -> None:
-    module: Any = transition
-    tell = transition.tell
+    module: Any = moves
+    tell = moves.tell
 
     def tell_and_wait(connection: Any, job_id: Any, attempt: int, kind: str, data: str) -> int | None:
         if kind == PROGRESS and when == "before":

@@ -14,7 +14,7 @@ from agentq.exceptions import ConfigurationError
 
 if django.VERSION >= (6, 0):
     from agentq.contrib.django.tasks.backend import Backend
-    from agentq.contrib.django.tasks.declaring import StepTask
+    from agentq.contrib.django.tasks.declare import StepTask
 
     __all__ = ["Backend", "StepTask"]
 else:

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from agentq.contrib.django import project
 from agentq.contrib.django.tasks import results
-from agentq.contrib.django.tasks.declaring import STEP_OPTIONS, StepTask, is_task, step_of
+from agentq.contrib.django.tasks.declare import STEP_OPTIONS, StepTask, is_task, step_of
 from agentq.exceptions import ConfigurationError, nearest
 
 

@@ -14,8 +14,8 @@ from django.utils.module_loading import import_string
 from sqlalchemy import Connection, select
 
 from agentq.contrib.django import project
+from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.types import AnyRow
 from agentq.states import JobStatus
 
 _STATUS = {

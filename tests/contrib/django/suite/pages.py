@@ -12,7 +12,7 @@ import agentq
 from agentq import step
 from agentq.contrib.django import project
 from agentq.contrib.django.models import DeadLetter
-from agentq.ledger import caretaking
+from agentq.ledger.caretaking import expiry
 from tests.contrib.django.suite.canvases import double
 from tests.support.player import Player
 
@@ -182,5 +182,5 @@ def lacking_fan_in() -> DeadLetter:
     player.succeed(held, 2)
     join = player.job(held.job_id).join_id
     player.age(join, deadline_at=1)
-    player.write(lambda tx: caretaking.end_overdue(tx, 10))
+    player.write(lambda tx: expiry.end_overdue(tx, 10))
     return DeadLetter.objects.get(job_id=join)

@@ -19,7 +19,7 @@ from agentq.contrib.django.tasks.backend import scaled
 from agentq.exceptions import ConfigurationError, StepDefinitionError
 from agentq.operations.schemas import Job
 from agentq.policies import PATIENT
-from agentq.workflows import registry
+from agentq.steps import registry
 from tests.contrib.django.letters.tasks import add, send, tell, wait
 from tests.contrib.django.suite.canvases import bells, double, rolled_back, started
 

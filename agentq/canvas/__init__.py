@@ -1,0 +1,1 @@
+"""Celery's canvas compiled to agentq's graph."""

@@ -1,0 +1,25 @@
+"""``TransactionTestCase`` empties the tables of managed models after each test; the ledger's go with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.test.utils import _TestState
+from sqlalchemy import delete
+
+from agentq.contrib.django import options
+from agentq.contrib.django.connection import borrow
+from agentq.ledger.models import Base
+
+
+def empty_with_the_rest(using: str, **told: Any) -> None:
+    """Delete all rows of the ledger when a test's database was flushed, as Django tells with ``post_migrate``.
+
+    A migration comes with its plan. Outside of tests nothing is deleted: projects send the signal themselves.
+    """
+    if "plan" in told or not hasattr(_TestState, "saved_data") or using != options.load().database:
+        return
+    with transaction.atomic(using=using), borrow(using) as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(delete(table))

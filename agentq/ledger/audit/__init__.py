@@ -1,0 +1,1 @@
+"""The audit: what must never be in a ledger."""

@@ -1,0 +1,80 @@
+"""What a rule of the audit is, and the pieces of SQL that several rules share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, select
+
+from agentq.ledger.db.types import UtcDateTime, later
+from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
+from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
+
+Found = Select[uuid.UUID, str]
+"""The ids of the rows that break a rule, each with a word on what was found there."""
+
+CLOCK = 1.0
+"""Seconds by which two statements' times may disagree with the order of their commits."""
+SOON = 600.0
+"""Seconds within which living workers do what is theirs to do."""
+
+MOMENT = bindparam("moment", type_=UtcDateTime())
+"""When the audit began, by the ledger's clock: the snapshot does not grow older while it is read."""
+
+LONG_AGO = later(MOMENT, -SOON)
+
+OPEN = (JobStatus.WAITING, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
+MOVING = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
+
+START_ANEW = (
+    "nothing moves it any more: start its workflow again under another key, and cancel this one if it runs"
+)
+ASK_WORKERS = "look at the log of the workers that live: agentq workers list"
+
+somebody_lives = (
+    select(WorkerRow.id)
+    .where(WorkerRow.started_at < LONG_AGO, WorkerRow.lease_until > MOMENT, WorkerRow.stopped_at.is_(None))
+    .exists()
+)
+"""Whether a worker has been there since long ago, and so had the time to do what a rule misses."""
+is_step = JobRow.kind.not_in(sorted(VIRTUAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Something that must never be: one query that should find nothing."""
+
+    name: str
+    text: str
+    noun: str
+    """What the ids of its query are ids of: job, workflow or worker."""
+    query: Callable[[], Found]
+    next_step: str = ""
+    """What a person can do about it."""
+
+
+def rule(noun: str, next_step: str = "") -> Callable[[Callable[[], Found]], Rule]:
+    """Make a rule of a function that returns its query; the docstring says what is wrong."""
+
+    def make(query: Callable[[], Found]) -> Rule:
+        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, cache(query), next_step)
+
+    return make
+
+
+def letter_closed(status: DeadLetterStatus, number: ColumnElement[int] | Any) -> ColumnElement[bool]:
+    """Say whether the dead letter that followed attempt *number* of the job at hand was closed so."""
+    return (
+        select(DeadLetterRow.id)
+        .where(
+            DeadLetterRow.job_id == JobRow.id,
+            DeadLetterRow.attempts == number,
+            # Not by the index on statuses, which SQLite without statistics would prefer.
+            DeadLetterRow.status.concat("") == status,
+        )
+        .exists()
+    )

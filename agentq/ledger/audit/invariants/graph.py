@@ -1,0 +1,224 @@
+"""Rules on what waits for what: nothing begins early, twice or never, and every join counts right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, is_step, rule
+from agentq.ledger.audit.invariants.elements import length
+from agentq.ledger.models import AttemptRow, JobRow
+from agentq.ledger.moves import LACKS_PARTS
+from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
+
+_before, _member, _part, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
+_is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
+_members = select(_member.id).where(_member.join_id == JobRow.id)
+_is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
+_undone = _members.where(_is_undone)
+_does_without = and_(
+    JobRow.immutable, _before.status == JobStatus.FAILED, _before.on_failure == OnFailure.CONTINUE
+)
+_BEGUN = (*MOVING, JobStatus.SUCCEEDED, JobStatus.FAILED)
+
+
+@rule("job")
+def refers_to_nothing() -> Found:
+    """a job waits for, or counts into, a job that is not in its workflow"""
+
+    def exists(wanted: Any) -> ColumnElement[bool]:
+        return select(_before.id).where(_before.id == wanted, _before.workflow_id == JobRow.workflow_id).exists()
+
+    return select(JobRow.id, JobRow.status).where(
+        or_(
+            and_(JobRow.after_id.is_not(None), ~exists(JobRow.after_id)),
+            and_(JobRow.join_id.is_not(None), ~exists(JobRow.join_id)),
+        )
+    )
+
+
+@rule("job")
+def began_early() -> Found:
+    """a job began although the job before it is not done"""
+    return (
+        select(JobRow.id, JobRow.status)
+        .join(_before, _before.id == JobRow.after_id)
+        .where(JobRow.status.in_(_BEGUN), _before.status != JobStatus.SUCCEEDED, ~_does_without)
+    )
+
+
+@rule("job")
+def began_before_step_ended() -> Found:
+    """a job began before the step before it had ended"""
+    return _first_attempts().join(_before, _before.id == JobRow.after_id).where(_ended_after_start(_before))
+
+
+@rule("job")
+def began_before_member_ended() -> Found:
+    """a job began before a member of the join before it had ended"""
+    return _first_attempts().join(_member, _member.join_id == JobRow.after_id).where(_ended_after_start(_member))
+
+
+@rule("job", START_ANEW)
+def never_handed_over() -> Found:
+    """a job waits although the job before it is done, or failed and is done without"""
+    is_over = or_(_before.status == JobStatus.SUCCEEDED, and_(_does_without, is_step, _before.part_id.is_(None)))
+    return (
+        select(JobRow.id, JobRow.status)
+        .join(_before, _before.id == JobRow.after_id)
+        .where(JobRow.status == JobStatus.WAITING, is_over, or_(is_step, ~_members.exists()))
+    )
+
+
+@rule("job", START_ANEW)
+def waits_for_nothing() -> Found:
+    """a job waits for nothing"""
+    return select(JobRow.id, JobRow.kind).where(
+        JobRow.status == JobStatus.WAITING, JobRow.after_id.is_(None), ~_members.exists()
+    )
+
+
+@rule("job", START_ANEW)
+def join_at_work() -> Found:
+    """a join or each is scheduled, queued or running, but no worker runs it"""
+    return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_virtual)
+
+
+@rule("job")
+def join_fired_early() -> Found:
+    """a join is done although a member is not"""
+    return select(JobRow.id, JobRow.status).where(
+        JobRow.status == JobStatus.SUCCEEDED, _is_virtual, _undone.exists()
+    )
+
+
+@rule("job", START_ANEW)
+def join_never_fired() -> Found:
+    """a join waits although all its members are done or missing, so nothing will ever move it"""
+    return select(JobRow.id, JobRow.status).where(
+        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists()
+    )
+
+
+@rule("job", START_ANEW)
+def join_miscounted() -> Found:
+    """a join counts other than its members that are not done"""
+    members = select(func.count()).where(_member.join_id == JobRow.id)
+    undone = members.where(_is_undone).scalar_subquery()
+    missing = members.where(_member.is_missing).scalar_subquery()
+    return select(JobRow.id, _counted()).where(
+        JobRow.status == JobStatus.WAITING,
+        _is_virtual,
+        or_(and_(_undone.exists(), JobRow.remaining != undone), JobRow.missing != missing),
+    )
+
+
+@rule("job", START_ANEW)
+def lacks_other_parts() -> Found:
+    """a fan-in failed since it lacks parts, but these are other than its parts that are missing"""
+    missing = select(func.count()).where(_member.join_id == JobRow.id, _member.is_missing).scalar_subquery()
+    told = literal("missing ", String()) + cast(JobRow.missing, String())
+    # A replay would wait for the others for ever.
+    return select(JobRow.id, told).where(
+        LACKS_PARTS, or_(JobRow.missing == 0, JobRow.missing != missing, JobRow.remaining != 0, _undone.exists())
+    )
+
+
+@rule("job", "what it does is used by nobody: cancel it with agentq jobs cancel")
+def open_in_missing_part() -> Found:
+    """a job is not done although its fan-in has gone on without its part, or was cancelled"""
+    return (
+        select(JobRow.id, JobRow.status)
+        .join(_part, _part.id == JobRow.part_id)
+        .join(_fan_in, _fan_in.id == _part.join_id)
+        .where(
+            JobRow.status.in_(OPEN),
+            _part.is_missing,
+            _fan_in.status.in_([JobStatus.SUCCEEDED, JobStatus.CANCELLED]),
+        )
+    )
+
+
+@rule("job")
+def counts_after_end() -> Found:
+    """a job that waits for nothing any more still counts, or a waiting step counts wrong"""
+    return select(JobRow.id, _counted()).where(
+        or_(
+            and_(JobRow.status.in_([*MOVING, JobStatus.SUCCEEDED]), JobRow.remaining != 0),
+            and_(JobRow.status == JobStatus.WAITING, is_step, JobRow.remaining != 1),
+        )
+    )
+
+
+@rule("job")
+def members_misplaced() -> Found:
+    """the members of a join do not stand at the places 0, 1, 2, …"""
+    places = (
+        select(JobRow.join_id.label("id"))
+        .where(JobRow.join_id.is_not(None))
+        .group_by(JobRow.join_id)
+        .having(
+            or_(
+                func.count(JobRow.position) != func.count(),
+                func.min(JobRow.position) != 0,
+                func.max(JobRow.position) != func.count() - 1,
+                func.count(JobRow.position.distinct()) != func.count(),
+            )
+        )
+        .subquery()
+    )
+    return select(JobRow.id, JobRow.kind).join(places, places.c.id == JobRow.id)
+
+
+@rule("job")
+def grown_wrongly() -> Found:
+    """an each that is done has other than one branch per item of the list before it"""
+    branches = select(func.count()).where(_member.join_id == JobRow.id).scalar_subquery()
+    return (
+        select(JobRow.id, JobRow.kind)
+        .join(_before, _before.id == JobRow.after_id)
+        .where(
+            JobRow.kind == JobKind.EACH,
+            JobRow.status == JobStatus.SUCCEEDED,
+            _before.kind.not_in(sorted(VIRTUAL)),
+            branches != length(_before.result),
+        )
+    )
+
+
+def _first_attempts() -> Found:
+    """Jobs with their first attempt, in the history or under way."""
+    return (
+        select(JobRow.id, JobRow.status)
+        .outerjoin(AttemptRow, and_(AttemptRow.job_id == JobRow.id, AttemptRow.number == 1))
+        .where(JobRow.attempt > 0)
+    )
+
+
+def _ended_after_start(job: type[JobRow]) -> ColumnElement[bool]:
+    return func.coalesce(AttemptRow.started_at, JobRow.started_at) < job.finished_at
+
+
+def _counted() -> ColumnElement[str]:
+    return literal("remaining ", String()) + cast(JobRow.remaining, String())
+
+
+RULES = (
+    refers_to_nothing,
+    began_early,
+    began_before_step_ended,
+    began_before_member_ended,
+    never_handed_over,
+    waits_for_nothing,
+    join_at_work,
+    join_fired_early,
+    join_never_fired,
+    join_miscounted,
+    lacks_other_parts,
+    open_in_missing_part,
+    counts_after_end,
+    members_misplaced,
+    grown_wrongly,
+)

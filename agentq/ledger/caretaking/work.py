@@ -1,0 +1,53 @@
+"""What there is to do for a caretaker, found by one look: one query, however many the duties."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+
+from sqlalchemy import Connection, or_, select
+
+from agentq.ledger import dead_letter_tasks, moves
+from agentq.ledger.caretaking import expiry, redelivery, rescues
+from agentq.ledger.models import DeadLetterRow, JobRow
+
+
+class Work(StrEnum):
+    """What one of a caretaker's duties is there for."""
+
+    DUE = "due"
+    """A job's time has come."""
+    HELD = "held"
+    """This worker runs a job, or the ledger says so."""
+    UNCLAIMED = "unclaimed"
+    """Nobody came for a job; its message may be lost."""
+    LOST = "lost"
+    """The lease of a worker that ran a job is over."""
+    OVERDUE = "overdue"
+    """A deadline or an expiry has passed."""
+    LETTERS = "letters"
+    """A dead letter is to be recorded."""
+
+
+# Each is answered by an index of nothing but what is not done; so it costs the same however much is.
+_LOOK = select(
+    select(JobRow.id).where(moves.DUE).exists().label(Work.DUE),
+    select(JobRow.id).where(rescues.HELD_BY).exists().label(Work.HELD),
+    redelivery.UNCLAIMED_QUEUES.exists().label(Work.UNCLAIMED),
+    moves.LOST_WORKERS.exists().label(Work.LOST),
+    or_(
+        select(JobRow.id).where(moves.OVERDUE).exists(),
+        expiry.EXPIRED.exists(),
+        expiry.OVERDUE_WORKFLOWS.exists(),
+    ).label(Work.OVERDUE),
+    select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
+)
+
+
+def find_work(connection: Connection, worker_id: uuid.UUID, grace: float) -> set[Work]:
+    """Return what there is to do now for the caretaker of a worker; with one statement, which only reads.
+
+    *grace* is for how many seconds a message may be on its way before it is looked into.
+    """
+    row = connection.execute(_LOOK, {"worker": worker_id, "grace": grace}).one()
+    return {work for work in Work if row._mapping[work]}

@@ -1,0 +1,256 @@
+"""The moves of a fan-in's parts: missing, back again, cancelled. A part is the branch that ends in one member."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Float,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.db.types import AnyRow, now, seconds_from_now
+from agentq.ledger.models import JobRow
+from agentq.ledger.moves.handover import FAN_IN, JOIN_CLOCK
+from agentq.ledger.moves.ready import due_or_waiting
+from agentq.ledger.moves.shared import JOB_ID, REVIVED, failure_values
+from agentq.ledger.transaction import Transaction
+from agentq.outcomes import Failure
+from agentq.states import JOB_OPEN, MISSING_PARTS, VIRTUAL, JobStatus, OnFailure
+
+_BATCH = 500
+_LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
+LACKS_PARTS = and_(
+    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(VIRTUAL)), JobRow.error_category == MISSING_PARTS
+)
+"""A fan-in that failed since it lacks parts, not an ``each`` that got no list."""
+_WAITS_ANEW: dict[str, Any] = {
+    "status": JobStatus.WAITING,
+    "finished_at": null(),
+    "deadline_at": null(),
+    "error_category": null(),
+    "error_class": null(),
+    "error_message": null(),
+}
+_LOCK = select(JobRow.id).where(JobRow.id == JOB_ID).with_for_update(key_share=True)
+_MARK = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.is_missing.is_(False), JobRow.status != JobStatus.SUCCEEDED)
+    .values(is_missing=True)
+    .returning(JobRow.join_id)
+)
+_UNMARK = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.is_missing.is_(True))
+    .values(is_missing=False)
+    .returning(JobRow.join_id)
+)
+_COUNT_MISSING = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
+    .values(remaining=JobRow.remaining - 1, missing=JobRow.missing + 1, deadline_at=JOIN_CLOCK)
+    .returning(*FAN_IN)
+)
+_COUNT_BACK = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, or_(JobRow.status == JobStatus.WAITING, LACKS_PARTS))
+    .values(remaining=JobRow.remaining + 1, missing=JobRow.missing - 1, **_WAITS_ANEW)
+)
+_CLOSE = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
+    .values(remaining=0, missing=JobRow.missing + bindparam("late"), deadline_at=null())
+    .returning(*FAN_IN)
+)
+_LOCK_OPEN = (
+    select(JobRow.id)
+    .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .order_by(JobRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_LATE = (
+    select(JobRow.id)
+    .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING, JobRow.deadline_at <= now())
+    .with_for_update(key_share=True)
+)
+_MARK_LATE = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=True)
+_CANCEL = (
+    update(JobRow)
+    .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .values(
+        status=JobStatus.CANCELLED,
+        finished_at=now(),
+        # What failed itself, as a fan-in that lacks parts did, keeps its own reason.
+        error_category=func.coalesce(JobRow.error_category, bindparam("category")),
+        error_class=func.coalesce(JobRow.error_class, bindparam("class_name")),
+        error_message=func.coalesce(JobRow.error_message, bindparam("message")),
+    )
+)
+_GO_ON_SHORT = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, LACKS_PARTS)
+    .values({**_WAITS_ANEW, "status": JobStatus.SUCCEEDED, "finished_at": now()})
+    .returning(*FAN_IN)
+)
+_ENDED = (JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(_LOST))
+_ENDED_OF_PARTS = select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
+_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.kind.in_(sorted(VIRTUAL)))
+_before, _member = aliased(JobRow), aliased(JobRow)
+_is_ready = or_(
+    JobRow.after_id.is_(None),
+    exists().where(
+        _before.id == JobRow.after_id,
+        or_(
+            _before.status == JobStatus.SUCCEEDED,
+            # What comes after it takes nothing from it.
+            and_(
+                _before.status == JobStatus.FAILED,
+                _before.on_failure == OnFailure.CONTINUE,
+                _before.part_id.is_(None),
+            ),
+        ),
+    ),
+)
+_delay = bindparam("seconds", type_=Float())
+_REVIVE_STEPS = (
+    update(JobRow)
+    .where(*_ENDED, JobRow.kind.not_in(sorted(VIRTUAL)))
+    .values(
+        {
+            **_WAITS_ANEW,
+            **REVIVED,
+            **due_or_waiting(_is_ready, seconds_from_now(_delay)),
+            "remaining": case((_is_ready, 0), else_=1),
+        }
+    )
+)
+_UNMARK_ALL = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=False)
+_there = select(func.count()).where(_member.join_id == JobRow.id)
+_WAIT_ANEW = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(_LOST))
+    .values(
+        **_WAITS_ANEW,
+        missing=0,
+        # One that has no members waits for the job before it.
+        remaining=case(
+            (
+                exists().where(_member.join_id == JobRow.id),
+                _there.where(_member.status != JobStatus.SUCCEEDED).scalar_subquery(),
+            ),
+            else_=1,
+        ),
+    )
+)
+
+
+def lock_part(tx: Transaction, part_id: uuid.UUID) -> None:
+    """Wait for whoever loses a part or lets it live again, so that what failed in it is seen by one of two."""
+    tx.connection.execute(_LOCK, {"job_id": part_id})
+
+
+def mark_missing(tx: Transaction, part_id: uuid.UUID) -> AnyRow | None:
+    """Note that a part of a fan-in will not come, and count it; the columns of FAN_IN.
+
+    None where it was noted before, or the fan-in has gone on: only the first loss of a part counts.
+    """
+    lock_part(tx, part_id)
+    join_id = tx.connection.scalar(_MARK, {"job_id": part_id})
+    return None if join_id is None else tx.connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
+
+
+def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
+    """Take back that a part is missing; the id of its fan-in, or None where it was not, or that has gone on."""
+    join_id: uuid.UUID | None = tx.connection.scalar(_UNMARK, {"job_id": part_id})
+    if join_id is None or tx.connection.execute(_COUNT_BACK, {"job_id": join_id}).rowcount == 0:
+        return None
+    return join_id
+
+
+def lock_late(tx: Transaction, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
+    """Lock what is open in the *parts* of a fan-in, and then it, as those do who complete a part.
+
+    False where its time is not over, or it does not wait any more.
+    """
+    for batch in _batches(parts):
+        tx.connection.execute(_LOCK_OPEN, {"parts": batch})
+    return tx.connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
+
+
+def close_fan_in(tx: Transaction, join_id: uuid.UUID, late: Sequence[uuid.UUID]) -> AnyRow | None:
+    """Count the members in *late* as missing, so that nothing is waited for; the columns of FAN_IN, or None."""
+    for batch in _batches(late):
+        tx.connection.execute(_MARK_LATE, {"members": batch})
+    return tx.connection.execute(_CLOSE, {"job_id": join_id, "late": len(late)}).one_or_none()
+
+
+def go_on_short(tx: Transaction, join_id: uuid.UUID) -> AnyRow | None:
+    """Failed to succeeded for a fan-in that lacks parts; the columns of FAN_IN, or None where it does not."""
+    return tx.connection.execute(_GO_ON_SHORT, {"job_id": join_id}).one_or_none()
+
+
+def revive_parts(
+    tx: Transaction, join_id: uuid.UUID, *, attempts: int | None, delay: float
+) -> list[AnyRow] | None:
+    """Let the missing parts of a fan-in that lacks them run again, and it wait for them, as ``revive`` does.
+
+    What had failed or was cancelled becomes scheduled, or waits for what is before it, also in fan-ins inside.
+    Returns id and status before of each job but *join_id*; None where that does not lack parts.
+    """
+    if tx.connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_PARTS).with_for_update()) is None:
+        return None
+    revived: list[AnyRow] = []
+    fan_ins = [join_id]
+    while fan_ins:
+        fan_in = fan_ins.pop()
+        members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
+        for batch in _batches(members):
+            # First, since it locks them: what fails in them from now on makes them missing again.
+            tx.connection.execute(_UNMARK_ALL, {"members": batch})
+            rows = tx.connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
+            revived += rows
+            fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
+            values = {"parts": batch, "seconds": delay, "attempts": attempts}
+            tx.connection.execute(_REVIVE_STEPS, values)
+        tx.connection.execute(_WAIT_ANEW, {"job_id": fan_in})
+    return revived
+
+
+def cancel_parts(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
+    """Everything open in these parts to cancelled, also in fan-ins inside them; returns how many jobs."""
+    count = 0
+    for batch in _batches(parts):
+        # Again, for branches that an each was growing, or a job that was replayed, when the first one looked.
+        while cancelled := _cancel_open(tx, batch, why):
+            count += cancelled
+    return count
+
+
+def _cancel_open(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
+    cancelled = tx.connection.execute(_CANCEL, {"parts": parts, **failure_values(why)}).rowcount
+    inner = tx.connection.scalars(_LOST_FAN_INS, {"parts": parts}).all()
+    return cancelled + (_cancel_members(tx, inner, why) if inner else 0)
+
+
+def _cancel_members(tx: Transaction, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
+    """The parts of fan-ins that do not come are missing too."""
+    undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
+    members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
+    for batch in _batches(members):
+        tx.connection.execute(_MARK_LATE, {"members": batch})
+    return cancel_parts(tx, members, why)
+
+
+def _batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

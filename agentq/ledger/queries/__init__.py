@@ -1,0 +1,1 @@
+"""What people and handles ask the ledger."""

@@ -1,0 +1,83 @@
+"""Events of a workflow: what its steps told, and how their attempts ended, which the history knows already.
+
+What steps told has numbers that are committed in their order. The ends of attempts have only their times, which
+may be committed out of order; so a reader goes by how many it was told of, and looks again at the last one: where
+that is not what it was, one came in before it, and what is near is read once more.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from agentq.ledger.db.types import AnyRow, UtcDateTime, later
+from agentq.ledger.models import AttemptRow, EventRow, JobRow
+
+_LATEST_COMMIT = 60.0
+"""Seconds between the time of an attempt's end and its commit, at most: the ledger's own time-outs are shorter."""
+
+_WORKFLOW = bindparam("workflow", type_=EventRow.workflow_id.type)
+_MOMENT = bindparam("moment", type_=UtcDateTime())
+_TOLD = (
+    select(EventRow.number, EventRow.job_id, JobRow.step, EventRow.attempt, EventRow.kind, EventRow.data)
+    .add_columns(EventRow.created_at)
+    .join(JobRow, JobRow.id == EventRow.job_id)
+    .where(EventRow.workflow_id == _WORKFLOW, EventRow.number > bindparam("after"))
+    .order_by(EventRow.number)
+    .limit(bindparam("limit"))
+)
+_ENDED = (
+    select(AttemptRow.job_id, JobRow.step, AttemptRow.number, AttemptRow.outcome, AttemptRow.finished_at)
+    .add_columns(AttemptRow.error_category)
+    .join(JobRow, JobRow.id == AttemptRow.job_id)
+    .where(JobRow.workflow_id == _WORKFLOW)
+    .order_by(AttemptRow.finished_at, AttemptRow.job_id, AttemptRow.number)
+    .offset(bindparam("skipped"))
+    .limit(bindparam("limit"))
+)
+_COUNT_ENDED = (
+    select(func.count())
+    .select_from(AttemptRow)
+    .join(JobRow, JobRow.id == AttemptRow.job_id)
+    .where(JobRow.workflow_id == _WORKFLOW, AttemptRow.finished_at <= later(_MOMENT, -_LATEST_COMMIT))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How far the ends of attempts were told: how many, and the time of the last one."""
+
+    count: int = 0
+    moment: datetime | None = None
+
+
+NOTHING_ENDED = Ended()
+
+
+def told_after(connection: Connection, workflow_id: uuid.UUID, number: int, limit: int) -> list[AnyRow]:
+    """Return up to *limit* of the events after that number, in their order."""
+    return list(connection.execute(_TOLD, {"workflow": workflow_id, "after": number, "limit": limit}))
+
+
+def ended_after(
+    connection: Connection, workflow_id: uuid.UUID, told: Ended, limit: int
+) -> tuple[int, list[AnyRow]]:
+    """Return up to *limit* ends of attempts that were not told yet, oldest first, and how many come before them.
+
+    Some may have been told, where one was committed later than its time.
+    """
+    skipped = told.count
+    if told.moment is not None:
+        last = _ended(connection, workflow_id, skipped - 1, 1)
+        if not last or last[0].finished_at != told.moment:
+            values = {"workflow": workflow_id, "moment": told.moment}
+            skipped = connection.scalar(_COUNT_ENDED, values) or 0
+    return skipped, _ended(connection, workflow_id, skipped, limit)
+
+
+def _ended(connection: Connection, workflow_id: uuid.UUID, skipped: int, limit: int) -> list[AnyRow]:
+    values = {"workflow": workflow_id, "skipped": skipped, "limit": limit}
+    return list(connection.execute(_ENDED, values))

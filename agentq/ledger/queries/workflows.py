@@ -1,0 +1,81 @@
+"""What the ledger knows of a workflow or a job, read in one go."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.orm import aliased
+
+from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
+from agentq.ledger.db.statement import Prepared
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.results import gather
+from agentq.states import VIRTUAL, WorkflowStatus
+
+_same = aliased(WorkflowRow)
+# Named by a scalar subquery, as in the hand-over: a join may read all jobs, by a plan of when there were none.
+_result_job = select(_same.result_job_id).where(_same.id == bindparam("workflow")).scalar_subquery()
+_STATUS = Prepared(
+    select(
+        WorkflowRow.id,
+        WorkflowRow.status,
+        WorkflowRow.reason,
+        WorkflowRow.failed_job_id,
+        WorkflowRow.result_job_id,
+        JobRow.kind,
+        JobRow.step,
+        JobRow.result,
+    )
+    .outerjoin(JobRow, JobRow.id == _result_job)
+    .where(WorkflowRow.id == bindparam("workflow"))
+)
+
+
+def workflow_status(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
+    """Return id, status, reason, failed_job_id and result_job_id, with kind, step and result of the latter.
+
+    One statement. Raises NotFound.
+    """
+    row = _STATUS.one_or_none(connection, {"workflow": workflow_id})
+    if row is None:
+        raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+    return row
+
+
+def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
+    """Return the step whose result it is, and the result as JSON data; raises what made the workflow fail.
+
+    *status* has the columns of ``workflow_status``, so that the result of a step needs no statement more.
+    """
+    if status.status == WorkflowStatus.CANCELLED:
+        raise WorkflowCancelled(workflow_id=str(status.id), reason=status.reason or "")
+    if status.status == WorkflowStatus.FAILED:
+        raise _failure(connection, status)
+    result = gather(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
+    return status.step or "", json.loads(result or "null")
+
+
+def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
+    """Return the workflow's row, or None."""
+    return connection.execute(select(WorkflowRow.__table__).where(WorkflowRow.id == workflow_id)).one_or_none()
+
+
+def _failure(connection: Connection, status: AnyRow) -> StepFailed:
+    job = connection.execute(
+        select(JobRow.step, JobRow.attempt, JobRow.error_category, JobRow.error_class, JobRow.error_message).where(
+            JobRow.id == status.failed_job_id
+        )
+    ).one()
+    return StepFailed(
+        workflow_id=str(status.id),
+        job_id=str(status.failed_job_id),
+        step=job.step,
+        attempts=job.attempt,
+        error_class=job.error_class or "",
+        error_message=job.error_message or "",
+        category=job.error_category or "",
+    )

@@ -1,0 +1,143 @@
+"""Graphs become rows: at a start, and when an ``each`` grows one branch per item of a list."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from agentq.canvas.graph import BEYOND, Graph, Node, parse_time
+from agentq.ids import new_id
+from agentq.ledger.moves.ready import first_status
+from agentq.ledger.records import Bell
+from agentq.states import VIRTUAL, JobKind, JobStatus
+
+_RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a graph is planted: its workflow, and what its last node counts into."""
+
+    workflow_id: uuid.UUID
+    tenant: str
+    join_id: uuid.UUID | None = None
+    position: int | None = None
+    is_last: bool = False
+    part_id: uuid.UUID | None = None
+    """The part that is missing if what cannot be missing here fails."""
+    is_plain: bool = True
+    """Whether what the last node counts into has a plain hand-over itself and counts into nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """An ``each`` and what it was given, which should be a list."""
+
+    each_id: uuid.UUID
+    template: Graph
+    items: Any
+    part_id: uuid.UUID | None = None
+
+
+class Planting:
+    """Collects the rows of one or many graphs, to be written together.
+
+    Jobs that can run at once are written as queued; their bells are for dispatch after the commit.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.ready: list[dict[str, Any]] = []
+        """Rows of jobs that can run at once."""
+        self.fed: list[Fed] = []
+        """``each`` nodes that have their list already; to be grown after the rows are written."""
+        self.empty: set[uuid.UUID] = set()
+        """Fan-ins of nothing, done as soon as they are written."""
+
+    def plant(
+        self, graph: Graph, place: Place, item: tuple[Any, ...] = (), ids: list[uuid.UUID] | None = None
+    ) -> None:
+        """Add the rows of *graph*; its first nodes take *item* as their first argument."""
+        ids = ids or [new_id() for _ in graph.nodes]
+        members = _count_members(graph)
+        plain = _find_plain(graph, counts_on=place.join_id is not None)
+        for index, node in enumerate(graph.nodes):
+            row = self._row(node, ids, place, item) | {"id": ids[index]}
+            row["remaining"] = 1 if node.after is not None else members.get(index, 0)
+            row["is_plain"] = plain[index]
+            if index == graph.last:
+                row["is_plain"] = plain[index] and place.is_plain
+                row |= {"join_id": place.join_id, "position": place.position, "is_last": place.is_last}
+            self.rows.append(row)
+            if node.kind is JobKind.EACH and node.after is None:
+                assert node.template is not None
+                self.fed.append(Fed(ids[index], node.template, item[0], row["part_id"]))
+            elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
+                self.empty.add(ids[index])
+            elif row["status"] == JobStatus.QUEUED:
+                self.ready.append(row)
+
+    def bells(self, rung_at: datetime) -> list[Bell]:
+        """Return the bells of the jobs that can run at once; *rung_at* is the database's time of their writing."""
+        return [
+            Bell(job_id=row["id"], rung_at=rung_at, **{name: row[name] for name in _RUNG}) for row in self.ready
+        ]
+
+    def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
+        is_first = node.after is None and node.kind not in VIRTUAL
+        if is_first and item and not node.immutable:
+            node = replace(node, args=[*item, *node.args])
+        return {
+            "workflow_id": place.workflow_id,
+            "tenant": place.tenant,
+            "kind": node.kind,
+            "step": node.step,
+            "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
+            "after_id": None if node.after is None else ids[node.after],
+            "join_id": None if node.join is None else ids[node.join],
+            "position": node.position,
+            "needs": node.needs,
+            "part_id": place.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
+            "on_failure": node.on_failure,
+            "is_last": False,
+            "arguments": node.arguments,
+            "immutable": node.immutable,
+            "queue": node.queue,
+            "priority": node.priority,
+            "timeout": node.timeout,
+            "hard_timeout": node.hard_timeout,
+            "max_attempts": node.max_attempts,
+            "allowance": node.max_attempts,
+            "deadline": node.deadline,
+            "delay": node.delay,
+            "eta": parse_time(node.due_at),
+            "expires_in": node.expires_in,
+            "expiry": parse_time(node.expires_at),
+        }
+
+
+def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:
+    """Say of each node whether its hand-over reaches only steps, and at most one join that reaches only steps.
+
+    *counts_on* says that the last node counts into something outside the graph.
+    """
+    reaches_virtual = {node.after for node in graph.nodes if node.kind in VIRTUAL}
+    parts = {node.part for node in graph.nodes}
+    plain = []
+    for index, node in enumerate(graph.nodes):
+        join = None if node.join is None else graph.nodes[node.join]
+        joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
+        reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
+        # A fan-in whose parts can be missing decides by more than a count.
+        plain.append(not joins_on and not reaches_more and index not in parts)
+    return plain
+
+
+def _count_members(graph: Graph) -> dict[int, int]:
+    members: dict[int, int] = {}
+    for node in graph.nodes:
+        if node.join is not None:
+            members[node.join] = members.get(node.join, 0) + 1
+    return members

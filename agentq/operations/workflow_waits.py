@@ -1,0 +1,47 @@
+"""What a workflow waits for, in words, and what to do where no worker can come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.models import JobRow
+from agentq.operations import workers
+from agentq.operations.identity import parse_id
+from agentq.operations.jobs import select_jobs, summaries
+from agentq.operations.schemas import JobSummary
+from agentq.settings import Settings
+from agentq.states import JobStatus, WorkerStatus
+
+_EMBEDDED = Settings.model_fields["folder"].default.name
+_MOVING = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SCHEDULED)
+"""What keeps a workflow: all else waits for these."""
+
+
+def explanation(ledger: Ledger, workflow_id: str) -> str:
+    """Return what a workflow waits for, as a sentence or two; empty where nothing of it can move."""
+    of_it = (JobRow.workflow_id == parse_id(workflow_id, "workflow"), JobRow.status.in_(_MOVING))
+    query = select_jobs().where(*of_it).order_by(JobRow.id).limit(1)
+    found = ledger.read(lambda connection: summaries(connection, query))
+    return " ".join(filter(None, [*map(_told, found), without_worker(ledger) if found else ""]))
+
+
+def without_worker(ledger: Ledger) -> str:
+    """Return which ledger it is that no live worker uses, and what to do; empty where one does."""
+    if workers.list_(ledger, status=WorkerStatus.ALIVE, limit=1):
+        return ""
+    where, start = ledger.url.render_as_string(hide_password=True), "agentq up -A MODULE"
+    if ledger.is_postgresql:
+        return f"No live worker uses this ledger, {where}: start one with: {start}."
+    path = Path(ledger.url.database or "").absolute()
+    if path.parent.name == _EMBEDDED:
+        start += (
+            f", in {path.parent.parent}. A program that runs in another folder has a ledger and a broker of its "
+            "own; name one of each for all, with AGENTQ_LEDGER and the app's broker_url"
+        )
+    return f"No live worker uses this ledger, {path}: start one with: {start}."
+
+
+def _told(job: JobSummary) -> str:
+    does = "runs" if job.status == JobStatus.RUNNING else f"waits for {job.waiting_for}"
+    return f"Job {job.id} of step {job.step!r} {does}."

@@ -1,0 +1,180 @@
+"""The decision after a failed attempt: a pure function of the policy, the error and what the job had so far."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from agentq.policies.errors.categories import Category
+from agentq.policies.errors.classify import ErrorFacts, describe
+from agentq.policies.policy import Policy
+from agentq.policies.rules import Action, Rule
+from agentq.policies.schedules import Random
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a job had so far.
+
+    Attributes:
+        attempt: the number of the attempt that failed, from 1; waits burned none, so they are not in it.
+        waits: how often the job waited without burning an attempt.
+        paused: seconds that the policy gave it in pauses between attempts; not those that the step asked for.
+        waited: seconds that the policy gave it in waits.
+        left: seconds to its deadline; None for no deadline.
+        attempts: how many it may have, where that is not as many as the policy says.
+    """
+
+    attempt: int = 1
+    waits: int = 0
+    paused: float = 0.0
+    waited: float = 0.0
+    left: float | None = None
+    attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a job whose attempt failed.
+
+    Attributes:
+        action: what is done; of a job that would be tried again but has no more left, ``FAIL``.
+        delay: seconds from now to the next attempt.
+        reason: why, for people: the ledger shows it beside the due time, or in the dead letter.
+        exhausted: whether a bound, not the kind of error, ended it.
+        is_late: whether that bound is the job's deadline.
+    """
+
+    action: Action
+    reason: str
+    delay: float = 0.0
+    exhausted: bool = False
+    is_late: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is not tried again."""
+        return self.action.is_final
+
+    @property
+    def burns_attempt(self) -> bool:
+        """Whether the attempt that failed counts."""
+        return self.action is not Action.WAIT
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether the dead letter asks for a person's decision."""
+        return self.action is Action.ASK
+
+
+def decide(
+    policy: Policy,
+    error: ErrorFacts | BaseException,
+    history: History = History(),
+    *,
+    random: Random = random.random,
+) -> Decision:
+    """Return what becomes of a job whose attempt failed with *error*. Total: there is an answer to any error."""
+    facts = describe(error) if isinstance(error, BaseException) else error
+    matched = policy.rule_for(facts)
+    if matched.action.is_final:
+        return Decision(matched.action, f"{facts.category}: {_of_final(matched.action)}")
+    told = facts.retry_after
+    if told is not None and told > policy.longest_wait:
+        return Decision(
+            matched.too_long,
+            f"{facts.category}: the provider asks for a pause of {told:.0f} s, over the policy's longest wait of "
+            f"{policy.longest_wait:.0f} s",
+            exhausted=True,
+        )
+    if matched.action is Action.WAIT:
+        return _wait(policy, matched, facts, history, random)
+    return _retry(policy, matched, facts, history, random)
+
+
+def decide_asked(
+    policy: Policy,
+    error: ErrorFacts | BaseException,
+    history: History = History(),
+    *,
+    after: float | None = None,
+    random: Random = random.random,
+) -> Decision:
+    """Return what becomes of a job whose step itself asks to be tried again, after *after* seconds.
+
+    No rule is asked whether, but the bounds hold: the attempts and the deadline, and without a time of the
+    step's own also the policy's total; the pause is then that of the rule for the error.
+    """
+    facts = describe(error) if isinstance(error, BaseException) else error
+    matched = policy.rule_for(facts)
+    if after is None:
+        return _retry(policy, Rule(Action.RETRY, schedule=matched.schedule), facts, history, random)
+    return _again("the step asked for it", max(0.0, after), _attempts(policy, history), history)
+
+
+def _of_final(action: Action) -> str:
+    return {Action.FAIL: "never retried", Action.BURY: "buried at once", Action.ASK: "a person decides"}[action]
+
+
+def _wait(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
+    most = policy.waits if matched.limit is None else min(policy.waits, matched.limit)
+    if history.waits >= most:
+        return _exhausted(facts.category, f"{history.waits} of {most} waits")
+    left = policy.total_wait - history.waited
+    told = facts.retry_after
+    if left <= 0 or (told is not None and told > left):
+        return _exhausted(facts.category, f"{history.waited:.0f} s of {policy.total_wait:.0f} s of waiting")
+    pause = _told(told, policy, random) if told is not None else _scheduled(policy, matched, history.waits, random)
+    delay = min(pause, policy.longest_wait, left)
+    if history.left is not None and delay >= history.left:
+        return _too_late(facts.category, delay)
+    why = "as the provider asked" if told is not None else "as the policy says"
+    return Decision(Action.WAIT, f"{facts.category}: waits, {why} (wait {history.waits + 1} of {most})", delay)
+
+
+def _retry(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
+    attempts = _attempts(policy, history)
+    most = attempts if matched.limit is None else min(attempts, matched.limit)
+    pause = _scheduled(policy, matched, history.attempt - 1, random)
+    told = facts.retry_after
+    if told is not None:
+        pause = max(pause, _told(told, policy, random))
+    left = policy.total - history.paused
+    if history.attempt < most and ((told or 0.0) > left or (left <= 0 < pause)):
+        return _exhausted(facts.category, f"{history.paused:.0f} s of {policy.total:.0f} s of pauses")
+    return _again(facts.category, min(pause, max(left, 0.0)), most, history)
+
+
+def _attempts(policy: Policy, history: History) -> int:
+    return policy.attempts if history.attempts is None else history.attempts
+
+
+def _again(why: str, delay: float, most: int, history: History) -> Decision:
+    if history.attempt >= most:
+        return _exhausted(why, f"{history.attempt} of {most} attempts")
+    if history.left is not None and delay >= history.left:
+        return _too_late(why, delay)
+    return Decision(Action.RETRY, f"{why}: attempt {history.attempt + 1} of {most}", delay)
+
+
+def _scheduled(policy: Policy, matched: Rule, before: int, random: Random) -> float:
+    return policy.schedule_of(matched).pause(before + 1, random)
+
+
+def _told(told: float, policy: Policy, random: Random) -> float:
+    """Return the provider's time with jitter that only ever adds to it."""
+    return told + random() * max(1.0, told * policy.spread)
+
+
+def _exhausted(why: str, what: str) -> Decision:
+    return Decision(Action.FAIL, f"{why}: used up {what}", exhausted=True)
+
+
+def _too_late(why: str, delay: float) -> Decision:
+    return Decision(
+        Action.FAIL,
+        f"{Category.DEADLINE_EXCEEDED}: after {why} the next attempt, in {delay:.0f} s, would start after the "
+        "job's deadline",
+        exhausted=True,
+        is_late=True,
+    )

@@ -1,0 +1,107 @@
+"""``agentq.current``, and ``start`` and ``workflow``: the same as ``AgentQ``'s, on the current Celery app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Unpack
+
+from celery.app import app_or_default
+
+from agentq.runtime.find import agentq_of
+from agentq.runtime.start.session import Joinable
+from agentq.runtime.start.starts import StartKeywords
+from agentq.runtime.workflow import Workflow
+from agentq.steps.step import Retry
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+    from agentq.runtime.start.session import AsyncJoinable
+
+
+def current() -> AgentQ:
+    """Return the ``AgentQ`` of the current Celery app, which has its ``ledger`` and ``settings``.
+
+    Raises ConfigurationError where the current Celery app has none.
+    """
+    return agentq_of(app_or_default())
+
+
+def start(
+    canvas: Any,
+    *,
+    tenant: str | None = None,
+    key: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    deadline: float | None = None,
+    retry: Retry = None,
+    session: Joinable | None = None,
+) -> Workflow[Any]:
+    """Start a workflow on the current Celery app; see ``AgentQ.start``."""
+    return current().start(
+        canvas,
+        tenant=tenant,
+        key=key,
+        priority=priority,
+        not_before=not_before,
+        deadline=deadline,
+        retry=retry,
+        session=session,
+    )
+
+
+def start_many(
+    canvases: Iterable[Any],
+    *,
+    keys: Iterable[str] | None = None,
+    tenant: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    deadline: float | None = None,
+    retry: Retry = None,
+    session: Joinable | None = None,
+) -> list[Workflow[Any]]:
+    """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""
+    return current().start_many(
+        canvases,
+        keys=keys,
+        tenant=tenant,
+        priority=priority,
+        not_before=not_before,
+        deadline=deadline,
+        retry=retry,
+        session=session,
+    )
+
+
+def workflow(workflow_id: str) -> Workflow[Any]:
+    """Return the handle of a workflow by its id, on the current Celery app; see ``AgentQ.workflow``."""
+    return current().workflow(workflow_id)
+
+
+async def astart(
+    canvas: Any,
+    *,
+    key: str | None = None,
+    session: AsyncJoinable | None = None,
+    **options: Unpack[StartKeywords],
+) -> Workflow[Any]:
+    """Start a workflow from an event loop, on the current Celery app; see ``AgentQ.astart``."""
+    return await current().astart(canvas, key=key, session=session, **options)
+
+
+async def astart_many(
+    canvases: Iterable[Any],
+    *,
+    keys: Iterable[str] | None = None,
+    session: AsyncJoinable | None = None,
+    **options: Unpack[StartKeywords],
+) -> list[Workflow[Any]]:
+    """Start many workflows from an event loop, on the current Celery app; see ``AgentQ.astart_many``."""
+    return await current().astart_many(canvases, keys=keys, session=session, **options)
+
+
+async def aworkflow(workflow_id: str) -> Workflow[Any]:
+    """Return the handle of a workflow from an event loop, on the current app; see ``AgentQ.aworkflow``."""
+    return await current().aworkflow(workflow_id)

@@ -1,0 +1,102 @@
+"""What ``agentq check`` looks at in a Celery app: settings, broker, and the queues that workers consume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from celery import Celery
+
+from agentq.exceptions import AgentqError
+from agentq.ledger.db.session import Ledger
+from agentq.operations import health, queues
+from agentq.operations.health import Finding
+from agentq.runtime.app import AgentQ
+from agentq.runtime.bridge import configuration
+from agentq.runtime.dispatch.broker_state import address_of, refusal
+
+_PATIENCE = 2.0
+"""Seconds for the broker to answer, and for the workers after it."""
+
+
+def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
+    """Look at an app; *ledger* tells which queues have jobs, None where it cannot be asked."""
+    queues = agentq.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    yield from _settings(agentq.app)
+    broken = _broker_fault(agentq.app)
+    if broken is not None:
+        yield broken
+        return
+    needed = {*queues, *_backlog(ledger)}
+    with agentq.app.connection_for_read() as connection:
+        yield health.ok("broker", f"{address_of(connection)} answers")
+        yield from _refused(agentq.app, connection, sorted(needed | {agentq.settings.dead_letter_queue}))
+    yield from _consumers(agentq.app, needed)
+
+
+def why_refused(agentq: AgentQ, queue: str) -> str | None:
+    """Return why the broker refuses a queue; None where it does not, or does not answer soon."""
+    try:
+        with agentq.app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            return refusal(connection, agentq.app.amqp.queues, queue)
+    except Exception:  # each transport raises its own; agentq check tells of it
+        return None
+
+
+def _settings(app: Celery) -> Iterator[Finding]:
+    problems = configuration.problems(app)
+    for problem in problems:
+        make = health.error if problem.is_error else health.warning
+        yield make("celery", problem.what, problem.mend)
+    if not problems:
+        yield health.ok("celery", "the app's settings fit")
+
+
+def _broker_fault(app: Celery) -> Finding | None:
+    try:
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+    except Exception as failure:  # each transport raises its own
+        return health.error(
+            "broker",
+            f"cannot be reached: {type(failure).__name__}: {failure}",
+            "is it up, and the app's broker_url right?",
+        )
+    return None
+
+
+def _refused(app: Celery, connection: Any, needed: list[str]) -> Iterator[Finding]:
+    for queue in needed:
+        try:
+            why = refusal(connection, app.amqp.queues, queue)
+        except Exception as failure:  # each transport raises its own
+            what = f"answers, and takes no messages: {type(failure).__name__}: {failure}"
+            yield health.error("broker", what, "workers wait for it; see its own log")
+            return
+        if why is not None:
+            what, _, mend = why.partition("; ")
+            yield health.error("queues", what, mend)
+
+
+def _backlog(ledger: Ledger | None) -> set[str]:
+    try:
+        return set() if ledger is None else {queue.name for queue in queues.list_(ledger)}
+    except AgentqError:  # told before, by the checks of the ledger
+        return set()
+
+
+def _consumers(app: Celery, needed: set[str]) -> Iterator[Finding]:
+    answers = app.control.inspect(timeout=_PATIENCE).active_queues() or {}
+    if not answers:
+        yield health.warning("queues", "no worker answers on the broker", "start one: agentq up -A MODULE")
+        return
+    consumed = {queue["name"] for queues in answers.values() for queue in queues or ()}
+    for queue in sorted(needed - consumed):
+        yield health.warning(
+            "queues",
+            f"no worker that answers consumes queue {queue!r}, so its jobs wait",
+            f"start one: celery -A MODULE worker -Q {queue}",
+        )
+    if needed <= consumed:
+        yield health.ok("queues", f"{len(answers)} worker(s) consume {', '.join(sorted(needed or consumed))}")

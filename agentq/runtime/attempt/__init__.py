@@ -1,0 +1,1 @@
+"""One attempt at a job, in the process that runs it."""

@@ -1,0 +1,149 @@
+"""What becomes of a failed attempt: a step's policy, or its workflow's, asked with what the job had so far."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import datetime
+
+from celery.exceptions import Ignore, Reject
+from celery.exceptions import Retry as CeleryRetry
+
+from agentq.exceptions import Bury, Cancel, Retry
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.records import Claim
+from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Fail, Failure, GiveUp, RetryLater
+from agentq.policies import (
+    Decision,
+    ErrorFacts,
+    History,
+    Policy,
+    decide,
+    decide_asked,
+    describe,
+    failure_of,
+)
+from agentq.policies.errors.untrusted import cause_of, first_known, message_of, safely
+from agentq.redaction import clean
+from agentq.runtime.attempt.running import Running
+from agentq.runtime.start import terms
+from agentq.steps import registry
+
+_LONGEST_ASKED = 1e9
+"""Seconds that Celery's ``countdown`` may ask for at most: no database has times beyond all bounds."""
+_REQUEUED_AFTER = 1.0
+"""Seconds before a task that asked Celery to requeue its message is tried again; Celery itself would not pause."""
+
+
+def judge_error(
+    claim: Claim,
+    error: BaseException,
+    *,
+    override: str | None = None,
+    left: float | None = None,
+    running: Running | None = None,
+) -> RetryLater | Fail | GiveUp:
+    """Return what becomes of a job whose function raised.
+
+    Args:
+        claim: the attempt.
+        error: what was raised: an error, a directive of agentq's or one of Celery's.
+        override: the policy of the workflow, as JSON text.
+        left: seconds to the job's deadline.
+        running: what the code itself said of another attempt; a policy of the workflow stands in its place.
+    """
+    match error:
+        case Cancel():
+            return GiveUp(clean(_words(error), 1_000) or "the step gave up")
+        case Ignore():
+            return GiveUp("the task raised Celery's Ignore")
+        case Bury():
+            return Fail(failure_of(error, _facts_of(error)), "the step buried it")
+        case Reject() if not error.requeue:
+            return Fail(failure_of(error), "the task raised Celery's Reject")
+    asked = None if running is None or override is not None else running.attempts
+    policy, history = _policy(claim, override), _history(claim, left, asked)
+    match error:
+        case Retry():
+            facts = _facts_of(error)
+            decision = decide_asked(policy, facts, history, after=error.after)
+            return _outcome(failure_of(error, facts), decision, is_asked=error.after is not None)
+        case Reject():
+            decision = decide_asked(policy, error, history, after=_REQUEUED_AFTER)
+            return _outcome(failure_of(error), decision, is_asked=True)
+        case CeleryRetry():
+            # What it was raised from: Celery turns its own ``exc`` into a parent class where it cannot be pickled.
+            known, after = first_known(cause_of(error), error.exc), _seconds(error)
+            cause = error if known is None else known
+            decision = decide_asked(policy, cause, history, after=after)
+            return _outcome(failure_of(cause), decision, is_asked=after is not None, attempts=asked)
+    if running is not None and running.final is not None and override is None:
+        return Fail(failure_of(error), running.final)
+    facts = describe(error)
+    return _outcome(failure_of(error, facts), decide(policy, facts, history))
+
+
+def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
+    """Return what becomes of a job whose attempt was lost; *row* is one of ``caretaking``."""
+    left = None if row.deadline_at is None else (row.deadline_at - row.seen_at).total_seconds()
+    policy = _policy(row, row.policy, row.terms)
+    return _outcome(why, decide(policy, terms.facts_of(why), _history(row, left)))
+
+
+def _policy(job: Claim | AnyRow, override: str | None, kept: str | None = None) -> Policy:
+    """The workflow's policy, else that of the step's own code, else what its start *kept* of it.
+
+    Code comes before what was kept: a raised error is judged by that of the worker that ran the step, too.
+    """
+    if override is not None:
+        return terms.readable(json.loads(override), job.step)
+    step = registry.find(job.step)
+    return terms.kept_policy(kept, job.step) if step is None else step.policy
+
+
+def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) -> History:
+    before = job.attempts_before + job.uncounted
+    return History(
+        job.attempt - before,
+        waits=job.waits,
+        paused=job.paused,
+        waited=job.waited,
+        left=left,
+        attempts=max(job.max_attempts - before, asked or 0),
+    )
+
+
+def _facts_of(directive: BaseException) -> ErrorFacts:
+    """What is known of the error that a directive was raised from, behind the directive's own words."""
+    cause = directive.__cause__
+    if cause is None and not directive.__suppress_context__:
+        cause = directive.__context__
+    if cause is None:
+        return describe(directive)
+    facts = describe(cause)
+    return replace(
+        facts, message=clean(f"{_words(directive)} ({facts.error_class}: {facts.message})", LONGEST_MESSAGE)
+    )
+
+
+def _words(directive: BaseException) -> str:
+    # Longer than what is kept, so that no secret is cut before it is masked.
+    return message_of(directive, 2 * LONGEST_MESSAGE)
+
+
+def _seconds(asked: CeleryRetry) -> float | None:
+    """The pause that was asked for; None where it is no number, which is the policy's then."""
+    if isinstance(asked.when, datetime):
+        return (asked.when - datetime.now(asked.when.tzinfo)).total_seconds()
+    after = safely(None, float, asked.when)
+    return None if after is None or math.isnan(after) else min(after, _LONGEST_ASKED)
+
+
+def _outcome(
+    failure: Failure, decision: Decision, is_asked: bool = False, attempts: int | None = None
+) -> RetryLater | Fail:
+    reason = clean(decision.reason, LONGEST_REASON)
+    if decision.is_final:
+        return Fail(failure, reason, decision.needs_person, decision.is_late)
+    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts)

@@ -1,0 +1,278 @@
+"""One attempt at a job, told in named steps: claim, run, record and hand over, dispatch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_task
+from sqlalchemy import Connection
+
+from agentq.exceptions import (
+    LedgerError,
+    LedgerUnavailable,
+    NotRecorded,
+)
+from agentq.job_log import JobLog, job_log
+from agentq.ledger import attempts, knowledge, moves
+from agentq.ledger.knowledge import Live
+from agentq.ledger.on_complete import CompletionFailed
+from agentq.ledger.records import Bell, Claim, Left
+from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
+from agentq.policies.errors.untrusted import classed, is_stop
+from agentq.runtime.attempt import other_release, running
+from agentq.runtime.attempt.after_failure import judge_error
+from agentq.runtime.attempt.call import Call
+from agentq.runtime.attempt.forked import end_if_forked
+from agentq.runtime.attempt.lease import hold
+from agentq.runtime.dispatch.early import PAUSES, EarlyRing
+from agentq.runtime.log import job_outcomes
+from agentq.runtime.refused import refusals
+from agentq.states import RUNNABLE, JobKind, JobStatus
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_UNRUNG = 1.0
+"""Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
+
+
+class Attempt:
+    """The attempt that one message asks for, in the process that runs it."""
+
+    def __init__(
+        self,
+        agentq: AgentQ,
+        job_id: uuid.UUID,
+        step: str | None,
+        hard_timeout: float | None = None,
+        early_after: uuid.UUID | None = None,
+        sent_to: str | None = None,
+    ) -> None:
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._job_id = job_id
+        self._step = step
+        self._hard_timeout = hard_timeout
+        self._early_after = early_after
+        self._sent_to = sent_to
+
+    def run(self) -> dict[str, Any]:
+        """Do it all; returns a line for Celery's log and Flower.
+
+        Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
+        that Celery's events tell the same as the ledger; LeftForLive where the main process is to send it on.
+        """
+        self._lease = hold()
+        if self._lease.await_trust() is None:
+            self._log().info("is not taken, as this worker stops: it stays queued for others")
+            return {"dropped": JobStatus.QUEUED}
+        claim = self._claim()
+        if claim is None and self._early_after is not None:
+            claim = self._claim_when_handed_over()
+        if claim is None:
+            return self._drop()
+        outcome = self._execute(claim)
+        early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
+        try:
+            is_accepted = self._record(claim, outcome, early)
+        except (CompletionFailed, NotRecorded) as failed:
+            outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
+            is_accepted = self._record(claim, outcome, early)
+        return job_outcomes.tell(self._log(claim), claim, outcome, is_accepted)
+
+    def _claim(self) -> Claim | None:
+        worker_id, token = self._lease.worker_id, moves.new_claim_token()
+
+        def claim() -> Claim | None:
+            self._lease.await_trust()  # which may have ended while it waited for the ledger
+            return self._ledger.write_statement(
+                lambda tx: attempts.claim(
+                    tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
+                )
+            )
+
+        return self._until_answered(claim, "to be taken", is_over=lambda: self._lease.is_ending)
+
+    def _until_answered(
+        self,
+        work: Callable[[], T],
+        what_for: str,
+        claim: Claim | None = None,
+        is_over: Callable[[], bool] | None = None,
+    ) -> T:
+        """Do *work* with the ledger again and again while that does not answer.
+
+        Until *is_over*, which is when the worker has signed off where nothing else is said. Told once, and
+        only where the worker's main process has not told of an outage; at the first time it may still do so.
+
+        It is guarded, so it does nothing where another worker has taken the job meanwhile.
+        """
+        is_first, is_told = True, False
+        while True:
+            try:
+                return work()
+            except LedgerUnavailable as error:
+                if is_over() if is_over is not None else self._lease.is_closed:
+                    raise
+                level = logging.DEBUG if is_first or is_told or self._lease.is_cut_off else logging.WARNING
+                self._log(claim).log(level, "waits for the ledger %s: %s", what_for, error)
+                is_first, is_told = False, is_told or level == logging.WARNING
+
+    def _claim_when_handed_over(self) -> Claim | None:
+        """The bell may have come before the very statement that it was rung during."""
+        for pause in PAUSES:
+            found = self._status()
+            if found is None or found.status not in (JobStatus.WAITING, JobStatus.QUEUED):
+                return None
+            time.sleep(pause)
+            claim = self._claim()
+            if claim is not None:
+                return claim
+        return None
+
+    def _status(self) -> Any:
+        return self._ledger.read_statement(lambda connection: attempts.status_of(connection, self._job_id))
+
+    def _execute(self, claim: Claim) -> Outcome:
+        self._began_at, process = time.monotonic(), os.getpid()
+        self._running = running.Running(claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1)
+        before = running.attempt.set(self._running)
+        call = Call(self._agentq, claim, self._running, self._hard_timeout, self._until_answered)
+        try:
+            outcome = call.run()
+            end_if_forked(process)
+            if self._running.asked is not None:
+                raise self._running.asked
+            return outcome
+        except self._agentq.passed_on:
+            raise
+        except (other_release.UnknownTask, other_release.Misfit) as unfit:
+            return self._leave(claim, unfit)
+        except BaseException as error:  # none of a step may end its worker
+            end_if_forked(process, error)
+            return self._fail(claim, classed(error))
+        finally:
+            running.attempt.reset(before)
+            _twice_if_late(call.close)
+
+    def _leave(self, claim: Claim, unfit: other_release.Unfit) -> Outcome:
+        def look(connection: Connection) -> tuple[Left, Live]:
+            return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
+
+        patience = self._agentq.settings.lease
+        seen, live = self._until_answered(lambda: self._ledger.read(look, patience=patience), "its outcome")
+        left = other_release.leave(unfit, claim, seen, live, self._agentq.settings.release_grace)
+        return left or self._fail(claim, unfit.error)
+
+    def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
+        if is_stop(error):
+            raise error  # the worker is being stopped: its caretaker gives the job back
+        judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
+        return self._until_answered(partial(_twice_if_late, judge), "to record its outcome", claim)
+
+    def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
+        override = self._ledger.read(
+            lambda connection: attempts.workflow_policy(connection, claim.workflow_id),
+            patience=self._agentq.settings.lease,  # as for recording: the failure must not be taken for a loss
+        )
+        # The claim's times are the database's; what passed since, this machine knows.
+        left = None
+        if claim.deadline_at is not None:
+            left = (claim.deadline_at - claim.started_at).total_seconds() - took
+        return judge_error(claim, error, override=override, left=left, running=self._running)
+
+    def _bell_of_next(self, claim: Claim) -> Bell | None:
+        if claim.successor is None:
+            return None
+        # By the ledger's clock, and not ahead of it.
+        took = timedelta(seconds=time.monotonic() - self._began_at)
+        return replace(claim.successor, rung_at=claim.started_at + took)
+
+    def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
+        record = partial(self._record_once, claim, outcome, early)
+        return self._until_answered(partial(_twice_if_late, record), "to record its outcome", claim)
+
+    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
+        patience = self._agentq.settings.lease
+        is_together = isinstance(outcome, Succeed) and outcome.on_complete
+        one_statement = attempts.is_one_statement(claim, outcome)
+        alone = self._ledger.write_statement if one_statement else self._ledger.write
+        write = self._ledger.write_together if is_together else alone
+        try:
+            return write(
+                lambda tx: attempts.record(tx, claim, outcome, early.meanwhile),
+                patience=patience,
+                publish=early.ring_rest,
+            )
+        except (CompletionFailed, LedgerUnavailable, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:
+            if is_together and isinstance(error, LedgerError):
+                raise CompletionFailed(error) from error  # such as a constraint that is checked by the commit
+            self._log(claim).debug("its outcome could not be recorded", exc_info=True)
+            raise NotRecorded(_not_recorded(claim, outcome, error)) from None
+
+    def _drop(self) -> dict[str, Any]:
+        """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
+        found = self._status()
+        if found is None or (found.kind != JobKind.TASK and found.step != self._step):
+            what = "does not exist" if found is None else f"is of step {found.step!r}"
+            return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
+        if found.status == JobStatus.SUCCEEDED:
+            self._ring_successors()
+        log = job_log(logger, found.step, self._job_id)
+        if found.kind not in RUNNABLE:
+            if self._lease.is_first_to_tell(f"kind {found.kind}"):
+                log.warning("is of kind %r, which only a newer release of agentq runs", found.kind)
+            return {"dropped": found.status}
+        if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
+            log.info("was moved to queue %r: message dropped", found.queue)
+            return {"dropped": found.status}
+        when = "yet" if found.status == JobStatus.WAITING else "already"
+        log.info("is %s %s: message dropped", found.status, when)
+        return {"dropped": found.status}
+
+    def _ring_successors(self) -> None:
+        grace = min(_UNRUNG, self._agentq.settings.redispatch_after)
+        if self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id)):
+            self._ledger.write(lambda tx: attempts.ring_successors(tx, self._job_id, grace))
+
+    def _refuse(self, why: str) -> dict[str, Any]:
+        refusals.refuse_current(self._agentq, why)
+        return {"refused": why}
+
+    def _log(self, claim: Claim | None = None) -> JobLog:
+        """Return the job's log; without its claim, nothing is known of it but what the message says."""
+        if claim is None:
+            return job_log(logger, self._step or str(getattr(current_task.request, "shadow", None)), self._job_id)
+        ids = {"workflow_id": str(claim.workflow_id), "tenant": claim.tenant}
+        return job_log(logger, claim.step, claim.job_id, claim.attempt, **ids)
+
+
+def _twice_if_late(work: Callable[[], T]) -> T:
+    """Do what follows the step; once more where the soft limit, which comes once, came in the middle of it."""
+    try:
+        return work()
+    except SoftTimeLimitExceeded:
+        return work()
+
+
+def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
+    end = "returned" if isinstance(outcome, Succeed) else "ended"
+    return (
+        f"step {claim.step!r} {end}, but agentq could not record it ({type(error).__name__}: {error}); "
+        "mend the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
+    )

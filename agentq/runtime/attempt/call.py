@@ -1,0 +1,136 @@
+"""What an attempt calls: the function of its step, or its plain task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, LedgerUnavailable
+from agentq.ledger import attempts
+from agentq.ledger.records import Claim
+from agentq.ledger.results import missing_parts
+from agentq.outcomes import Succeed
+from agentq.runtime.attempt import other_release, plain_tasks
+from agentq.runtime.attempt.lease import hold
+from agentq.runtime.attempt.reports import Reports
+from agentq.runtime.attempt.running import Running
+from agentq.runtime.bridge import loop
+from agentq.states import JobKind
+from agentq.steps import registry
+from agentq.steps.context import CancelCheck, Context, MissingPart
+from agentq.steps.step import Step
+from agentq.steps.values.encoding import encode
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+UntilAnswered = Callable[[Callable[[], Any], str, Claim], Any]
+"""Does work with the ledger again and again while that does not answer; the text says what for."""
+
+
+class Call:
+    """One call: its arguments from the claim, its context, and what it returns as JSON text."""
+
+    def __init__(
+        self,
+        agentq: AgentQ,
+        claim: Claim,
+        running: Running,
+        hard_timeout: float | None,
+        until_answered: UntilAnswered,
+    ) -> None:
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._claim = claim
+        self._running = running
+        self._hard_timeout = hard_timeout
+        self._until_answered = until_answered
+        self._lease = hold()
+        self._reports: Reports | None = None
+
+    def run(self) -> Succeed:
+        """Call the function and return what the attempt succeeds with.
+
+        Raises whatever leaves the function; UnknownTask and Misfit where this worker's code cannot run the job;
+        InvalidResult for a result that does not fit.
+        """
+        args, kwargs = json.loads(self._claim.arguments)
+        if self._claim.inputs is not None:
+            args = [json.loads(self._claim.inputs), *args]
+        step = registry.find(self._claim.step)  # what another release started as a plain task may be one here
+        if step is not None:
+            return self._run_step(step, args, kwargs)
+        assert self._claim.kind == JobKind.TASK, "a step's task is bound to a registered step"
+        value = plain_tasks.run(self._agentq, self._claim, args, kwargs, self._running, self._resolve)
+        return Succeed(self._encode(value))
+
+    def close(self) -> None:
+        """Let what the step told be written."""
+        if self._reports is not None:
+            self._reports.close()
+
+    def _run_step(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Succeed:
+        parameters = step.parameters
+        context = self._context() if parameters.takes_context else None
+        try:
+            values, named = parameters.load(args, kwargs, context)
+        except InvalidArguments as error:
+            raise other_release.Misfit(error, parameters.digest) from None
+        run = self._agentq.app.tasks[step.name].enclosed(partial(self._call, parameters.function))
+        result = self._encode(parameters.dump_result(run(*values, **named)))
+        return Succeed(result, tuple(context.callbacks) if context is not None else ())
+
+    def _call(self, function: Callable[..., Any], /, *values: Any, **named: Any) -> Any:
+        return self._resolve(function(*values, **named))
+
+    def _resolve(self, value: Any) -> Any:
+        return loop.resolve(value, self._claim.timeout, self._hard_timeout, self._claim.job_id)
+
+    def _encode(self, value: Any) -> str:
+        try:
+            return encode(value, self._agentq.settings.max_value_bytes)
+        except InvalidValue as error:
+            raise InvalidResult(f"the result of step {self._claim.step!r}: {error}") from None
+
+    def _context(self) -> Context:
+        claim, self._reports = self._claim, Reports(self._ledger, self._claim)
+        ends = [claim.started_at + timedelta(seconds=claim.timeout)] if claim.timeout else []
+        ends += [claim.deadline_at] if claim.deadline_at else []
+        return Context(
+            workflow_id=str(claim.workflow_id),
+            job_id=str(claim.job_id),
+            step=claim.step,
+            tenant=claim.tenant,
+            attempt=claim.attempt,
+            max_attempts=claim.max_attempts,
+            deadline=min(ends, default=None),
+            is_cancelled=CancelCheck(self._is_cancelled),
+            find_missing=self._missing,
+            report=self._reports.add,
+        )
+
+    def _missing(self) -> list[MissingPart]:
+        rows = self._until_answered(
+            lambda: self._ledger.read(lambda connection: missing_parts(connection, self._claim.job_id)),
+            "to tell its step what is missing",
+            self._claim,
+        )
+        return [
+            MissingPart(
+                row.position, str(row.job_id), row.step, row.error_category or row.status, row.error_message or ""
+            )
+            for row in rows
+        ]
+
+    def _is_cancelled(self) -> bool:
+        if self._lease.trusted_for() <= 0 and not self._lease.is_away:
+            return True
+        try:
+            return not self._ledger.read(
+                lambda connection: attempts.holds(connection, self._claim.job_id, self._claim.attempt), patience=0
+            )
+        except LedgerUnavailable:
+            return False  # nobody can have cancelled it, as far as this worker knows

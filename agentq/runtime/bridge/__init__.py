@@ -1,0 +1,1 @@
+"""What leans on the insides of Celery and kombu."""

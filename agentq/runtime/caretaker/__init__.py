@@ -1,0 +1,1 @@
+"""The caretaker, in every worker's main process."""

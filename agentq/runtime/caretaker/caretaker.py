@@ -1,0 +1,245 @@
+"""The caretaker: the part of every worker that keeps the ledger moving. Any number may run, without a leader.
+
+Three threads in the worker's main process. One renews the lease and does nothing else, so that nothing can delay
+it. One watches the lease by the machine's own clock, and gives up the running steps before it ends. One does the
+duties.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+
+from agentq.exceptions import LedgerError, LedgerUnavailable
+from agentq.ledger import workers
+from agentq.ledger.caretaking import losses, rescues
+from agentq.ledger.knowledge import Knowledge
+from agentq.ledger.refused_messages import Refusal
+from agentq.outcomes import Failure
+from agentq.runtime.attempt.lease import Lease
+from agentq.runtime.bridge import configuration, pool_limits, pool_signals
+from agentq.runtime.caretaker.duties import Duties
+from agentq.runtime.caretaker.knowledge import knowledge_of
+from agentq.runtime.caretaker.reserved import InHand, listen_to_revokes
+from agentq.runtime.find import agentq_of
+from agentq.runtime.log import greeting
+from agentq.runtime.log.outage import Outage
+from agentq.runtime.refused.raw_message import Stranger
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+logger = logging.getLogger(__name__)
+
+_CUT_OFF = "this worker's lease could not be renewed, so it takes no jobs until it is: %s"
+_RENEWED = "this worker's lease is renewed again after %.0f s: it takes jobs, and what waited is recorded"
+_STEPS_GO_ON = "Steps go on meanwhile, and what they return is recorded when the ledger is back."
+_STEPS_END = (
+    "Steps are stopped before the lease ends, and their jobs given back at no cost, "
+    "unless it says by then that it is away for all."
+)
+_LATE = 0.5
+"""Seconds: woken later than this after the end of its trust, the worker was frozen rather than cut off."""
+
+
+class CaretakerStep(bootsteps.StartStopStep):
+    """Celery's hook: opens the lease before the pool forks, runs the caretaker while the worker runs.
+
+    Its threads begin after the pool's processes: a fork copies the locks that other threads hold, for ever.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        agentq = agentq_of(worker.app)
+        configuration.require_usable(worker.app)
+        listen_to_revokes()
+        if agentq.settings.consume_dead_letters:
+            worker.app.amqp.queues.select_add(agentq.settings.dead_letter_queue)
+        self._caretaker = agentq.caretaker = Caretaker(agentq, worker)
+        signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
+
+    def create(self, worker: Any) -> None:
+        # The pool is there, and forks when it starts.
+        if pool_limits.pool_name(worker.pool) == "prefork":
+            _share_memory(agentq_of(worker.app))
+            pool_signals.prepare()
+
+    def start(self, worker: Any) -> None:
+        is_ledger_there = self._caretaker.start()
+        greeting.tell_start(agentq_of(worker.app), worker, is_ledger_there)
+        if pool_limits.pool_name(worker.pool) == "prefork":
+            pool_signals.translate(worker.pool)
+        pool_limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
+
+    def stop(self, worker: Any) -> None:
+        self._caretaker.stop_claiming()
+
+    def terminate(self, worker: Any) -> None:
+        # A cold shutdown. What is given back must not run here any more, so the pool goes first.
+        if worker.pool is not None:
+            worker.pool.terminate()
+        self._caretaker.end(is_cold=True)
+
+    def _end(self, **_: Any) -> None:
+        # A warm shutdown. Not in stop(): while the pool ends its last steps, the lease must be renewed.
+        self._caretaker.end()
+
+
+def _share_memory(agentq: AgentQ) -> None:
+    """Load what all processes of the pool need, and let no collector of theirs write to it: that would copy it."""
+    agentq.ledger.load()
+    gc.collect()
+    gc.freeze()
+
+
+class Caretaker:
+    """One worker's caretaker."""
+
+    def __init__(self, agentq: AgentQ, worker: Any) -> None:
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._hostname = str(worker.hostname)
+        self._lease = Lease.open(agentq.settings.lease)
+        self._in_hand = InHand(worker)
+        self.duties = Duties(agentq, self._lease, self._in_hand, self.renew)
+        self._ending = threading.Event()
+        self._outage = Outage(logger, _CUT_OFF, _RENEWED)
+        self._told: Knowledge | None = None
+        self._threads = [
+            threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
+            threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
+            threading.Thread(target=self._work_always, name="agentq-caretaker", daemon=True),
+        ]
+
+    @property
+    def worker_id(self) -> uuid.UUID:
+        """The id of this worker, fresh at every start."""
+        return self._lease.worker_id
+
+    def start(self) -> bool:
+        """Begin; returns whether the ledger answers. Raises SchemaMismatch where its schema is not this code's."""
+        is_ledger_there = True
+        for problem in configuration.problems(self._agentq.app):
+            logger.warning("%s", problem)
+        try:
+            self._agentq.ensure_ledger()
+        except LedgerUnavailable as error:
+            is_ledger_there = False
+            self._note_not_renewed(error)
+        signals.task_received.connect(self._note_received, weak=False)
+        for thread in self._threads:
+            thread.start()
+        return is_ledger_there
+
+    def stop_claiming(self) -> None:
+        """Let no claim wait for the ledger any longer: the worker is being stopped."""
+        self._lease.note_ending()
+
+    def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
+        """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
+        self._in_hand.note_ended(job_id, why)
+
+    def note_revoked(self, job_id: uuid.UUID, terminate: bool) -> None:
+        """Note that somebody revoked a job through Celery, as Flower's button does."""
+        self._in_hand.note_revoked(job_id, terminate)
+
+    def refuse(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
+        """Note a message that no worker can take; written with the next round, not by the thread that consumes."""
+        self.duties.refusals.add(stranger, refusal, error)
+
+    def end(self, *, is_cold: bool = False) -> None:
+        """Give back at once what the pool did not finish, and sign off.
+
+        Where it *is_cold*, there may be much of that: a ledger that is away is waited for as long as a lease.
+        """
+        if self._ending.is_set():
+            return
+        self._ending.set()
+        self._in_hand.changed.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=self._agentq.settings.ledger_timeout)
+        try:
+            patience = self._lease.seconds if is_cold else None
+            given_back = self._ledger.write(lambda tx: rescues.release_all(tx, self.worker_id), patience=patience)
+            self._ledger.write(lambda tx: workers.sign_off(tx, self.worker_id))
+            self.duties.unfit_jobs.give_back()
+            self.duties.write_refused()
+            greeting.tell_end(self._hostname, given_back)
+        except LedgerError as error:
+            logger.error(
+                "this worker could not sign off, so what it ran waits for the end of its lease: %s", error
+            )
+        self._lease.close()
+
+    def renew(self) -> bool:
+        """Renew the lease once; False where the ledger did not let it."""
+        sent_at = time.monotonic()
+        knows = knowledge_of(self._agentq)
+        try:
+            self._ledger.write_statement(
+                lambda tx: workers.register(
+                    tx,
+                    self.worker_id,
+                    hostname=self._hostname,
+                    pid=os.getpid(),
+                    lease=self._lease.seconds,
+                    knows=None if knows == self._told else knows,
+                ),
+                patience=0,
+            )
+        except LedgerError as error:
+            self._note_not_renewed(error)
+            return False
+        self._lease.renewed(sent_at)
+        self._outage.end()
+        self._told = knows
+        return True
+
+    def _note_not_renewed(self, error: LedgerError) -> None:
+        self.duties.settle()
+        # A statement that was refused is an answer too.
+        is_away = not isinstance(error, LedgerUnavailable) or error.is_down
+        self._lease.note_not_renewed(is_away)
+        self._outage.begin(f"{error} {_STEPS_GO_ON if is_away else _STEPS_END}")
+
+    def _note_received(self, request: Any = None, **_: Any) -> None:
+        self.duties.evidence.note_received(request)
+
+    def _renew_always(self) -> None:
+        interval = self._lease.seconds / 3
+        while not self._ending.is_set():
+            pause = interval if self.renew() else min(1.0, interval)
+            self._ending.wait(pause)
+
+    def _watch_always(self) -> None:
+        has_given_up = False
+        while not self._ending.wait(max(0.05, self._lease.trusted_for())):
+            left = self._lease.trusted_for()
+            if left > 0 or not self._lease.was_trusted:
+                has_given_up = False
+                continue
+            # Once: what comes later has not claimed, and waits for the trust to come back.
+            if has_given_up or self._lease.is_away:
+                continue
+            if left < -_LATE and not self._ending.wait(1.0) and self._lease.trusted_for() > 0:
+                continue  # it was frozen, and has renewed now: the duties tell which of its jobs it has lost
+            has_given_up = True
+            for request, job_id in self._in_hand.running().items():
+                self._in_hand.note_ended(job_id, losses.GIVEN_UP)
+                self._in_hand.terminate(request, "the lease could not be renewed")
+
+    def _work_always(self) -> None:
+        while not self._ending.is_set():
+            self._in_hand.changed.wait(self.duties.due_in())
+            if not self._ending.is_set():
+                self.duties.do_due()

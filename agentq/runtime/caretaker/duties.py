@@ -1,0 +1,266 @@
+"""What a caretaker does again and again: send what is due, rescue what was lost, end what is late."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from celery.worker import state
+
+from agentq.ledger import dead_letter_tasks, workers
+from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger.caretaking.work import Work, find_work
+from agentq.ledger.moves import Overtaken
+from agentq.outcomes import Failure
+from agentq.runtime.attempt.after_failure import judge_loss
+from agentq.runtime.attempt.lease import Lease
+from agentq.runtime.caretaker.knowledge import knowledge_of
+from agentq.runtime.caretaker.lost_messages import Evidence
+from agentq.runtime.caretaker.reserved import InHand
+from agentq.runtime.caretaker.unfit_jobs import UnfitJobs
+from agentq.runtime.entry import revokes
+from agentq.runtime.log import job_outcomes
+from agentq.runtime.log.troubles import Troubles
+from agentq.runtime.refused import refusals
+from agentq.states import JobStatus
+
+if TYPE_CHECKING:
+    from agentq.runtime.app import AgentQ
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+_TOGETHER = 0.05
+"""Seconds by which a duty may come early, to share a look at the ledger with another one."""
+_MOST_BATCHES = 40
+_REMEMBERED = 7 * 86_400.0
+"""Seconds for which the row of a worker that is gone is kept, for people who look."""
+_SETTLING = 5.0
+"""Seconds after an outage of the ledger in which nobody is rescued: all leases look old then."""
+
+
+@dataclass(slots=True)
+class _Duty:
+    interval: float
+    do: Callable[[], None]
+    work: Work | None = None
+    """What it is there for; None where the ledger cannot tell."""
+    due_at: float = 0.0
+
+
+class Duties:
+    """The duties of one worker's caretaker; each one may be done at any time, by any number of workers."""
+
+    def __init__(self, agentq: AgentQ, lease: Lease, in_hand: InHand, renew: Callable[[], bool]) -> None:
+        settings = agentq.settings
+        self._agentq = agentq
+        self._ledger = agentq.ledger
+        self._lease = lease
+        self._in_hand = in_hand
+        self._troubles = Troubles(renew)
+        self._unaccounted: frozenset[rescues.Held] = frozenset()
+        self._empty: set[str] = set()
+        self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
+        self.refusals = refusals.Refusals(settings.tenant)
+        self.unfit_jobs = UnfitJobs(agentq, self.refusals.add)
+        self.evidence = Evidence(agentq.app, settings.redispatch_after)
+        self._cancel = _Duty(1.0, self.cancel_revoked)
+        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
+        self._pass_on = _Duty(1.0, self.pass_on)
+        self._duties = [
+            _Duty(settings.due_interval, self.dispatch_due, Work.DUE),
+            self._cancel,
+            self._account,
+            _Duty(settings.redispatch_after / 2.5, self.ring_lost, Work.UNCLAIMED),
+            _Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),
+            _Duty(1.0, self.end_overdue, Work.OVERDUE),
+            _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
+            _Duty(1.0, self.write_refused),
+            self._pass_on,
+            _Duty(3600.0, self._forget_gone),
+        ]
+
+    def due_in(self) -> float:
+        """Return for how many seconds nothing is to be done."""
+        return max(0.01, min(duty.due_at for duty in self._duties) - time.monotonic())
+
+    def do_due(self) -> None:
+        """Do what is due and has work; a failure of one duty leaves the others to be done."""
+        if self._in_hand.changed.is_set():
+            self._in_hand.changed.clear()
+            self._cancel.due_at = self._account.due_at = 0.0
+        due = self._due()
+        needs_look = any(duty.work is not None for duty in due)
+        found = self._try(self.look_for_work) if needs_look else set()
+        for duty in due:
+            if found is not None and (duty.work is None or duty.work in found):
+                self._try(duty.do)
+        moment = time.monotonic()
+        for duty in due:  # of one moment, so that they stay together
+            duty.due_at = moment + duty.interval
+
+    def look_for_work(self) -> set[Work]:
+        """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""
+        grace = self._agentq.settings.redispatch_after
+        found = self._ledger.read_statement(lambda connection: find_work(connection, self._lease.worker_id, grace))
+        if Work.UNCLAIMED not in found:
+            self._empty = set()
+        return found | {Work.HELD} if self._in_hand.is_busy else found
+
+    def settle(self) -> None:
+        """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too.
+
+        For a whole lease where this worker's own one has: the others need time to be back, too.
+        """
+        seconds, is_over = self._lease.seconds, self._lease.trusted_for() <= 0
+        self._may_rescue_at = time.monotonic() + (seconds if is_over else min(_SETTLING, seconds))
+
+    def dispatch_due(self) -> None:
+        """Dispatch the jobs whose time has come."""
+        for _ in range(_MOST_BATCHES):
+            if self._ledger.write(lambda tx: due_jobs.dispatch_due(tx, _BATCH)) < _BATCH:
+                return
+
+    def rescue_lost(self) -> None:
+        """Rescue the jobs of workers whose lease is over."""
+        if time.monotonic() < self._may_rescue_at:
+            return
+        self._tell_lost(self._ledger.write(lambda tx: rescues.rescue_lost(tx, judge_loss, _BATCH)))
+
+    def account_for_jobs(self) -> None:
+        """Compare what the ledger says this worker runs with what it has in hand, both ways.
+
+        Twice in a row, since a claim or an outcome may be under way; at once where a request told of its end.
+        """
+        ended = self._in_hand.ended()
+        held = self._ledger.read_statement(lambda connection: rescues.held_by(connection, self._lease.worker_id))
+        in_hand = self._in_hand.jobs()
+        unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
+        abandoned = {
+            item: ended.get(item.job_id, losses.WORKER_LOST)
+            for item in unaccounted
+            if item.job_id in ended or item in self._unaccounted
+        }
+        self._unaccounted = unaccounted
+        self._rescue_abandoned(abandoned)
+        being_ended = {item.job_id for item in held if item.job_id in in_hand}
+        # Only now: where the ledger does not answer, the next round needs the causes.
+        self._in_hand.forget_ended(ended.keys() - being_ended)
+        self._stop_unwanted({item.job_id for item in held})
+
+    def cancel_revoked(self) -> None:
+        """Cancel what somebody revoked through Celery, whose memory of it ends with the worker."""
+        noted = dict(self._in_hand.revoked)
+        if noted:
+            revokes.cancel_revoked(self._agentq, noted)
+        for id_, terminate in noted.items():
+            if self._in_hand.revoked.get(id_) == terminate:
+                del self._in_hand.revoked[id_]
+
+    def ring_lost(self) -> None:
+        """Send messages again where there is evidence that the broker lost them."""
+        grace = self._agentq.settings.redispatch_after
+        queues = self._ledger.read_statement(
+            lambda connection: redelivery.queues_with_unclaimed(connection, grace)
+        )
+        empty = self.evidence.empty(queues) if queues else set()
+        # Empty twice in a row: a message that was just taken from the queue is not lost.
+        twice_empty, self._empty = empty & self._empty, empty
+        for queue in queues:
+            if queue in twice_empty:
+                self._ring_queue(queue, None)
+            else:
+                for priority, before in self.evidence.overtaken_before(queue).items():
+                    self._ring_queue(queue, Overtaken(priority, before))
+
+    def end_overdue(self) -> None:
+        """End jobs and workflows whose deadline or expiry has passed."""
+        for end in (expiry.end_overdue, expiry.expire):
+            self._ledger.write(partial(end, most=_BATCH))
+        self._ledger.write(lambda tx: expiry.cancel_overdue(tx, _BATCH))
+
+    def issue_dead_letters(self) -> None:
+        """Dispatch the task that records dead letters; again, for those whose message was lost."""
+        queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
+        letters = self._ledger.write(lambda tx: dead_letter_tasks.issue_new(tx, _BATCH))
+        self._agentq.dispatcher.announce(letters, queue)
+        late = self._ledger.read_statement(lambda connection: dead_letter_tasks.any_late(connection, grace))
+        if late and self.evidence.empty([queue]):
+            again = self._ledger.write(lambda tx: dead_letter_tasks.issue_again(tx, grace, _BATCH))
+            self._agentq.dispatcher.announce(again, queue)
+
+    def write_refused(self) -> None:
+        """Write the dead letters of the messages that were refused since."""
+        worker_id = self._lease.worker_id
+        self.refusals.write(lambda refused: self._ledger.write(lambda tx: refusals.write(tx, worker_id, refused)))
+
+    def pass_on(self) -> None:
+        """Send again the messages of jobs that this worker's code cannot run and another one's can."""
+        self.unfit_jobs.pass_on()
+        self._pass_on.interval = self.unfit_jobs.pause
+
+    def _due(self) -> list[_Duty]:
+        moment = time.monotonic()
+        if all(duty.due_at > moment for duty in self._duties):
+            return []
+        return [duty for duty in self._duties if duty.due_at <= moment + _TOGETHER]
+
+    def _try(self, work: Callable[[], T]) -> T | None:
+        if self._lease.trusted_for() <= 0:
+            return None
+        return self._troubles.attempt(work)
+
+    def _rescue_abandoned(self, abandoned: dict[rescues.Held, Failure]) -> None:
+        # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
+        if abandoned and state.should_terminate in (None, False):
+            rescued = self._ledger.write(
+                lambda tx: rescues.rescue_abandoned(tx, self._lease.worker_id, abandoned, judge_loss)
+            )
+            self._tell_lost(rescued)
+
+    def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
+        """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
+        unheld = {request for request, job_id in self._in_hand.running().items() if job_id not in held}
+        looked_twice = {request: age for request, age in self._in_hand.unwanted_for(unheld).items() if age > 0}
+        if not looked_twice:
+            return
+        running = self._in_hand.running()
+        jobs = {running[request] for request in looked_twice if request in running}
+        taken = self._ledger.read_statement(
+            lambda connection: rescues.taken_away(connection, self._lease.worker_id, jobs)
+        )
+        for request, age in looked_twice.items():
+            status = taken.get(running.get(request, uuid.UUID(int=0)))
+            if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
+                why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
+                level = logging.INFO if status == JobStatus.CANCELLED else logging.WARNING  # it was asked for
+                self._in_hand.terminate(request, why, level=level)
+
+    def _tell_lost(self, lost: list[rescues.Lost]) -> None:
+        job_outcomes.tell_lost(lost, self._in_hand.has_processes)
+
+    def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
+        grace = self._agentq.settings.redispatch_after
+        in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq)
+        for _ in range(_MOST_BATCHES):
+            again = self._ledger.write(
+                lambda tx: redelivery.ring_again(tx, queue, grace, _BATCH, overtaken, in_hand, knows)
+            )
+            if again:
+                what = "a message was" if len(again) == 1 else f"{len(again)} messages were"
+                logger.warning(
+                    "queue %r: %s lost by the broker, and sent again now; the first for step %s, job %s",
+                    *(queue, what, again[0].step, again[0].job_id),
+                )
+            if len(again) < _BATCH:
+                return
+
+    def _forget_gone(self) -> None:
+        self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))

@@ -1,0 +1,120 @@
+"""Dispatch: publish the messages that ring the bells of jobs. A message carries a job's id and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+from celery import Celery
+
+from agentq.ledger.records import Bell
+from agentq.runtime.dispatch.broker_state import BrokerState, is_outage
+from agentq.runtime.dispatch.message import DEAD_LETTER, broker_priority, job_message
+
+_AT_ONCE: dict[str, Any] = {"retry": False}
+_ONE_RECONNECT: dict[str, Any] = {
+    "retry": True,
+    "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
+}
+
+Publisher = tuple[str, Callable[[Any, dict[str, Any]], None]]
+"""A queue, and what publishes one message to it with a producer and these options of Celery's."""
+
+
+class Dispatcher:
+    """Publishes bells through Celery's own message path, so tracing and ``task-sent`` events keep working."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self.broker = BrokerState()
+
+    def ring(self, bells: Iterable[Bell], *, early: bool = False) -> int:
+        """Publish a message for each bell; returns how many were published.
+
+        *early* says that what the bells are for is not committed yet.
+
+        A broker that does not answer loses nothing: the ledger has the jobs, and a caretaker dispatches
+        them when it is back. So this raises nothing, and tries only once to reconnect.
+        """
+        return self._publish_all([(bell.queue, partial(self._publish_bell, bell, early)) for bell in bells])
+
+    def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
+        """Publish a message for each dead letter that is to be recorded; otherwise as ``ring``."""
+        return self._publish_all([(queue, partial(self._publish_letter, letter, queue)) for letter in letters])
+
+    def takes(self, queue: str) -> bool:
+        """Return whether messages can be sent to the queue; one that was refused is declared once more."""
+        if queue not in self.broker.refused:
+            return True
+        with self._app.connection_for_write() as connection, connection.channel() as channel:
+            try:
+                self._app.amqp.queues[queue](channel).declare()
+            except Exception as error:
+                if is_outage(error, connection.connection_errors):
+                    raise
+                self.broker.note_refused(queue, error)
+                return False
+        self.broker.note_taken([queue])
+        return True
+
+    def _publish_all(self, publishers: list[Publisher]) -> int:
+        if not publishers:
+            return 0
+        refused = self.broker.refused
+        if refused and any(queue in refused for queue, _ in publishers):  # it would end the batch of the others
+            return self._publish_patiently(sorted(publishers, key=lambda publisher: publisher[0] in refused))
+        try:
+            return self._publish_at_once(publishers)
+        except Exception:  # most often a connection that the broker closed while it was idle
+            return self._publish_patiently(publishers)
+
+    def _publish_at_once(self, publishers: list[Publisher]) -> int:
+        with self._app.producer_or_acquire() as producer, _batch(producer, len(publishers)):
+            # Here kombu looks for how patient the first use of a connection may be.
+            producer.connection.transport_options.update(_ONE_RECONNECT["retry_policy"])
+            for _, publish in publishers:
+                publish(producer, _AT_ONCE)
+        self.broker.note_taken(())
+        return len(publishers)
+
+    def _publish_patiently(self, publishers: list[Publisher]) -> int:
+        """Publish one by one, with one reconnect; what was published before comes twice, which is harmless."""
+        taken: list[str] = []
+        refused: set[str] = set()
+        try:
+            with self._app.producer_or_acquire() as producer:
+                for queue, publish in publishers:
+                    if queue in refused:
+                        continue
+                    try:
+                        publish(producer, _ONE_RECONNECT)
+                        taken.append(queue)
+                    except Exception as error:
+                        if is_outage(error, producer.connection.connection_errors):
+                            raise
+                        refused.add(queue)
+                        self.broker.note_refused(queue, error)
+                        producer.revive(producer.connection)  # the broker closes the channel that it refuses
+        except Exception as error:
+            self.broker.note_away(error)
+        else:
+            self.broker.note_taken(taken)
+        return len(taken)
+
+    def _publish_letter(self, letter: uuid.UUID, queue: str, producer: Any, options: dict[str, Any]) -> None:
+        self._app.tasks[DEAD_LETTER].apply_async((str(letter),), producer=producer, queue=queue, **options)
+
+    def _publish_bell(self, bell: Bell, early: bool, producer: Any, options: dict[str, Any]) -> None:
+        options = {**options, "priority": broker_priority(producer, bell.priority)}
+        amqp = self._app.amqp
+        if hash(amqp.queues[bell.queue]) in producer.connection.declared_entities:
+            options = {**options, "declare": ()}  # kombu would find that too, but copies the queue first
+        message = job_message(bell, early, self._app.conf.task_send_sent_event)
+        amqp.send_task_message(producer, bell.step, message, queue=bell.queue, **options)
+
+
+def _batch(producer: Any, size: int) -> Any:
+    return producer.batch() if size > 1 else nullcontext()

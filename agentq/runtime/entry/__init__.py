@@ -1,0 +1,1 @@
+"""Where Celery calls agentq: tasks, requests, the consumer."""

@@ -1,0 +1,151 @@
+"""Messages that no worker can take: made dead letters, acknowledged, and the worker lives on."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from celery.worker.consumer import consumer as celery_consumer
+from kombu.exceptions import ContentDisallowed, DecodeError
+
+from agentq.exceptions import nearest
+from agentq.ledger.refused_messages import Refusal
+from agentq.runtime.find import agentq_of
+from agentq.runtime.refused.raw_message import Stranger
+
+if TYPE_CHECKING:
+    from agentq.runtime.caretaker.caretaker import Caretaker
+
+logger = logging.getLogger(__name__)
+
+_RETOLD = (
+    celery_consumer.INVALID_TASK_ERROR,
+    celery_consumer.MESSAGE_DECODE_ERROR,
+    celery_consumer.UNKNOWN_FORMAT,
+    celery_consumer.UNKNOWN_TASK_ERROR,
+)
+"""Celery's reports of a message, of many lines and with its body: agentq tells of it in one."""
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What readers raise that expect another form."""
+
+
+class IntakeStep(bootsteps.StartStopStep):
+    """Celery's hook in the consumer: built once, started again after every reconnect."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        caretaker = agentq_of(consumer.app).caretaker
+        assert caretaker is not None, "the worker's own step comes first"
+        self._caretaker: Caretaker = caretaker
+        self._consumer = consumer
+        consumer.on_decode_error = self._noted(consumer.on_decode_error)
+        consumer.create_task_handler = self._surviving_handler(consumer.create_task_handler)
+        celery_consumer.logger.addFilter(_is_not_retold)
+        signals.task_unknown.connect(self._note_unknown, weak=False)
+        signals.task_rejected.connect(self._note_rejected, weak=False)
+
+    def start(self, consumer: Any) -> None:
+        handlers = getattr(consumer.task_consumer.channel, "handlers", {})
+        if "BRPOP" in handlers:
+            handlers["BRPOP"] = self._surviving(handlers["BRPOP"])
+
+    def _noted(self, handle: Callable[..., Any]) -> Callable[..., Any]:
+        def note_and_handle(message: Any, error: BaseException) -> Any:
+            self._caretaker.refuse(Stranger.of(message), Refusal.UNDECODABLE, error)
+            return handle(message, error)
+
+        return note_and_handle
+
+    def _surviving_handler(self, create: Callable[..., Any]) -> Callable[..., Any]:
+        """Celery's handler of messages expects headers and a body of its own form: another one ends the worker."""
+
+        def create_task_handler(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+            handle, jobs = create(*args, **kwargs), self._caretaker.duties.unfit_jobs
+
+            def handle_or_refuse(message: Any) -> Any:
+                try:
+                    unfit = jobs.find(message.headers)
+                    if unfit is not None:
+                        jobs.add(unfit, Stranger.of(message, unfit.name))
+                        return message.ack_log_error(logger, self._consumer.connection_errors)
+                    if _is_for(self._consumer.app.tasks, message):
+                        _require_sane(message)
+                    return handle(message)
+                except (DecodeError, ContentDisallowed) as error:
+                    return self._consumer.on_decode_error(message, error)
+                except _MALFORMED as error:
+                    logger.debug("a message is not of the form of Celery's", exc_info=True)
+                    self._note_malformed(message, error)
+                    if not message.acknowledged:
+                        message.ack_log_error(logger, self._consumer.connection_errors)
+
+            return handle_or_refuse
+
+        return create_task_handler
+
+    def _surviving(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """On Redis anybody can push anything: without this, what is no envelope ends the worker."""
+
+        def read_or_refuse(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return read(*args, **kwargs)
+            except _MALFORMED as error:
+                logger.debug("what the broker delivered is no Celery message", exc_info=True)
+                self._caretaker.refuse(_pushed(error), Refusal.UNDECODABLE, error)
+                return True
+
+        return read_or_refuse
+
+    def _note_malformed(self, message: Any, error: BaseException) -> None:
+        stranger = Stranger.of(message)
+        if isinstance(stranger.task, str) and stranger.task not in self._consumer.app.tasks:
+            self._note_unknown(message, stranger.task)
+        else:
+            self._caretaker.refuse(stranger, Refusal.REFUSED, error)
+
+    def _note_unknown(self, message: Any = None, name: Any = None, **_: Any) -> None:
+        hint = nearest(str(name), self._consumer.app.tasks)
+        why = f"no task named {str(name)!r} is registered in this worker.{hint}"
+        self._caretaker.refuse(Stranger.of(message, name), Refusal.UNKNOWN_TASK, why)
+
+    def _note_rejected(self, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
+        why = exc or "it names no task"
+        self._caretaker.refuse(Stranger.of(message), Refusal.REFUSED, why)
+
+
+def _is_not_retold(record: logging.LogRecord) -> bool:
+    return record.msg not in _RETOLD or celery_consumer.logger.isEnabledFor(logging.DEBUG)
+
+
+def _is_for(tasks: Any, message: Any) -> bool:
+    return isinstance(message.headers, dict) and message.headers.get("task") in tasks
+
+
+def _require_sane(message: Any) -> None:
+    """Raise ValueError for what Celery believes, and stumbles over when a slot of the pool is taken."""
+    body = message.payload  # Celery decodes it here as well; it is kept
+    if isinstance(body, dict):
+        return  # the older protocol, which Celery checks
+    if not isinstance(message.headers.get("id"), str):
+        raise ValueError("its header 'id' is no text")
+    limits = message.headers.get("timelimit") or (None, None)
+    if len(limits) != 2 or not all(isinstance(limit, (int, float, NoneType)) for limit in limits):
+        raise ValueError("its header 'timelimit' is not [hard, soft] in seconds")
+    args, kwargs, embed = body
+    if not (isinstance(args, (list, tuple)) and isinstance(kwargs, dict) and isinstance(embed, (dict, NoneType))):
+        raise ValueError("its body is not [args, kwargs, embed]")
+
+
+def _pushed(error: BaseException) -> Stranger:
+    """Return what kombu had taken from Redis when it met the error; only its own frame has it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_brpop_read":
+            found = frame.f_locals
+            return Stranger(None, found.get("dest"), None, {}, found.get("item"))
+    return Stranger(None, None, None, {}, None)

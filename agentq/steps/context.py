@@ -1,0 +1,141 @@
+"""What a running step is given where a parameter is annotated ``Context``."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agentq.exceptions import InvalidArguments
+from agentq.job_log import job_log
+from agentq.steps.events import PROGRESS, event_data, progress_data
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPart:
+    """A part of the fan-in before a step that is not among the results, and why.
+
+    ``position`` is its place among the members, from 0, or that of its item in the list before an ``each``;
+    ``job_id`` and ``step`` name the job that failed or was cancelled, ``category`` and ``message`` say why.
+    """
+
+    position: int
+    job_id: str
+    step: str
+    category: str
+    message: str
+
+
+class CancelCheck:
+    """Answers whether the attempt is still wanted, asking at most once a second."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._answer = False
+        self._asked_at = 0.0
+
+    def __call__(self) -> bool:
+        if not self._answer and time.monotonic() - self._asked_at >= 1.0:
+            self._answer, self._asked_at = self._ask(), time.monotonic()
+        return self._answer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The attempt that a step runs in.
+
+    Annotate any parameter of a step with it; it is filled in by the worker and is not part of the arguments.
+    """
+
+    workflow_id: str
+    job_id: str
+    step: str
+    tenant: str
+    attempt: int
+    """The number of this attempt, the first is 1. It only grows: a fencing token for external systems."""
+    max_attempts: int
+    deadline: datetime | None
+    """When this attempt or its job runs out of time (UTC), or None where the step has no limit."""
+    is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+    """What ``cancelled`` asks."""
+    find_missing: Callable[[], list[MissingPart]] = field(default=list, repr=False, compare=False)
+    """What ``missing`` asks."""
+    report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
+    """What ``progress`` and ``emit`` tell, a kind and JSON text."""
+    callbacks: list[Callable[[Session], object]] = field(default_factory=list, repr=False, compare=False)
+    """What ``on_complete`` was given."""
+    logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
+    """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
+
+    def __post_init__(self) -> None:
+        logger = logging.getLogger(f"agentq.step.{self.step}")
+        ids = {"workflow_id": self.workflow_id, "tenant": self.tenant}
+        bound = job_log(logger, self.step, self.job_id, self.attempt, **ids)
+        object.__setattr__(self, "logger", bound)
+
+    def on_complete(self, callback: Callable[[Session], object]) -> None:
+        """Write to the ledger's database in the very transaction that records this step's completion.
+
+        So what is written is there exactly once, together with the outcome, whatever dies. *callback* is called
+        after the step returned, with a SQLAlchemy session; agentq commits. It may be called again where the
+        transaction must be run again, and then nothing is left of the call before. Where the attempt fails it is
+        not called; where the job was lost to another worker its writes are undone with the outcome; what it
+        raises is as if the step had raised it. Several are called in their order. Keep it short: locks are held.
+
+        Raises InvalidArguments for what is no plain function.
+        """
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            raise InvalidArguments(f"on_complete({callback!r}): give a plain function that takes a session")
+        self.callbacks.append(callback)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the outcome: the job was cancelled, is past its deadline, or has another worker.
+
+        A step that runs long looks at it now and then and ends early; it asks the ledger at most once a second.
+        """
+        return self.is_cancelled()
+
+    @property
+    def missing(self) -> list[MissingPart]:
+        """The parts of the fan-in before this step that are not among its results, in order; each access asks."""
+        return self.find_missing()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the step is, to whoever follows the workflow; costs the step next to nothing.
+
+        It is written behind the step's back, at most twice a second, the last one always; only the newest is kept.
+        Where the ledger is away it is dropped. The same in ``def`` and ``async def`` steps.
+
+        Args:
+            done: how much is done, from 0 up, in whatever unit.
+            total: how much there is to do, in the same unit; None where that is not known.
+            message: a line for people, of which 200 characters are kept.
+
+        Raises InvalidValue for a number that is negative, infinite or none at all.
+        """
+        self.report(PROGRESS, progress_data(done, total, message))
+
+    def emit(self, kind: str, data: Any = None) -> None:
+        """Tell something of one's own, as ``progress`` does; each event is kept, 1,000 of one attempt.
+
+        Args:
+            kind: a word of small letters, digits, ``-`` and ``_``, such as ``draft``.
+            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. Whoever may see the workflow's
+                events sees it.
+
+        Raises InvalidValue for a kind that cannot be used or data that is not JSON, ValueTooLarge over the limit.
+        """
+        self.report(kind, event_data(kind, data))
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text on every attempt of this job: give it to providers that drop repeated requests."""
+        return f"agentq-{self.job_id}"

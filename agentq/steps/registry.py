@@ -1,0 +1,62 @@
+"""Name to step, for this process; duplicates are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agentq.exceptions import StepDefinitionError
+from agentq.steps.twins import is_twin, module_run
+
+if TYPE_CHECKING:
+    from agentq.steps.step import Step
+
+_steps: dict[str, Step[..., Any]] = {}
+_runs: dict[str, object] = {}
+_listeners: list[Callable[[Step[..., Any]], None]] = []
+
+
+def register(step: Step[..., Any]) -> None:
+    """Enter a step; entering the same function again (a reloaded module) replaces it.
+
+    Raises StepDefinitionError where another function has the name already, be it of the same module and name: of
+    one factory, of a decorator without ``functools.wraps``, a second ``def``.
+    """
+    known = _steps.get(step.name)
+    if known is not None and _origin(known) != _origin(step):
+        raise StepDefinitionError(
+            f"two steps are named {step.name!r}: {_origin(known)} and {_origin(step)}; "
+            "give one of them another name: @step(name=…)"
+        )
+    run = module_run(step.function)
+    if known is not None and is_twin(known.function, step.function, _runs[step.name] is run):
+        raise StepDefinitionError(
+            f"two steps are named {step.name!r}, and their functions are both {_origin(step)} yet not the same: "
+            "a factory called twice, a decorator without functools.wraps, a second def or lambda, or a text "
+            "executed with other globals; give each a name of its own: @step(name=…)"
+        )
+    _steps[step.name] = step
+    _runs[step.name] = run
+    for listener in _listeners:
+        listener(step)
+
+
+def find(name: str) -> Step[..., Any] | None:
+    """Return the step of this name, or None."""
+    return _steps.get(name)
+
+
+def subscribe(listener: Callable[[Step[..., Any]], None]) -> None:
+    """Call *listener* for each step that is registered, and for those that are already."""
+    _listeners.append(listener)
+    for step in list(_steps.values()):
+        listener(step)
+
+
+def _origin(step: Step[..., Any]) -> str:
+    return f"{step.function.__module__}.{step.function.__qualname__}"
+
+
+def all_steps() -> list[Step[..., Any]]:
+    """Return every step of this process."""
+    return list(_steps.values())

@@ -1,0 +1,1 @@
+"""The way of values to JSON and back, and what their annotations promise."""

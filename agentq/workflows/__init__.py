@@ -1,1 +1,0 @@
-"""What authors write: steps, canvases, the context of a running step."""
