@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentq.canvas.each import each
-    from agentq.exceptions import Bury, Cancel, Retry
+    from agentq.exceptions import Cancel, DeadLetterNow, Retry
     from agentq.policies import Policy, rule
     from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
     from agentq.runtime.app import AgentQ
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentQ",
-    "Bury",
     "Cancel",
     "Context",
+    "DeadLetterNow",
     "Policy",
     "Retry",
     "Step",
@@ -43,9 +43,9 @@ __all__ = [
 
 _HOMES = {
     "AgentQ": "agentq.runtime.app",
-    "Bury": "agentq.exceptions",
     "Cancel": "agentq.exceptions",
     "Context": "agentq.steps.context",
+    "DeadLetterNow": "agentq.exceptions",
     "Policy": "agentq.policies",
     "Retry": "agentq.exceptions",
     "Step": "agentq.steps.step",

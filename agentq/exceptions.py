@@ -3,7 +3,7 @@
     AgentqError
     ├── DefinitionError              the code that defines steps or canvases is wrong
     │   ├── StepDefinitionError      an option, a name or an annotation of @step
-    │   └── CanvasError              a canvas that cannot be started; names the part
+    │   └── CanvasError              a canvas that cannot be started; names the signature
     ├── InvalidValue                 a value that cannot be kept or does not fit its annotation
     │   ├── InvalidArguments         arguments of a step
     │   ├── InvalidResult            what a step returned
@@ -18,12 +18,12 @@
     ├── KeyConflict                  the same key was started before with different arguments
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
-    │   └── WorkflowCancelled        somebody cancelled it, or it expired
+    │   └── WorkflowCancelled        a person cancelled it, or it expired
     ├── Directive                    raised by a step, to say itself what becomes of its job
     │   ├── Retry                    tried again, after a time of its own
     │   ├── Cancel                   not wanted any more
-    │   └── Bury                     a dead letter at once
-    ├── AttemptFailed                raised towards Celery, so that its events tell of the failure
+    │   └── DeadLetterNow            a dead letter at once
+    ├── AttemptFailed                raised towards Celery, so that its events show the failure
     └── ResultTimeout                result() did not get its answer in time (also a TimeoutError)
 
 Each message says what is wrong, with which value, and what to do next.
@@ -48,7 +48,7 @@ class StepDefinitionError(DefinitionError):
 
 
 class CanvasError(DefinitionError):
-    """A canvas holds a part that cannot be started; the message names the part."""
+    """A canvas has a signature that cannot be started; the message names it."""
 
 
 class InvalidValue(AgentqError):
@@ -60,7 +60,7 @@ class InvalidArguments(InvalidValue):
 
 
 class InvalidResult(InvalidValue):
-    """What a step returned does not fit its annotation or cannot be kept."""
+    """The result of a step does not fit its annotation or cannot be stored."""
 
 
 class ValueTooLarge(InvalidValue):
@@ -82,8 +82,8 @@ class LedgerError(AgentqError):
 class LedgerUnavailable(LedgerError):
     """The ledger cannot be reached or did not answer in time.
 
-    ``is_down`` says that the database itself told so: it refuses connections, is shutting down or starting, has a
-    full disk, is read-only, or is locked. Where nobody answered, it is False.
+    ``is_down`` is True where the database itself said so: it refuses connections, is shutting down or starting,
+    has a full disk, is read-only, or is locked. Without an answer, it is False.
     """
 
     def __init__(self, message: str, *, is_down: bool = False) -> None:
@@ -160,7 +160,7 @@ class StepFailed(WorkflowFailed):
         error_message: str,
         category: str,
     ) -> None:
-        # A fan-in that lacks parts is no step, and nobody tries it.
+        # A fan-in with missing members is no step, and has no attempts.
         failed = f"step {step!r} failed after {attempts} attempt(s)" if attempts else "a fan-in failed"
         super().__init__(
             f"{failed}: {error_class}: {error_message} (look with: agentq jobs show {job_id})",
@@ -203,7 +203,7 @@ class Cancel(Directive):
     """This job is not wanted any more, so neither is what needs it; the reason is kept."""
 
 
-class Bury(Directive):
+class DeadLetterNow(Directive):
     """Make this job a dead letter at once, whatever attempts are left; the reason is kept."""
 
 

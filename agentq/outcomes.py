@@ -1,4 +1,4 @@
-"""What an attempt can end in, as frozen values. Errors are judged in one place: ``attempt.after_failure``."""
+"""The outcomes of an attempt, as frozen values. Errors become outcomes in one place: ``attempt.after_failure``."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class Cancelled:
     """The step itself says that its job is not wanted any more; ``reason`` says why."""
 
     reason: str
@@ -94,4 +94,4 @@ class Leave:
     takes: str = ""
 
 
-Outcome = Succeed | RetryLater | Fail | GiveUp | Leave
+Outcome = Succeed | RetryLater | Fail | Cancelled | Leave

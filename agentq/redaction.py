@@ -51,7 +51,7 @@ def clean(text: str, limit: int) -> str:
 
 
 def show(value: Any, limit: int = 80, *, name: object = None) -> str:
-    """Return a short repr of *value* for messages and listings; masked where *name* tells a secret."""
+    """Return a short repr of *value* for messages and listings; masked where *name* is a secret's."""
     if is_secret_name(name) or type(value).__name__.startswith("Secret"):
         return MASK
     try:

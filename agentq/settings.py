@@ -14,22 +14,22 @@ from agentq.redaction import clean
 
 
 class Settings(BaseSettings):
-    """What can be set. Each field is ``agentq_<name>`` in Celery's configuration, ``AGENTQ_<NAME>`` outside."""
+    """All settings. Each field is ``agentq_<name>`` in Celery's configuration, ``AGENTQ_<NAME>`` outside."""
 
     model_config = SettingsConfigDict(env_prefix="AGENTQ_", frozen=True, extra="forbid")
 
     ledger: str | None = None
     """URL of the ledger; None for a SQLite file in *folder*."""
     folder: Path = Path(".agentq")
-    """Where the embedded ledger and broker live."""
+    """The folder of the embedded ledger and broker."""
     tenant: str = Field("default", min_length=1, max_length=255)
     """The tenant of workflows that are started without one."""
     lease: float = Field(20.0, ge=1, le=600)
     """Seconds for which a worker owns its jobs without renewing; it renews every third of that."""
     due_interval: float = Field(0.5, gt=0, le=60)
-    """Seconds between two looks for jobs whose time has come."""
+    """Seconds between two queries for jobs that are due."""
     redispatch_after: float = Field(5.0, ge=0.1, le=3600)
-    """Seconds after which a queued job that nobody claimed is looked into: is its message lost?"""
+    """Seconds after which an unclaimed queued job is checked: is its message lost?"""
     cancel_grace: float = Field(10.0, ge=0, le=3600)
     """Seconds that a step whose job was cancelled may go on, to see ``ctx.cancelled``, before it is stopped."""
     release_grace: float = Field(3600.0, ge=0, le=30 * 86_400)
@@ -37,13 +37,13 @@ class Settings(BaseSettings):
     dead_letter_queue: str = Field("dead_letter", min_length=1, max_length=64)
     """The queue of the task that records dead letters and calls their handlers."""
     consume_dead_letters: bool = True
-    """Whether every worker consumes that queue, whatever its ``-Q`` says."""
+    """True if every worker consumes that queue, whatever its ``-Q`` says."""
     max_replays: int = Field(10, ge=0, le=100_000)
-    """How often one job may be replayed, unless somebody insists."""
+    """The number of replays of one job, unless a person insists."""
     ledger_timeout: float = Field(10.0, gt=0, le=600)
     """Seconds that a ledger statement, a lock or a connection may take."""
     flower_url: str | None = Field(None, pattern=r"^https?://")
-    """Where Flower is, with its prefix: what is shown of a job then has the address of its page there."""
+    """The address of Flower, with its prefix: jobs are then shown with the address of their page there."""
     max_value_bytes: int = Field(262_144, ge=1_024)
     """Size limit of one step's arguments, and of one result, in bytes of JSON."""
 

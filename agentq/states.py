@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class WorkflowStatus(StrEnum):
-    """Where a workflow stands."""
+    """The status of a workflow."""
 
     RUNNING = "running"
     """Started and not ended. Left by its last job, its first failure, or a cancel."""
@@ -18,31 +18,31 @@ class WorkflowStatus(StrEnum):
     FAILED = "failed"
     """One of its jobs failed for good. Branches that do not depend on that job still run. Left by a replay."""
     CANCELLED = "cancelled"
-    """Somebody cancelled it, or it expired before it ran."""
+    """A person cancelled it, or it expired before it ran."""
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     WAITING = "waiting"
     """Waits for the jobs before it. Left in the hand-over of the last of them."""
     SCHEDULED = "scheduled"
     """Waits for its due time (a retry, a delay). Left when the caretaker dispatches it."""
     QUEUED = "queued"
-    """Ready; a message rings, or is about to ring, the bell for it. Left by a claim."""
+    """Ready; its message is published, or about to be. Left by a claim."""
     RUNNING = "running"
     """Claimed by a worker that holds a lease. Left by the attempt's outcome or by a rescue."""
     SUCCEEDED = "succeeded"
     """Done; its result is kept and was handed over."""
     FAILED = "failed"
-    """Failed for good; its last error is kept. Left only when somebody replays or resolves its dead letter, or
-    that of a part."""
+    """Failed for good; its last error is kept. Left only by a replay or a resolution of its dead letter, or
+    that of a member."""
     CANCELLED = "cancelled"
-    """Cancelled or expired before it was done. Left only when somebody replays the fan-in that lacks it."""
+    """Cancelled or expired before it was done. Left only by a replay of the fan-in that misses it."""
 
 
 class JobKind(StrEnum):
-    """What a row of the job table is."""
+    """The kind of a row of the job table."""
 
     STEP = "step"
     """A step to be run by a worker."""
@@ -55,18 +55,18 @@ class JobKind(StrEnum):
 
 
 class OnFailure(StrEnum):
-    """What a job that fails for good does to its workflow."""
+    """The effect of a job's failure for good on its workflow."""
 
     STOP = "stop"
     """The workflow is failed; what depends on the job waits, and goes on after a replay."""
     CONTINUE = "continue"
-    """The fan-in that the job is a part of goes on without that part."""
+    """The fan-in that the job leads to goes on without that member."""
     FAIL = "fail"
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
-MISSING_PARTS = "missing_parts"
-"""The error category of a fan-in that lacks parts."""
+MISSING_MEMBERS = "missing_members"
+"""The error category of a fan-in with missing members."""
 UNKNOWN_TASK = "agentq.UnknownTask"
 """The error class of a job that a worker left for another one, whose code has the task."""
 OTHER_PARAMETERS = "agentq.OtherParameters"
@@ -80,7 +80,7 @@ WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, Wor
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 JOB_OPEN = frozenset(JobStatus) - JOB_FINAL
 JOB_AHEAD = JOB_OPEN - {JobStatus.RUNNING}
-"""Where a job stands that has an attempt to come."""
+"""The statuses of a job that has an attempt to come."""
 
 JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.WAITING: frozenset(
@@ -110,33 +110,33 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 """Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
 queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
-to waiting, for the parts of a fan-in whose dead letter is replayed, and for the fan-in."""
+to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):
-    """What a dead letter is about."""
+    """The subject of a dead letter."""
 
     JOB = "job"
     """A job that failed for good."""
     MESSAGE = "message"
-    """A message that no worker could take: no Celery message, or of a task that nobody has."""
+    """A message that no worker could take: no Celery message, or of an unknown task."""
 
 
 class DeadLetterStatus(StrEnum):
-    """Where a dead letter stands."""
+    """The status of a dead letter."""
 
     OPEN = "open"
     """Waits for a person, or a program, to decide."""
     REPLAYED = "replayed"
     """The job was given new attempts. If it fails again, that is a new dead letter."""
     RESOLVED = "resolved"
-    """Somebody supplied the result by hand, and the workflow went on with it."""
+    """A person supplied the result by hand, and the workflow went on with it."""
     CANCELLED = "cancelled"
-    """Given up: nothing more will be done about it."""
+    """Cancelled: no further action follows."""
 
 
 class WorkerStatus(StrEnum):
-    """Where a worker stands, as its lease tells."""
+    """The status of a worker, as its lease says."""
 
     ALIVE = "alive"
     """Its lease runs."""
@@ -147,7 +147,7 @@ class WorkerStatus(StrEnum):
 
 
 class AttemptOutcome(StrEnum):
-    """How one attempt at a job ended."""
+    """The end of one attempt at a job."""
 
     SUCCEEDED = "succeeded"
     RETRIED = "retried"
@@ -155,7 +155,7 @@ class AttemptOutcome(StrEnum):
     FAILED = "failed"
     """Failed, and the job will not be tried again."""
     LOST = "lost"
-    """The worker died, was killed or lost its lease; somebody else recorded it."""
+    """The worker died, was killed or lost its lease; another worker recorded it."""
     RELEASED = "released"
     """The worker gave the job back, as it was stopped or its code could not run it; does not count."""
     CANCELLED = "cancelled"

@@ -15,14 +15,14 @@ agentq_ledger = "postgresql://agentq@localhost/agentq"
 # Steps choose their queue with @step(queue=…). Steps and tasks that choose none:
 task_default_queue = "default"
 
-# agentq needs no result backend. Set one only for plain tasks whose results somebody reads.
+# agentq needs no result backend. Set one only for plain tasks whose results are read.
 # result_backend = "redis://localhost:6379/1"
 
-# On Redis, the message of a plain task is delivered again when it was not acknowledged for so many seconds; make
-# it longer than the longest plain task. The messages of steps are not: the ledger has their jobs.
+# On Redis, the message of a plain task is delivered again when it was not acknowledged for a number of seconds;
+# make it longer than the longest plain task. The messages of steps are not: the ledger has their jobs.
 broker_transport_options = {"visibility_timeout": 6 * 3600}
 
-# On SIGQUIT, and on SIGTERM under REMAP_SIGTERM=SIGQUIT, a worker gives its steps so many seconds, then gives them
+# On SIGQUIT, and on SIGTERM under REMAP_SIGTERM=SIGQUIT, a worker gives its steps some seconds, then gives them
 # back to the ledger. On a plain SIGTERM it waits until they end.
 worker_soft_shutdown_timeout = 10.0
 

@@ -4,7 +4,7 @@ from importlib.metadata import version as installed
 
 import agentq
 
-for name in agentq.__all__:  # they are imported when they are used; autodoc looks at what is there
+for name in agentq.__all__:  # they are imported when they are used; autodoc sees those that are there
     getattr(agentq, name)
 
 project = "agentq"

@@ -1,4 +1,4 @@
-"""Celery's canvas to agentq's graph. What cannot be started is refused here, naming the part.
+"""Celery's canvas to agentq's graph. A canvas that cannot be started is refused here, with its signature's name.
 
 The rules are Celery's own as they were seen to work in 5.7 (``celery/canvas.py``, ``_chain.prepare_steps`` and
 ``group._prepared``): nested chains are flattened; in a chain, a group of one stands for its member and an
@@ -34,13 +34,13 @@ _TASK_OPTIONS = frozenset(
     | {"needs", "within", "on_failure"}
 )
 INSTEAD = {
-    "link_error": "tell of failures in a function with @agentq.on_dead_letter, which is called for every job that "
+    "link_error": "handle failures in a function with @agentq.on_dead_letter, which is called for every job that "
     "failed for good, and say with on_failure= what becomes of the workflow",
-    "stamped_headers": "tell workflows apart by the tenant and the key of start(), or by their arguments",
+    "stamped_headers": "distinguish workflows by the tenant and the key of start(), or by their arguments",
     "task_id": "start a signature that is not frozen and has no id: start() returns the workflow, which has one, "
     "and key= names it",
 }
-"""What to use in place of options of Celery's that a job cannot have."""
+"""The replacement for each of Celery's options that a job cannot have."""
 _UNSUPPORTED = {
     "celery.map": "each(task.s()), or a step with a loop",
     "celery.starmap": "each(task.s()), or a step with a loop",
@@ -49,12 +49,12 @@ _UNSUPPORTED = {
 
 
 def first_refused(options: Iterable[str]) -> str:
-    """Return the name to tell of refused options: one that has something in its place, if there is one."""
+    """Return the name of a refused option for the error: one that has a replacement, if there is one."""
     return min(options, key=lambda name: (name not in INSTEAD, name))
 
 
-class Catalogue(Protocol):
-    """What the compiler asks about names."""
+class TaskNames(Protocol):
+    """The compiler's questions about names."""
 
     def step(self, name: str) -> Step[..., Any] | None:
         """Return the step of this name, or None for a plain Celery task; CanvasError where there is none."""
@@ -68,21 +68,21 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What ``start()`` says for all jobs of a workflow."""
+    """The options of ``start()`` for all jobs of a workflow."""
 
     priority: int | None = None
     max_value_bytes: int = 262_144
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
-    """How many attempts a job of a plain Celery task may have, by the task's name."""
+    """The attempts of a job of a plain Celery task, by the task's name."""
     options_of: Callable[[str], Mapping[str, Any]] = lambda name: {}
     """The options of a call that are written on a plain Celery task, by the task's name."""
 
 
 def compile_canvas(
     canvas: Any,
-    catalogue: Catalogue,
+    catalogue: TaskNames,
     defaults: Defaults,
     *,
     args: tuple[Any, ...] = (),
@@ -92,8 +92,8 @@ def compile_canvas(
 
     *args* and *kwargs* go to the first steps, as Celery's ``canvas.apply_async(args, kwargs)`` gives them.
 
-    Raises CanvasError for a part that cannot be started and for a step that can never take what the one before it
-    gives, InvalidArguments and ValueTooLarge for arguments.
+    Raises CanvasError for a signature that cannot be started and for a step that can never take what the one
+    before it gives, InvalidArguments and ValueTooLarge for arguments.
     """
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
@@ -118,7 +118,7 @@ _NOTHING = _Given()
 class _Compiler:
     """Turns one canvas into one graph; ``item`` says that its first steps are given an item of an ``each``."""
 
-    def __init__(self, catalogue: Catalogue, defaults: Defaults, *, item: bool) -> None:
+    def __init__(self, catalogue: TaskNames, defaults: Defaults, *, item: bool) -> None:
         self._catalogue = catalogue
         self._defaults = defaults
         self._item = item
@@ -342,7 +342,7 @@ def _steps_of(part: Signature) -> list[Signature] | None:
 def _flattened(chain: Signature) -> Iterable[Signature]:
     _refuse_unsupported(chain)
     for item in chain.tasks:
-        step = _signature(item, "a part of a chain")
+        step = _signature(item, "an item of a chain")
         if _kind(step) == "chain" and not (step.options or {}).get("link"):
             yield from _flattened(step)
         else:
@@ -412,21 +412,21 @@ def _times(options: dict[str, Any], name: str) -> dict[str, Any]:
     if countdown is not None and not (_is_seconds(countdown) and countdown >= 0):
         raise CanvasError(f"step {name!r}: countdown is {countdown!r}, must be seconds from 0 up")
     if isinstance(expires, (int, float)) and not _is_seconds(expires):
-        raise CanvasError(f"step {name!r}: expires is {expires!r}, must be seconds or a moment")
-    # Relative times stay relative: the ledger's clock makes moments of them.
+        raise CanvasError(f"step {name!r}: expires is {expires!r}, must be seconds or a time")
+    # Relative times stay relative: the ledger's clock makes absolute ones of them.
     expires_in = float(expires) if isinstance(expires, (int, float)) else None
     return {
         "delay": float(countdown) if countdown else None,
-        "due_at": moment(eta, f"step {name!r}: eta"),
+        "due_at": time_text(eta, f"step {name!r}: eta"),
         "expires_in": expires_in,
-        "expires_at": moment(expires, f"step {name!r}: expires") if expires_in is None else None,
+        "expires_at": time_text(expires, f"step {name!r}: expires") if expires_in is None else None,
     }
 
 
-def moment(value: Any, what: str, *, past_allowed: bool = True) -> str | None:
-    """Return an aware moment as ISO text; raises CanvasError for anything that has no clear time.
+def time_text(value: Any, what: str, *, past_allowed: bool = True) -> str | None:
+    """Return an aware time as ISO text; raises CanvasError for anything that has no clear time.
 
-    A moment that passed over a day ago is refused unless *past_allowed*: it is a mistake, not a delay.
+    A time that passed over a day ago is refused unless *past_allowed*: it is a mistake, not a delay.
     """
     if value is None:
         return None

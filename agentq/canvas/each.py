@@ -13,7 +13,7 @@ NAME = "agentq.each"
 
 
 def each(canvas: Any) -> Signature:
-    """Return a canvas part that runs *canvas* once for every item of the list from the step before.
+    """Return a signature that runs *canvas* once for every item of the list from the step before.
 
     The item is the first argument of the canvas's first step. Its result is the list of the branches'
     results, in the order of the items; an empty list gives an empty list. It composes with ``|`` as any

@@ -1,6 +1,6 @@
-"""What becomes of a workflow whose job failed, settled when its canvas is compiled.
+"""The effect of a failed job on its workflow, settled when its canvas is compiled.
 
-Each job of a fan-in that can go on without parts knows the part that will be missing if it fails: the branch that
+Each job of a fan-in that can go on without members knows the member that will be missing if it fails: the one that
 ends in one of the fan-in's members. Everything else stops its workflow.
 """
 
@@ -35,7 +35,7 @@ class FanIns:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._around: dict[int, tuple[int, int]] = {}
-        """For each node the innermost fan-in around it, and the part of that which it belongs to."""
+        """For each node the innermost fan-in around it, and the member of that which it belongs to."""
         self._asked: dict[int, OnFailure] = {}
         self._templates: dict[int, FanIns] = {}
 
@@ -69,27 +69,27 @@ class FanIns:
             )
         if within is not None and not (isinstance(within, (int, float)) and 0 < within < 1e9):
             raise CanvasError(f"step {node.step!r}: within is {show(within)}, must be over 0 seconds")
-        fan_in.needs = needs.kept(wanted, f"step {node.step!r}") or needs.ANY
+        fan_in.needs = needs.parse(wanted, f"step {node.step!r}") or needs.ANY
         parts = sum(other.join == node.after for other in self._graph.nodes)
         if fan_in.kind is JobKind.JOIN and isinstance(wanted, int) and wanted > parts:
             raise CanvasError(
-                f"step {node.step!r}: needs is {wanted}, but the group before it has {parts} part(s); "
+                f"step {node.step!r}: needs is {wanted}, but the group before it has {parts} member(es); "
                 "needs='all' means all that there are"
             )
         fan_in.deadline = within
 
     def settle(self, *, is_linked: bool = False) -> None:
-        """Give every node its part and its ``on_failure``; *is_linked* where link= adds ends of its own."""
+        """Give every node its member and its ``on_failure``; *is_linked* where link= adds ends of its own."""
         if is_linked:
             if any(needs.accepts_missing(node.needs) or _is_timed(node) for node in self._graph.nodes):
                 raise CanvasError(
                     "needs= and within= cannot be used in a canvas with link=; put the step behind with |"
                 )
             return
-        self._settle(None, part_around=False, says_around=False)
+        self._settle(None, member_around=False, says_around=False)
 
-    def _settle(self, owner: Node | None, *, part_around: bool, says_around: bool) -> None:
-        """Of a template, *owner* is its ``each``; the rest tells of the fan-ins around that."""
+    def _settle(self, owner: Node | None, *, member_around: bool, says_around: bool) -> None:
+        """Of a template, *owner* is its ``each``; the rest describes the fan-ins around that."""
         nodes = self._graph.nodes
         fan_ins = dict(enumerate(nodes)) | ({} if owner is None else {_OWNER: owner})
         saying = {index for index, node in fan_ins.items() if needs.accepts_missing(node.needs)}
@@ -99,14 +99,14 @@ class FanIns:
         for index, node in enumerate(nodes):
             around = list(self._outwards(index))
             parts = [part for fan_in, part in around if fan_in in lenient]
-            node.part = parts[0] if parts else BEYOND if part_around else None
+            node.part = parts[0] if parts else BEYOND if member_around else None
             says = says_around or any(fan_in in saying for fan_in, _ in around)
             node.on_failure = self._settled(index, node, says)
             if index in self._templates:
-                self._templates[index]._settle(node, part_around=node.part is not None, says_around=says)
+                self._templates[index]._settle(node, member_around=node.part is not None, says_around=says)
 
     def _outwards(self, index: int) -> Iterator[tuple[int, int]]:
-        """The fan-ins around a node, the innermost first, each with the part that the node belongs to."""
+        """The fan-ins around a node, the innermost first, each with the member that the node belongs to."""
         around = self._around.get(index)
         while around is not None:
             yield around
@@ -125,7 +125,7 @@ class FanIns:
 
 
 def _is_timed(node: Node) -> bool:
-    """Say whether this is a fan-in that waits only so long, so that parts may be missing whatever it needs."""
+    """Say whether this is a fan-in with a deadline, so that members may be missing whatever it needs."""
     return node.kind in VIRTUAL and node.deadline is not None
 
 

@@ -1,4 +1,4 @@
-"""The identity of a start: names of steps, what waits for what, and bound arguments; options are no part of it."""
+"""The identity of a start: names of steps, their order, and bound arguments; options do not belong to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentq.redaction import show
 from agentq.steps import registry
 
 Signatures = Mapping[str, inspect.Signature]
-"""Those of plain tasks, by name."""
+"""The signatures of plain tasks, by name."""
 
 _MISSING = object()
 

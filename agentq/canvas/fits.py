@@ -1,4 +1,4 @@
-"""Whether what one step of a canvas gives can be what the next one takes, as far as their annotations tell."""
+"""The check that one step's result can be the next one's input, as far as their annotations say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.steps.values.shapes import Shape, anything, items_of, list_of, misma
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """What a node gives: its shape, its type in words, and where it comes from."""
+    """The result of a node: its shape, its type in words, and its origin."""
 
     shape: Shape
     type: str
@@ -26,7 +26,7 @@ def check(graph: Graph) -> None:
 
 
 class _Checker:
-    """Looks at all values that nodes of a graph hand over; *item* is what an ``each`` gives this branch of its."""
+    """Checks all values that nodes of a graph hand over; *item* is the value an ``each`` gives this branch."""
 
     def __init__(self, graph: Graph, item: _Value | None) -> None:
         self._graph = graph
@@ -68,7 +68,7 @@ class _Checker:
         return _Value(step.parameters.gives, step.parameters.type_of("return"), f"step {node.step!r}")
 
     def _list(self, join: int) -> _Value:
-        """What a fan-in gives: one item for each member, or any number of them where parts may be missing."""
+        """The list of a fan-in: one item for each member, or any number where members may be missing."""
         members = [self._of(index) for index in self._members.get(join, [])]
         types = " | ".join(dict.fromkeys(member.type for member in members))
         sources = list(dict.fromkeys(member.source for member in members))

@@ -17,7 +17,7 @@ from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind, OnFailure
 
 BEYOND = -1
-"""A part of a fan-in that is not in this graph, but around the ``each`` whose branch this is."""
+"""A member of a fan-in that is not in this graph, but around the ``each`` whose branch this is."""
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ def kind_of(word: str) -> JobKind:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Return the moment that a node keeps as ISO text."""
+    """Return the time that a node has as ISO text."""
     return None if text is None else datetime.fromisoformat(text)
 
 

@@ -1,4 +1,4 @@
-"""What a fan-in needs of its parts: as people say it, and as the ledger keeps it."""
+"""The members that a fan-in needs: as people write it, and as the ledger stores it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from agentq.redaction import show
 ALL, ANY = "all", "any"
 
 
-def kept(needs: Any, where: str) -> str | None:
+def parse(needs: Any, where: str) -> str | None:
     """Return what ``needs=`` says as the ledger keeps it; raises CanvasError for what cannot be meant.
 
-    "all" and "any" (at least one) are words, a whole number is a number of parts, a fraction a share of them.
+    "all" and "any" (at least one) are words, a whole number is a number of members, a fraction a share of them.
     """
     if needs is None or needs in (ALL, ANY):
         return None if needs is None else str(needs)
@@ -22,19 +22,19 @@ def kept(needs: Any, where: str) -> str | None:
     is_share = isinstance(needs, float) and 0 < needs < 1
     if not is_number and not is_share:
         raise CanvasError(
-            f"{where}: needs is {show(needs)}, must be 'all', 'any', a number of parts such as 3, or a share of "
+            f"{where}: needs is {show(needs)}, must be 'all', 'any', a number of members such as 3, or a share "
             "them between 0 and 1, such as 0.8"
         )
     return f"{needs:.6f}" if is_share else str(needs)
 
 
 def accepts_missing(needs: str | None) -> bool:
-    """Say whether the fan-in itself says that it can go on without a part."""
+    """Say whether the fan-in's own options let it go on without a member."""
     return needs not in (None, ALL)
 
 
 def are_enough(needs: str | None, members: int, missing: int) -> bool:
-    """Say whether a fan-in of so many *members* can go on; unsaid, one part must be there, if there are any.
+    """Return whether a fan-in of this number of *members* can go on; by default one must be there, if any.
 
     What only a newer release can read is not met.
     """

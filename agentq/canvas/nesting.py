@@ -1,4 +1,4 @@
-"""How a canvas is nested, followed without recursion: Python follows only so much of it."""
+"""The nesting of a canvas, followed without recursion: Python follows only so much of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from agentq.exceptions import CanvasError
 
 _DEEPEST = 200
-"""Levels; each takes up to five of Python's thousand calls, and whoever starts the canvas has some too."""
+"""Levels; each takes up to five of Python's thousand calls, and the caller of the start has some too."""
 _ENDLESS = 10_000
-"""Levels at which nobody looks on: a canvas that holds itself has no end."""
+"""Levels beyond which no check goes: a canvas that contains itself has no end."""
 _MAPS = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 
 
 def levels(canvas: Any) -> Iterator[list[Any]]:
-    """Yield the parts of a canvas level by level: itself, what it is made of, what that is made of."""
+    """Yield the signatures of a canvas level by level: itself, its members, their members."""
     level = [canvas]
     for _ in range(_ENDLESS):
         level = [part for part in level if isinstance(part, dict)]
@@ -32,7 +32,7 @@ def require_followable(canvas: Any) -> None:
         found = "holds itself" if depth == _ENDLESS else f"is nested {depth} deep, which is more than {_DEEPEST}"
         raise CanvasError(
             f"the canvas {found}; write what comes one after the other as one chain, a | b | c, or start the "
-            "inner part from a step"
+            "inner canvas from a step"
         )
 
 

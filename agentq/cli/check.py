@@ -31,7 +31,7 @@ _NOT_NAMED = ""
 @options.as_json
 @given_target
 def check(target: Target, audited: str | None, as_json: bool) -> None:
-    """Tell what is missing or misconfigured, and how to fix it; exit code 1 if there is an error.
+    """Report each missing or wrong setting with its fix; exit code 1 if there is an error.
 
     With -A also the broker, Celery's settings, and the queues that workers consume.
 
@@ -112,5 +112,5 @@ def _examine(target: Target) -> Iterator[Finding]:
 
 
 def _line(finding: Finding) -> str:
-    text = f"{finding.what}; {finding.mend}" if finding.mend else finding.what
+    text = f"{finding.what}; {finding.fix}" if finding.fix else finding.what
     return GAP.join([coloured(finding.level, 7), f"{finding.subject:<8}", one_line(text, 1_000)])

@@ -40,14 +40,14 @@ def upgrade(target: Target, sql: bool) -> None:
     migrate.upgrade(ledger)
     where = ledger.url.render_as_string(hide_password=True)
     expected = schema.REVISION
-    told = "has revision" if found == expected else f"went from {found or 'no schema'} to revision"
-    click.echo(f"the ledger at {where} {told} {expected}")
+    reported = "has revision" if found == expected else f"went from {found or 'no schema'} to revision"
+    click.echo(f"the ledger at {where} {reported} {expected}")
 
 
 @db.command()
 @pass_target
 def current(target: Target) -> None:
-    """Tell the revision of the ledger's schema; exit code 1 unless it is the one of the installed agentq.
+    """Print the revision of the ledger's schema; exit code 1 unless it is the one of the installed agentq.
 
     \b
     Example:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from agentq.cli.display import age, one_line, seconds_between
 from agentq.cli.tree import JobRecord, job_tree
 from agentq.contrib.flower import task_page
-from agentq.operations.schemas import Attempt, ByHand, Job, JobSummary, Workflow, WorkflowSummary
+from agentq.operations.schemas import Attempt, ByHand, Job, JobSummary, WorkflowDetails, WorkflowSummary
 from agentq.states import VIRTUAL
 
 
-def tree_of(workflow: Workflow, workers: Mapping[uuid.UUID, str]) -> str:
+def tree_of(workflow: WorkflowDetails, workers: Mapping[uuid.UUID, str]) -> str:
     """Return the tree of a workflow's jobs; *workers* are the names to show for workers' ids."""
     return job_tree("jobs", [_record(job, workers) for job in workflow.jobs], color=True)
 
@@ -55,7 +55,7 @@ def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:
         join=job.join_id,
         position=job.position or 0,
         attempts=job.attempt,
-        attempts_told=job.attempts_told,
+        attempts_summary=job.attempts_summary,
         seconds=None if job.by_hand else seconds_between(job.started_at, job.finished_at),
         worker="" if job.by_hand or job.worker_id is None else workers.get(job.worker_id, ""),
         label=_label(job),
@@ -64,7 +64,7 @@ def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:
 
 
 def _label(job: Job) -> str:
-    """The arguments in short, which tell branches of one step apart."""
+    """The arguments in short, which distinguish branches of one step."""
     given = [*map(_short, job.args), *(f"{name}={_short(value)}" for name, value in job.kwargs.items())]
     return one_line(", ".join(given), 30)
 

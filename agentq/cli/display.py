@@ -26,7 +26,7 @@ COLOURS = {
     WorkerStatus.ALIVE: "green",
     WorkerStatus.LOST: "red",
 }
-"""Colours of the words that tell how something stands. ``click.echo`` drops them where they cannot be shown."""
+"""Colours of the words for statuses. ``click.echo`` drops them where they cannot be shown."""
 
 GAP = "  "
 
@@ -72,7 +72,7 @@ def coloured(text: str, width: int = 0) -> str:
 
 
 def padded(text: str, width: int) -> str:
-    """Return *text* with spaces up to so many columns of a terminal."""
+    """Return *text* with spaces up to a number of columns of a terminal."""
     return text + " " * (width - columns(text))
 
 
@@ -94,11 +94,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
-def age(moment: datetime | None, now: datetime | None = None) -> str:
-    """Return how long ago a moment was, such as ``3 min ago``; empty where there is none."""
-    if moment is None:
+def age(instant: datetime | None, now: datetime | None = None) -> str:
+    """Return the age of a time, such as ``3 min ago``; empty where there is none."""
+    if instant is None:
         return ""
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
     return f"{rounded(seconds)} ago" if seconds >= 0 else f"in {rounded(-seconds)}"
 
 
@@ -123,9 +123,9 @@ def seconds_between(started: datetime | None, finished: datetime | None) -> floa
     return None if started is None else ((finished or datetime.now(UTC)) - started).total_seconds()
 
 
-def when(moment: datetime | None) -> str:
-    """Return a moment in UTC together with its age."""
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC, {age(moment)}"
+def when(instant: datetime | None) -> str:
+    """Return a time in UTC together with its age."""
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC, {age(instant)}"
 
 
 def data(value: Any) -> str:

@@ -39,15 +39,15 @@ def init(folder: Path) -> None:
     for name, text in starter.items():
         with Path(folder, name).open("x", encoding="utf-8") as file:
             file.write(text)
-    click.echo(_told(folder, list(starter)))
+    click.echo(_summary(folder, list(starter)))
 
 
-def _told(folder: Path, names: list[str]) -> str:
+def _summary(folder: Path, names: list[str]) -> str:
     enter = [] if folder == Path() else [f"cd {folder}"]
     steps = [
         *enter,
         "agentq up -A app        # a worker, in the foreground, with a broker and a ledger of its own",
         "python start.py         # in another terminal: starts the workflow and prints its result",
-        "agentq workflows        # what ran; agentq --help tells the rest",
+        "agentq workflows        # the runs so far; agentq --help lists the rest",
     ]
     return "\n".join([f"wrote {', '.join(names)}", "", "what next:", *(f"  {step}" for step in steps)])

@@ -108,7 +108,7 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
 def cancel(target: Target, job_id: str | None, many: Many, reason: str, as_json: bool, **narrow: Any) -> None:
     """Cancel a job and what needs it; or, with --all, all that have not ended and that the options name.
 
-    In a fan-in that can do without, that is only the part that the job is of; anywhere else the whole workflow.
+    In a fan-in that can do without, that is only the member of the job; anywhere else the whole workflow.
 
     \b
     Example:
@@ -197,7 +197,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
         job.status,
         age(job.created_at),
         "" if job.by_hand else took(job.started_at, job.finished_at),
-        job.attempts_told,
+        job.attempts_summary,
         job.queue,
         job.step,
         note_of(job),
@@ -227,7 +227,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> 
             ("ended by", printable(job.due_reason or "") if job.status == JobStatus.FAILED else ""),
             ("decide", f"agentq dead-letters show {job.id}" if job.status == JobStatus.FAILED else ""),
             ("result given", printable(by_hand_of(job.by_hand)) if job.by_hand else ""),
-            ("attempts", "" if job.kind in VIRTUAL else job.attempts_told),
+            ("attempts", "" if job.kind in VIRTUAL else job.attempts_summary),
             ("waits", f"{job.waits}, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
             ("worker", workers.get(job.worker_id, "") if job.worker_id and not job.by_hand else ""),
             ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),
@@ -253,7 +253,7 @@ def _history(job: Job, workers: Mapping[uuid.UUID, str]) -> Iterator[str]:
 
 
 def _answer(attempt: Attempt) -> str:
-    """What a provider answered, where one did."""
+    """The answer of a provider, if the attempt failed with one."""
     said = {
         "provider": attempt.error_provider,
         "status": attempt.error_status,

@@ -19,8 +19,8 @@ _CANNOT_STOP = ("threads", "solo")
 def usable(target: Target, command: str) -> AgentQ:
     """Return the app's ``AgentQ``.
 
-    Raises ConfigurationError where a worker of the app would refuse to begin: told here, it is not lost among the
-    lines of a log. *command* is what was typed, for what it says.
+    Raises ConfigurationError where a worker of the app would refuse to begin: reported here, it is not lost among
+    the lines of a log. *command* is what was typed, for what it says.
     """
     if target.ledger_url is not None:
         raise ConfigurationError("a worker's ledger is the one of its app; set AGENTQ_LEDGER instead of --ledger")

@@ -13,7 +13,7 @@ from agentq.exceptions import nearest
 
 
 class Entry(NamedTuple):
-    """Where a command is defined, and the line that stands for it in the group's help."""
+    """The place where a command is defined, and its line in the group's help."""
 
     module: str
     name: str
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command as click does, which looks for a near name only among those that it was given."""
+        """Find a command as click does, which compares a near name only with those that it was given."""
         name = args[0]
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"No such command {name!r}.{nearest(name, self.entries)}")

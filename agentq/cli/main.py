@@ -19,13 +19,13 @@ ENTRIES = {
     "init": Entry("agentq.cli.init", "init", "Write a commented starter: app, steps, configuration."),
     "up": Entry("agentq.cli.up", "up", "Run a worker in the foreground."),
     "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
-    "check": Entry("agentq.cli.check", "check", "Tell what is missing or misconfigured, and how to fix it."),
+    "check": Entry("agentq.cli.check", "check", "Report each missing or wrong setting, with its fix."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show, watch and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),
     "dead-letters": Entry(
         "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."
     ),
-    "queues": Entry("agentq.cli.queues", "queues", "Tell what waits and runs on each queue."),
+    "queues": Entry("agentq.cli.queues", "queues", "Show the jobs that wait and run on each queue."),
     "workers": Entry("agentq.cli.workers", "workers", "List and show workers."),
     "prune": Entry("agentq.cli.prune", "prune", "Delete what ended long ago."),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """What a command line says about a decision on many."""
+    """A decision on many, as given on the command line."""
 
     every: bool
     limit: int
@@ -28,7 +28,7 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How a decision is told: ``cancel``, ``cancelled``, ``job``."""
+    """The words that describe a decision: ``cancel``, ``cancelled``, ``job``."""
 
     verb: str
     past: str
@@ -72,14 +72,14 @@ def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any])
 def carry_out(
     act: Callable[[bool], Decided[Any]], many: Many, words: Words, *, name: str = "step", as_json: bool
 ) -> None:
-    """Say how many it is about, ask, do it, and tell what was done.
+    """Show the number of rows, ask, act, and report the result.
 
     Args:
-        act: decides about all; with True it only tells which they would be.
+        act: decides on all; with True it only lists them.
         many: what the command line says.
-        words: how it is told.
-        name: the attribute that tells one of them beside its id.
-        as_json: whether it is told as JSON; the question stays on stderr.
+        words: the words of the report.
+        name: the attribute that identifies one of them beside its id.
+        as_json: whether the report is JSON; the question stays on stderr.
     """
     decided = act(True) if many.dry_run or not many.yes else None
     if decided is None or (decided.done and not many.dry_run):
@@ -90,11 +90,11 @@ def carry_out(
     if as_json:
         echo_json(decided)
     else:
-        click.echo("\n".join(told(decided, words, name, is_planned=many.dry_run)))
+        click.echo("\n".join(summary(decided, words, name, is_planned=many.dry_run)))
 
 
-def told(decided: Decided[Any], words: Words, name: str = "step", *, is_planned: bool = False) -> Iterable[str]:
-    """Tell what was done, or would be, and what was left and why."""
+def summary(decided: Decided[Any], words: Words, name: str = "step", *, is_planned: bool = False) -> Iterable[str]:
+    """Print the jobs that were decided about, or would be, and those that were left, with the reason."""
     did, noun = f"would {words.verb}" if is_planned else words.past, words.noun
     yield f"{did} {_counted(decided, noun)}"
     yield from (f"  {item.id}  {getattr(item, name)}" for item in decided.done)

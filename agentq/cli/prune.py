@@ -46,8 +46,8 @@ def prune(
 ) -> None:
     """Delete workflows that ended long ago, with their jobs, attempts and closed dead letters.
 
-    Without --yes nothing is deleted, and what would be is told. Workflows of which a job may still move or a dead
-    letter is open are left alone, whatever their age. The idempotency keys of what is deleted are free again.
+    Without --yes nothing is deleted, and the rows are only counted. Workflows of which a job may still move or a
+    dead letter is open are left alone, whatever their age. The idempotency keys of what is deleted are free again.
 
     \b
     Example:
@@ -61,10 +61,10 @@ def prune(
     if as_json:
         echo_json(pruned)
     else:
-        click.echo(_told(pruned))
+        click.echo(_summary(pruned))
 
 
-def _told(pruned: Pruned) -> str:
+def _summary(pruned: Pruned) -> str:
     what = (
         f"{'would delete' if pruned.is_dry_run else 'deleted'} {pruned.workflows} workflow(s) with "
         f"{pruned.jobs} job(s), and {pruned.dead_letters} closed dead letter(s)"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=ListingGroup)
 def queues() -> None:
-    """Tell what waits and runs on each queue.
+    """Show the jobs that wait and run on each queue.
 
     \b
     Example:
@@ -66,7 +66,7 @@ def _depths(agentq: AgentQ, names: Collection[str]) -> Mapping[str, int]:
     try:
         return depths(agentq.app, names)
     except Exception as failure:  # each transport raises its own
-        click.echo(f"warning: the broker does not tell its depths: {type(failure).__name__}: {failure}", err=True)
+        click.echo(f"warning: the broker does not give its depths: {type(failure).__name__}: {failure}", err=True)
         return {}
 
 

@@ -1,4 +1,4 @@
-"""What a command is about: which Celery app, which ledger."""
+"""The target of a command: a Celery app and a ledger."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class GivenApp:
 
     app: Celery | str
     name: str | None = None
-    """How ``celery -A`` finds it in another process; None where it is a module's attribute."""
+    """The name by which ``celery -A`` finds it in another process; None where it is a module's attribute."""
 
 
 class Target:
-    """The app and the ledger of one command line, looked for when they are asked for.
+    """The app and the ledger of one command line, found at first use.
 
     The imports in here are late on purpose: ``--help`` needs none of them, a command that only reads the ledger
     does without Celery.
@@ -68,7 +68,7 @@ class Target:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, not looked into: from ``--ledger``, the app, the environment, or the current folder."""
+        """The ledger, not opened: from ``--ledger``, the app, the environment, or the current folder."""
         from agentq import settings as settings_module
         from agentq.ledger.db.session import Ledger
 

@@ -20,7 +20,7 @@ _COLOURS: dict[str, str] = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What is shown of one job; the graph is told as the ledger tells it."""
+    """One job as the admin shows it; the graph as the ledger has it."""
 
     id: Hashable
     name: str
@@ -32,15 +32,15 @@ class JobRecord:
     """The join or ``each`` that it counts into, with its ``position`` there."""
     position: int = 0
     attempts: int = 1
-    """How many were made."""
-    attempts_told: str = "1 of 1"
-    """How many of those count, of how many that it may have."""
+    """The number of attempts."""
+    attempts_summary: str = "1 of 1"
+    """The attempts that count, of those that it may have."""
     seconds: float | None = None
     worker: str = ""
     label: str = ""
-    """What tells it from other jobs of the same step, such as its argument."""
+    """The text that distinguishes it from other jobs of the same step, such as its argument."""
     note: str = ""
-    """What it waits for, its error, or who gave its result."""
+    """Its next condition, its error, or the person who gave its result."""
 
 
 Branch = Sequence[JobRecord]
@@ -62,7 +62,7 @@ def job_tree(title: str, jobs: Sequence[JobRecord], *, color: bool = False) -> s
     lines = list(_Tree(jobs).lines())
     widths = _Widths(
         max((columns(text) for text, job in lines if job), default=0),
-        max((len(job.attempts_told) for job in jobs), default=0),
+        max((len(job.attempts_summary) for job in jobs), default=0),
         max((columns(job.worker) for job in jobs), default=0),
     )
     return "\n".join([title, *(_columns(text, job, widths, color) for text, job in lines)])
@@ -123,11 +123,11 @@ class _Tree:
     def _fold(self, branches: list[Branch]) -> tuple[list[Branch], str]:
         if len(branches) <= SHOWN_BRANCHES + 1 or len({_shape(branch) for branch in branches}) > 1:
             return branches, ""
-        telling_first = sorted(
-            range(len(branches)), key=lambda number: not any(map(_is_telling, branches[number]))
+        notable_first = sorted(
+            range(len(branches)), key=lambda number: not any(map(_is_notable, branches[number]))
         )
-        shown = sorted(telling_first[:SHOWN_BRANCHES])
-        folded = [branches[number] for number in sorted(telling_first[SHOWN_BRANCHES:])]
+        shown = sorted(notable_first[:SHOWN_BRANCHES])
+        folded = [branches[number] for number in sorted(notable_first[SHOWN_BRANCHES:])]
         return [branches[number] for number in shown], _sum_up(folded)
 
 
@@ -140,7 +140,7 @@ def _shape(branch: Branch) -> tuple[str, ...]:
     return tuple(job.name for job in branch)
 
 
-def _is_telling(job: JobRecord) -> bool:
+def _is_notable(job: JobRecord) -> bool:
     return job.status != JobStatus.SUCCEEDED or job.attempts > 1
 
 
@@ -167,7 +167,7 @@ def _columns(text: str, job: JobRecord | None, widths: _Widths, color: bool) -> 
     cells = [status + " " * (9 - len(job.status))]
     if job.kind not in VIRTUAL:
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
-        cells += [f"attempts {job.attempts_told:<{widths.attempts}}", f"{duration:>8}"]
+        cells += [f"attempts {job.attempts_summary:<{widths.attempts}}", f"{duration:>8}"]
         cells.append(padded(job.worker, widths.worker))
     cells.append(job.note)
     return f"{padded(text, widths.text)}  {'  '.join(cell for cell in cells if cell)}".rstrip()

@@ -25,7 +25,7 @@ _KIND_WIDTH = len("workflow.succeeded")
 @options.as_json
 @pass_target
 def watch(target: Target, workflow_id: str, after: str | None, no_follow: bool, as_json: bool) -> None:
-    """Show what happens to a workflow, from its start to its end: what its steps tell, how attempts end.
+    """Show the events of a workflow, from its start to its end: reports of its steps, ends of attempts.
 
     With --json each line is an object, whose id goes to --after to go on later.
 
@@ -47,12 +47,12 @@ def _line(event: Event) -> str:
         kind + " " * (_KIND_WIDTH - len(event.kind)),
         event.step or "",
         f"attempt {event.attempt}" if (event.attempt or 1) > 1 else "",
-        one_line(_told(event), 160),
+        one_line(_summary(event), 160),
     ]
     return GAP.join(cell for cell in cells if cell).rstrip()
 
 
-def _told(event: Event) -> str:
+def _summary(event: Event) -> str:
     if event.kind == PROGRESS:
         done, total = event.data["done"], event.data["total"]
         share = f"{done:g}" if total is None else f"{done:g}/{total:g}"

@@ -105,7 +105,7 @@ def _job(job: JobSummary) -> tuple[str, ...]:
     return (
         str(job.id),
         took(job.started_at, None),
-        job.attempts_told,
+        job.attempts_summary,
         job.queue,
         job.step,
     )

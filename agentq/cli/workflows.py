@@ -18,7 +18,7 @@ from agentq.exceptions import StateConflict
 from agentq.operations import health, workflow_waits
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
-from agentq.operations.schemas import Action, Decided, Job, Workflow, WorkflowSummary
+from agentq.operations.schemas import Action, Decided, Job, WorkflowDetails, WorkflowSummary
 from agentq.states import VIRTUAL, WorkflowStatus
 
 narrowed = options.together(
@@ -147,7 +147,7 @@ def _row(workflow: WorkflowSummary) -> tuple[str, ...]:
     )
 
 
-def _head(workflow: Workflow, alone: str) -> str:
+def _head(workflow: WorkflowDetails, alone: str) -> str:
     return fields(
         [
             ("workflow", str(workflow.id)),

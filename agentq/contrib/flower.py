@@ -1,4 +1,4 @@
-"""Flower: a job's page also tells its workflow, its tenant and its status, and agentq links to that page.
+"""Flower: a job's page also shows its workflow, its tenant and its status, and agentq links to that page.
 
 In ``flowerconfig.py``: ``from agentq.contrib.flowerconfig import *``, or only ``from agentq.contrib.flower import
 format_task``.
@@ -23,8 +23,8 @@ _STATUSES = {
 def format_task(task: Any) -> Any:
     """Return *task*, Flower's own copy of it, with the rows workflow, tenant and job status where it is a job.
 
-    The status is what the last event tells, which may be a moment behind the ledger; it is left out where an event
-    cannot tell, as of a process that was killed.
+    The status is that of the last event, which may be shortly behind the ledger; it is left out where an event
+    cannot have it, as of a process that was killed.
     """
     summary = _literal(task.kwargs)
     if summary is not None and summary.keys() == {"workflow", "tenant"}:
@@ -41,9 +41,9 @@ def task_page(flower_url: str, job_id: uuid.UUID) -> str:
 def _status(task: Any) -> str | None:
     match task.state:
         case "SUCCESS":
-            told = _literal(task.result) or {}
-            done = JobStatus.SUCCEEDED if "attempt" in told else told.get("dropped")
-            return JobStatus.CANCELLED if "cancelled" in told else done
+            reported = _literal(task.result) or {}
+            done = JobStatus.SUCCEEDED if "attempt" in reported else reported.get("dropped")
+            return JobStatus.CANCELLED if "cancelled" in reported else done
         case "FAILURE":  # AttemptFailed is what a step's worker says when the ledger has recorded it
             return JobStatus.FAILED if str(task.exception).startswith("AttemptFailed") else None
     return _STATUSES.get(task.state)

@@ -2,7 +2,7 @@
 
 ``from agentq.contrib.flowerconfig import *``
 
-Flower is open to whoever reaches it. Keep it on loopback, or set ``basic_auth`` or ``auth``.
+Flower is open to all who reach it. Keep it on loopback, or set ``basic_auth`` or ``auth``.
 """
 
 from agentq.contrib.flower import format_task as format_task  # more rows: workflow, tenant, job status

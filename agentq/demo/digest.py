@@ -1,4 +1,4 @@
-"""What the demo does to one document: summarise it, then find its topic."""
+"""The demo's work on one document: a summary, then its topic."""
 
 from __future__ import annotations
 

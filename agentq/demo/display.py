@@ -16,7 +16,7 @@ PAUSE = 1.0  # seconds between two plain lines
 
 @dataclass(frozen=True)
 class StepProgress:
-    """How far one step is; ``total`` is None while it is unknown."""
+    """The progress of one step; ``total`` is None while it is unknown."""
 
     step: str
     done: int

@@ -30,7 +30,7 @@ def find(folder: Path | None = None) -> list[str]:
 
     Args:
         folder: where to look, at any depth, for ``.md``, ``.rst`` and ``.txt`` files whose path below it
-            has no hidden part; None takes the descriptions of the packages installed here.
+            has no hidden folder in it; None takes the descriptions of the packages installed here.
 
     Returns:
         Sorted references for `read`: ``file:///path/name.md`` or ``package:name``.
@@ -119,7 +119,7 @@ def _first_bytes(path: Path) -> bytes:
 
 def _decode(data: bytes, *, cut: bool) -> str:
     try:
-        # A cut may fall inside a character; a decoder that is not told "final" leaves that one out.
+        # A cut may fall inside a character; a decoder without "final" leaves that one out.
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not cut)
     except UnicodeDecodeError:
         text = str(from_bytes(data).best() or "")

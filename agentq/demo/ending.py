@@ -1,4 +1,4 @@
-"""What the demo prints when a run has ended: the jobs, the report, what was lost, where to look further."""
+"""The demo's output at the end of a run: the jobs, the report, the losses, and further commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD_LINES = 11
 SHOWN_LOSSES = 8
 
 
-def tell(workflow: Workflow[Report], folder: Path | None, *, was_hit: bool) -> int:
+def report(workflow: Workflow[Report], folder: Path | None, *, was_hit: bool) -> int:
     """Print all about a workflow that has ended.
 
     Args:
@@ -53,7 +53,7 @@ def tell(workflow: Workflow[Report], folder: Path | None, *, was_hit: bool) -> i
     return 0 if is_right else 1
 
 
-def tell_interrupted(workflow: Workflow[Report]) -> None:
+def report_interrupted(workflow: Workflow[Report]) -> None:
     """Say that nothing is lost, and how to go on."""
     click.echo("\nInterrupted. The workflow stays in the ledger, and any worker finishes it:\n")
     _print_command("celery -A agentq.demo.app worker")

@@ -1,4 +1,4 @@
-"""What can go wrong in the demo itself, as branches of agentq's one tree of errors."""
+"""The errors of the demo itself, as branches of agentq's one tree of errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DocumentError(DemoError):
 
 
 class FolderError(DocumentError, InvalidArguments):
-    """The folder holds nothing to work on: trying again does not mend that."""
+    """The folder has no documents to work on: another try does not fix that."""
 
 
 class ModelAnswerError(DemoError):

@@ -13,17 +13,17 @@ OTHER = "other"
 
 
 class Model(Protocol):
-    """What the demo's steps ask of a model. Texts are prose; answers are plain text without line breaks."""
+    """The model that the demo's steps ask. Texts are prose; answers are plain text without line breaks."""
 
     name: str
     is_repeatable: bool
-    """Whether it gives the same answer to the same question."""
+    """True if it gives the same answer to the same question."""
 
     def summarise(self, text: str, sentences: int = 3) -> str:
-        """Say in at most so many sentences what the text is about."""
+        """Return the subject of the text in a bounded number of sentences."""
 
     def keywords(self, text: str, count: int = 6) -> list[str]:
-        """Name at most so many words or short phrases that stand for the text, best first."""
+        """Return a bounded number of words or short phrases for the text, best first."""
 
     def classify(self, text: str, topics: Topics) -> str:
         """Choose the topic of the text; ``other`` when none fits."""
@@ -33,7 +33,7 @@ def model_from_environment() -> Model:
     """Choose the model by OPENAI_BASE_URL.
 
     An API key alone does not choose the endpoint: it may lie in an environment for other programs, and the
-    demo must not spend somebody's money unasked.
+    demo must not spend a user's money unasked.
 
     Returns:
         The endpoint's model when OPENAI_BASE_URL is set, with OPENAI_API_KEY and OPENAI_MODEL; else the

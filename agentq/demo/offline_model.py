@@ -34,11 +34,11 @@ class OfflineModel:
     def summarise(self, text: str, sentences: int = 3) -> str:
         """Take the opening sentence and those most like the rest of the text, in their order."""
         opening, *others = _sentences(text[:RANKED_CHARACTERS]) or [""]
-        chosen = [opening, *_rank([other for other in others if _is_telling(other)], sentences - 1)]
+        chosen = [opening, *_rank([other for other in others if _is_notable(other)], sentences - 1)]
         return " ".join(_shorten(sentence) for sentence in chosen).strip()
 
     def keywords(self, text: str, count: int = 6) -> list[str]:
-        """Take the words and pairs of words that YAKE finds most telling."""
+        """Take the words and pairs of words that YAKE ranks highest."""
         extractor = yake.KeywordExtractor(lan="en", n=2, dedup_lim=0.7, top=count)
         return [keyword for keyword, _ in extractor.extract_keywords(text[:RANKED_CHARACTERS])]
 
@@ -51,7 +51,7 @@ class OfflineModel:
 
 
 class _Words:
-    """The part of sumy's tokenizer that ranking needs; sumy's own wants a download."""
+    """The methods of sumy's tokenizer that ranking needs; sumy's own wants a download."""
 
     @staticmethod
     def to_words(sentence: str) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def _sentences(text: str) -> list[str]:
     return [sentence for sentence in found.values() if sentence]
 
 
-def _is_telling(sentence: str) -> bool:
+def _is_notable(sentence: str) -> bool:
     return sentence.endswith((".", "!", "?", "。")) and len(sentence) > 30
 
 

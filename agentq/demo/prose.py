@@ -1,6 +1,6 @@
 """Turn Markdown, reStructuredText or plain text into titled paragraphs of prose.
 
-Code, tables, images, raw HTML and directives are dropped: a summary made of badges helps nobody.
+Code, tables, images, raw HTML and directives are dropped: a summary made of badges is useless.
 """
 
 from __future__ import annotations

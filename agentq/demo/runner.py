@@ -19,7 +19,7 @@ from agentq.demo.display import Display, StepProgress, open_display
 from agentq.demo.errors import DemoError
 from agentq.demo.schemas import Report
 from agentq.demo.wording import counted, shown_path
-from agentq.demo.worker import Worker
+from agentq.demo.worker import DemoWorker
 from agentq.exceptions import AgentqError
 from agentq.operations import jobs
 from agentq.operations.jobs import StepCount
@@ -50,7 +50,7 @@ def main(folder: Path | None, kill: bool, flush: bool, output: Path, concurrency
         make_ready(flush=flush)
         workflow = start(folder, output)
         Run(workflow, concurrency, kill=kill, flush=flush).follow()
-        return ending.tell(workflow, folder, was_hit=kill or flush)
+        return ending.report(workflow, folder, was_hit=kill or flush)
     except AgentqError as error:
         click.echo(f"error: {error}", err=True)
         return 1
@@ -107,7 +107,7 @@ class Run:
             with open_display(sys.stdout) as display:
                 self._watch(display)
         except KeyboardInterrupt:
-            ending.tell_interrupted(self._workflow)
+            ending.report_interrupted(self._workflow)
             raise
         finally:
             self._worker.stop()
@@ -132,17 +132,17 @@ class Run:
             del self._troubles[0]
 
     def _kill(self) -> str | None:
-        """Kill the worker with jobs in hand; None where it had none just now."""
-        self._worker.freeze()  # so that what it has in hand now is what it loses
+        """Kill the worker while it has reserved jobs; None where it had none."""
+        self._worker.freeze()  # so that the jobs it has reserved now are those that it loses
         rows = progress_rows(jobs.progress(agentq.ledger, self._workflow.id))
-        in_hand = sum(row.running for row in rows)
-        if not in_hand:
+        reserved = sum(row.running for row in rows)
+        if not reserved:
             self._worker.thaw()
             return None
         self._worker.kill()
         self._worker = self._start_worker(2)
-        loss = counted(in_hand, "job")
-        return f"Killed worker 1, all its processes, by SIGKILL, with {loss} in hand. Started worker 2."
+        loss = counted(reserved, "job")
+        return f"Killed worker 1, all its processes, by SIGKILL, with {loss} reserved. Started worker 2."
 
     def _flush(self) -> str | None:
         """Empty the broker; None where it had no message just now."""
@@ -163,8 +163,8 @@ class Run:
             channel.client.flushall()
         return int(waiting)
 
-    def _start_worker(self, number: int) -> Worker:
-        return Worker(f"demo{number}", self._concurrency, self._log)
+    def _start_worker(self, number: int) -> DemoWorker:
+        return DemoWorker(f"demo{number}", self._concurrency, self._log)
 
 
 def progress_rows(counts: Iterable[StepCount]) -> list[StepProgress]:

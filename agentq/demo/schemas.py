@@ -1,4 +1,4 @@
-"""What the demo's steps hand to each other."""
+"""The values that the demo's steps pass on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Document(BaseModel):
 
 
 class Summary(BaseModel):
-    """What a model made of one document."""
+    """A model's summary of one document."""
 
     reference: str
     title: str

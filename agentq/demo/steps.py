@@ -20,7 +20,7 @@ def find(folder: Path | None) -> list[str]:
     return documents.find(folder)
 
 
-# Priorities grow along a document's way: one that was begun goes first, so documents get done one by one.
+# Priorities rise along a document's way: one that was begun goes first, so documents get done one by one.
 @step(name="demo.read", priority=1)
 def read(reference: str) -> Document:
     """Read one document as prose."""

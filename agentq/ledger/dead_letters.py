@@ -1,4 +1,4 @@
-"""Every way on from a dead letter, in the ledger: replay, resolve, go on, edit, assign, give up."""
+"""Every way on from a dead letter, in the ledger: replay, resolve, go on, edit, assign, cancel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def replay(
 ) -> None:
     """Give a dead job new attempts, dispatched by a caretaker; its workflow goes on where it stopped.
 
-    Of a fan-in that lacks parts, those that are missing run again, and their dead letters are closed with its own.
+    Of a fan-in with missing members, those run again, and their dead letters are closed with its own.
 
     *attempts* is how many, None for as many as its step allows; *delay* in seconds holds it back. As with all
     that follow, *action_id* is the same each time that one replay is tried: so one whose commit got no answer
@@ -41,7 +41,7 @@ def replay(
         return
     revived: list[AnyRow] = []
     if not moves.revive(tx, job_id, attempts=attempts, delay=delay):
-        parts = moves.revive_parts(tx, job_id, attempts=attempts, delay=delay)
+        parts = moves.revive_members(tx, job_id, attempts=attempts, delay=delay)
         if parts is None:
             raise _cannot_live(tx, job_id)
         revived = parts
@@ -84,7 +84,7 @@ def resolve(
 def go_on(
     tx: Transaction, job_id: uuid.UUID, *, actor: str, reason: str, action_id: uuid.UUID | None = None
 ) -> None:
-    """Let a fan-in that lacks parts go on with those that are there; the missing ones are given up.
+    """Let a fan-in with missing members go on with the others; the missing ones are cancelled.
 
     Raises NotFound, or StateConflict where the job has no open dead letter, or is no such fan-in.
     """
@@ -254,7 +254,7 @@ def _cannot_live(tx: Transaction, job_id: uuid.UUID) -> StateConflict:
     job = tx.connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
     if job.kind in VIRTUAL:
         next_step = (
-            "A fan-in that lacks parts has no arguments: replay those parts with its dead letter, or resolve that "
+            "A fan-in with missing members has no arguments: replay those with its dead letter, or resolve that "
             "without a result. An each() that got no list cannot go on: cancel its dead letter and start a new "
             "workflow."
         )

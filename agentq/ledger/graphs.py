@@ -27,8 +27,8 @@ def graph_of(connection: Connection, workflow_id: uuid.UUID, first: uuid.UUID) -
     """
     rows = connection.execute(select(*_COLUMNS).where(JobRow.workflow_id == workflow_id)).all()
     rows = sorted(rows, key=lambda row: (row.id != first, row.id))
-    grown = _grown(rows)
-    rows = [row for row in rows if row.id not in grown]
+    expanded = _expanded(rows)
+    rows = [row for row in rows if row.id not in expanded]
     places = {row.id: place for place, row in enumerate(rows)}
     nodes = [_node(row, places) for row in rows]
     last = next((place for place, row in enumerate(rows) if row.is_last), -1)
@@ -52,19 +52,19 @@ def _node(row: AnyRow, places: dict[uuid.UUID, int]) -> Node:
     )
 
 
-def _grown(rows: Sequence[AnyRow]) -> set[uuid.UUID]:
-    """The jobs of branches that an ``each`` has grown, which end in it."""
+def _expanded(rows: Sequence[AnyRow]) -> set[uuid.UUID]:
+    """The jobs of the branches that an ``each`` was expanded to, which end in it."""
     before: dict[uuid.UUID, list[uuid.UUID]] = {}
     for row in rows:
         if row.join_id is not None:
             before.setdefault(row.join_id, []).append(row.id)
     after = {row.id: row.after_id for row in rows}
-    grown: set[uuid.UUID] = set()
+    expanded: set[uuid.UUID] = set()
     ends = [end for row in rows if row.kind == JobKind.EACH for end in before.get(row.id, ())]
     while ends:
         one = ends.pop()
-        if one not in grown:
-            grown.add(one)
+        if one not in expanded:
+            expanded.add(one)
             ends += before.get(one, ())
             ends += [after[one]] if after[one] is not None else []
-    return grown
+    return expanded

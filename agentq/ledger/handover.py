@@ -1,7 +1,7 @@
 """Hand-over: in the transaction that records a job's outcome, make the jobs that waited for it ready.
 
-A job that failed for good is buried in the same way: its dead letter is opened, and its workflow stops, or the
-fan-in that the job is a part of goes on without that part.
+A job that failed for good ends in the same way: its dead letter is opened, and its workflow stops, or the
+fan-in that the job leads to goes on without that member.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
 from agentq.ledger.models import JobRow
-from agentq.ledger.records import bell
-from agentq.ledger.results import gather
-from agentq.ledger.rows import Fed, Place, Planting
+from agentq.ledger.records import dispatch_of
+from agentq.ledger.results import collect_results
+from agentq.ledger.rows import EachInput, InsertionPoint, RowBuilder
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import MISSING_PARTS, JobKind, JobStatus, OnFailure, WorkflowStatus
+from agentq.states import MISSING_MEMBERS, JobKind, JobStatus, OnFailure, WorkflowStatus
 
 LATE = Failure("deadline_exceeded", "agentq.DeadlineExceeded", "its fan-in did not wait for it any longer")
-LEFT_BEHIND = Failure("cancelled", "agentq.Cancelled", "its fan-in has gone on without it")
+FAN_IN_CONTINUED = Failure("cancelled", "agentq.Cancelled", "its fan-in has gone on without it")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job that has just succeeded. ``result`` is None for joins: theirs is gathered where it is needed."""
+    """A job that has just succeeded. ``result`` is None for joins: theirs is collected where it is needed."""
 
     job_id: uuid.UUID
     workflow_id: uuid.UUID
@@ -55,7 +55,7 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
         job = finished.pop()
         for row in () if job.is_last else moves.ready_successors(tx, job.job_id):
             if row.kind == JobKind.EACH:
-                finished += _grow_after(tx, row, job, may_refuse)
+                finished += _expand_after(tx, row, job, may_refuse)
             elif row.kind == JobKind.JOIN:
                 finished += _finish_if_complete(tx, row)
             else:
@@ -67,11 +67,11 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
 
 
 def dispatch_queued(tx: Transaction, jobs: Iterable[AnyRow]) -> None:
-    """Dispatch those of *jobs* that became queued; each has the columns of ``moves.BELL``."""
-    tx.dispatch(*(bell(job) for job in jobs if job.status == JobStatus.QUEUED))
+    """Dispatch those of *jobs* that became queued; each has the columns of ``moves.DISPATCH``."""
+    tx.dispatch(*(dispatch_of(job) for job in jobs if job.status == JobStatus.QUEUED))
 
 
-def bury(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
+def fail_for_good(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
     """Open the dead letter of a job that has just failed for good, and dispatch what goes on without it.
 
     *dead* has the columns of ``moves.DEAD``. Where the workflow stops, what depends on the job keeps waiting:
@@ -86,21 +86,21 @@ def bury(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
     moves.fail_workflow(tx, dead.workflow_id, dead.id)
     if dead.on_failure == OnFailure.FAIL:
         while moves.cancel_jobs(tx, dead.workflow_id):
-            pass  # branches that an each was growing when the first statement looked
+            pass  # branches to which an each was being expanded when the first statement read
         end_cancelled(tx, dead.workflow_id)
 
 
 def go_on_without(tx: Transaction, lost: AnyRow) -> None:
-    """Go on without a job that will give no result, as ``bury`` does; *lost* has the columns of DEAD."""
+    """Go on without a job that will give no result, as ``fail_for_good`` does; *lost* has the columns of DEAD."""
     if lost.part_id is None:  # what comes after it takes nothing from it
         hand_over(tx, Done(lost.id, lost.workflow_id, None, False, "null"))
     else:
-        hand_over(tx, *_lose_part(tx, lost.part_id, lost.workflow_id))
+        hand_over(tx, *_lose_member(tx, lost.part_id, lost.workflow_id))
 
 
-def leave_out(tx: Transaction, job: AnyRow, why: Failure) -> None:
-    """Cancel the part of a fan-in that a job is of, and go on without it; *job* has the columns of DEAD."""
-    moves.cancel_parts(tx, [job.part_id], why)
+def drop_member(tx: Transaction, job: AnyRow, why: Failure) -> None:
+    """Cancel the member of a fan-in that a job leads to, and go on without it; *job* has the columns of DEAD."""
+    moves.cancel_members(tx, [job.part_id], why)
     end_cancelled(tx, job.workflow_id)
     go_on_without(tx, job)
 
@@ -113,14 +113,14 @@ def close_fan_in(tx: Transaction, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> 
         return
     late = tx.connection.scalars(members).all()  # others may have ended until they were locked
     row = moves.close_fan_in(tx, fan_in, late)
-    moves.cancel_parts(tx, late, LATE)
+    moves.cancel_members(tx, late, LATE)
     end_cancelled(tx, workflow_id)
     moves.reopen_workflow(tx, workflow_id)
     hand_over(tx, *_finish_if_complete(tx, row))
 
 
 def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
-    """Let the fan-in that lacks a job's part wait for it again, now that the job lives again.
+    """Let the fan-in that misses a job's member wait for it again, now that the job is revived.
 
     Returns the fan-ins that do, from the inner one to the outer ones. None where nothing waits for the job any
     more: its fan-in has gone on, or what the workflow needs was cancelled.
@@ -132,11 +132,11 @@ def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
         return None
     if job.part_id is None:  # what comes after it, and takes nothing from it, may have gone on
         return None if job.on_failure == OnFailure.CONTINUE else []
-    return _wait_for_part(tx, job.part_id)
+    return _wait_for_member(tx, job.part_id)
 
 
 def feed_again(tx: Transaction, job: AnyRow) -> None:
-    """Grow an ``each``, or finish a fan-in of nothing, that was revived; *job* has its id and after_id.
+    """Expand an ``each``, or finish a fan-in of nothing, that was revived; *job* has its id and after_id.
 
     Nothing is done where it has members, or where the job before it is not done either.
     """
@@ -150,28 +150,28 @@ def feed_again(tx: Transaction, job: AnyRow) -> None:
     if row is None:
         return
     if row.kind == JobKind.EACH:
-        done = _grow_after(tx, row, Done(before.id, before.workflow_id, None, False))
+        done = _expand_after(tx, row, Done(before.id, before.workflow_id, None, False))
     else:
         done = _finish_if_complete(tx, row)
     hand_over(tx, *done)
 
 
 def go_on_short(tx: Transaction, fan_in: AnyRow) -> None:
-    """Hand over what is there of a fan-in that has just succeeded without the parts that it needs."""
+    """Hand over the results of a fan-in that has just succeeded without the members that it needs."""
     hand_over(tx, _done_without_missing(tx, fan_in))
 
 
-def finish_empty(tx: Transaction, planting: Planting, where: Place) -> list[Done]:
-    """Finish the fan-ins of nothing that were just planted."""
+def finish_empty(tx: Transaction, builder: RowBuilder, where: InsertionPoint) -> list[Done]:
+    """Finish the fan-ins of nothing that were just inserted."""
     finished = []
-    for row in planting.rows:
-        if row["id"] in planting.empty and moves.finish_virtual(tx, row["id"]):
+    for row in builder.rows:
+        if row["id"] in builder.empty and moves.finish_virtual(tx, row["id"]):
             finished.append(Done(row["id"], where.workflow_id, row["join_id"], row["is_last"]))
     return finished
 
 
-def _grow_after(tx: Transaction, each: AnyRow, before: Done, may_refuse: bool = False) -> list[Done]:
-    items = gather(tx.connection, before.job_id) if before.result is None else before.result
+def _expand_after(tx: Transaction, each: AnyRow, before: Done, may_refuse: bool = False) -> list[Done]:
+    items = collect_results(tx.connection, before.job_id) if before.result is None else before.result
     try:
         template = Graph.from_data(json.loads(each.template))
     except CanvasError as error:
@@ -179,25 +179,25 @@ def _grow_after(tx: Transaction, each: AnyRow, before: Done, may_refuse: bool = 
             raise
         _fail_each(tx, each.id, Failure("definition", "agentq.exceptions.CanvasError", str(error)))
         return []
-    fed = Fed(each.id, template, json.loads(items), each.part_id)
-    place = Place(each.workflow_id, each.tenant, is_plain=each.is_plain and each.join_id is None)
-    return _grow(tx, fed, place, each.dispatched_at)
+    each_input = EachInput(each.id, template, json.loads(items), each.part_id)
+    point = InsertionPoint(each.workflow_id, each.tenant, is_plain=each.is_plain and each.join_id is None)
+    return _expand(tx, each_input, point, each.dispatched_at)
 
 
-def _grow(tx: Transaction, fed: Fed, where: Place, rung_at: datetime) -> list[Done]:
-    if not isinstance(fed.items, list):
-        _fail_each(tx, fed.each_id, _no_list(type(fed.items).__name__))
+def _expand(tx: Transaction, each_input: EachInput, where: InsertionPoint, dispatched_at: datetime) -> list[Done]:
+    if not isinstance(each_input.items, list):
+        _fail_each(tx, each_input.each_id, _no_list(type(each_input.items).__name__))
         return []
-    planting = Planting()
-    for position, item in enumerate(fed.items):
-        branch = replace(where, join_id=fed.each_id, position=position, part_id=fed.part_id)
-        planting.plant(fed.template, branch, (item,))
-    insert_jobs(tx, planting.rows)
-    tx.dispatch(*planting.bells(rung_at))
-    row = moves.count_on(tx, fed.each_id, len(fed.items))
-    finished = _finish_if_complete(tx, row) + finish_empty(tx, planting, where)
-    for inner in planting.fed:
-        finished += _grow(tx, inner, replace(where, is_plain=False), rung_at)
+    builder = RowBuilder()
+    for position, item in enumerate(each_input.items):
+        branch = replace(where, join_id=each_input.each_id, position=position, part_id=each_input.part_id)
+        builder.add(each_input.template, branch, (item,))
+    insert_jobs(tx, builder.rows)
+    tx.dispatch(*builder.dispatches(dispatched_at))
+    row = moves.count_on(tx, each_input.each_id, len(each_input.items))
+    finished = _finish_if_complete(tx, row) + finish_empty(tx, builder, where)
+    for inner in builder.each_inputs:
+        finished += _expand(tx, inner, replace(where, is_plain=False), dispatched_at)
     return finished
 
 
@@ -209,7 +209,7 @@ def _no_list(got: str) -> Failure:
 def _fail_each(tx: Transaction, each_id: uuid.UUID, why: Failure) -> None:
     dead = moves.fail_virtual(tx, each_id, why)
     if dead is not None:
-        bury(tx, dead)
+        fail_for_good(tx, dead)
 
 
 def _count_into(tx: Transaction, join_id: uuid.UUID) -> list[Done]:
@@ -221,7 +221,7 @@ def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
     if row is None or row.remaining > 0:
         return []
     if row.missing and not _has_enough(tx, row):
-        return _leave_unmet(tx, row)
+        return _fail_unmet(tx, row)
     if not moves.finish_virtual(tx, row.id):
         return []
     return [_done_without_missing(tx, row)]
@@ -230,14 +230,14 @@ def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
 def _done_without_missing(tx: Transaction, row: AnyRow) -> Done:
     if row.missing:
         missing = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == row.id, JobRow.is_missing)).all()
-        if moves.cancel_parts(tx, missing, LEFT_BEHIND):
+        if moves.cancel_members(tx, missing, FAN_IN_CONTINUED):
             end_cancelled(tx, row.workflow_id)
     return Done(row.id, row.workflow_id, row.join_id, row.is_last)
 
 
-def _lose_part(tx: Transaction, part_id: uuid.UUID, workflow_id: uuid.UUID) -> list[Done]:
+def _lose_member(tx: Transaction, part_id: uuid.UUID, workflow_id: uuid.UUID) -> list[Done]:
     fan_in = moves.mark_missing(tx, part_id)
-    # What stopped the workflow may be in the part that it now goes on without.
+    # The job that stopped the workflow may be in the member that it now goes on without.
     moves.reopen_workflow(tx, workflow_id)
     return _finish_if_complete(tx, fan_in)
 
@@ -250,26 +250,26 @@ def _members(tx: Transaction, fan_in: AnyRow) -> int:
     return tx.connection.scalar(select(func.count()).where(JobRow.join_id == fan_in.id)) or 0
 
 
-def _leave_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
-    """The fan-in lacks too many parts, a dead letter: the fan-in around it lacks it, or the workflow stops."""
-    lacks = f"{fan_in.missing} of its {_members(tx, fan_in)} parts are missing"
-    why = Failure(MISSING_PARTS, "agentq.MissingParts", f"{lacks}, but it needs {worded(fan_in.needs)}")
+def _fail_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
+    """End a fan-in that misses too many members: it is a missing member itself, or the workflow stops."""
+    lacks = f"{fan_in.missing} of its {_members(tx, fan_in)} members are missing"
+    why = Failure(MISSING_MEMBERS, "agentq.MissingMembers", f"{lacks}, but it needs {worded(fan_in.needs)}")
     if moves.fail_virtual(tx, fan_in.id, why) is None:
         return []
     moves.open_letter(tx, fan_in.id, needs_person=False)
     if fan_in.on_failure == OnFailure.CONTINUE:
-        return _lose_part(tx, fan_in.part_id, fan_in.workflow_id)
+        return _lose_member(tx, fan_in.part_id, fan_in.workflow_id)
     moves.fail_workflow(tx, fan_in.workflow_id, fan_in.id)
     return []
 
 
-def _wait_for_part(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | None:
-    moves.lock_part(tx, part_id)
-    of_part = select(JobRow.id).where(JobRow.part_id == part_id)
-    if tx.connection.scalar(of_part.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
+def _wait_for_member(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | None:
+    moves.lock_member(tx, part_id)
+    of_member = select(JobRow.id).where(JobRow.part_id == part_id)
+    if tx.connection.scalar(of_member.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
         return None
     lost = (JobRow.status == JobStatus.FAILED, JobRow.on_failure == OnFailure.CONTINUE)
-    if tx.connection.scalar(of_part.where(*lost).limit(1)):
+    if tx.connection.scalar(of_member.where(*lost).limit(1)):
         return []  # another job of it is dead too: it stays missing until that one lives again
     if not tx.connection.scalar(select(JobRow.is_missing).where(JobRow.id == part_id)):
         return []
@@ -279,5 +279,5 @@ def _wait_for_part(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | Non
     around = tx.connection.execute(select(*moves.DEAD).where(JobRow.id == fan_in)).one()
     if around.on_failure != OnFailure.CONTINUE:
         return [fan_in]
-    outer = _wait_for_part(tx, around.part_id)
+    outer = _wait_for_member(tx, around.part_id)
     return None if outer is None else [fan_in, *outer]

@@ -44,15 +44,15 @@ _END_CANCELLED = ending(
 
 
 def end_attempt(
-    tx: Transaction, held: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
+    tx: Transaction, claimed: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> None:
     """End one attempt, whose job has just been moved; *held* is its claim, or a row with the columns of one."""
     values = {
-        "job_id": held.job_id if isinstance(held, Claim) else held.id,
-        "number": held.attempt,
+        "job_id": claimed.job_id if isinstance(claimed, Claim) else claimed.id,
+        "number": claimed.attempt,
         "outcome": outcome,
-        "worker_id": held.worker_id,
-        "started_at": held.started_at,
+        "worker_id": claimed.worker_id,
+        "started_at": claimed.started_at,
         "error_category": failure.category or None,
         "error_class": failure.error_class or None,
         "error_message": failure.message or None,

@@ -1,4 +1,4 @@
-"""How new workflows and jobs are written: on PostgreSQL with one statement, however many there are."""
+"""The inserts of new workflows and jobs: on PostgreSQL one statement, however many there are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agentq.states import JobStatus
 Row = dict[str, Any]
 """A workflow or a job that is to be written: what ``_WORKFLOW`` or ``_JOB`` names."""
 Source = Callable[[str], Any]
-"""Where a value of a row comes from, by its name."""
+"""The source of a row's value, by its name."""
 
 _MOST_JOBS = 1_000
 """Jobs of one statement, so that a large start needs no large memory."""

@@ -1,4 +1,4 @@
-"""What live workers know, the queues that each consumes and what it can run, and what a job needs of one."""
+"""The queues that each live worker consumes, the steps and tasks it can run, and the needs of a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIVE = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Need:
-    """What a job needs of a worker."""
+    """The name and parameters that a job asks a worker for."""
 
     queue: str
     kind: str
@@ -34,9 +34,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What one worker consumes and can run. A step is a task too; ``tasks`` are those that are no steps.
+    """The queues that one worker consumes, and the steps and tasks it can run. ``tasks`` has no steps in it.
 
-    Of each by its name the digest of its parameters; empty where it was not told, as by a release before.
+    Of each by its name the digest of its parameters; empty where a worker of an older release did not write it.
     """
 
     queues: frozenset[str]
@@ -45,8 +45,8 @@ class Knowledge:
 
     def dump(self) -> str:
         """Return it as the text that the ledger keeps."""
-        told = {"queues": sorted(self.queues), "steps": self.steps, "tasks": self.tasks}
-        return json.dumps(told, sort_keys=True)
+        reported = {"queues": sorted(self.queues), "steps": self.steps, "tasks": self.tasks}
+        return json.dumps(reported, sort_keys=True)
 
     @classmethod
     def load(cls, text: str) -> Knowledge:
@@ -56,7 +56,7 @@ class Knowledge:
         return cls(frozenset(data.get("queues", ())), steps, tasks)
 
     def fits(self, need: Need) -> bool | None:
-        """Return whether such a job can run; None where that was not told."""
+        """Return whether such a job can run; None where the worker did not write it."""
         digest = self.steps.get(need.step) if need.kind in RUNNABLE else None
         if digest is None and need.kind == JobKind.TASK:
             digest = self.tasks.get(need.step)
@@ -67,12 +67,12 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How many live workers consume the queue of a job, and how many of these can run it."""
+    """The number of live workers that consume the queue of a job, and of those that can run it."""
 
     consuming: int
     fitting: int
 
-    def says_nobody_knows(self, need: Need) -> str:
+    def says_no_worker_knows(self, need: Need) -> str:
         """Say so of a step that none of them knows."""
         return f"no live worker knows {need.kind} {need.step!r}; {self._were_asked}"
 
@@ -89,14 +89,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The live workers: those that told what they know, alike ones together, and how many did not tell."""
+    """The live workers: those with knowledge, alike ones together, and the number of those without."""
 
-    told: Sequence[tuple[Knowledge, int]]
+    reported: Sequence[tuple[Knowledge, int]]
     silent: int = 0
 
     def ask(self, need: Need) -> Asked | None:
-        """Return how many consume the queue, and how many of these fit the job; None where some did not tell."""
-        found = [(known.fits(need), workers) for known, workers in self.told if need.queue in known.queues]
+        """Return how many consume the queue, and how many of these fit the job; None where some wrote none."""
+        found = [(known.fits(need), workers) for known, workers in self.reported if need.queue in known.queues]
         if self.silent or any(fits is None for fits, _ in found):
             return None
         return Asked(sum(workers for _, workers in found), sum(workers for fits, workers in found if fits))
@@ -108,12 +108,12 @@ class Live:
 
     def runs(self, need: Need) -> bool:
         """Return whether one of them surely runs such jobs."""
-        return any(known.fits(need) for known, _ in self.told if need.queue in known.queues)
+        return any(known.fits(need) for known, _ in self.reported if need.queue in known.queues)
 
     @property
     def workers(self) -> int:
-        """How many there are."""
-        return self.silent + sum(workers for _, workers in self.told)
+        """The number of live workers."""
+        return self.silent + sum(workers for _, workers in self.reported)
 
 
 NOBODY = Live(())
@@ -140,6 +140,6 @@ def parameters_at_start(terms: str | None, step: str) -> str:
     return str(kept.get("takes", ""))
 
 
-def _digests(told: dict[str, str] | list[str]) -> dict[str, str]:
+def _digests(reported: dict[str, str] | list[str]) -> dict[str, str]:
     # A worker of a release before tells names alone.
-    return told if isinstance(told, dict) else dict.fromkeys(told, "")
+    return reported if isinstance(reported, dict) else dict.fromkeys(reported, "")

@@ -127,10 +127,10 @@ class JobRow(Base):
     join_id: Mapped[uuid.UUID | None]
     position: Mapped[int | None]
     remaining: Mapped[int]
-    # Of a fan-in: how many of its parts are missing, and what it needs to go on without them.
+    # Of a fan-in: how many of its members are missing, and its need to go on without them.
     missing: Mapped[int] = mapped_column(server_default="0")
     needs: Mapped[str | None] = mapped_column(String(16))
-    # The member that will be missing if this job fails, and whether this one is: a part is a branch of a fan-in.
+    # The member that will be missing if this job fails, and whether this one is: a job that the fan-in waits for.
     part_id: Mapped[uuid.UUID | None]
     is_missing: Mapped[bool] = mapped_column(server_default=false())
     on_failure: Mapped[str] = mapped_column(String(16), server_default=OnFailure.STOP)
@@ -152,8 +152,8 @@ class JobRow(Base):
     due_at: Mapped[datetime | None]
     due_reason: Mapped[str | None]
     expires_at: Mapped[datetime | None]
-    # Seconds from its first claim to its end, over all attempts, and the moment that they end; of a fan-in, from
-    # the end of its first part.
+    # Seconds from its first claim to its end, over all attempts, and the time that they end; of a fan-in, from
+    # the end of its first member.
     deadline: Mapped[float | None]
     deadline_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
@@ -164,7 +164,7 @@ class JobRow(Base):
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
     # What its policy asks for. The attempts before the last replay do not count any more; of those since, waits
-    # and attempts that a stopped worker gave back do not; and it paused and waited so many seconds.
+    # and attempts that a stopped worker gave back do not; and the seconds that it paused and waited.
     attempts_before: Mapped[int] = mapped_column(server_default="0")
     uncounted: Mapped[int] = mapped_column(server_default="0")
     waits: Mapped[int] = mapped_column(server_default="0")
@@ -203,7 +203,7 @@ class AttemptRow(Base):
 
 
 class DeadLetterRow(Base):
-    """The record of a job that is exhausted or must not be tried again, or of a message that nobody can take.
+    """The record of a job that is exhausted or must not be tried again, or of a message that no worker can take.
 
     Written in the transaction of the job's final move; the task ``agentq.dead_letter`` then adds the snapshot and
     calls the handlers.
@@ -241,7 +241,7 @@ class DeadLetterRow(Base):
     # The person that took it on, and what they say.
     owner: Mapped[str | None]
     note: Mapped[str | None] = mapped_column(Text)
-    # Of messages: what tells them apart, and how many were alike.
+    # Of messages: the digest that distinguishes them, and how many were alike.
     digest: Mapped[str | None] = mapped_column(String(64))
     messages: Mapped[int] = mapped_column(server_default="1")
     # Step, arguments, tenant, workflow and every attempt, as JSON, from the task that records it.
@@ -271,9 +271,9 @@ class ActionRow(Base):
 
 
 class EventRow(Base):
-    """What a step told while it ran: its progress, or an event of its own kind.
+    """One event that a step reported while it ran: its progress, or an event of its own kind.
 
-    Numbers ascend within a workflow, and whoever sees one sees all before it.
+    Numbers ascend within a workflow, and a reader of one has seen all before it.
     """
 
     __tablename__ = "agentq_events"
@@ -307,5 +307,5 @@ class WorkerRow(Base):
     lease_until: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
     refused_messages: Mapped[int] = mapped_column(server_default="0")
-    # Its queues, steps and plain tasks, as JSON; None until it tells.
+    # Its queues, steps and plain tasks, as JSON; None until it reports them.
     knows: Mapped[str | None] = mapped_column(Text)

@@ -1,4 +1,4 @@
-"""What a step writes in the very transaction that records its completion."""
+"""Writes of a step in the transaction that records its success."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CompletionFailed(Exception):
         self.error = error
 
 
-def complete(connection: Connection, callbacks: Sequence[Callable[[Session], object]]) -> None:
+def run_on_complete(connection: Connection, callbacks: Sequence[Callable[[Session], object]]) -> None:
     """Call *callbacks* with one session in the transaction of *connection*, and flush it.
 
     Raises CompletionFailed for what they raise, but for what passes when the whole transaction is run again.

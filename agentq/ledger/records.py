@@ -11,8 +11,8 @@ from agentq.ledger.knowledge import Need
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
-    """What a message is made of: the doorbell for one job."""
+class Dispatch:
+    """The content of one message to a worker: a job to claim, with its queue and options."""
 
     job_id: uuid.UUID
     workflow_id: uuid.UUID
@@ -24,7 +24,7 @@ class Bell:
     priority: int | None
     timeout: float | None
     hard_timeout: float | None
-    rung_at: datetime
+    dispatched_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Claim:
     waits: int
     paused: float
     waited: float
-    """What its policy asks for: attempts since then that do not count, waits, and seconds of pauses and waits."""
+    """The counters for its policy: attempts that do not count, waits, and seconds of pauses and waits."""
     deadline_at: datetime | None
     worker_id: uuid.UUID
     started_at: datetime
@@ -55,24 +55,24 @@ class Claim:
     join_id: uuid.UUID | None
     is_last: bool
     is_plain: bool
-    successor: Bell | None
-    """The bell of the one job that waits for this one, and for nothing else; rung at the claim's time."""
+    successor: Dispatch | None
+    """The dispatch of the one job that waits for this one, and for nothing else; with the claim's time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """How a job was left before for a worker whose code can run it."""
+    """The history of a job that was left for a worker with the right code."""
 
     times: int
     seconds: float
     """Since the first time, by the database's clock."""
     need: Need
-    """What the start of its workflow says that it needs."""
+    """Its needs, by the start of its workflow."""
 
 
-def bell(row: AnyRow) -> Bell:
-    """Return the bell for a row that has the columns of ``moves.BELL``."""
-    return Bell(
+def dispatch_of(row: AnyRow) -> Dispatch:
+    """Return the dispatch for a row that has the columns of ``moves.DISPATCH``."""
+    return Dispatch(
         row.id,
         row.workflow_id,
         row.after_id,

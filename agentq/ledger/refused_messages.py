@@ -19,7 +19,7 @@ from agentq.states import DeadLetterKind, DeadLetterStatus
 
 
 class Refusal(StrEnum):
-    """Why no worker can take a message; the category of its dead letter."""
+    """The reason why no worker can take a message; the category of its dead letter."""
 
     UNDECODABLE = "undecodable"
     """It cannot be read: no envelope, no JSON, or a serializer that is not accepted."""
@@ -41,11 +41,11 @@ class RefusedMessage:
     error_class: str
     error_message: str
     snapshot: str = "null"
-    """What could be read of it, as JSON text, without secrets."""
+    """The readable content of the message, as JSON text, without secrets."""
 
     @cached_property
     def digest(self) -> str:
-        """What tells it from messages that are not alike; their bodies do not, or a flood would be a row each."""
+        """The digest that alike messages share; their bodies do not count, or a flood would be a row each."""
         alike = (self.refusal, self.error_class, self.task, self.queue, self.content_type, self.tenant)
         return hashlib.sha256(json.dumps(alike).encode()).hexdigest()
 
@@ -56,8 +56,8 @@ def count(tx: Transaction, message: RefusedMessage, messages: int = 1) -> None:
     The first one's snapshot stands. A letter that was closed opens again, and its handlers are called again. A
     write that is tried again since its commit got no answer counts twice.
     """
-    told = asdict(message)
-    values = {name: told[name] for name in ("tenant", "error_class", "error_message", "snapshot")}
+    reported = asdict(message)
+    values = {name: reported[name] for name in ("tenant", "error_class", "error_message", "snapshot")}
     values |= {"step": message.task, "error_category": message.refusal, "digest": message.digest}
     moves.open_message_letter(tx, {**values, "messages": messages})
 

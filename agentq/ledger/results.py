@@ -1,4 +1,4 @@
-"""What a done job hands on: its result, or the results of a fan-in's parts, and which of those are missing."""
+"""The result that a finished job passes on: its own, or those of a fan-in's members, and the missing ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
 _first_failed = case((JobRow.status == JobStatus.FAILED, 0), else_=1)
 
 
-def gather(connection: Connection, job_id: uuid.UUID) -> str:
-    """Return the result of a done job as JSON text; for a fan-in, the ordered list of what its parts gave."""
+def collect_results(connection: Connection, job_id: uuid.UUID) -> str:
+    """Return the result of a done job as JSON text; for a fan-in, the ordered list of its members' results."""
     job = connection.execute(select(JobRow.kind, JobRow.result).where(JobRow.id == job_id)).one()
     return _result_of(connection, job_id, job.kind, job.result)
 
 
-def missing_parts(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
-    """Return position, job_id, step, status and error columns of each missing part of the fan-in before a job.
+def missing_members(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
+    """Return position, job_id, step, status and error columns of each missing member of the fan-in before a job.
 
     The job named is the one that failed, or else one that was cancelled.
     """

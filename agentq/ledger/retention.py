@@ -1,6 +1,6 @@
-"""Retention: find what ended long ago, and delete it a bounded part at a time.
+"""Retention: find workflows that ended long ago, and delete them in bounded batches.
 
-A workflow is over when it has ended, none of its jobs will move by itself, and nobody has to decide about one.
+A workflow is over when it has ended, none of its jobs will move by itself, and no dead letter waits for a person.
 Such a workflow cannot come to life again, so what was found may be deleted later.
 """
 
@@ -68,7 +68,7 @@ _IS_CLOSED_MESSAGE = (
 )
 _messages = select(DeadLetterRow.id).where(*_IS_CLOSED_MESSAGE)
 _COUNT_MESSAGES = select(func.count()).select_from(_messages.subquery())
-# Said twice: a letter that opens again meanwhile is looked at again, and left.
+# Said twice: a letter that was opened again since the first query is seen by the second, and left.
 _DELETE_MESSAGES = delete(DeadLetterRow).where(
     DeadLetterRow.id.in_(_messages.limit(_DELETED)), *_IS_CLOSED_MESSAGE
 )
@@ -84,8 +84,8 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look found, and the id after which the next one begins; None where it was the last."""
+class PrunePage:
+    """One page of workflows to prune, and the id after which the next page begins; None after the last one."""
 
     found: tuple[Over, ...]
     after: uuid.UUID | None
@@ -93,12 +93,12 @@ class Look:
 
 def look(
     connection: Connection, status: WorkflowStatus, after: uuid.UUID, *, older_than: float, tenant: str | None
-) -> Look:
+) -> PrunePage:
     """Look at the next few workflows of a status for those that were over *older_than* seconds ago."""
     ids = connection.scalars(_NEXT, {"status": status, "after": after}).all()
     values = {"ids": ids, "older_than": older_than, "tenant": tenant}
     found = connection.execute(_OVER, values) if ids else ()
-    return Look(
+    return PrunePage(
         tuple(Over(row.id, row.jobs, row.dead_letters) for row in found),
         ids[-1] if len(ids) == LOOKED_AT else None,
     )

@@ -1,4 +1,4 @@
-"""Celery's revoke, written to the ledger: by whoever revokes, and by the workers that hear of it."""
+"""Celery's revoke, written to the ledger: by the caller, and by the workers that receive it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs become rows: at a start, and when an ``each`` grows one branch per item of a list."""
+"""Graphs become rows: at a start, and when an ``each`` is expanded to one branch per item of a list."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from agentq.canvas.graph import BEYOND, Graph, Node, parse_time
 from agentq.ids import new_id
 from agentq.ledger.moves.ready import first_status
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.states import VIRTUAL, JobKind, JobStatus
 
-_RUNG = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
+_DISPATCHED = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a graph is planted: its workflow, and what its last node counts into."""
+class InsertionPoint:
+    """The place where a graph is inserted: its workflow, and the fan-in that its last node counts into."""
 
     workflow_id: uuid.UUID
     tenant: str
@@ -26,13 +26,13 @@ class Place:
     position: int | None = None
     is_last: bool = False
     part_id: uuid.UUID | None = None
-    """The part that is missing if what cannot be missing here fails."""
+    """The member around the graph that is missing if a job fails that belongs to no member in it."""
     is_plain: bool = True
-    """Whether what the last node counts into has a plain hand-over itself and counts into nothing."""
+    """True if the fan-in that the last node counts into has a simple hand-over itself and counts into nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
+class EachInput:
     """An ``each`` and what it was given, which should be a list."""
 
     each_id: uuid.UUID
@@ -41,57 +41,60 @@ class Fed:
     part_id: uuid.UUID | None = None
 
 
-class Planting:
+class RowBuilder:
     """Collects the rows of one or many graphs, to be written together.
 
-    Jobs that can run at once are written as queued; their bells are for dispatch after the commit.
+    Jobs that can run at once are written as queued; their dispatches are published after the commit.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.ready: list[dict[str, Any]] = []
         """Rows of jobs that can run at once."""
-        self.fed: list[Fed] = []
-        """``each`` nodes that have their list already; to be grown after the rows are written."""
+        self.each_inputs: list[EachInput] = []
+        """``each`` nodes that have their list already; to be expanded after the rows are written."""
         self.empty: set[uuid.UUID] = set()
         """Fan-ins of nothing, done as soon as they are written."""
 
-    def plant(
-        self, graph: Graph, place: Place, item: tuple[Any, ...] = (), ids: list[uuid.UUID] | None = None
+    def add(
+        self, graph: Graph, point: InsertionPoint, item: tuple[Any, ...] = (), ids: list[uuid.UUID] | None = None
     ) -> None:
         """Add the rows of *graph*; its first nodes take *item* as their first argument."""
         ids = ids or [new_id() for _ in graph.nodes]
         members = _count_members(graph)
-        plain = _find_plain(graph, counts_on=place.join_id is not None)
+        plain = _find_simple(graph, counts_on=point.join_id is not None)
         for index, node in enumerate(graph.nodes):
-            row = self._row(node, ids, place, item) | {"id": ids[index]}
+            row = self._row(node, ids, point, item) | {"id": ids[index]}
             row["remaining"] = 1 if node.after is not None else members.get(index, 0)
             row["is_plain"] = plain[index]
             if index == graph.last:
-                row["is_plain"] = plain[index] and place.is_plain
-                row |= {"join_id": place.join_id, "position": place.position, "is_last": place.is_last}
+                row["is_plain"] = plain[index] and point.is_plain
+                row |= {"join_id": point.join_id, "position": point.position, "is_last": point.is_last}
             self.rows.append(row)
             if node.kind is JobKind.EACH and node.after is None:
                 assert node.template is not None
-                self.fed.append(Fed(ids[index], node.template, item[0], row["part_id"]))
+                self.each_inputs.append(EachInput(ids[index], node.template, item[0], row["part_id"]))
             elif node.kind is JobKind.JOIN and node.after is None and not row["remaining"]:
                 self.empty.add(ids[index])
             elif row["status"] == JobStatus.QUEUED:
                 self.ready.append(row)
 
-    def bells(self, rung_at: datetime) -> list[Bell]:
-        """Return the bells of the jobs that can run at once; *rung_at* is the database's time of their writing."""
+    def dispatches(self, dispatched_at: datetime) -> list[Dispatch]:
+        """Return the dispatches of jobs that can run at once; *dispatched_at* is the time of their insert."""
         return [
-            Bell(job_id=row["id"], rung_at=rung_at, **{name: row[name] for name in _RUNG}) for row in self.ready
+            Dispatch(job_id=row["id"], dispatched_at=dispatched_at, **{name: row[name] for name in _DISPATCHED})
+            for row in self.ready
         ]
 
-    def _row(self, node: Node, ids: list[uuid.UUID], place: Place, item: tuple[Any, ...]) -> dict[str, Any]:
+    def _row(
+        self, node: Node, ids: list[uuid.UUID], point: InsertionPoint, item: tuple[Any, ...]
+    ) -> dict[str, Any]:
         is_first = node.after is None and node.kind not in VIRTUAL
         if is_first and item and not node.immutable:
             node = replace(node, args=[*item, *node.args])
         return {
-            "workflow_id": place.workflow_id,
-            "tenant": place.tenant,
+            "workflow_id": point.workflow_id,
+            "tenant": point.tenant,
             "kind": node.kind,
             "step": node.step,
             "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
@@ -99,7 +102,7 @@ class Planting:
             "join_id": None if node.join is None else ids[node.join],
             "position": node.position,
             "needs": node.needs,
-            "part_id": place.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
+            "part_id": point.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
             "on_failure": node.on_failure,
             "is_last": False,
             "arguments": node.arguments,
@@ -118,7 +121,7 @@ class Planting:
         }
 
 
-def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:
+def _find_simple(graph: Graph, *, counts_on: bool) -> list[bool]:
     """Say of each node whether its hand-over reaches only steps, and at most one join that reaches only steps.
 
     *counts_on* says that the last node counts into something outside the graph.
@@ -130,7 +133,7 @@ def _find_plain(graph: Graph, *, counts_on: bool) -> list[bool]:
         join = None if node.join is None else graph.nodes[node.join]
         joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
         reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
-        # A fan-in whose parts can be missing decides by more than a count.
+        # A fan-in with members that may be missing decides by more than a count.
         plain.append(not joins_on and not reaches_more and index not in parts)
     return plain
 

@@ -19,20 +19,20 @@ from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import finish_empty, hand_over
 from agentq.ledger.insertion import insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.records import bell
-from agentq.ledger.rows import Place, Planting
+from agentq.ledger.records import dispatch_of
+from agentq.ledger.rows import InsertionPoint, RowBuilder
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
 
 _MOST_WORKFLOWS = 500
 """Workflows of one statement."""
 _TRIES = 5
-"""How often a start is tried that finds its key taken, and then nobody who has it."""
+"""The number of tries of a start whose key is taken by a workflow that is then gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a start led to."""
+    """The result of a start."""
 
     workflow_id: uuid.UUID
     is_new: bool
@@ -46,15 +46,15 @@ class Plan:
     """
 
     workflow: dict[str, Any]
-    planting: Planting
-    place: Place
+    builder: RowBuilder
+    point: InsertionPoint
     is_named: bool
     graph: Graph
 
     @property
     def is_one_statement(self) -> bool:
-        """Whether it is written with one statement where the database can."""
-        return not self.planting.empty and is_one_statement(self.planting.rows)
+        """True if it is written with one statement on a database that can."""
+        return not self.builder.empty and is_one_statement(self.builder.rows)
 
 
 def plan(
@@ -77,11 +77,11 @@ def plan(
     ids = [new_id() for _ in graph.nodes]
     if job_id is not None:
         ids[0] = job_id
-    place = Place(workflow_id or new_id(), tenant, is_last=True)
-    planting = Planting()
-    planting.plant(graph, place, ids=ids)
+    point = InsertionPoint(workflow_id or new_id(), tenant, is_last=True)
+    builder = RowBuilder()
+    builder.add(graph, point, ids=ids)
     workflow = {
-        "id": place.workflow_id,
+        "id": point.workflow_id,
         "tenant": tenant,
         "name": graph.describe(),
         "status": WorkflowStatus.RUNNING,
@@ -92,7 +92,7 @@ def plan(
         "terms": terms,
         "deadline": deadline,
     }
-    return Plan(workflow, planting, place, job_id is not None, graph)
+    return Plan(workflow, builder, point, job_id is not None, graph)
 
 
 def start(tx: Transaction, graph: Graph, **options: Any) -> Started:
@@ -114,7 +114,7 @@ def start_all(tx: Transaction, plans: Sequence[Plan]) -> list[Started]:
 
 
 def _insert(tx: Transaction, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
-    jobs = [row for plan in plans for row in plan.planting.rows]
+    jobs = [row for plan in plans for row in plan.builder.rows]
     return insert_workflows(tx, [plan.workflow for plan in plans], jobs)
 
 
@@ -134,9 +134,9 @@ def _started(tx: Transaction, plan: Plan, written_at: dict[uuid.UUID, datetime],
 
 
 def _dispatch_first(tx: Transaction, plan: Plan, written_at: datetime) -> None:
-    tx.dispatch(*plan.planting.bells(written_at))
-    if plan.planting.empty:
-        hand_over(tx, *finish_empty(tx, plan.planting, plan.place))
+    tx.dispatch(*plan.builder.dispatches(written_at))
+    if plan.builder.empty:
+        hand_over(tx, *finish_empty(tx, plan.builder, plan.point))
 
 
 def _started_before(tx: Transaction, plan: Plan) -> Started | None:
@@ -152,7 +152,7 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
         return None
     if found.fingerprint != plan.workflow["fingerprint"]:
         # Code of another release may make another hash of the same work.
-        other = difference(graph_of(tx.connection, found.id, plan.planting.rows[0]["id"]), plan.graph)
+        other = difference(graph_of(tx.connection, found.id, plan.builder.rows[0]["id"]), plan.graph)
         if other is not None:
             raise KeyConflict(
                 tenant=tenant,
@@ -161,9 +161,9 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
                 name=found.name,
                 difference=other,
             )
-    unclaimed = select(*moves.BELL).where(
+    unclaimed = select(*moves.DISPATCH).where(
         JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
     )
     is_mine = found.id == workflow_id and not plan.is_named
-    tx.dispatch(*(bell(row) for row in tx.connection.execute(unclaimed)))
+    tx.dispatch(*(dispatch_of(row) for row in tx.connection.execute(unclaimed)))
     return Started(found.id, is_mine)

@@ -1,4 +1,4 @@
-"""What the ledger hands to work that writes: the connection, and the jobs to dispatch after the commit."""
+"""The unit of work: a connection in a transaction, and the jobs to dispatch after its commit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 
-Publish = Callable[[Sequence[Bell]], object]
+Publish = Callable[[Sequence[Dispatch]], object]
 """Publishes the messages of jobs, once the transaction that made them ready is committed."""
 
 
@@ -19,13 +19,13 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._dispatches: list[Bell] = []
+        self._dispatches: list[Dispatch] = []
 
-    def dispatch(self, *jobs: Bell) -> None:
+    def dispatch(self, *jobs: Dispatch) -> None:
         """Have these jobs dispatched after the commit, and never if there is none."""
         self._dispatches.extend(jobs)
 
-    def take_dispatches(self) -> list[Bell]:
-        """Return the jobs to be dispatched; whoever takes them sees to it."""
+    def take_dispatches(self) -> list[Dispatch]:
+        """Return the jobs to be dispatched, and forget them: the caller dispatches them."""
         taken, self._dispatches = self._dispatches, []
         return taken

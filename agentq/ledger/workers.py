@@ -42,7 +42,7 @@ def register(
 ) -> None:
     """Give a worker process a lease of *lease* seconds, and enter it where it is not known; with one statement.
 
-    *knows* is what it tells of itself; None leaves what it told before.
+    *knows* is its report of itself; None leaves the last one.
     """
     values = {"id": worker_id, "hostname": hostname[:255], "pid": pid, "lease": lease}
     values["knows"] = None if knows is None else knows.dump()

@@ -1,4 +1,4 @@
-"""Who does something, and why."""
+"""The actor of an operation, and the reason."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ LONGEST_REASON = 4_000
 _LONGEST_ACTOR = 255
 
 
-class Deed(TypedDict):
-    """Who does something, why, and the id that is the same each time that it is tried."""
+class OperatorAction(TypedDict):
+    """The actor, the reason and the id of an operator's action; the id is the same each time that it is tried."""
 
     actor: str
     reason: str
     action_id: uuid.UUID
 
 
-def deed(actor: str, reason: str) -> Deed:
+def operator_action(actor: str, reason: str) -> OperatorAction:
     """Return who does something and why, storable on every ledger, with an id of its own.
 
-    Named once, so that a deed whose commit got no answer and is tried again is the same one.
+    Named once, so that an action whose commit got no answer and is tried again is the same one.
     """
     who = clean(actor or current_user(), _LONGEST_ACTOR)
     return {"actor": who, "reason": clean(reason, LONGEST_REASON) or NO_REASON, "action_id": new_id()}

@@ -1,4 +1,4 @@
-"""How often a job was tried, in the one form in which every surface tells it."""
+"""The number of attempts at a job, in the one form that every surface shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Tried(Protocol):
-    """What the ledger knows of a job's attempts; ``attempt`` is the number of the last one, which only grows."""
+    """The attempts of a job in the ledger; ``attempt`` is the number of the last one, which only grows."""
 
     @property
     def attempt(self) -> int: ...
@@ -18,11 +18,11 @@ class Tried(Protocol):
     def uncounted(self) -> int: ...
 
 
-def attempts_told(job: Tried) -> str:
+def attempts_summary(job: Tried) -> str:
     """Return how many attempts count, of how many that the job may have: ``3 of 5``.
 
     Those that cost nothing (a wait, a worker that was stopped) and those before the last replay count neither
-    here nor in what the job may have, and are told beside it: ``3 of 5, 2 more at no cost``.
+    here nor in the job's allowance, and are shown beside it: ``3 of 5, 2 more at no cost``.
     """
     counted, allowed = (number - job.attempts_before - job.uncounted for number in (job.attempt, job.max_attempts))
     parts = [f"{counted} of {allowed}"]

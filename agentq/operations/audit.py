@@ -1,4 +1,4 @@
-"""The audit: whether the ledger holds what agentq promises, told as records."""
+"""The audit: the check that the ledger holds agentq's promises, as records."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Violation(BaseModel):
     rule: str
     """The rule's name, for programs."""
     text: str
-    """What is wrong, for people."""
+    """The violation in words, for people."""
     noun: str
-    """What the id is an id of: job, workflow, worker or dead letter."""
+    """The noun of the id: job, workflow, worker or dead letter."""
     id: uuid.UUID
     found: str
     next_step: str
-    """What a person can do about it; empty where it can only be reported as a fault of agentq."""
+    """The action that a person can take; empty where it can only be reported as a fault of agentq."""
 
 
 class Unlisted(BaseModel):
@@ -40,7 +40,7 @@ class Unlisted(BaseModel):
 
 
 class Audit(BaseModel):
-    """What the audit read, and what it found."""
+    """The result of an audit: the rows it read, and the violations it found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,18 +63,18 @@ def run(ledger: Ledger, *, most: int = MOST) -> Audit:
         audit.take_snapshot(connection)
         return audit.examine(connection, most)
 
-    return _told(ledger.read(read))
+    return _summary(ledger.read(read))
 
 
-def _told(audited: audit.Audited) -> Audit:
+def _summary(audited: audit.Audited) -> Audit:
     listed = [
         Violation(
-            rule=one.rule.name,
-            text=one.rule.text,
-            noun=one.rule.noun,
+            rule=one.invariant.name,
+            text=one.invariant.text,
+            noun=one.invariant.noun,
             id=one.row_id,
             found=one.found,
-            next_step=one.rule.next_step,
+            next_step=one.invariant.next_step,
         )
         for one in audited.violations
     ]

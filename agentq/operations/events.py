@@ -1,4 +1,4 @@
-"""Events of a workflow: read a bounded part at a time, or follow it live; to be resumed after any of them."""
+"""Events of a workflow: read in pages, or follow it live; to be resumed after any of them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from agentq.states import WORKFLOW_FINAL
 _MOST = 200
 """Events of each kind of source that one look takes in."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Bounds of the pause between two looks that find nothing, in seconds; it grows while nothing happens."""
+"""Bounds of the pause between two queries that find nothing, in seconds; it grows while nothing happens."""
 _ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,17})(-end)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """How far a reader is: what an event's id says."""
+    """The position of a reader, as an event's id has it."""
 
     number: int = 0
     ended: Ended = NOTHING_ENDED
@@ -45,13 +45,13 @@ class _Position:
         found = _ID.fullmatch(text)
         if found is None:
             raise InvalidArguments(f"after={text[:80]!r}: must be the id of an event of this workflow, or None")
-        number, count, moment = (int(group) for group in found.groups()[:3])
-        when = _EPOCH + timedelta(microseconds=moment) if count else None
+        number, count, instant = (int(group) for group in found.groups()[:3])
+        when = _EPOCH + timedelta(microseconds=instant) if count else None
         return cls(number, Ended(count, when), found[4] is not None)
 
     def __str__(self) -> str:
-        moment = 0 if self.ended.moment is None else (self.ended.moment - _EPOCH) // timedelta(microseconds=1)
-        return f"{self.number}-{self.ended.count}-{moment}{'-end' if self.is_end else ''}"
+        instant = 0 if self.ended.instant is None else (self.ended.instant - _EPOCH) // timedelta(microseconds=1)
+        return f"{self.number}-{self.ended.count}-{instant}{'-end' if self.is_end else ''}"
 
 
 class Reader:
@@ -71,7 +71,7 @@ class Reader:
         self._position = None if after is None else _Position.parse(after)
         self._quiet_since = time.monotonic()
         self.is_over = False
-        """Whether the workflow has ended and all is read."""
+        """True after the workflow has ended and all events are read."""
 
     def read(self) -> list[Event]:
         """Return what is new, a few hundred events at most; raises NotFound where there is no such workflow."""
@@ -91,16 +91,16 @@ class Reader:
         if workflow is None:
             raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
         position = self._position or _Position()
-        told = events.told_after(connection, workflow_id, position.number, _MOST)
+        reported = events.events_after(connection, workflow_id, position.number, _MOST)
         count, ended = events.ended_after(connection, workflow_id, position.ended, _MOST)
         has_ended = workflow.status in WORKFLOW_FINAL
         is_end = position.is_end and has_ended  # else it was replayed
         position = replace(position, ended=replace(position.ended, count=count), is_end=is_end)
         found = [_started(workflow, position)] if self._position is None else []
-        for row in _by_time(told, ended):
+        for row in _by_time(reported, ended):
             position = _passed(position, row)
             found.append(_event(row, position))
-        self.is_over = has_ended and len(told) < _MOST and len(ended) < _MOST
+        self.is_over = has_ended and len(reported) < _MOST and len(ended) < _MOST
         if self.is_over and (found or not position.is_end):
             position = replace(position, is_end=True)
             found.append(_ended(workflow, position))
@@ -166,15 +166,15 @@ def _deadline(timeout: float | None) -> float:
     return float("inf") if timeout is None else time.monotonic() + timeout
 
 
-def _by_time(told: list[AnyRow], ended: list[AnyRow]) -> list[AnyRow]:
-    """Merge both in the order of time, each in its own order: an attempt ends after what it told."""
+def _by_time(reported: list[AnyRow], ended: list[AnyRow]) -> list[AnyRow]:
+    """Merge both in the order of time, each in its own order: an attempt ends after its events."""
     merged: list[AnyRow] = []
-    told = told[:]
+    reported = reported[:]
     for row in ended:
-        while told and told[0].created_at <= row.finished_at:
-            merged.append(told.pop(0))
+        while reported and reported[0].created_at <= row.finished_at:
+            merged.append(reported.pop(0))
         merged.append(row)
-    return merged + told
+    return merged + reported
 
 
 def _passed(position: _Position, row: AnyRow) -> _Position:

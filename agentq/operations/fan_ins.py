@@ -1,4 +1,4 @@
-"""Fan-ins that wait: for how many of their parts, how many they need, and until when."""
+"""Fan-ins that wait: the number of their open members, the number they need, and their deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentq.states import VIRTUAL, JobStatus
 
 
 def members_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[uuid.UUID, int]:
-    """Count the parts of those of these jobs that are fan-ins and wait."""
+    """Count the members of those of these jobs that are fan-ins and wait."""
     waiting = [row.id for row in rows if row.kind in VIRTUAL and row.status == JobStatus.WAITING]
     if not waiting:
         return {}
@@ -22,13 +22,13 @@ def members_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[uuid.UUID
     return {row.join_id: row.members for row in connection.execute(members.group_by(JobRow.join_id))}
 
 
-def parts_awaited(fan_in: AnyRow, members: int) -> str:
-    """Say what a fan-in of so many *members* waits for."""
-    told = [f"{fan_in.remaining} of its {members} parts"]
-    told += [f"{fan_in.missing} missing"] if fan_in.missing else []
-    told += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
+def members_awaited(fan_in: AnyRow, members: int) -> str:
+    """Return the condition of a fan-in of a number of *members*."""
+    reported = [f"{fan_in.remaining} of its {members} members"]
+    reported += [f"{fan_in.missing} missing"] if fan_in.missing else []
+    reported += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
     if fan_in.deadline_at is not None:
-        told.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+        reported.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
     elif fan_in.deadline is not None:
-        told.append(f"until {fan_in.deadline:g} s after the first of them")
-    return "; ".join(told)
+        reported.append(f"until {fan_in.deadline:g} s after the first of them")
+    return "; ".join(reported)

@@ -1,4 +1,4 @@
-"""What all filters have in common: equal values, and an age; a value that no ledger can have is refused."""
+"""Conditions that all filters share: equal values, and an age; a value that no ledger can have is refused."""
 
 from __future__ import annotations
 

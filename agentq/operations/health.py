@@ -1,4 +1,4 @@
-"""Health: what is missing, misconfigured or stuck, as far as the ledger can tell."""
+"""Health: the missing, misconfigured or stuck things that the ledger can show."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from agentq.states import JobKind, JobStatus
 OLDEST_POSTGRESQL = 14
 OLDEST_SQLITE = (3, 35)  # the first with RETURNING, which every claim uses
 LONG_WAIT = 300.0
-"""Seconds after which a job that nobody claims is worth a word."""
+"""Seconds after which a job that no worker claims is worth a finding."""
 LATE = 60.0
 """Seconds after which a job that was due should have been dispatched."""
 
 
 class Level(StrEnum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -35,14 +35,14 @@ class Level(StrEnum):
 
 
 class Finding(BaseModel):
-    """One thing that was looked at: what was found, and how to mend it where it is not ok."""
+    """One check: its result, and the fix where it is not ok."""
 
     model_config = ConfigDict(frozen=True)
 
     level: Level
     subject: str
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(subject: str, what: str) -> Finding:
@@ -50,20 +50,20 @@ def ok(subject: str, what: str) -> Finding:
     return Finding(level=Level.OK, subject=subject, what=what)
 
 
-def warning(subject: str, what: str, mend: str) -> Finding:
+def warning(subject: str, what: str, fix: str) -> Finding:
     """Return a finding to think about."""
-    return Finding(level=Level.WARNING, subject=subject, what=what, mend=mend)
+    return Finding(level=Level.WARNING, subject=subject, what=what, fix=fix)
 
 
-def error(subject: str, what: str, mend: str = "") -> Finding:
+def error(subject: str, what: str, fix: str = "") -> Finding:
     """Return a finding with which agentq does not work, or loses its promises."""
-    return Finding(level=Level.ERROR, subject=subject, what=what, mend=mend)
+    return Finding(level=Level.ERROR, subject=subject, what=what, fix=fix)
 
 
 def examine(ledger: Ledger) -> Iterator[Finding]:
     """Look at the ledger, its schema, its workers and its jobs; stops where the rest cannot be known."""
     try:
-        ledger.write(lambda tx: schema.require_writable(tx.connection), patience=0)
+        ledger.write(lambda tx: schema.require_writable(tx.connection), wait_timeout=0)
     except AgentqError as failure:
         yield error("ledger", str(failure))
         return
@@ -71,7 +71,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
     yield from _run(ledger, _postgresql if ledger.is_postgresql else _sqlite)
     try:
         ledger.read(schema.require_current)
-        ledger.write(workers.write_nothing, patience=0)
+        ledger.write(workers.write_nothing, wait_timeout=0)
     except AgentqError as failure:
         yield error("schema", str(failure))
         return
@@ -176,7 +176,7 @@ def _unknown(connection: Connection) -> Iterator[Finding]:
             again = f"step(name={need.step!r})" if need.kind == JobKind.STEP else f"app.task(name={need.step!r})"
             yield warning(
                 "steps",
-                f"{jobs} job(s) on queue {need.queue!r} wait: {asked.says_nobody_knows(need)}",
+                f"{jobs} job(s) on queue {need.queue!r} wait: {asked.says_no_worker_knows(need)}",
                 "start a worker of the release that has it; or give what it is called now its old name too: "
                 f"{again}(function); or cancel the jobs: agentq jobs list --step {need.step}",
             )
@@ -211,4 +211,4 @@ def _stuck(connection: Connection) -> Iterator[Finding]:
     ):
         jobs = connection.scalar(select(func.count()).select_from(JobRow).where(where))
         if jobs:
-            yield warning(subject, f"{jobs} job(s) {what}", "a live worker's caretaker mends this: is one alive?")
+            yield warning(subject, f"{jobs} job(s) {what}", "a live worker's caretaker fixes this: is one alive?")

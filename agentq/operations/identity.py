@@ -15,7 +15,7 @@ from agentq.operations.filters import storable
 
 _KEY = "key:"
 _SHORTEST = 4
-_TOLD = 5
+_MOST_NAMED = 5
 """Candidates that are named where several fit."""
 _COLUMNS: dict[str, tuple[Any, ...]] = {
     "workflow": (WorkflowRow.id,),
@@ -48,7 +48,7 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
         query = select(WorkflowRow.id, WorkflowRow.tenant).where(
             WorkflowRow.key == storable(text.removeprefix(_KEY))
         )
-        rows = ledger.read(lambda connection: connection.execute(query.limit(_TOLD + 1)).all())
+        rows = ledger.read(lambda connection: connection.execute(query.limit(_MOST_NAMED + 1)).all())
         return _only(
             [str(row.id) for row in rows], [f"{row.id} of tenant {row.tenant!r}" for row in rows], text, noun
         )
@@ -63,7 +63,7 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
         return str(parse_id(text, noun))
     first, last = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
     queries = [
-        select(column).where(column.between(first, last)).distinct().order_by(column).limit(_TOLD + 1)
+        select(column).where(column.between(first, last)).distinct().order_by(column).limit(_MOST_NAMED + 1)
         for column in _COLUMNS[noun]
     ]
     found = ledger.read(lambda connection: [str(id_) for ids in queries for id_ in connection.scalars(ids)])
@@ -75,10 +75,12 @@ def _no_id(text: str, noun: str) -> NotFound:
     return NotFound(f"{text!r} is no {noun} id; list them with: agentq {noun}s list{by_key}")
 
 
-def _only(found: list[str], told: list[str], text: str, noun: str) -> str:
+def _only(found: list[str], names: list[str], text: str, noun: str) -> str:
     if not found:
         raise NotFound(f"no {noun} fits {text!r}; list them with: agentq {noun}s list")
     if len(found) > 1:
-        more = ", …" if len(told) > _TOLD else ""
-        raise NotFound(f"{text!r} fits more than one {noun}: {', '.join(told[:_TOLD])}{more}; give more of the id")
+        more = ", …" if len(names) > _MOST_NAMED else ""
+        raise NotFound(
+            f"{text!r} fits more than one {noun}: {', '.join(names[:_MOST_NAMED])}{more}; give more of the id"
+        )
     return found[0]

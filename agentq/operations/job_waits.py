@@ -1,4 +1,4 @@
-"""What a job that is not done waits for, in words."""
+"""The condition that a job waits for, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentq.ledger import knowledge
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NOBODY, Live, Need, parameters_at_start
 from agentq.ledger.models import WorkflowRow
-from agentq.operations.fan_ins import parts_awaited
+from agentq.operations.fan_ins import members_awaited
 from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
@@ -21,7 +21,7 @@ LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What some jobs wait for: with the live workers, and the terms of workflows whose jobs were left for them."""
+    """The conditions that some jobs wait for, the live workers, and the terms of those that were left."""
 
     live: Live
     terms: Mapping[uuid.UUID, str | None]
@@ -36,10 +36,10 @@ class Waits:
         return cls(knowledge.live(connection) if is_asked else NOBODY, terms)
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
-        """Return what a job waits for; None where it runs or has ended. *members* are the parts of a fan-in."""
+        """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
         match row.status:
             case JobStatus.WAITING if members:
-                return parts_awaited(row, members)
+                return members_awaited(row, members)
             case JobStatus.SCHEDULED if row.error_class in LEFT:
                 return self._left_for(row)
             case JobStatus.WAITING:
@@ -61,7 +61,7 @@ class Waits:
         if asked is None or not self.live.workers:
             return f"a free worker on queue {row.queue!r}"
         if not asked.fitting:
-            return f"a worker that knows it: {asked.says_nobody_knows(need)}"
+            return f"a worker that knows it: {asked.says_no_worker_knows(need)}"
         if asked.fitting < asked.consuming:
             known = f"{asked.fitting} of {asked.consuming} live workers there do"
             return f"a worker on queue {row.queue!r} that knows {row.kind} {row.step!r}: {known}"

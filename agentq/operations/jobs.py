@@ -18,7 +18,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.operations import many
-from agentq.operations.actors import deed
+from agentq.operations.actors import operator_action
 from agentq.operations.fan_ins import members_of
 from agentq.operations.filters import Query, narrowed
 from agentq.operations.identity import parse_id
@@ -36,7 +36,7 @@ _NEXT = {
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; None means any. Joins are left out. ``older_than`` is in seconds since they were made."""
+    """A filter on jobs; None means any. Joins are left out. ``older_than`` is in seconds since they were made."""
 
     status: JobStatus | None = None
     step: str | None = None
@@ -49,7 +49,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """How many jobs of one step have one status; ``dispatched_again`` counts those whose message was lost."""
+    """The number of jobs of one step and status; ``dispatched_again`` counts those whose message was lost."""
 
     step: str
     status: JobStatus
@@ -71,7 +71,7 @@ def count(ledger: Ledger, wanted: JobFilter) -> int:
 
 
 def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = "") -> bool:
-    """Cancel a job and what needs it: a part of a fan-in that can do without, or else its whole workflow.
+    """Cancel a job and the jobs that need it: a member of a fan-in that can do without, or its whole workflow.
 
     Args:
         ledger: where.
@@ -84,7 +84,7 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     """
     wanted = parse_id(job_id, "job")
     of_workflow = None if workflow is None else parse_id(workflow, "workflow")
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction) -> bool:
         found = tx.connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
@@ -117,7 +117,7 @@ def cancel_all(
         reason: why, for the history.
 
     Returns those that were cancelled, some perhaps with the workflow of one before them, or would be; and those
-    that were refused: they had ended meanwhile. Each is a transaction of its own. Raises InvalidArguments.
+    that were refused: they had ended before. Each is a transaction of its own. Raises InvalidArguments.
     """
     query = _filtered(select(JobRow.__table__), wanted).where(JobRow.status.in_(sorted(JOB_OPEN)))
     plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, summaries, most))
@@ -149,7 +149,7 @@ def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: st
     """
     wanted = parse_id(job_id, "job")
     _require_name(queue)
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
     found = ledger.write(lambda tx: queue_moves.move_job(tx, wanted, queue, **done))
     if found is not None:
         raise StateConflict(f"job {job_id}", expected=sorted(JOB_AHEAD), found=found, next_step=_NEXT[found])
@@ -177,7 +177,7 @@ def move_all(
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
-    Returns those that were moved, or would be; and those that were refused: they ran or had ended meanwhile. Each
+    Returns those that were moved, or would be; and those that were refused: they ran or had ended before. Each
     is a transaction of its own. Raises InvalidArguments.
     """
     _require_name(queue)
@@ -228,7 +228,7 @@ def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
     return ledger.read(lambda connection: read_all(connection, wanted))
 
 
-def held_by(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list[JobSummary]:
+def running_on(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list[JobSummary]:
     """Return up to *limit* jobs that a worker holds, newest first, on a connection that is open already."""
     held = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
     query = select(JobRow.__table__).where(*held).order_by(JobRow.id.desc()).limit(limit)
@@ -296,7 +296,7 @@ def _no_job(job_id: str, of: str = "") -> NotFound:
 
 
 def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, ByHand]:
-    """Who gave jobs their results, by job; one statement for all rows."""
+    """The people who gave jobs their results, by job; one statement for all rows."""
     succeeded = [row for row in rows if row.status == JobStatus.SUCCEEDED]
     if not succeeded:
         return {}

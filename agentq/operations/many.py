@@ -21,7 +21,7 @@ from agentq.operations.schemas import Decided, Refused
 
 MOST = 100
 MOST_OF_ALL = 10_000
-"""How many one call decides about where nobody says, and at most."""
+"""The default and the largest number of rows that one call decides on."""
 _REFUSALS = (ConfigurationError, InvalidArguments, InvalidResult, NotFound, StateConflict, ValueTooLarge)
 
 D = TypeVar("D", bound=Decided[Any])

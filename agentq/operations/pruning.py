@@ -1,4 +1,4 @@
-"""Pruning: delete what ended long ago, so that the ledger does not grow for ever."""
+"""Pruning: delete workflows that ended long ago, so that the ledger does not grow for ever."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def prune(
     Args:
         ledger: where.
         older_than: seconds since their end, by the ledger's clock. Keep it longer than the broker keeps messages
-            (a Redis' visibility timeout): the message of a job that is gone would be told as one that nobody can
-            take.
+            (a Redis' visibility timeout): the message of a job that is gone would be recorded as one that no
+            worker can take.
         status: only workflows that ended so: succeeded, failed or cancelled. Default: any of these.
         tenant: only those of this tenant.
-        limit: at most so many workflows.
+        limit: the largest number of workflows.
         dry_run: delete nothing, and only say what would be.
 
     Returns how many were deleted. Run again after it was interrupted, it goes on. Raises InvalidArguments for a
@@ -82,7 +82,7 @@ def _over(
 
 
 def _parts(over: Iterator[Over]) -> Iterator[list[Over]]:
-    """Cut what is over into parts for one transaction each."""
+    """Cut the finished workflows into batches for one transaction each."""
     part: list[Over] = []
     jobs = 0
     for workflow in over:

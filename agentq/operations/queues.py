@@ -22,7 +22,7 @@ def list_(ledger: Ledger, *, known: Collection[str] = (), depths: Depths | None 
         ledger: where. It counts up to 10,000 queued jobs in each queue, and up to 10,000 scheduled and running
             ones in all, so that the answer is there at once however many there are; what stopped at that is
             named in ``capped``.
-        known: queues to tell of also where they have no jobs, such as those of an app's steps.
+        known: queues to list also where they have no jobs, such as those of an app's steps.
         depths: asks the broker. Default: it is not asked.
     """
     loads = ledger.read(queues.loads)

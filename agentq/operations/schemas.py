@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from agentq.operations.attempt_counts import attempts_told
+from agentq.operations.attempt_counts import attempts_summary
 from agentq.redaction import masked
 from agentq.states import (
     WORKFLOW_FINAL,
@@ -47,7 +47,7 @@ class WorkflowSummary(_Record):
 
 
 class ByHand(_Record):
-    """Who gave a job its result by hand, why, and when."""
+    """The person who gave a job its result, with reason and time."""
 
     actor: str
     reason: str
@@ -81,13 +81,13 @@ class JobSummary(_Record):
     error_class: str | None
     error_message: str | None
     by_hand: ByHand | None
-    """Where a person gave its result: worker and times are still those of the last attempt, which failed."""
+    """The person who gave its result: worker and times are still those of the last attempt, which failed."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def attempts_told(self) -> str:
-        """How many attempts count, of how many that it may have, for people: ``3 of 5, 2 more at no cost``."""
-        return attempts_told(self)
+    def attempts_summary(self) -> str:
+        """The attempts that count, of those that it may have, for people: ``3 of 5, 2 more at no cost``."""
+        return attempts_summary(self)
 
 
 class Attempt(_Record):
@@ -143,7 +143,7 @@ class DeadLetterSummary(_Record):
 
 
 class DeadLetterAction(Action):
-    """One thing that somebody did about a dead letter."""
+    """One action of a person on a dead letter."""
 
     replaced: Any = None
     """The ``[args, kwargs]`` that an edit replaced, with secrets masked; None for any other action."""
@@ -158,12 +158,12 @@ class DeadLetter(DeadLetterSummary):
     kwargs: dict[str, Any] | None
     """The arguments that the job has now, also after an edit, with secrets masked; None of a message."""
     replays: int
-    """How often the job was replayed, with its earlier dead letters."""
+    """The number of replays of the job, with its earlier dead letters."""
     actions: list[DeadLetterAction] = []
 
 
 class DeadLetterCount(_Record):
-    """How many dead letters have one value in common; None where they have none."""
+    """The number of dead letters that have one value in common; None where they have none."""
 
     value: str | None
     letters: int
@@ -177,20 +177,20 @@ class Refused(_Record):
 
 
 class Decided(_Record, Generic[S]):
-    """What one decision about many did, or would do."""
+    """The result of one decision on many, or of its dry run."""
 
     done: list[S]
-    """Those that it was carried out for, oldest first, as they are now."""
+    """The rows that it was carried out for, oldest first, as they are now."""
     refused: list[Refused] = []
     fit: int
-    """How many the filter found in all; more than these where the limit was lower."""
+    """The number of rows that the filter found; more than these where the limit was lower."""
 
 
 class Replays(Decided[DeadLetterSummary]):
-    """What a replay of many did."""
+    """The result of a replay of many."""
 
     capped: list[DeadLetterSummary] = []
-    """Those that it left since they had been replayed too often."""
+    """The dead letters that were left because they had been replayed too often."""
 
 
 class Job(JobSummary):
@@ -202,9 +202,9 @@ class Job(JobSummary):
     timeout: float | None
     expires_at: datetime | None
     due_reason: str | None
-    """Why it was put off the last time, beside ``due_at``."""
+    """The reason of its last delay, beside ``due_at``."""
     waits: int
-    """How often it waited without an attempt's cost since it began or was replayed, ``waited`` seconds in all."""
+    """The number of waits at no cost since it began or was replayed, ``waited`` seconds in all."""
     waited: float
     args: list[Any]
     kwargs: dict[str, Any]
@@ -212,7 +212,7 @@ class Job(JobSummary):
     attempts: tuple[Attempt, ...] = ()
 
 
-class Workflow(WorkflowSummary):
+class WorkflowDetails(WorkflowSummary):
     """Everything about a workflow."""
 
     jobs: list[Job]
@@ -231,7 +231,7 @@ class Queue(_Record):
     oldest_seconds: float | None
     """Seconds since the queued job that waits longest was last dispatched."""
     capped: tuple[JobStatus, ...]
-    """The counts at which counting stopped: there are at least so many."""
+    """The counts at which counting stopped: there are at least that many."""
 
 
 class Worker(_Record):
@@ -242,7 +242,7 @@ class Worker(_Record):
     pid: int
     status: WorkerStatus
     running: int
-    """How many jobs it holds."""
+    """The number of jobs it runs."""
     started_at: datetime
     seen_at: datetime
     lease_until: datetime
@@ -254,7 +254,7 @@ class WorkerDetails(Worker):
     """Everything about a worker."""
 
     queues: list[str]
-    """The queues that it consumes, as it told last; this and the next two are empty until it tells."""
+    """The queues that it consumes, as it last reported; this and the next two are empty until then."""
     steps: list[str]
     """The steps that it can run."""
     tasks: list[str]
@@ -265,7 +265,7 @@ class WorkerDetails(Worker):
 
 
 class Pruned(_Record):
-    """What a prune deleted, or would delete."""
+    """The result of a prune, or of its dry run."""
 
     workflows: int
     jobs: int
@@ -276,10 +276,10 @@ class Pruned(_Record):
 
 
 class Event(_Record):
-    """Something that happened to a workflow, for whoever follows it."""
+    """An event of a workflow, for its followers."""
 
     id: str
-    """How far the reader is with this event: what to go on after. Text without spaces, of under 64 characters."""
+    """The reader's position after this event, to go on from. Text without spaces, of under 64 characters."""
     kind: str
     """``progress`` or a kind of a step's own; or, with a dot, agentq's: ``workflow.started``, ``job.retried``."""
     at: datetime
@@ -291,7 +291,7 @@ class Event(_Record):
 
     @property
     def is_end(self) -> bool:
-        """Whether it tells how the workflow ended: the last one."""
+        """True for the event of the workflow's end, the last one."""
         return self.kind in _ENDS
 
 

@@ -56,7 +56,7 @@ def get(ledger: Ledger, worker_id: str) -> WorkerDetails:
             queues=sorted(knows.queues),
             steps=sorted(knows.steps),
             tasks=sorted(knows.tasks),
-            jobs=jobs.held_by(connection, wanted, limit=MOST_JOBS),
+            jobs=jobs.running_on(connection, wanted, limit=MOST_JOBS),
         )
 
     return ledger.read(read)

@@ -1,4 +1,4 @@
-"""What a workflow waits for, in words, and what to do where no worker can come."""
+"""The conditions that a workflow waits for, in words, and the next step where no worker can come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentq.states import JobStatus, WorkerStatus
 
 _EMBEDDED = Settings.model_fields["folder"].default.name
 _MOVING = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SCHEDULED)
-"""What keeps a workflow: all else waits for these."""
+"""The statuses that keep a workflow running: all others wait for these."""
 
 
 def explanation(ledger: Ledger, workflow_id: str) -> str:
@@ -23,7 +23,7 @@ def explanation(ledger: Ledger, workflow_id: str) -> str:
     of_it = (JobRow.workflow_id == parse_id(workflow_id, "workflow"), JobRow.status.in_(_MOVING))
     query = select_jobs().where(*of_it).order_by(JobRow.id).limit(1)
     found = ledger.read(lambda connection: summaries(connection, query))
-    return " ".join(filter(None, [*map(_told, found), without_worker(ledger) if found else ""]))
+    return " ".join(filter(None, [*map(_summary, found), without_worker(ledger) if found else ""]))
 
 
 def without_worker(ledger: Ledger) -> str:
@@ -42,6 +42,6 @@ def without_worker(ledger: Ledger) -> str:
     return f"No live worker uses this ledger, {path}: start one with: {start}."
 
 
-def _told(job: JobSummary) -> str:
+def _summary(job: JobSummary) -> str:
     does = "runs" if job.status == JobStatus.RUNNING else f"waits for {job.waiting_for}"
     return f"Job {job.id} of step {job.step!r} {does}."

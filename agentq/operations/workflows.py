@@ -16,10 +16,10 @@ from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
 from agentq.ledger.queries import workflows
 from agentq.ledger.transaction import Transaction
 from agentq.operations import jobs, many
-from agentq.operations.actors import deed
+from agentq.operations.actors import operator_action
 from agentq.operations.filters import Query, narrowed
 from agentq.operations.identity import parse_id
-from agentq.operations.schemas import Action, Decided, Workflow, WorkflowSummary
+from agentq.operations.schemas import Action, Decided, WorkflowDetails, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
 
@@ -33,7 +33,7 @@ _SUMMARY = select(
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFilter:
-    """Which workflows; None means any. ``older_than`` is in seconds since the start."""
+    """A filter on workflows; None means any. ``older_than`` is in seconds since the start."""
 
     status: WorkflowStatus | None = None
     tenant: str | None = None
@@ -57,16 +57,16 @@ def count(ledger: Ledger, wanted: WorkflowFilter) -> int:
     return ledger.read(lambda connection: connection.scalar(query) or 0)
 
 
-def get(ledger: Ledger, workflow_id: str) -> Workflow:
+def get(ledger: Ledger, workflow_id: str) -> WorkflowDetails:
     """Return everything about one workflow; raises NotFound."""
     wanted = parse_id(workflow_id, "workflow")
 
-    def read(connection: Connection) -> Workflow:
+    def read(connection: Connection) -> WorkflowDetails:
         row = _row(connection, wanted)
         actions = connection.execute(
             select(ActionRow.__table__).where(ActionRow.workflow_id == wanted).order_by(ActionRow.id)
         )
-        return Workflow(
+        return WorkflowDetails(
             **WorkflowSummary.model_validate(row).model_dump(),
             jobs=jobs.read_all(connection, wanted),
             actions=[Action.model_validate(action) for action in actions],
@@ -108,7 +108,7 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     Raises NotFound where there is no such workflow.
     """
     wanted = parse_id(workflow_id, "workflow")
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction) -> bool:
         workflows.workflow_status(tx.connection, wanted)
@@ -136,7 +136,7 @@ def cancel_all(
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
-    Returns those that were cancelled, or would be, and those that were refused: they had ended meanwhile. Each is
+    Returns those that were cancelled, or would be, and those that were refused: they had ended before. Each is
     a transaction of its own. Raises InvalidArguments.
     """
     running = replace(wanted, status=WorkflowStatus.RUNNING)

@@ -6,7 +6,7 @@ from agentq.policies.errors.classify import ErrorFacts, describe
 from agentq.policies.errors.failure import failure_of, trimmed_traceback
 from agentq.policies.policy import Policy
 from agentq.policies.presets import DEFAULT, NONE, PATIENT, PRESETS, QUICK, policy_of, preset
-from agentq.policies.rules import Action, Rule, rule
+from agentq.policies.rules import OnError, Rule, rule
 from agentq.policies.schedules import Exponential, Fixed, Ladder, Schedule
 from agentq.policies.stored import dump_policy, load_policy
 
@@ -17,7 +17,7 @@ __all__ = [
     "PATIENT",
     "PRESETS",
     "QUICK",
-    "Action",
+    "OnError",
     "Category",
     "Decision",
     "ErrorFacts",

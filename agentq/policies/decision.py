@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from agentq.policies.errors.categories import Category
 from agentq.policies.errors.classify import ErrorFacts, describe
 from agentq.policies.policy import Policy
-from agentq.policies.rules import Action, Rule
+from agentq.policies.rules import OnError, Rule
 from agentq.policies.schedules import Random
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a job had so far.
+    """The history of a job, as its policy asks for it.
 
     Attributes:
         attempt: the number of the attempt that failed, from 1; waits burned none, so they are not in it.
@@ -35,7 +35,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a job whose attempt failed.
+    """The decision on a job whose attempt failed.
 
     Attributes:
         action: what is done; of a job that would be tried again but has no more left, ``FAIL``.
@@ -45,7 +45,7 @@ class Decision:
         is_late: whether that bound is the job's deadline.
     """
 
-    action: Action
+    action: OnError
     reason: str
     delay: float = 0.0
     exhausted: bool = False
@@ -53,18 +53,18 @@ class Decision:
 
     @property
     def is_final(self) -> bool:
-        """Whether the job is not tried again."""
+        """True if the job is not tried again."""
         return self.action.is_final
 
     @property
     def burns_attempt(self) -> bool:
-        """Whether the attempt that failed counts."""
-        return self.action is not Action.WAIT
+        """True if the attempt that failed counts."""
+        return self.action is not OnError.WAIT
 
     @property
     def needs_person(self) -> bool:
-        """Whether the dead letter asks for a person's decision."""
-        return self.action is Action.ASK
+        """True if the dead letter asks for a person's decision."""
+        return self.action is OnError.ASK
 
 
 def decide(
@@ -79,15 +79,15 @@ def decide(
     matched = policy.rule_for(facts)
     if matched.action.is_final:
         return Decision(matched.action, f"{facts.category}: {_of_final(matched.action)}")
-    told = facts.retry_after
-    if told is not None and told > policy.longest_wait:
+    retry_after = facts.retry_after
+    if retry_after is not None and retry_after > policy.longest_wait:
         return Decision(
             matched.too_long,
-            f"{facts.category}: the provider asks for a pause of {told:.0f} s, over the policy's longest wait of "
-            f"{policy.longest_wait:.0f} s",
+            f"{facts.category}: the provider asks for a pause of {retry_after:.0f} s, over the policy's longest "
+            f"wait of {policy.longest_wait:.0f} s",
             exhausted=True,
         )
-    if matched.action is Action.WAIT:
+    if matched.action is OnError.WAIT:
         return _wait(policy, matched, facts, history, random)
     return _retry(policy, matched, facts, history, random)
 
@@ -108,12 +108,16 @@ def decide_asked(
     facts = describe(error) if isinstance(error, BaseException) else error
     matched = policy.rule_for(facts)
     if after is None:
-        return _retry(policy, Rule(Action.RETRY, schedule=matched.schedule), facts, history, random)
+        return _retry(policy, Rule(OnError.RETRY, schedule=matched.schedule), facts, history, random)
     return _again("the step asked for it", max(0.0, after), _attempts(policy, history), history)
 
 
-def _of_final(action: Action) -> str:
-    return {Action.FAIL: "never retried", Action.BURY: "buried at once", Action.ASK: "a person decides"}[action]
+def _of_final(action: OnError) -> str:
+    return {
+        OnError.FAIL: "never retried",
+        OnError.DEAD_LETTER: "a dead letter at once",
+        OnError.ASK: "a person decides",
+    }[action]
 
 
 def _wait(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
@@ -121,26 +125,30 @@ def _wait(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, ra
     if history.waits >= most:
         return _exhausted(facts.category, f"{history.waits} of {most} waits")
     left = policy.total_wait - history.waited
-    told = facts.retry_after
-    if left <= 0 or (told is not None and told > left):
+    retry_after = facts.retry_after
+    if left <= 0 or (retry_after is not None and retry_after > left):
         return _exhausted(facts.category, f"{history.waited:.0f} s of {policy.total_wait:.0f} s of waiting")
-    pause = _told(told, policy, random) if told is not None else _scheduled(policy, matched, history.waits, random)
+    pause = (
+        _spread(retry_after, policy, random)
+        if retry_after is not None
+        else _scheduled(policy, matched, history.waits, random)
+    )
     delay = min(pause, policy.longest_wait, left)
     if history.left is not None and delay >= history.left:
         return _too_late(facts.category, delay)
-    why = "as the provider asked" if told is not None else "as the policy says"
-    return Decision(Action.WAIT, f"{facts.category}: waits, {why} (wait {history.waits + 1} of {most})", delay)
+    why = "as the provider asked" if retry_after is not None else "as the policy says"
+    return Decision(OnError.WAIT, f"{facts.category}: waits, {why} (wait {history.waits + 1} of {most})", delay)
 
 
 def _retry(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
     attempts = _attempts(policy, history)
     most = attempts if matched.limit is None else min(attempts, matched.limit)
     pause = _scheduled(policy, matched, history.attempt - 1, random)
-    told = facts.retry_after
-    if told is not None:
-        pause = max(pause, _told(told, policy, random))
+    retry_after = facts.retry_after
+    if retry_after is not None:
+        pause = max(pause, _spread(retry_after, policy, random))
     left = policy.total - history.paused
-    if history.attempt < most and ((told or 0.0) > left or (left <= 0 < pause)):
+    if history.attempt < most and ((retry_after or 0.0) > left or (left <= 0 < pause)):
         return _exhausted(facts.category, f"{history.paused:.0f} s of {policy.total:.0f} s of pauses")
     return _again(facts.category, min(pause, max(left, 0.0)), most, history)
 
@@ -154,25 +162,25 @@ def _again(why: str, delay: float, most: int, history: History) -> Decision:
         return _exhausted(why, f"{history.attempt} of {most} attempts")
     if history.left is not None and delay >= history.left:
         return _too_late(why, delay)
-    return Decision(Action.RETRY, f"{why}: attempt {history.attempt + 1} of {most}", delay)
+    return Decision(OnError.RETRY, f"{why}: attempt {history.attempt + 1} of {most}", delay)
 
 
 def _scheduled(policy: Policy, matched: Rule, before: int, random: Random) -> float:
     return policy.schedule_of(matched).pause(before + 1, random)
 
 
-def _told(told: float, policy: Policy, random: Random) -> float:
+def _spread(retry_after: float, policy: Policy, random: Random) -> float:
     """Return the provider's time with jitter that only ever adds to it."""
-    return told + random() * max(1.0, told * policy.spread)
+    return retry_after + random() * max(1.0, retry_after * policy.spread)
 
 
 def _exhausted(why: str, what: str) -> Decision:
-    return Decision(Action.FAIL, f"{why}: used up {what}", exhausted=True)
+    return Decision(OnError.FAIL, f"{why}: used up {what}", exhausted=True)
 
 
 def _too_late(why: str, delay: float) -> Decision:
     return Decision(
-        Action.FAIL,
+        OnError.FAIL,
         f"{Category.DEADLINE_EXCEEDED}: after {why} the next attempt, in {delay:.0f} s, would start after the "
         "job's deadline",
         exhausted=True,

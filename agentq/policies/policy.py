@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 from agentq.policies.checks import a_count, a_number, refusal
 from agentq.policies.errors.classify import ErrorFacts
-from agentq.policies.rules import Action, Rule
+from agentq.policies.rules import OnError, Rule
 from agentq.policies.schedules import LONGEST, Exponential, Ladder, Schedule
 from agentq.redaction import show
 
-_OTHERWISE = Rule(Action.RETRY, schedule=Exponential())
+_OTHERWISE = Rule(OnError.RETRY, schedule=Exponential())
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What becomes of a job whose attempt failed: the first rule that matches says.
+    """A retry policy: the first rule that matches decides on a job whose attempt failed.
 
     Attributes:
-        rules: looked at in order.
+        rules: tried in order.
         otherwise: what is done where none matches; a rule without conditions.
         attempts: how many attempts a job may have.
         total: seconds that a job may spend in pauses between attempts, over its whole life.
@@ -27,7 +27,7 @@ class Policy:
         longest_wait: seconds that one such wait may take, or that a provider may ask for.
         total_wait: seconds that a job may spend in such waits, over its whole life.
         spread: what is added to a provider's own time, at random: up to this share of it, or up to one second
-            where that is more. It spreads over time the jobs that were told the same.
+            where that is more. It spreads over time the jobs that got the same answer.
         name: for people; presets have one.
     """
 
@@ -63,7 +63,7 @@ class Policy:
         return replace(self, rules=(*rules, *kept), name=f"{self.name} with rules")
 
     def with_retries(self, retries: int) -> Policy:
-        """Return this policy for so many retries; with 0 the body never runs twice, so it does not wait either."""
+        """Return this policy for a number of retries; with 0 the body never runs twice, and never waits."""
         a_count("retries", retries, most=1000)
         return replace(self, attempts=retries + 1, waits=self.waits if retries else 0)
 
@@ -72,7 +72,7 @@ class Policy:
         return next((each for each in self.rules if each.matches(facts)), self.otherwise)
 
     def narrowed_to(self, errors: Iterable[ErrorFacts]) -> Policy:
-        """Return the policy for errors like these, told by their categories alone: without a rule's predicate."""
+        """Return the policy for errors like these, by their categories alone: without a rule's predicate."""
         matched = [(facts.category, self.rule_for(facts)) for facts in errors]
         rules = (
             Rule(one.action, category=(category,), schedule=one.schedule, limit=one.limit, too_long=one.too_long)
@@ -85,7 +85,7 @@ class Policy:
         """Return the pauses of a rule: its own, or else what suits its action."""
         if matched.schedule is not None:
             return matched.schedule
-        return Ladder() if matched.action is Action.WAIT else (self.otherwise.schedule or Exponential())
+        return Ladder() if matched.action is OnError.WAIT else (self.otherwise.schedule or Exponential())
 
 
 def _refuse_what_never_matches(rules: Iterable[Rule]) -> None:

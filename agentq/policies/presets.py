@@ -18,7 +18,7 @@ C = Category
 def _rules(slow: Schedule, back_off: Schedule, soon: Schedule) -> tuple[Rule, ...]:
     return (
         rule("fail", category=sorted(NEVER_RETRIED)),
-        rule("wait", category=[C.RATE_LIMIT, C.OVERLOADED], told=True),
+        rule("wait", category=[C.RATE_LIMIT, C.OVERLOADED], has_retry_after=True),
         rule("retry", category=[C.RATE_LIMIT, C.OVERLOADED], schedule=slow),
         rule("retry", category=[C.TIMEOUT, C.CONNECTION, C.TIMED_OUT], schedule=back_off),
         rule("retry", category=[C.SERVER_ERROR, C.INVALID_RESPONSE], schedule=soon),
@@ -45,7 +45,7 @@ QUICK: Final = Policy(
     total_wait=60.0,
     name="quick",
 )
-"""For what somebody waits for: over, one way or the other, within a minute of pauses and one of waits."""
+"""For work with a person who waits: over, one way or the other, within a minute of pauses and one of waits."""
 
 PATIENT: Final = Policy(
     rules=_rules(
@@ -61,7 +61,7 @@ PATIENT: Final = Policy(
     total_wait=48 * 3600.0,
     name="patient",
 )
-"""For work that nobody waits for: sits out the outage of a day, and limits that are reset by the hour."""
+"""For background work: sits out the outage of a day, and limits that are reset by the hour."""
 
 PRESETS: Final = {policy.name: policy for policy in (DEFAULT, NONE, QUICK, PATIENT)}
 

@@ -21,24 +21,24 @@ logger = logging.getLogger(__name__)
 Predicate = Callable[[ErrorFacts], bool]
 
 
-class Action(StrEnum):
-    """What is done about an error.
+class OnError(StrEnum):
+    """The action on an error.
 
     ``RETRY`` tries again and burns an attempt; ``WAIT`` tries again and burns none; ``FAIL`` ends the job, as
-    running out of attempts does; ``BURY`` makes it a dead letter at once, whatever was left; ``ASK`` does the
-    same and marks that a person must decide.
+    running out of attempts does; ``DEAD_LETTER`` makes it a dead letter at once, whatever was left; ``ASK`` does
+    the same and marks that a person must decide.
     """
 
     RETRY = "retry"
     WAIT = "wait"
     FAIL = "fail"
-    BURY = "bury"
+    DEAD_LETTER = "dead_letter"
     ASK = "ask"
 
     @property
     def is_final(self) -> bool:
-        """Whether the job is not tried again."""
-        return self in (Action.FAIL, Action.BURY, Action.ASK)
+        """True if the job is not tried again."""
+        return self in (OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +51,36 @@ class Rule:
         status: ranges of the HTTP status, both ends included.
         code: provider's codes, in lower case.
         category: categories.
-        told: whether the provider must have said when to come back, or must not; None for either.
+        has_retry_after: whether the provider must have said when to come back, or must not; None for either.
         when: a function of the facts that must return true.
         schedule: the pauses; None for the policy's own.
         limit: how often at most: attempts of the job where it retries, waits where it waits.
         too_long: what is done where the provider wants a longer pause than the policy allows.
     """
 
-    action: Action
+    action: OnError
     error: tuple[str, ...] = ()
     status: tuple[tuple[int, int], ...] = ()
     code: tuple[str, ...] = ()
     category: tuple[Category, ...] = ()
-    told: bool | None = None
+    has_retry_after: bool | None = None
     when: Predicate | None = None
     schedule: Schedule | None = None
     limit: int | None = None
-    too_long: Action = Action.FAIL
+    too_long: OnError = OnError.FAIL
     classes: tuple[type, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def is_for_all(self) -> bool:
-        """Whether it has no condition."""
+        """True without a condition."""
         listed = self.error or self.status or self.code or self.category
-        return not listed and self.told is None and self.when is None
+        return not listed and self.has_retry_after is None and self.when is None
 
     def matches(self, facts: ErrorFacts) -> bool:
         """Say whether all conditions hold; a predicate that raises does not."""
         return (
             (not self.category or facts.category in self.category)
-            and (self.told is None or self.told is (facts.retry_after is not None))
+            and (self.has_retry_after is None or self.has_retry_after is (facts.retry_after is not None))
             and (not self.status or _in_ranges(facts.status, self.status))
             and (not self.code or any(code.lower() in self.code for code in facts.codes))
             and (not self.error or any(_is_named(name, wanted) for name in facts.names for wanted in self.error))
@@ -88,11 +88,11 @@ class Rule:
         )
 
     def covers(self, other: Rule) -> bool:
-        """Say whether all that *other* matches is matched by this rule too, as far as the data tell."""
+        """Say whether all that *other* matches is matched by this rule too, as far as the data say."""
         if self.when is not None and self.when is not other.when:
             return False
         return (
-            (self.told is None or self.told is other.told)
+            (self.has_retry_after is None or self.has_retry_after is other.has_retry_after)
             and (not self.category or (bool(other.category) and set(other.category) <= set(self.category)))
             and (not self.code or (bool(other.code) and set(other.code) <= set(self.code)))
             and (not self.status or (bool(other.status) and _all_in(other.status, self.status)))
@@ -110,7 +110,7 @@ class Rule:
             "status": ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in self.status),
             "code": ", ".join(self.code),
             "category": ", ".join(self.category),
-            "told": "" if self.told is None else str(self.told),
+            "Retry-After": "" if self.has_retry_after is None else str(self.has_retry_after),
             "when": getattr(self.when, "__name__", "a predicate") if self.when else "",
         }
         conditions = "; ".join(f"{name} {value}" for name, value in shown.items() if value)
@@ -118,47 +118,47 @@ class Rule:
 
 
 def rule(
-    action: Action | str,
+    action: OnError | str,
     *,
     error: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
     status: int | str | range | Iterable[int | str | range] = (),
     code: str | Iterable[str] = (),
     category: Category | str | Iterable[Category | str] = (),
-    told: bool | None = None,
+    has_retry_after: bool | None = None,
     when: Predicate | None = None,
     schedule: Schedule | None = None,
     limit: int | None = None,
-    too_long: Action | str = Action.FAIL,
+    too_long: OnError | str = OnError.FAIL,
 ) -> Rule:
     """Make a rule. All conditions given must hold; of several values of one condition, any.
 
     Args:
-        action: "retry", "wait", "fail", "bury" or "ask".
+        action: "retry", "wait", "fail", "dead_letter" or "ask".
         error: exception classes or their names; ``"RateLimitError"`` for any package's,
             ``"openai.RateLimitError"`` for one's. Subclasses match too.
         status: HTTP statuses: 503, "5xx" or ``range(500, 600)``.
         code: the provider's own words, as ``"insufficient_quota"``; case does not matter.
         category: categories, as "rate_limit".
-        told: True for errors where the provider said when to come back, False for those where it did not.
+        has_retry_after: True for errors where the provider said when to come back, False for others.
         when: a function of the :class:`ErrorFacts`. A policy with one cannot be kept in the ledger.
         schedule: the pauses. Default: the policy's.
         limit: how many attempts (where it retries) or waits (where it waits) the job may have at most.
-        too_long: "fail", "bury" or "ask" where the provider wants a longer pause than the policy allows.
+        too_long: "fail", "dead_letter" or "ask" where the provider wants a longer pause than the policy allows.
 
     Raises StepDefinitionError for values that cannot be meant.
     """
     kinds = _listed(error)
     made = Rule(
-        action=a_word("action", action, Action),
+        action=a_word("action", action, OnError),
         error=tuple(_name_of(kind) for kind in kinds),
         status=tuple(_range_of(value) for value in _listed(status)),
         code=tuple(_text("code", value).lower() for value in _listed(code)),
         category=tuple(a_word("category", value, Category) for value in _listed(category)),
-        told=told,
+        has_retry_after=has_retry_after,
         when=when,
         schedule=schedule,
         limit=limit,
-        too_long=a_word("action", too_long, Action),
+        too_long=a_word("action", too_long, OnError),
         classes=tuple(kind for kind in kinds if isinstance(kind, type)),
     )
     _check(made)
@@ -168,8 +168,8 @@ def rule(
 def _check(made: Rule) -> None:
     if made.when is not None and not callable(made.when):
         raise refusal(f"when= of a rule is {show(made.when)}, must be a function of the error's facts")
-    if made.told not in (None, True, False):
-        raise refusal(f"told= of a rule is {show(made.told)}, must be True, False or None")
+    if made.has_retry_after not in (None, True, False):
+        raise refusal(f"has_retry_after= of a rule is {show(made.has_retry_after)}, must be True, False or None")
     if made.schedule is not None and not isinstance(made.schedule, Schedule):
         raise refusal(f"the schedule of a rule is {show(made.schedule)}, must be Exponential, Ladder or Fixed")
     if made.limit is not None:
@@ -177,7 +177,7 @@ def _check(made: Rule) -> None:
     if made.action.is_final and (made.schedule is not None or made.limit is not None):
         raise refusal(f"the rule '{made}' never tries again, so its schedule and limit mean nothing: drop them")
     if not made.too_long.is_final:
-        raise refusal(f"too_long of a rule is {made.too_long.value!r}, must be fail, bury or ask")
+        raise refusal(f"too_long of a rule is {made.too_long.value!r}, must be fail, dead_letter or ask")
 
 
 def _listed(value: Any) -> list[Any]:
@@ -228,7 +228,7 @@ def _all_in(inner: tuple[tuple[int, int], ...], outer: tuple[tuple[int, int], ..
 
 
 def _is_named(name: str, wanted: str) -> bool:
-    """Say whether *wanted* names the class *name*: its last part, with any of what it is in."""
+    """Say whether *wanted* names the class *name*: its bare name, with any of its packages."""
     if name == wanted:
         return True
     package, _, bare = wanted.rpartition(".")
@@ -243,7 +243,7 @@ def _holds(predicate: Predicate, facts: ErrorFacts) -> bool:
             raise
         name = getattr(predicate, "__name__", "predicate")
         logger.warning(
-            "%s() of a retry rule raised %s for %s, so it does not match; mend it",
+            "%s() of a retry rule raised %s for %s, so it does not match; fix it",
             *(name, type(error).__name__, facts.error_class),
         )
         return False

@@ -1,4 +1,4 @@
-"""How long the pauses are: schedules as data. Randomness comes from outside, as a number from 0 to 1."""
+"""The lengths of pauses: schedules as data. Randomness comes from outside, as a number from 0 to 1."""
 
 from __future__ import annotations
 

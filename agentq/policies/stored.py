@@ -51,12 +51,12 @@ def _dump_rule(one: Rule) -> dict[str, Any]:
     data: dict[str, Any] = {"action": one.action.value, "too_long": one.too_long.value}
     data |= {name: [str(word) for word in getattr(one, name)] for name in _CONDITIONS if getattr(one, name)}
     data |= {"status": [list(pair) for pair in one.status]} if one.status else {}
-    data |= {name: getattr(one, name) for name in ("told", "limit") if getattr(one, name) is not None}
+    data |= {name: getattr(one, name) for name in ("has_retry_after", "limit") if getattr(one, name) is not None}
     return data | ({} if one.schedule is None else {"schedule": _dump_schedule(one.schedule)})
 
 
 def _load_rule(data: object) -> Rule:
-    known = ("action", "too_long", *_CONDITIONS, "status", "told", "limit", "schedule")
+    known = ("action", "too_long", *_CONDITIONS, "status", "has_retry_after", "limit", "schedule")
     values = dict(_checked("rule", data, known))
     if "action" not in values:
         raise refusal(f"the kept rule {show(data)} has no action")

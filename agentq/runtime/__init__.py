@@ -1,1 +1,1 @@
-"""Where Celery lives: the app's set-up, tasks, attempts, dispatch, the caretaker."""
+"""The Celery side: the app's set-up, tasks, attempts, dispatch, the caretaker."""

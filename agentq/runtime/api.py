@@ -12,7 +12,7 @@ from agentq.runtime.find import agentq_of
 from agentq.runtime.start.session import Joinable
 from agentq.runtime.start.starts import StartKeywords
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import Retry
+from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -35,7 +35,7 @@ def start(
     priority: int | None = None,
     not_before: datetime | None = None,
     deadline: float | None = None,
-    retry: Retry = None,
+    retry: RetryOption = None,
     session: Joinable | None = None,
 ) -> Workflow[Any]:
     """Start a workflow on the current Celery app; see ``AgentQ.start``."""
@@ -59,7 +59,7 @@ def start_many(
     priority: int | None = None,
     not_before: datetime | None = None,
     deadline: float | None = None,
-    retry: Retry = None,
+    retry: RetryOption = None,
     session: Joinable | None = None,
 ) -> list[Workflow[Any]]:
     """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""

@@ -16,7 +16,7 @@ from agentq import settings as settings_module
 from agentq.canvas.compile import Defaults
 from agentq.embedded import Embedded
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.operations.identity import parse_id
 from agentq.policies import Policy
 from agentq.runtime.attempt import plain_tasks, running
@@ -32,7 +32,7 @@ from agentq.runtime.entry.queues import ConsumingStep
 from agentq.runtime.start import starts
 from agentq.runtime.start.session import Joinable, off_loop
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import Retry
+from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.start.session import AsyncJoinable
@@ -61,7 +61,7 @@ class AgentQ:
         self.caretaker: Caretaker | None = None
         """The caretaker, in a worker's main process."""
         self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
-        """Exceptions that end whoever runs a step, and are no outcome of the step."""
+        """Exceptions that end the process of a step, and are no outcome of the step."""
         self.dispatcher = Dispatcher(app)
         self.catalogue = Catalogue(app)
         configuration.apply(app)
@@ -99,7 +99,7 @@ class AgentQ:
         priority: int | None = None,
         not_before: datetime | None = None,
         deadline: float | None = None,
-        retry: Retry = None,
+        retry: RetryOption = None,
         session: Joinable | None = None,
     ) -> Workflow[Any]:
         """Start a workflow: once this returned, it runs to its end, whatever dies.
@@ -120,7 +120,7 @@ class AgentQ:
             The handle. ``is_new`` is False where the key had been started before.
 
         Raises:
-            CanvasError: a part of the canvas cannot be started; the message names it.
+            CanvasError: a signature of the canvas cannot be started; the message names it.
             StepDefinitionError: *retry* is no policy, or has a predicate.
             InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
             KeyConflict: the key was used for another canvas or other arguments.
@@ -145,7 +145,7 @@ class AgentQ:
         priority: int | None = None,
         not_before: datetime | None = None,
         deadline: float | None = None,
-        retry: Retry = None,
+        retry: RetryOption = None,
         session: Joinable | None = None,
     ) -> list[Workflow[Any]]:
         """Start many workflows in one transaction: all of them, or none. Far cheaper than one by one.
@@ -184,7 +184,7 @@ class AgentQ:
         session: AsyncJoinable | None = None,
         **options: Unpack[starts.StartKeywords],
     ) -> Workflow[Any]:
-        """Start a workflow from an event loop, which is not blocked meanwhile: ``start`` in every other respect.
+        """Start a workflow from an event loop, which is not blocked: ``start`` in every other respect.
 
         Args:
             canvas, key, options: as in ``start``.
@@ -210,16 +210,16 @@ class AgentQ:
         """Return the handle of a workflow, as ``workflow`` does, from an event loop."""
         return await self.ledger.in_thread(lambda: self.workflow(workflow_id))
 
-    def publish(self, bells: Sequence[Bell]) -> None:
+    def publish(self, dispatches: Sequence[Dispatch]) -> None:
         """Publish the messages of jobs that were committed: what the ledger is given to do after a commit."""
-        self.dispatcher.ring(bells)
+        self.dispatcher.publish(dispatches)
 
     def ensure_ledger(self) -> None:
         """Check, once per process, that the ledger has this code's schema; make the embedded one.
 
         Raises SchemaMismatch or LedgerUnavailable.
         """
-        # A step's worker looked when it started; an upgrade since then took nothing away, and fails no step.
+        # A step's worker checked when it started; an upgrade since then removed nothing, and fails no step.
         if self._ready_in == os.getpid() or running.attempt.get() is not None:
             return
         with self._lock:

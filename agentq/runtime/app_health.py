@@ -1,4 +1,4 @@
-"""What ``agentq check`` looks at in a Celery app: settings, broker, and the queues that workers consume."""
+"""The checks of ``agentq check`` on a Celery app: settings, broker, and the queues that workers consume."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from agentq.runtime.app import AgentQ
 from agentq.runtime.bridge import configuration
 from agentq.runtime.dispatch.broker_state import address_of, refusal
 
-_PATIENCE = 2.0
+_WAIT_TIMEOUT = 2.0
 """Seconds for the broker to answer, and for the workers after it."""
 
 
 def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
-    """Look at an app; *ledger* tells which queues have jobs, None where it cannot be asked."""
+    """Check an app; *ledger* is asked which queues have jobs, None where it cannot be."""
     queues = agentq.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
     yield from _settings(agentq.app)
     broken = _broker_fault(agentq.app)
@@ -38,9 +38,9 @@ def why_refused(agentq: AgentQ, queue: str) -> str | None:
     """Return why the broker refuses a queue; None where it does not, or does not answer soon."""
     try:
         with agentq.app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            connection.ensure_connection(max_retries=1, timeout=_WAIT_TIMEOUT)
             return refusal(connection, agentq.app.amqp.queues, queue)
-    except Exception:  # each transport raises its own; agentq check tells of it
+    except Exception:  # each transport raises its own; agentq check reports it
         return None
 
 
@@ -48,7 +48,7 @@ def _settings(app: Celery) -> Iterator[Finding]:
     problems = configuration.problems(app)
     for problem in problems:
         make = health.error if problem.is_error else health.warning
-        yield make("celery", problem.what, problem.mend)
+        yield make("celery", problem.what, problem.fix)
     if not problems:
         yield health.ok("celery", "the app's settings fit")
 
@@ -56,7 +56,7 @@ def _settings(app: Celery) -> Iterator[Finding]:
 def _broker_fault(app: Celery) -> Finding | None:
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            connection.ensure_connection(max_retries=1, timeout=_WAIT_TIMEOUT)
     except Exception as failure:  # each transport raises its own
         return health.error(
             "broker",
@@ -75,19 +75,19 @@ def _refused(app: Celery, connection: Any, needed: list[str]) -> Iterator[Findin
             yield health.error("broker", what, "workers wait for it; see its own log")
             return
         if why is not None:
-            what, _, mend = why.partition("; ")
-            yield health.error("queues", what, mend)
+            what, _, fix = why.partition("; ")
+            yield health.error("queues", what, fix)
 
 
 def _backlog(ledger: Ledger | None) -> set[str]:
     try:
         return set() if ledger is None else {queue.name for queue in queues.list_(ledger)}
-    except AgentqError:  # told before, by the checks of the ledger
+    except AgentqError:  # reported before, by the checks of the ledger
         return set()
 
 
 def _consumers(app: Celery, needed: set[str]) -> Iterator[Finding]:
-    answers = app.control.inspect(timeout=_PATIENCE).active_queues() or {}
+    answers = app.control.inspect(timeout=_WAIT_TIMEOUT).active_queues() or {}
     if not answers:
         yield health.warning("queues", "no worker answers on the broker", "start one: agentq up -A MODULE")
         return

@@ -15,7 +15,7 @@ from agentq.steps.step import Step
 
 
 class Catalogue:
-    """What the canvas compiler asks about names, answered by one app."""
+    """The names that the canvas compiler asks for, answered by one app."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -30,14 +30,14 @@ class Catalogue:
         return found
 
     def signature(self, name: str) -> inspect.Signature | None:
-        """Return the signature of a plain task's function; None where Python cannot tell it."""
+        """Return the signature of a plain task's function; None where Python does not know it."""
         try:
             return inspect.signature(self._app.tasks[name].run)
-        except (ValueError, TypeError):  # of a callable that does not tell
+        except (ValueError, TypeError):  # of a callable without a signature
             return None
 
     def digest(self, name: str) -> str:
-        """Return the digest of a plain task's parameters, as starts keep it; empty where Python cannot tell."""
+        """Return the digest of a plain task's parameters, as starts keep it; empty where Python reads none."""
         task = self._app.tasks[name]
         if task not in self._digests:
             signature = self.signature(name)

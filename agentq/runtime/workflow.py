@@ -37,7 +37,7 @@ _CELERY_STATES = {
 
 
 _LATE, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 0.0005, 0.2
-"""The end is noticed at most this share of the wait later; bounds of the pause between two looks, in seconds."""
+"""The end is noticed at most this share of the wait later; bounds of the pause between two queries, in seconds."""
 
 
 class Workflow(Generic[R]):
@@ -60,14 +60,14 @@ class Workflow(Generic[R]):
 
     @property
     def status(self) -> WorkflowStatus:
-        """Where it stands now; raises NotFound where there is no such workflow."""
+        """The workflow's status now; raises NotFound for an unknown workflow."""
         return WorkflowStatus(self._status().status)
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the result, rebuilt as the last step's annotation says.
 
         Args:
-            timeout: seconds to wait; None waits for ever, 0 only looks.
+            timeout: seconds to wait; None waits for ever, 0 does not wait.
 
         Raises:
             StepFailed: a step failed for good; carries its error.
@@ -79,7 +79,7 @@ class Workflow(Generic[R]):
         return self._result_of(self._await_end(timeout))
 
     async def aresult(self, timeout: float | None = None) -> R:
-        """Wait for the end as ``result`` does, from an event loop, which is not blocked meanwhile."""
+        """Wait for the end as ``result`` does, from an event loop, which is not blocked."""
         await self._ledger.in_thread(lambda: self._require_may_wait(timeout))
         status = await self._aawait_end(timeout)
         return await self._ledger.in_thread(lambda: self._result_of(status))
@@ -110,7 +110,8 @@ class Workflow(Generic[R]):
         self.cancel("it was revoked")
 
     def cancel_job(self, job_id: str, reason: str = "", *, actor: str = "") -> bool:
-        """Cancel one job and what needs it: a part of a fan-in that can do without, or else the whole workflow.
+        """Cancel one job and the jobs that need it: a member of a fan-in that can do without, or the whole
+        workflow.
 
         Args:
             job_id: the job, of this workflow.
@@ -128,7 +129,7 @@ class Workflow(Generic[R]):
     def events(
         self, after: str | None = None, timeout: float | None = None, follow: bool = True
     ) -> Iterator[Event]:
-        """Yield what happened to it, and what will happen, to its end: what steps tell, and how attempts end.
+        """Yield its events, from the start to its end: reports of steps, and ends of attempts.
 
         Args:
             after: the id of the last event that is known, to go on after a disconnect; None for all.
@@ -222,23 +223,23 @@ class Workflow(Generic[R]):
             )
 
     def _await_end(self, timeout: float | None) -> Any:
-        patience = _Patience(timeout)
+        wait_timeout = _Wait(timeout)
         while (status := self._status()).status not in WORKFLOW_FINAL:
-            if patience.is_over:
+            if wait_timeout.is_over:
                 raise self._late(status.status, timeout)
-            time.sleep(patience.pause())
+            time.sleep(wait_timeout.pause())
         return status
 
     async def _aawait_end(self, timeout: float | None) -> Any:
-        patience = _Patience(timeout)
+        wait_timeout = _Wait(timeout)
         while (status := await self._ledger.in_thread(self._status)).status not in WORKFLOW_FINAL:
-            if patience.is_over:
+            if wait_timeout.is_over:
                 raise await self._ledger.in_thread(lambda: self._late(status.status, timeout))
-            await asyncio.sleep(patience.pause())
+            await asyncio.sleep(wait_timeout.pause())
         return status
 
     def _late(self, status: str, timeout: float | None) -> ResultTimeout:
-        # Who only looks may do so often, and asks for no more than the status.
+        # A caller with timeout=0 may ask often, and for no more than the status.
         why = workflow_waits.explanation(self._ledger, self.id) if timeout else ""
         return ResultTimeout(
             f"workflow {self.id} is {status} after {timeout:g} s and goes on; look with: agentq workflows show "
@@ -246,8 +247,8 @@ class Workflow(Generic[R]):
         )
 
 
-class _Patience:
-    """How long somebody still waits for the end of a workflow, and until the next look."""
+class _Wait:
+    """The rest of a wait for the end of a workflow, and the pause until the next query."""
 
     def __init__(self, timeout: float | None) -> None:
         if not isinstance(timeout, (int, float, NoneType)) or timeout != timeout:
@@ -257,7 +258,7 @@ class _Patience:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is over."""
+        """True after the time is over."""
         return self._waited >= self._timeout
 
     def pause(self) -> float:

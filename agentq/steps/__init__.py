@@ -1,1 +1,1 @@
-"""What authors write in a step's module: the step, its parameters, its context, and the way of its values."""
+"""A step: its parameters, its context, and the way of its values into the ledger and back."""

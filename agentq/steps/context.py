@@ -1,4 +1,4 @@
-"""What a running step is given where a parameter is annotated ``Context``."""
+"""The argument of a running step whose parameter is annotated ``Context``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingPart:
-    """A part of the fan-in before a step that is not among the results, and why.
+class MissingMember:
+    """A member of the fan-in before a step that is not among the results, with its error.
 
     ``position`` is its place among the members, from 0, or that of its item in the list before an ``each``;
     ``job_id`` and ``step`` name the job that failed or was cancelled, ``category`` and ``message`` say why.
@@ -51,7 +51,7 @@ class CancelCheck:
 class Context:
     """The attempt that a step runs in.
 
-    Annotate any parameter of a step with it; it is filled in by the worker and is not part of the arguments.
+    Annotate any parameter of a step with it; it is filled in by the worker and is no argument.
     """
 
     workflow_id: str
@@ -59,18 +59,18 @@ class Context:
     step: str
     tenant: str
     attempt: int
-    """The number of this attempt, the first is 1. It only grows: a fencing token for external systems."""
+    """The number of this attempt, the first is 1. It only increases: a fencing token for external systems."""
     max_attempts: int
     deadline: datetime | None
-    """When this attempt or its job runs out of time (UTC), or None where the step has no limit."""
+    """The time at which this attempt or its job runs out of time (UTC), or None where the step has no limit."""
     is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
-    """What ``cancelled`` asks."""
-    find_missing: Callable[[], list[MissingPart]] = field(default=list, repr=False, compare=False)
-    """What ``missing`` asks."""
+    """The function behind ``cancelled``."""
+    find_missing: Callable[[], list[MissingMember]] = field(default=list, repr=False, compare=False)
+    """The function behind ``missing``."""
     report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
-    """What ``progress`` and ``emit`` tell, a kind and JSON text."""
+    """The function behind ``progress`` and ``emit``, with a kind and JSON text."""
     callbacks: list[Callable[[Session], object]] = field(default_factory=list, repr=False, compare=False)
-    """What ``on_complete`` was given."""
+    """The functions that ``on_complete`` was given."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
     """A logger bound to the ids above; its name is ``agentq.step.<name>``."""
 
@@ -97,19 +97,19 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants the outcome: the job was cancelled, is past its deadline, or has another worker.
+        """True if the outcome is not wanted: the job was cancelled, is past its deadline, or has another worker.
 
-        A step that runs long looks at it now and then and ends early; it asks the ledger at most once a second.
+        A long step checks it now and then and ends early; it asks the ledger at most once a second.
         """
         return self.is_cancelled()
 
     @property
-    def missing(self) -> list[MissingPart]:
-        """The parts of the fan-in before this step that are not among its results, in order; each access asks."""
+    def missing(self) -> list[MissingMember]:
+        """The members of the fan-in before this step that are not in its results, in order; each access asks."""
         return self.find_missing()
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Tell how far the step is, to whoever follows the workflow; costs the step next to nothing.
+        """Report the step's progress to the followers of the workflow; costs the step next to nothing.
 
         It is written behind the step's back, at most twice a second, the last one always; only the newest is kept.
         Where the ledger is away it is dropped. The same in ``def`` and ``async def`` steps.
@@ -124,11 +124,11 @@ class Context:
         self.report(PROGRESS, progress_data(done, total, message))
 
     def emit(self, kind: str, data: Any = None) -> None:
-        """Tell something of one's own, as ``progress`` does; each event is kept, 1,000 of one attempt.
+        """Report an event of the step's own, as ``progress`` does; each is kept, 1,000 of one attempt.
 
         Args:
             kind: a word of small letters, digits, ``-`` and ``_``, such as ``draft``.
-            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. Whoever may see the workflow's
+            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. All who may see the workflow's
                 events sees it.
 
         Raises InvalidValue for a kind that cannot be used or data that is not JSON, ValueTooLarge over the limit.

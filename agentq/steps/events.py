@@ -1,4 +1,4 @@
-"""What a step may tell while it runs: how far it is, and events of its own kinds; small, and checked here."""
+"""The reports of a running step: its progress, and events of its own kinds; small, and checked here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function's annotations promise: checked at the start, rebuilt at execution."""
+"""A function's annotations: checked at the start, rebuilt at execution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, StepDefinitionError
 from agentq.redaction import clean, show
 from agentq.steps.context import Context
-from agentq.steps.values.annotations import FAULTS, Annotation, told
+from agentq.steps.values.annotations import FAULTS, Annotation, fault_of
 from agentq.steps.values.shapes import Shape, anything, given, taken
 
 Adapter = Annotation | None
@@ -29,7 +29,7 @@ _GIVEN = object()  # stands for the value that the step before will give
 
 
 class Parameters:
-    """How to check, keep and rebuild the arguments and the result of one step.
+    """The check, the storage and the rebuilding of one step's arguments and result.
 
     Raises StepDefinitionError where an annotation cannot be understood or has no JSON form.
     """
@@ -68,7 +68,7 @@ class Parameters:
 
     @property
     def takes_context(self) -> bool:
-        """Whether one of them is the ``Context`` of the attempt."""
+        """True if one of them is the ``Context`` of the attempt."""
         return self._context is not None
 
     @functools.cached_property
@@ -142,7 +142,7 @@ class Parameters:
         except FAULTS as error:
             raise InvalidResult(
                 f"step {self._step!r} returned {show(value)}, which does not fit its annotation: "
-                f"{told(error, 'the result')}"
+                f"{fault_of(error, 'the result')}"
             ) from None
 
     def load_result(self, value: Any) -> Any:
@@ -153,7 +153,7 @@ class Parameters:
             return self._result.load(value)
         except FAULTS as error:
             raise InvalidResult(
-                f"the result of step {self._step!r} does not fit its annotation: {told(error, 'the result')}"
+                f"the result of step {self._step!r} does not fit its annotation: {fault_of(error, 'the result')}"
             ) from None
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ class Parameters:
 
     def _misfit(self, name: str, value: Any, error: BaseException) -> InvalidArguments:
         return InvalidArguments(
-            f"step {self._step!r}: argument {name!r} does not fit its annotation: {told(error, name)} "
+            f"step {self._step!r}: argument {name!r} does not fit its annotation: {fault_of(error, name)} "
             f"(got {show(value, name=name)})"
         )
 
@@ -229,11 +229,11 @@ class Parameters:
 
 def digest_of(signature: inspect.Signature, shapes: Sequence[Any] = ()) -> str:
     """A short hash of parameters, and of the shapes of the JSON that fits each, where these are known."""
-    told = [
+    fault_of = [
         (item.name, item.kind.name, item.default is item.empty, shape)
         for item, shape in zip_longest(signature.parameters.values(), shapes)
     ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(fault_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _place(signature: inspect.Signature, name: str | None) -> int | None:

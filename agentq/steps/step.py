@@ -26,8 +26,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 
-Retry = Policy | str | Rule | Sequence[Rule] | None
-"""What ``@step(retry=…)`` takes."""
+RetryOption = Policy | str | Rule | Sequence[Rule] | None
+"""The argument of ``@step(retry=…)``."""
 MAX_NAME = 100
 """Characters of a step's name; a message, which has it, is kept under 1 KB."""
 HARD_LIMIT_AFTER = 10.0
@@ -35,7 +35,7 @@ HARD_LIMIT_AFTER = 10.0
 
 
 class Step(Generic[P, R]):
-    """A step: call it and it is the plain function; ``.s()`` it and it is part of a canvas.
+    """A step: call it and it is the plain function; ``.s()`` it and it is a signature for a canvas.
 
     Attributes of Celery's task (``request``, ``apply``, …) are found on it too.
     """
@@ -50,7 +50,7 @@ class Step(Generic[P, R]):
         timeout: float | None = None,
         hard_timeout: float | None = None,
         deadline: float | None = None,
-        retry: Retry = None,
+        retry: RetryOption = None,
         retries: int | None = None,
         on_failure: OnFailure | str | None = None,
         description: str | None = None,
@@ -80,7 +80,7 @@ class Step(Generic[P, R]):
 
     @property
     def retries(self) -> int:
-        """How often at most it is tried again after a failure."""
+        """The number of retries after a failure."""
         return self.policy.attempts - 1
 
     @property
@@ -161,7 +161,7 @@ class Step(Generic[P, R]):
                 f"which is {self.timeout:g} s, so that the step has time to save its work"
             )
 
-    def _policy_of(self, retry: Retry, retries: int | None) -> Policy:
+    def _policy_of(self, retry: RetryOption, retries: int | None) -> Policy:
         try:
             return policy_of(retry, retries)
         except StepDefinitionError as error:
@@ -188,7 +188,7 @@ if TYPE_CHECKING:
         ) -> Coroutine[Any, Any, R]: ...
 
     class StepDecorator(Protocol):
-        """What ``@step(…)`` with options is."""
+        """The type of ``@step(…)`` with options."""
 
         @overload
         def __call__(
@@ -219,7 +219,7 @@ def step(
     timeout: float | None = None,
     hard_timeout: float | None = None,
     deadline: float | None = None,
-    retry: Retry = None,
+    retry: RetryOption = None,
     retries: int | None = None,
     on_failure: OnFailure | str | None = None,
     description: str | None = None,
@@ -234,16 +234,16 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         timeout: seconds that one attempt may take; then ``SoftTimeLimitExceeded`` is raised in it, with time to
             save its work.
         hard_timeout: seconds after which the process that runs the attempt is killed (prefork pool), or its
-            coroutine given up (every pool). Default: 10 s after *timeout*.
+            coroutine abandoned (every pool). Default: 10 s after *timeout*.
         deadline: seconds from the start of the first attempt within which the job must be done, over all
             attempts and the pauses between them; then it fails.
-        retry: what is done about which error: a ``Policy``, a preset's name ("default", "quick", "patient",
+        retry: the action for each error: a ``Policy``, a preset's name ("default", "quick", "patient",
             "none"), or rules made with ``rule(…)`` that go before the default's. Default: "default".
         retries: how often at most it is tried again after a failure, in place of the policy's number; 0 for
             never.
         on_failure: what a job that failed for good does to its workflow: "stop" it (the rest waits for a replay),
-            "continue" without it (its fan-in goes on without that part), or "fail" it as a whole. Default: "stop";
-            in a fan-in that says what it ``needs``, "continue".
+            "continue" without it (its fan-in goes on without that member), or "fail" it as a whole. Default:
+            "stop"; in a fan-in that says what it ``needs``, "continue".
         description: a line for people. Default: the first line of the docstring.
 
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for

@@ -11,7 +11,7 @@ from typing import Any
 _PROMPTS = frozenset({"<stdin>", "<string>", "<console>"})
 """Names of text that is run line by line, each time from line 1."""
 _PLAIN = (str, bytes, int, float, tuple, list, dict, type(None))
-"""Globals that tell two executions of one text apart; other objects are made anew by each."""
+"""Globals that distinguish two executions of one text; other objects are made anew by each."""
 _APPLICATIONS = frozenset({"Celery", "Flask", "Quart", "FastAPI", "Starlette"})
 
 
@@ -51,7 +51,7 @@ def _are_of_one_run(known: FunctionType, new: FunctionType, same_run: bool) -> b
     if module_run(new) is not None:
         return same_run and not file.startswith("<")
     script: str | None = getattr(sys.modules.get(new.__module__), "__file__", None)
-    if script is not None and not hasattr(sys, "ps1"):  # nobody is there to run it again
+    if script is not None and not hasattr(sys, "ps1"):  # there is no user to run it again
         return os.path.abspath(script) == os.path.abspath(file)
     # A cell of a notebook has a name of its own, which no file has, and is run again with the same lines.
     return not os.path.exists(file) and known.__code__.co_firstlineno != new.__code__.co_firstlineno

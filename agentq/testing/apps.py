@@ -1,4 +1,4 @@
-"""Which Celery app a test is about, and how another process finds it."""
+"""The Celery app of a test, and the name by which another process finds it."""
 
 from __future__ import annotations
 

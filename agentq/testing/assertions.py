@@ -36,7 +36,7 @@ def assert_dead_letter(
         workflow: whose it is.
         step: the step that failed, or its name; None for any.
         category: the category of its error, such as "rate_limit"; None for any.
-        error: a part of the error's class or message; None for any.
+        error: text in the error's class or message; None for any.
     """
     __tracebackhide__ = True
     wanted = {"step": _name(step), "category": category, "error": error}
@@ -57,7 +57,7 @@ def assert_waiting_for(workflow: Workflow[Any], what: str, step: Step[..., Any] 
 
     Args:
         workflow: whose job it is.
-        what: a part of what the ledger says that it waits for: "its time", "a free worker", "job(s) before it".
+        what: text in the condition that the ledger shows: "its time", "a free worker", "job(s) before it".
         step: the step of the job, or its name; None for any.
     """
     __tracebackhide__ = True

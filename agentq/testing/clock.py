@@ -22,17 +22,17 @@ class Clock:
         connection.create_function("strftime", -1, self._strftime)
 
     def forward(self, seconds: float) -> None:
-        """Move it so many seconds ahead."""
+        """Move it ahead by a number of seconds."""
         self._ahead += seconds
 
     def close(self) -> None:
         """Stop it."""
         self._sqlite.close()
 
-    def _strftime(self, form: str, moment: Any = "now", *modifiers: Any) -> str | None:
-        if moment == "now":
+    def _strftime(self, form: str, instant: Any = "now", *modifiers: Any) -> str | None:
+        if instant == "now":
             modifiers = (f"{self._ahead:+.3f} seconds", *modifiers)
-        values = (form, moment, *modifiers)
+        values = (form, instant, *modifiers)
         statement = f"SELECT strftime({', '.join('?' * len(values))})"
         text: str | None = self._sqlite.execute(statement, values).fetchone()[0]
         return text

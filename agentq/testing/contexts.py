@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from agentq.ids import new_id
-from agentq.steps.context import Context, MissingPart
+from agentq.steps.context import Context, MissingMember
 
 
 def make_context(
@@ -19,8 +19,8 @@ def make_context(
     max_attempts: int = 5,
     deadline: datetime | None = None,
     cancelled: bool = False,
-    missing: Iterable[MissingPart] = (),
-    told: list[tuple[str, Any]] | None = None,
+    missing: Iterable[MissingMember] = (),
+    reported: list[tuple[str, Any]] | None = None,
 ) -> Context:
     """Return a context as a worker would give it to a step: ``summarise(make_context(attempt=2), "text")``.
 
@@ -32,10 +32,10 @@ def make_context(
         deadline: when it runs out of time (UTC), or None.
         cancelled: what ``ctx.cancelled`` answers.
         missing: what ``ctx.missing`` answers.
-        told: a list that ``ctx.progress`` and ``ctx.emit`` add to: kind and data of each event.
+        reported: a list that ``ctx.progress`` and ``ctx.emit`` add to: kind and data of each event.
     """
     parts = list(missing)
-    events = [] if told is None else told
+    events = [] if reported is None else reported
     return Context(
         workflow_id=str(new_id()),
         job_id=str(new_id()),

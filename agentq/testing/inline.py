@@ -23,14 +23,14 @@ from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
 from agentq.steps.step import Step
 from agentq.testing.clock import Clock
-from agentq.testing.mailbox import Mailbox, MailboxEvidence
+from agentq.testing.mailbox import Mailbox, MailboxLostMessages
 from agentq.testing.memory import MemoryLedger
-from agentq.testing.moments import next_moment
+from agentq.testing.moments import next_instant
 from agentq.testing.swaps import current, function_of, replaced
 from agentq.testing.table import describe
 
 _TICK = timedelta(milliseconds=1)
-"""What the ledger's clock can tell apart."""
+"""The resolution of the ledger's clock."""
 
 
 class Inline:
@@ -65,7 +65,7 @@ class Inline:
             app.loader.import_default_modules()  # as a worker does
             app.finalize()
             self._caretaker = Caretaker(self.agentq, SimpleNamespace(hostname="inline", pool=None))
-            self._caretaker.duties.evidence = MailboxEvidence(app, self._mailbox)
+            self._caretaker.duties.lost_messages = MailboxLostMessages(app, self._mailbox)
             stack.callback(self._caretaker.end)
             run_to_end = self._in_place_of(Workflow._await_end)
             stack.enter_context(patch.object(Workflow, "_await_end", run_to_end))
@@ -86,7 +86,7 @@ class Inline:
     @property
     def now(self) -> datetime:
         """The time by the ledger's clock, as far ahead of the real one as it was moved."""
-        return self.ledger.read(next_moment)[0]
+        return self.ledger.read(next_instant)[0]
 
     def run(self) -> int:
         """Run all that is ready or due, and what becomes ready by it, to the end; returns how many messages."""
@@ -101,7 +101,8 @@ class Inline:
                     delivered += 1
 
     def advance(self, by: timedelta | float) -> None:
-        """Let time pass, a ``timedelta`` or seconds, and run what becomes due on the way, each at its moment.
+        """Let time pass, a ``timedelta`` or seconds, and run the jobs that become due on the way, each at its
+        time.
 
         It is the ledger's time: retries, delays, deadlines, expiries. What a step itself asks of Python's clock
         is the real time. Raises InvalidArguments for a move back.
@@ -124,7 +125,7 @@ class Inline:
             step: the step, or its name.
             result: what it returns, checked as its own result; or a function to be called in its place.
 
-        Returns a mock that tells what it was called with. Raises DefinitionError for a name that nobody has.
+        Returns a mock that records its calls. Raises DefinitionError for an unknown name.
         """
         mock = Mock(side_effect=result) if callable(result) else Mock(return_value=result)
         return self._put(step, mock)
@@ -139,7 +140,7 @@ class Inline:
             error: what is raised: an error, or a directive such as ``agentq.Retry``.
             times: how often; after that the function runs, or the stub before this one. None for always.
 
-        Returns a mock as ``stub`` does. Raises DefinitionError for a name that nobody has.
+        Returns a mock as ``stub`` does. Raises DefinitionError for an unknown name.
         """
         owner, attribute = function_of(self.agentq.app, step)
         function = getattr(owner, attribute)
@@ -168,15 +169,15 @@ class Inline:
         return self._caretaker.renew()
 
     def _skip(self, until: datetime | None) -> bool:
-        """Go to the next moment at which there is something to do, *until* then; False where there is none."""
-        moment, following = self.ledger.read(next_moment)
+        """Go to the next time at which there is something to do, *until* then; False where there is none."""
+        instant, following = self.ledger.read(next_instant)
         if following is None or (until is not None and following > until):
             return False
-        self._clock.forward((following - moment + _TICK).total_seconds())
+        self._clock.forward((following - instant + _TICK).total_seconds())
         return True
 
     def _in_place_of(self, await_end: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what waits for the end of a workflow: nobody else would bring it about."""
+        """Return a wait for the end of a workflow: no worker would bring it about."""
 
         def run_to_end(workflow: Workflow[Any], timeout: float | None) -> Any:
             if workflow._ledger is not self.ledger:

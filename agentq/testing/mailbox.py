@@ -10,10 +10,10 @@ from typing import Any
 from celery import Celery
 from celery.app.trace import build_tracer
 
-from agentq.ledger.records import Bell
-from agentq.runtime.caretaker.lost_messages import Evidence
+from agentq.ledger.records import Dispatch
+from agentq.runtime.caretaker.lost_messages import LostMessages
 from agentq.runtime.dispatch.dispatcher import Dispatcher
-from agentq.runtime.dispatch.message import BELL_HEADER, CARRIER, DEAD_LETTER, EARLY_HEADER
+from agentq.runtime.dispatch.message import CARRIER, DEAD_LETTER, DISPATCH_HEADER, EARLY_HEADER
 from agentq.states import JobKind
 
 
@@ -24,17 +24,17 @@ class Mailbox(Dispatcher):
         super().__init__(app)
         self._messages: deque[tuple[str, str, dict[str, Any]]] = deque()
 
-    def ring(self, bells: Iterable[Bell], *, early: bool = False) -> int:
-        """Keep a message for each bell."""
-        for bell in bells:
-            name = CARRIER if bell.kind == JobKind.TASK else bell.step
+    def publish(self, dispatches: Iterable[Dispatch], *, early: bool = False) -> int:
+        """Keep a message for each dispatch."""
+        for dispatch in dispatches:
+            name = CARRIER if dispatch.kind == JobKind.TASK else dispatch.step
             request = {
-                "root_id": str(bell.workflow_id),
-                "parent_id": str(bell.after_id) if bell.after_id else None,
-                BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
+                "root_id": str(dispatch.workflow_id),
+                "parent_id": str(dispatch.after_id) if dispatch.after_id else None,
+                DISPATCH_HEADER: int(dispatch.dispatched_at.timestamp() * 1000),
                 EARLY_HEADER: early,
             }
-            self._keep(name, bell.job_id, bell.queue, request)
+            self._keep(name, dispatch.job_id, dispatch.queue, request)
         return len(self._messages)
 
     def announce(self, letters: Iterable[uuid.UUID], queue: str) -> int:
@@ -67,8 +67,8 @@ class Mailbox(Dispatcher):
         self._messages.append((name, str(subject), request))
 
 
-class MailboxEvidence(Evidence):
-    """What a caretaker asks of the broker, answered by a mailbox."""
+class MailboxLostMessages(LostMessages):
+    """The caretaker's questions to the broker, answered by a mailbox."""
 
     def __init__(self, app: Celery, mailbox: Mailbox) -> None:
         super().__init__(app, tolerance=0)

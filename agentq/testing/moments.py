@@ -1,4 +1,4 @@
-"""When the ledger has something to do next."""
+"""The next time at which the ledger has something to do."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.states import JobStatus
 
-_moments = union_all(
-    select(JobRow.due_at.label("moment")).where(JobRow.status == JobStatus.SCHEDULED),
+_instants = union_all(
+    select(JobRow.due_at.label("instant")).where(JobRow.status == JobStatus.SCHEDULED),
     select(JobRow.expires_at).where(JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED])),
     select(JobRow.deadline_at).where(JobRow.finished_at.is_(None)),
     select(WorkflowRow.deadline_at).where(WorkflowRow.finished_at.is_(None)),
 ).subquery()
-_NEXT = select(now(), select(func.min(_moments.c.moment)).where(_moments.c.moment > now()).scalar_subquery())
+_NEXT = select(now(), select(func.min(_instants.c.instant)).where(_instants.c.instant > now()).scalar_subquery())
 
 
-def next_moment(connection: Connection) -> tuple[datetime, datetime | None]:
-    """Return the time by the ledger's clock, and the next moment at which a caretaker has something to do."""
-    moment, following = connection.execute(_NEXT).one()
-    return moment, following
+def next_instant(connection: Connection) -> tuple[datetime, datetime | None]:
+    """Return the time by the ledger's clock, and the next time at which a caretaker has something to do."""
+    instant, following = connection.execute(_NEXT).one()
+    return instant, following

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from agentq.testing.inline import Inline
-    from agentq.testing.worker import Worker
+    from agentq.testing.worker import WorkerProcess
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,9 +43,9 @@ def agentq_inline(agentq_app: Celery) -> Iterator[Inline]:
 
 
 @pytest.fixture
-def agentq_worker(agentq_app: Celery, tmp_path: Path) -> Iterator[Worker]:
+def agentq_worker(agentq_app: Celery, tmp_path: Path) -> Iterator[WorkerProcess]:
     """A real worker process on a private broker and a SQLite ledger; its log is shown when the test fails."""
-    from agentq.testing.worker import Worker
+    from agentq.testing.worker import WorkerProcess
 
-    with Worker(agentq_app, tmp_path / "agentq") as worker:
+    with WorkerProcess(agentq_app, tmp_path / "agentq") as worker:
         yield worker

@@ -15,7 +15,7 @@ from agentq.runtime.app import AgentQ
 from agentq.testing.swaps import replaced
 
 _OPTIONS: dict[str, Any] = {"broker_use_ssl": False, "broker_transport_options": {}}
-"""How to connect to a server on a socket of its own."""
+"""The options for a connection to a server on a socket of its own."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a test puts in the place of something, and what puts it back."""
+"""A test's replacement for an object, and the function that puts the original back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workflow looks like, for the message of an assertion."""
+"""A workflow as text, for the message of an assertion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe(workflow: Workflow[Any]) -> str:
 
 
 def _cells(job: Job) -> tuple[str, ...]:
-    attempts = "" if job.kind in VIRTUAL else job.attempts_told
+    attempts = "" if job.kind in VIRTUAL else job.attempts_summary
     error = f"{job.error_category}: {job.error_class}: {job.error_message}" if job.error_class else ""
     return job.step, job.status, attempts, _line(job.waiting_for or ""), _line(error)
 

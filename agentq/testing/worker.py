@@ -24,7 +24,7 @@ from agentq.testing.swaps import current
 _START_SECONDS, _STOP_SECONDS = 60, 10
 
 
-class Worker:
+class WorkerProcess:
     """An app on a private broker and a SQLite ledger, with a worker that runs its jobs, inside the ``with``.
 
     The worker imports the module of the app, so it knows the steps that this module knows. Its log is printed at

@@ -41,7 +41,7 @@ def _chosen(context: click.Context, parameter: click.Parameter, text: str) -> li
 )
 @click.option("--only", default=",".join(WORKLOADS), show_default=True, callback=_chosen, help="The workloads.")
 @click.option("--events/--no-events", help="Task events from both sides' workers.  [default: none]")
-@click.option("--cpu", is_flag=True, help="Also tell the CPU of a job by kind of process.")
+@click.option("--cpu", is_flag=True, help="Also show the CPU of a job by kind of process.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 def main(broker: str | None, rounds: int, only: list[str], json_file: Path | None, **options: Any) -> None:
     """Measure agentq beside bare Celery; all takes about half an hour.
@@ -54,7 +54,7 @@ def main(broker: str | None, rounds: int, only: list[str], json_file: Path | Non
     chosen = Options(**options)
     about = report.about(
         **asdict(chosen) | {"ledger": ledgers.durability(chosen.ledger)},
-        broker=services.told(broker),
+        broker=services.reported(broker),
         rounds=rounds,
     )
     click.echo("\n".join(f"{name}: {value}" for name, value in about.items()))

@@ -33,7 +33,7 @@ def wait(number: int) -> int:
 
 @app.task(bind=True)  # type: ignore[untyped-decorator]
 def spread(self: Any, count: int) -> Any:
-    """What Celery has where agentq has ``each``: a task that is replaced by a chord."""
+    """Celery's own counterpart of ``each``: a task that is replaced by a chord."""
     raise self.replace(chord([echo.s(number) for number in range(count)], total.s()))
 
 

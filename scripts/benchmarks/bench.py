@@ -20,7 +20,7 @@ from benchmarks.workloads import Workload
 
 @dataclass(frozen=True)
 class Options:
-    """What was chosen for all contenders alike."""
+    """The options that all contenders share."""
 
     ledger: str
     """``sqlite``, or the URL of a PostgreSQL server."""
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round found, contender by contender."""
+    """The figures of one round, contender by contender."""
 
     figures: list[Figures]
     cpu: list[Spent]

@@ -1,4 +1,4 @@
-"""What starts the work and waits for it: one process a contender, so that none runs in another's surroundings."""
+"""The process that starts the work and waits for it: one for each contender, so that none runs in another's."""
 
 from __future__ import annotations
 

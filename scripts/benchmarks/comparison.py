@@ -1,4 +1,4 @@
-"""How two figures are compared: rows of first, second and ratio, from the figures of one round."""
+"""The comparison of two figures: rows of first, second and ratio, from the figures of one round."""
 
 from __future__ import annotations
 

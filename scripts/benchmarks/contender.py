@@ -1,4 +1,4 @@
-"""Who is measured: one side doing one work, on a ledger and in a pool of its own."""
+"""The contenders: one side doing one work, on a ledger and in a pool of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def do_work(crew: Crew) -> Figures:
 
 @dataclass(frozen=True)
 class Contender:
-    """Who does what, and where."""
+    """A side with its work, ledger and pool."""
 
     name: str
     side: str
@@ -34,7 +34,7 @@ class Contender:
     warm_up: int
     """The size of the same work that is done first, in the same worker."""
     jobs: int | None = None
-    """How many jobs the work is, where its CPU can be told for each."""
+    """The number of jobs in the work, where its CPU can be counted for each."""
     pool: str | None = None
     """The worker's pool; None for the one that was chosen."""
     concurrency: int | None = None

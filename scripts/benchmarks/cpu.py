@@ -1,4 +1,4 @@
-"""Where a job's time goes: the CPU that each kind of process uses while the work is done."""
+"""The CPU time that each kind of process uses while the work is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Spent = dict[str, float]
 
 
 class Meter:
-    """Tells the CPU of one contender's processes; those on other machines are not seen.
+    """Shows the CPU of one contender's processes; those on other machines are not seen.
 
     Args:
         place: where the contender is; of PostgreSQL, the processes that serve its ledger count.

@@ -12,7 +12,7 @@ from benchmarks.place import Place
 
 @dataclass(frozen=True)
 class Crew:
-    """Who is there to be measured."""
+    """The contenders of a run."""
 
     contender: Contender
     place: Place

@@ -1,4 +1,4 @@
-"""What the steps and the tasks do: next to nothing, so that what is measured is what surrounds them."""
+"""The functions of the steps and the tasks: next to nothing, so that the engine is measured."""
 
 from __future__ import annotations
 

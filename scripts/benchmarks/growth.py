@@ -1,4 +1,4 @@
-"""What a job costs in the course of a long run."""
+"""The cost of a job in the course of a long run."""
 
 from __future__ import annotations
 

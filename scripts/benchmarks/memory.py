@@ -1,4 +1,4 @@
-"""What a client and a worker need of memory: idle, after much work, and for each further item of it."""
+"""The memory of a client and a worker: idle, after much work, and for each further item of it."""
 
 from __future__ import annotations
 

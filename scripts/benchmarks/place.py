@@ -1,4 +1,4 @@
-"""Where a contender is: its broker, queue and ledger. Its client and its worker are told by their environment."""
+"""The broker, queue and ledger of a contender. Its client and its worker get them by their environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLE = "BENCHMARK_PLACE"
 
 @dataclass(frozen=True)
 class Place:
-    """What a client and its worker have in common."""
+    """The settings that a client and its worker share."""
 
     broker: str
     results: str
@@ -21,7 +21,7 @@ class Place:
     """URL of the ledger, which bare Celery does not have."""
     queue: str
     events: bool
-    """Whether the worker sends task events."""
+    """True if the worker sends task events."""
 
     @property
     def node(self) -> str:

@@ -1,4 +1,4 @@
-"""What Linux tells of running processes."""
+"""Linux's figures of running processes."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _all() -> Iterator[int]:
 
 
 def _parent(pid: int) -> int | None:
-    told = _read(pid, "stat").rpartition(") ")[2].split()
-    return int(told[1]) if told else None
+    reported = _read(pid, "stat").rpartition(") ")[2].split()
+    return int(reported[1]) if reported else None
 
 
 def _kilobytes(pid: int, name: str, field: str) -> int:

@@ -22,7 +22,7 @@ _FIGURE = 29
 class _Unit(NamedTuple):
     sign: str
     least: float
-    """Smaller values are told in the next unit."""
+    """Smaller values are reported in the next unit."""
     factor: float
     digits: int
 
@@ -71,7 +71,7 @@ def lines(key: str, workload: Workload, rounds: Sequence[Round]) -> list[str]:
         if name != TOTAL:
             found.append(title)
         first, second, ratio = columns.values()
-        figures = f"{_told(first, units):>{_FIGURE}}{_told(second, units):>{_FIGURE}}"
+        figures = f"{_summary(first, units):>{_FIGURE}}{_summary(second, units):>{_FIGURE}}"
         times = f"{ratio['median']:>8.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
         found.append(f"{title if name == TOTAL else f'     {name}':<{_LABEL}}{figures}{times}")
         title = ""
@@ -82,10 +82,10 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": median(values), "least": min(values), "most": max(values)}
 
 
-def _told(spread: dict[str, float], units: Sequence[_Unit]) -> str:
+def _summary(spread: dict[str, float], units: Sequence[_Unit]) -> str:
     unit = next(unit for unit in units if spread["most"] >= unit.least)
-    told = [f"{spread[name] * unit.factor:.{unit.digits}f}" for name in ("median", "least", "most")]
-    return f"{told[0]} {unit.sign} ({told[1]} to {told[2]})"
+    reported = [f"{spread[name] * unit.factor:.{unit.digits}f}" for name in ("median", "least", "most")]
+    return f"{reported[0]} {unit.sign} ({reported[1]} to {reported[2]})"
 
 
 def _cpu_of_a_job(workload: Workload, round_: Round) -> Rows:
@@ -103,6 +103,6 @@ def _shares(workload: Workload, rounds: Sequence[Round]) -> list[str]:
         spent = [one.cpu[number] for one in rounds if one.cpu]
         if spent and contender.jobs:
             shares = {kind: median(one.get(kind, 0.0) for one in spent) / contender.jobs for kind in spent[0]}
-            told = ", ".join(f"{kind} {seconds * 1e6:.0f} µs" for kind, seconds in shares.items())
-            found.append(f"       of it, {contender.name}: {told}")
+            reported = ", ".join(f"{kind} {seconds * 1e6:.0f} µs" for kind, seconds in shares.items())
+            found.append(f"       of it, {contender.name}: {reported}")
     return found

@@ -1,4 +1,4 @@
-"""What a run starts and takes away again: a Redis of its own, its queues on a broker, one worker at a time."""
+"""The services of a run: a Redis of its own, its queues on a broker, one worker at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Broker:
     """The server, where it is the run's own."""
 
 
-def told(url: str | None) -> str:
+def reported(url: str | None) -> str:
     """Say which broker is used, without its password."""
     return sanitize_url(url) if url else "a Redis of the run's own"
 

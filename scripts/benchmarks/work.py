@@ -1,4 +1,4 @@
-"""What a client does: start work on one side, wait for the results, check them, and say how long it took."""
+"""A client's work: start it on one side, wait for the results, check them, and measure the time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOTAL = "total"
 
 
 class Side(Protocol):
-    """What the modules ``bare`` and ``durable`` have in common."""
+    """The interface that the modules ``bare`` and ``durable`` share."""
 
     app: Any
     echo: Any

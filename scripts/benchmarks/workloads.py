@@ -17,10 +17,10 @@ class Workload:
     title: str
     contenders: tuple[Contender, ...]
     ratio: str = "agentq is … times as fast"
-    """What the number says that is printed at the end of a row."""
+    """The text around the number at the end of a row."""
     compare: Callable[[Sequence[Figures]], comparison.Rows] = comparison.side_by_side
     heads: tuple[str, str] | None = None
-    """What is written over the two figures of a row; None for the contenders' names."""
+    """The heads over the two figures of a row; None for the contenders' names."""
     most_rounds: int | None = None
     """For what takes minutes: it is repeated at most so often."""
     in_bytes: bool = False
@@ -28,7 +28,7 @@ class Workload:
 
     @property
     def columns(self) -> tuple[str, str]:
-        """What is written over the two figures of a row."""
+        """The heads over the two figures of a row."""
         return self.heads or (self.contenders[0].name, self.contenders[1].name)
 
 

@@ -1,4 +1,4 @@
-"""What a mutant is: one line of the engine, what stands there instead, and the tests that should notice."""
+"""A mutant: one line of the engine, its replacement, and the tests that should notice."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Mutant:
     name: str
     file: str
     text: str
-    """What stands in the file, exactly once."""
+    """The text in the file, exactly once."""
     instead: str
     why: str
-    """What goes wrong without the guard."""
+    """The fault without the guard."""
     tests: tuple[str, ...]
     """The test files that should catch it."""
     pick: str = ""
-    """Which of their tests, as pytest's -k; only to save time."""
+    """The selection of their tests, as pytest's -k; only to save time."""
 
     def of(self, source: str) -> str:
         """Return what the file's *source* is with the mutation."""

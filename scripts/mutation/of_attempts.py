@@ -79,7 +79,7 @@ MUTANTS = [
         file=_CLAIMS,
         text="JobRow.claim_token == _TOKEN),",
         instead="JobRow.claim_token.is_not(None)),",
-        why="whoever gets a copy of the message takes the claim of another for its own",
+        why="the one who gets a copy of the message takes the claim of another for its own",
         tests=(ATTEMPTS,),
     ),
     Mutant(
@@ -99,13 +99,13 @@ MUTANTS = [
         tests=("tests/races/test_early_bells.py",),
     ),
     Mutant(
-        name="retry-keeps-the-patience",
+        name="retry-keeps-the-redispatch-pause",
         file=_READY,
         text=', "dispatched_at": now(), "dispatches": 0}',
         instead=', "dispatched_at": now()}',
         why="the lost message of a later attempt is missed only after minutes",
         tests=(GUARDS,),
-        pick="patience",
+        pick="redispatch_pause",
     ),
     Mutant(
         name="retry-at-once",
@@ -128,7 +128,7 @@ MUTANTS = [
         file="agentq/ledger/attempts.py",
         text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if True:",
-        why="an outcome whose commit got no answer is discarded, and what follows is not rung for",
+        why="an outcome whose commit got no answer is discarded, and what follows is not dispatched",
         tests=(ATTEMPTS,),
     ),
     Mutant(
@@ -136,7 +136,7 @@ MUTANTS = [
         file="agentq/ledger/attempts.py",
         text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if False:",
-        why="a worker that lost its job is told that its outcome counts",
+        why="a worker that lost its job is reported that its outcome counts",
         tests=(ATTEMPTS,),
     ),
 ]

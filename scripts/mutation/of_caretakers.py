@@ -38,12 +38,12 @@ MUTANTS = [
         file="agentq/ledger/caretaking/rescues.py",
         text="    end_attempt(tx, row, outcome, why)\n",
         instead="",
-        why="nobody can tell why an attempt is missing",
+        why="nobody can show why an attempt is missing",
         tests=(CARETAKING,),
         pick="Rescue",
     ),
     Mutant(
-        name="ring-again-at-once",
+        name="redispatch-at-once",
         file=_TIMING,
         text='_grace = bindparam("grace", type_=Float())',
         instead='_grace = -bindparam("grace", type_=Float())',
@@ -66,8 +66,8 @@ MUTANTS = [
     ),
     _without("account-of-jobs", "self._account,", "what a killed child ran stays running for ever"),
     _without(
-        "ringing-of-what-was-lost",
-        "_Duty(settings.redispatch_after / 2.5, self.ring_lost, Work.UNCLAIMED),",
+        "redispatch-of-lost-messages",
+        "_Duty(settings.redispatch_after / 2.5, self.redispatch_lost, Work.UNCLAIMED),",
         "a job whose message the broker lost never runs",
     ),
     _without(
@@ -88,8 +88,8 @@ MUTANTS = [
     Mutant(
         name="end-without-release",
         file="agentq/runtime/caretaker/caretaker.py",
-        text="lambda tx: rescues.release_all(tx, self.worker_id), patience",
-        instead="lambda _: [], patience",
+        text="lambda tx: rescues.release_all(tx, self.worker_id), wait_timeout",
+        instead="lambda _: [], wait_timeout",
         why="what a stopped worker ran costs an attempt, and waits",
         tests=(GUARDS,),
         pick="gives_back",
@@ -97,7 +97,7 @@ MUTANTS = [
     Mutant(
         name="claim-without-trust",
         file=_LEASE,
-        text="        while self.trusted_for() <= 0:",
+        text="        while self.valid_for() <= 0:",
         instead="        while False:",
         why="a worker that cannot renew its lease claims jobs that others will take from it",
         tests=(GUARDS,),

@@ -21,7 +21,7 @@ MUTANTS = [
         file=_SESSION,
         text='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"',
         instead='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN"',
-        why="on SQLite, whoever reads first and then writes fails when another one wrote meanwhile",
+        why="on SQLite, the one who reads first and then writes fails when another one wrote meanwhile",
         tests=(GUARDS,),
         pick="lock",
     ),
@@ -49,7 +49,7 @@ MUTANTS = [
         text="write(lambda tx: starts.start_all(tx, plans))",
         instead=(
             "write(lambda tx: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
-            "workflow_id=one.workflow['id']) for row in one.planting.rows] for one in plans] "
+            "workflow_id=one.workflow['id']) for row in one.builder.rows] for one in plans] "
             "and starts.start_all(tx, plans))"
         ),
         why="a start whose commit got no answer is tried again, and runs twice",

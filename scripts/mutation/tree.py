@@ -27,7 +27,7 @@ _TIMED_OUT = re.compile(r"Failed: Timeout \(>|^\++ Timeout \++$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How pytest ended."""
+    """The end of a run of pytest."""
 
     code: int | None
     """Its exit code, None where it had to be killed."""
@@ -36,7 +36,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether a test failed. An import that fails, or no test at all, is not that."""
+        """True if a test failed. An import that fails, or no test at all, is not that."""
         return self.code == 1 and self.first_failure is not None
 
     @property
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def timed_out(self) -> bool:
-        """Whether it failed by its time only."""
+        """True if it failed by its time only."""
         return _TIMED_OUT.search(self.output) is not None
 
 

@@ -29,7 +29,7 @@ from soaking.chaos import Chaos
 from soaking.crew import Crew
 from soaking.journal import Story
 from soaking.steps import FOLDER
-from soaking.verdict import is_over, judge
+from soaking.verdict import decide, is_over
 from tests.support import Broker, Worker
 from tests.support.services import kill_group
 
@@ -95,7 +95,7 @@ class Soak:
             kill_group(process)
             process.communicate()
 
-    def tell(self, began: float, chaos: Chaos) -> None:
+    def report(self, began: float, chaos: Chaos) -> None:
         """Print a line of progress."""
         effects = self.effects.read_bytes().count(b"\n") if self.effects.exists() else 0
         seconds = time.monotonic() - began
@@ -166,7 +166,7 @@ def _run(
         watched = Ledger(url, timeout=60)
         stack.callback(watched.close)
         story = Story.read(soak.journal)
-        verdict = judge(watched, story, soak.effects, crew.fallen)
+        verdict = decide(watched, story, soak.effects, crew.fallen)
         verdict.wrong += crew.deserters
     click.echo("\n" + "\n".join(report.lines(verdict, story, strikes, drained)))
     if json_file:
@@ -183,13 +183,13 @@ def _await_start(soak: Soak, client: subprocess.Popen[bytes]) -> None:
 
 
 def _cause(soak: Soak, chaos: Chaos, client: subprocess.Popen[bytes], seconds: float) -> None:
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     while time.monotonic() < began + seconds:
         chaos.strike_due()
         _require_alive(soak, client)
-        if time.monotonic() >= told + TELL_EVERY:
-            soak.tell(began, chaos)
-            told += TELL_EVERY
+        if time.monotonic() >= reported + TELL_EVERY:
+            soak.report(began, chaos)
+            reported += TELL_EVERY
         time.sleep(0.05)
 
 

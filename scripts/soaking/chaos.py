@@ -40,7 +40,7 @@ class _Turn:
 
 
 class Chaos:
-    """Strikes whenever ``strike_due`` is called and the time has come; use it in a ``with``: all is mended after.
+    """Strikes whenever ``strike_due`` is called and the time has come; use it in a ``with``: all is fixed after.
 
     Args:
         crew: the workers.
@@ -60,7 +60,7 @@ class Chaos:
         self._executor = executor
         self._under_way: list[Future[None]] = []
         self.strikes: Counter[str] = Counter()
-        """How often each kind of strike was done."""
+        """The number of strikes of each kind."""
         began = time.monotonic()
         self._turns = [
             _Turn(STRIKE_WORKER, began + STRIKE_WORKER, self._choose_worker, alone=False),
@@ -85,7 +85,7 @@ class Chaos:
             self._raise_errors()
 
     def strike_due(self) -> None:
-        """Begin what is due; raises what an earlier strike raised: something could not be mended."""
+        """Begin what is due; raises what an earlier strike raised: something could not be fixed."""
         self._raise_errors()
         for place in self._crew.take_deserted():
             self._under_way.append(self._executor.submit(self._crew.replace, place))

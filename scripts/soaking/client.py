@@ -27,7 +27,7 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.states import WORKFLOW_FINAL, JobStatus, WorkflowStatus
 from soaking.journal import Journal
 from soaking.shapes import SHAPES
-from soaking.steps import mend
+from soaking.steps import fix
 from tests.support import Broker
 from tests.support.clients import client
 
@@ -62,15 +62,15 @@ class Client:
         self._open: dict[uuid.UUID, Order] = {}
 
     def run(self) -> None:
-        """Start workflows until told to stop, then wait for the last one."""
+        """Start workflows until reported to stop, then wait for the last one."""
         next_start = next_look = time.monotonic()
         is_told_to_stop = False
         while self._open or self._again or not is_told_to_stop:
-            moment = time.monotonic()
-            if moment >= next_start:
+            instant = time.monotonic()
+            if instant >= next_start:
                 self._start_next(is_told_to_stop)
-                next_start = max(next_start + self._pause, moment - 1)
-            if moment >= next_look:
+                next_start = max(next_start + self._pause, instant - 1)
+            if instant >= next_look:
                 self._look()
                 next_look = time.monotonic() + _LOOK_EVERY
             left = max(0.0, min(next_start, next_look) - time.monotonic())
@@ -136,7 +136,7 @@ class Client:
             self._journal.note("ended", key=order.key)
 
     def _replay(self, workflow_id: uuid.UUID) -> None:
-        mend(str(workflow_id))
+        fix(str(workflow_id))
         for letter in dead_letters.list_(self._agentq.ledger, DeadLetterFilter(workflow=str(workflow_id))):
             try:
                 dead_letters.replay(

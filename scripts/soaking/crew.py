@@ -39,11 +39,11 @@ class Crew:
         self._is_over = False
         self._starting = threading.Semaphore(_START_AT_ONCE)
         self.fallen: dict[str, list[datetime]] = defaultdict(list)
-        """When workers were killed, frozen or stopped, by their names."""
+        """The times at which workers were killed, frozen or stopped, by their names."""
         self.deserters: list[str] = []
-        """What is known of workers that ended though nobody struck them."""
+        """Workers that ended though no strike hit them."""
         self.slow_stops = 0
-        """How many did not end in time after SIGTERM, and were killed."""
+        """The number of workers that did not end in time after SIGTERM, and were killed."""
 
     def __enter__(self) -> Self:
         try:
@@ -94,7 +94,7 @@ class Crew:
             self._busy.discard(place)
 
     def take_deserted(self) -> list[int]:
-        """Return the places of workers that ended though nobody struck them, for ``replace``."""
+        """Return the places of workers that ended though no process struck them, for ``replace``."""
         with self._lock:
             places = [
                 place

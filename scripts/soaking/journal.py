@@ -1,4 +1,4 @@
-"""What the client knows: a line for each thing that it did, kept in a file that outlives it."""
+"""The client's journal: a line for each of its actions, in a file that outlives it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Story:
     ended: set[str] = field(default_factory=set)
     events: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
-    """What should not have been raised."""
+    """Errors that should not have been raised."""
 
     @classmethod
     def read(cls, path: Path) -> Story:

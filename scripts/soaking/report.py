@@ -1,4 +1,4 @@
-"""What is printed: a line of progress now and then, and the verdict."""
+"""The output: a line of progress now and then, and the verdict."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ _MOST = 20
 
 def progress(seconds: float, story: Story, strikes: Counter[str], effects: int) -> str:
     """Return one line: where the soak stands."""
-    told = ", ".join(f"{count} {what}" for what, count in strikes.items())
+    reported = ", ".join(f"{count} {what}" for what, count in strikes.items())
     ended, started = len(story.ended), len(story.started)
-    return f"{seconds:5.0f} s  started {started}, ended {ended}, steps run {effects}  |  {told or 'no strikes'}"
+    return (
+        f"{seconds:5.0f} s  started {started}, ended {ended}, steps run {effects}  |  {reported or 'no strikes'}"
+    )
 
 
 def lines(verdict: Verdict, story: Story, strikes: Counter[str], drained: float | None) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tests.support.postgres import Postgres
 from tests.support.rabbitmq_node import rabbitmq_node
 
 Break = Callable[[float], None]
-"""Breaks something and mends it again; given for how many seconds it should be away, where that can be chosen."""
+"""Breaks something and fixes it again; given for how many seconds it should be away, where that can be chosen."""
 
 
 Ways = dict[str, Break]
@@ -65,7 +65,7 @@ def postgresql(folder: Path) -> Iterator[tuple[str, Ways]]:
 
 @contextmanager
 def sqlite(folder: Path) -> Iterator[tuple[str, Ways]]:
-    """A SQLite file that somebody else keeps locked for a while."""
+    """A SQLite file that another process keeps locked for a while."""
     url = sqlite_file(folder)
     _migrate(url)
 

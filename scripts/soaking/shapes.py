@@ -20,10 +20,10 @@ class Shape:
     """One kind of workflow; what it computes depends on the number that it is started with."""
 
     weight: int
-    """How many of all starts are of this shape."""
+    """The share of all starts that are of this shape."""
     canvas: Callable[[int], Any]
     steps: int
-    """How many steps it has when it is done."""
+    """The number of its steps when it is done."""
     result: Callable[[int], int | None]
     status: WorkflowStatus = WorkflowStatus.SUCCEEDED
 

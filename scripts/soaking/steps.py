@@ -1,4 +1,4 @@
-"""What the workflows do: little work, and a line in a file for every time that it is done."""
+"""The steps of the workflows: little work, and a line in a file for every run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def do(ctx: Context) -> None:
 
 
 def seconds(ctx: Context) -> float:
-    """How long the step takes: mostly some hundredths of a second, one in twenty over one second."""
+    """The step's time: mostly some hundredths of a second, one in twenty over one second."""
     chance = zlib.crc32(ctx.job_id.encode())
     return 1.0 + chance % 1000 / 1000 if chance % 20 == 0 else chance % 100 / 1000
 
@@ -71,8 +71,8 @@ def flaky(ctx: Context, number: int) -> int:
 
 @step(retries=0)
 def fragile(ctx: Context, number: int) -> int:
-    """Fail for good, until somebody has mended its workflow."""
-    if not (_folder() / "mended" / ctx.workflow_id).exists():
+    """Fail for good, until a person has fixed its workflow."""
+    if not (_folder() / "fixed" / ctx.workflow_id).exists():
         raise ValueError("broken")
     do(ctx)
     time.sleep(seconds(ctx))
@@ -89,9 +89,9 @@ def hold(ctx: Context, number: int) -> int:
     return number
 
 
-def mend(workflow_id: str) -> None:
+def fix(workflow_id: str) -> None:
     """Let the fragile step of a workflow succeed from now on."""
-    folder = _folder() / "mended"
+    folder = _folder() / "fixed"
     folder.mkdir(exist_ok=True)
     (folder / workflow_id).touch()
 

@@ -24,12 +24,12 @@ from soaking.shapes import SHAPES
 from soaking.steps import fragile
 
 Fallen = Mapping[str, list[datetime]]
-"""When workers were struck, by their names."""
+"""The times of strikes on workers, by their names."""
 
 
 @dataclass
 class Verdict:
-    """What came of a soak. Each entry of a list says what is wrong with which workflow or job."""
+    """The verdict on a soak. Each entry of a list names a workflow or job, and its fault."""
 
     started: int
     finished: int = 0
@@ -43,11 +43,11 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
     """Over, but otherwise than it must be; and what should not have been raised."""
     violations: list[str] = field(default_factory=list)
-    """What the audit found."""
+    """The violations that the audit found."""
     jobs: int = 0
     attempts_lost: int = 0
     rerun: int = 0
-    """How often a step's work was done again."""
+    """The number of times that a step's work was done again."""
     sent_again: int = 0
     """Messages that were sent again for the last attempt of a job."""
     longest_recovery: float = 0.0
@@ -57,7 +57,7 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """True without faults."""
         return not (self.lost or self.doubled or self.stuck or self.wrong or self.violations)
 
 
@@ -73,7 +73,7 @@ def is_over(connection: Connection) -> bool:
     )
 
 
-def judge(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> Verdict:
+def decide(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> Verdict:
     """Compare everything with everything."""
     verdict = Verdict(started=len(story.started))
     verdict.violations += map(str, ledger.read(audit))
@@ -138,7 +138,9 @@ def _measure(connection: Connection, fallen: Fallen, verdict: Verdict) -> None:
     verdict.attempts_lost = outcomes[AttemptOutcome.LOST]
     verdict.sent_again = connection.scalar(select(func.sum(JobRow.dispatches))) or 0
     for row in connection.execute(_RECOVERIES):
-        struck = [moment for moment in fallen.get(row.hostname, ()) if row.started_at <= moment <= row.finished_at]
+        struck = [
+            instant for instant in fallen.get(row.hostname, ()) if row.started_at <= instant <= row.finished_at
+        ]
         rescue = (row.again_at - row.finished_at).total_seconds()
         recovery = (row.again_at - max(struck, default=row.finished_at)).total_seconds()
         verdict.longest_rescue = max(verdict.longest_rescue, rescue)

@@ -32,12 +32,20 @@ _LONGEST_DRAIN = 600.0
 @click.option(
     "--status", default=503, show_default=True, type=click.Choice([503, 429]), help="What it answers then."
 )
-@click.option("--told", type=click.IntRange(0), help="Its Retry-After, in seconds. Default: it does not say.")
+@click.option(
+    "--retry-after", type=click.IntRange(0), help="Its Retry-After, in seconds. Default: it does not say."
+)
 @click.option("--pool", default="threads", show_default=True, type=click.Choice(["threads", "prefork"]))
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Of the one worker.")
 @click.pass_context
 def main(
-    context: click.Context, jobs: int, down: float, status: int, told: int | None, pool: str, concurrency: int
+    context: click.Context,
+    jobs: int,
+    down: float,
+    status: int,
+    retry_after: int | None,
+    pool: str,
+    concurrency: int,
 ) -> None:
     """Let a provider that all jobs need be down, and count the requests of each second after it is back.
 
@@ -45,7 +53,7 @@ def main(
     """
     with (
         TemporaryDirectory(prefix="storm-") as folder,
-        running(status, told, down) as provider,
+        running(status, retry_after, down) as provider,
         redis_server() as broker,
         migrated_ledger("sqlite", Path(folder)) as url,
         client(broker, url) as agentq,
@@ -79,7 +87,7 @@ def _report(agentq: AgentQ, provider: Provider, jobs: int) -> bool:
     late = sorted((row.started_at - row.due_at).total_seconds() for row in rows if row.due_at and row.attempt > 1)
     each_second = Counter(map(int, provider.after))
     rate = jobs / _spread(provider)
-    click.echo(f"outage         {provider.down:g} s of {provider.status}, {_told(provider)}")
+    click.echo(f"outage         {provider.down:g} s of {provider.status}, {_summary(provider)}")
     click.echo(f"requests       {len(provider.asked)}, {len(provider.after)} of them after it was back")
     if each_second:
         counts = [each_second[second] for second in range(min(each_second), max(each_second) + 1)]
@@ -98,16 +106,16 @@ def _report(agentq: AgentQ, provider: Provider, jobs: int) -> bool:
 
 def _spread(provider: Provider) -> float:
     """Seconds over which the default policy spreads the first pause that can end after the outage."""
-    if provider.told is not None:
-        return max(1.0, provider.told * DEFAULT.spread)
+    if provider.retry_after is not None:
+        return max(1.0, provider.retry_after * DEFAULT.spread)
     ladder = Ladder()
     longest = accumulate(pause * (1 + ladder.spread) for pause in ladder.pauses)
     last = next((n for n, total in enumerate(longest) if total >= provider.down), -1)
     return ladder.pauses[last] * ladder.spread
 
 
-def _told(provider: Provider) -> str:
-    return "untold" if provider.told is None else f"Retry-After: {provider.told}"
+def _summary(provider: Provider) -> str:
+    return "untold" if provider.retry_after is None else f"Retry-After: {provider.retry_after}"
 
 
 def _counted(numbers: Iterable[int]) -> str:

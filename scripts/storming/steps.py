@@ -1,4 +1,4 @@
-"""What each job does: ask the provider once."""
+"""The work of each job: one request to the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bare Celery returns for a canvas: a private Redis, a prefork worker, nothing of agentq.
+"""Bare Celery's results for a canvas: a private Redis, a prefork worker, nothing of agentq.
 
 Run as a module, this file is the worker: ``python -m tests.canvas.bare SOCKET``.
 """
@@ -30,7 +30,7 @@ Kind = Literal["value", "refused", "raised", "unfinished"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a canvas ended on bare Celery.
+    """The end of a canvas on bare Celery.
 
     ``kind`` is ``value`` (``value`` is plain JSON), ``refused`` (building or applying it raised),
     ``raised`` (a task failed) or ``unfinished`` (no result in time); ``error`` names what was raised.
@@ -94,7 +94,7 @@ def _joined(result: Any, deadline: float) -> Any:
     if isinstance(result, GroupResult):
         return [_joined(child, deadline) for child in result.results]
     # Asked for, not listened for: Celery reads once and subscribes on two connections of their own, and what
-    # ends between the two is never told to it (about 1 of 10,000 here).
+    # ends between the two is never reported to it (about 1 of 10,000 here).
     while not result.ready():
         if time.monotonic() > deadline:
             raise ResultTimeout(result.id)

@@ -1,4 +1,4 @@
-"""What a canvas case is, and the few shapes that many of them are made of."""
+"""A canvas case, and the few shapes that many of them are made of."""
 
 import json
 from collections.abc import Callable

@@ -60,7 +60,7 @@ AS_DOCUMENTED: dict[str, Any] = {
     "group-group-group": ["((a+b)-c+(a+b)-d)-e", "((a+b)-c+(a+b)-d)-f"],
     "chord-with-group-body-then-chain": "((a+b)-c+(a+b)-d)-e-f",
 }
-"""Where bare Celery's own result is a race or against its manual: members in the written order, and fan-in."""
+"""Cases where bare Celery's result is a race or against its manual: members in the written order, and fan-in."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A ledger with a story, told once by a real worker, for all tests that only look at it."""
+"""A ledger with a past, made once by a real worker, for all tests that only look at it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support import Worker, client, redis_server, require_sound, sqlite_fi
 
 
 @dataclass
-class Story:
-    """What happened: workflows that ended each way, and one whose job no worker takes."""
+class CliLedger:
+    """A ledger after a real worker's run: workflows that ended each way, and one whose job no worker takes."""
 
     program: Inside
     agentq: AgentQ
@@ -32,7 +32,7 @@ class Story:
 
 
 @pytest.fixture(scope="session")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def cli_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliLedger]:
     """The ledger of a project whose worker has ended."""
     folder = tmp_path_factory.mktemp("story")
     url = sqlite_file(folder)
@@ -53,7 +53,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 failed.result(30)
             assert worker.terminate() == 0
         queued = agentq.start(steps.add.s(1, 2).set(queue="nobody"), tenant="acme")
-        yield Story(Inside(folder, env), agentq, ledger, succeeded, failed, retried, secret, queued)
+        yield CliLedger(Inside(folder, env), agentq, ledger, succeeded, failed, retried, secret, queued)
     ledger.close()
     require_sound(url)
 

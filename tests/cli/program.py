@@ -27,7 +27,7 @@ class Program:
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
-        """What the program finds: nothing of agentq's but what *env* says."""
+        """The program's environment: nothing of agentq's but *env*."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         return {**clean, "PYTHONPATH": str(ROOT), **self.env}
 

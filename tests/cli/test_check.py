@@ -1,4 +1,4 @@
-"""``agentq check``: a good set-up is told as good, each fault with its remedy; ``--ledger`` audits the ledger."""
+"""``agentq check``: a good set-up is good, each fault comes with its fix; ``--ledger`` audits the ledger."""
 
 import json
 import uuid
@@ -17,13 +17,13 @@ from agentq.operations.health import Finding, Level
 from agentq.states import JobStatus
 from tests.cli.program import Inside, Program
 from tests.support import Broker, Worker, client, postgresql_database, steps
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 LONG_AGO = seconds_from_now(-3600.0)
 
 
 def faults(inside: Inside, *arguments: str) -> dict[str, Finding]:
-    """What is not ok, by its subject; the arguments stand before the command."""
+    """The checks that failed, by their subject; the arguments stand before the command."""
     ended = inside.run(*arguments, "check")
     found = [line.split(maxsplit=2) for line in ended.stdout.splitlines()]
     worst = {level for level, *_ in found}
@@ -122,7 +122,7 @@ def with_a_job(redis_broker: Broker, ledger_url: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("values", "subject", "told"),
+    ("values", "subject", "reported"),
     [
         ({"dispatched_at": LONG_AGO}, "queues", "1 job(s) wait on queue 'gpu', the oldest for 60 min"),
         (
@@ -133,14 +133,14 @@ def with_a_job(redis_broker: Broker, ledger_url: str) -> str:
     ],
 )
 def test_jobs_that_do_not_move(
-    inside: Inside, ledger: Ledger, with_a_job: str, values: dict[str, Any], subject: str, told: str
+    inside: Inside, ledger: Ledger, with_a_job: str, values: dict[str, Any], subject: str, reported: str
 ) -> None:
     enter_worker(ledger, lease=60.0)
     assert faults(inside, "--ledger", with_a_job) == {}
     change_jobs(ledger, **values)
     found = faults(inside, "--ledger", with_a_job)
     assert list(found) == [subject]
-    assert found[subject].what.startswith(told)
+    assert found[subject].what.startswith(reported)
 
 
 def test_jobs_in_dead_hands(inside: Inside, ledger: Ledger, with_a_job: str) -> None:
@@ -153,32 +153,32 @@ def test_jobs_in_dead_hands(inside: Inside, ledger: Ledger, with_a_job: str) -> 
 def test_as_json_it_is_the_findings(inside: Inside, ledger: Ledger, ledger_url: str) -> None:
     found = [Finding.model_validate(item) for item in inside.json("--ledger", ledger_url, "check")]
     assert found == list(health.examine(ledger))
-    assert any(finding.mend for finding in found if finding.level is Level.WARNING)
+    assert any(finding.fix for finding in found if finding.level is Level.WARNING)
 
 
 def enter_workflows(ledger: Ledger, count: int) -> None:
-    player = Player(ledger)
+    fake = FakeWorker(ledger)
     for _ in range(count):
-        player.start(steps.add.s(1, 2) | steps.echo.s())
+        fake.start(steps.add.s(1, 2) | steps.echo.s())
 
 
 def spoil(ledger: Ledger) -> None:
-    """Break a promise in each first job: it is queued, and nobody will ever ring for it."""
-    never_rung = update(JobRow).where(JobRow.status == JobStatus.QUEUED).values(dispatched_at=None)
-    ledger.write(lambda tx: tx.connection.execute(never_rung))
+    """Break a promise in each first job: it is queued, and no process will ever ring for it."""
+    never_dispatched = update(JobRow).where(JobRow.status == JobStatus.QUEUED).values(dispatched_at=None)
+    ledger.write(lambda tx: tx.connection.execute(never_dispatched))
 
 
 class TestAudit:
-    def test_a_sound_ledger_is_told_as_sound(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+    def test_a_sound_ledger_is_reported_as_sound(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
         assert inside.text("check", "--ledger", ledger_url) == "0 workflows, 0 jobs: sound\n"
         enter_workflows(ledger, 1)
         assert inside.text("check", "--ledger", ledger_url) == "1 workflow, 2 jobs: sound\n"
 
     def test_the_ledger_may_be_named_at_any_place(self, inside: Inside, ledger_url: str) -> None:
-        told = inside.text("--ledger", ledger_url, "check", "--ledger")
-        assert told == inside.text("check", "--ledger", ledger_url)
+        reported = inside.text("--ledger", ledger_url, "check", "--ledger")
+        assert reported == inside.text("check", "--ledger", ledger_url)
         inside.env = {"AGENTQ_LEDGER": ledger_url}
-        assert inside.text("check", "--ledger") == told
+        assert inside.text("check", "--ledger") == reported
 
     @pytest.mark.unsound
     def test_each_violation_has_a_line(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
@@ -195,7 +195,9 @@ class TestAudit:
             assert inside.text("--ledger", ledger_url, "jobs", "show", line.split()[1].rstrip(":"))
 
     @pytest.mark.unsound
-    def test_of_too_many_the_rest_is_counted(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:
+    def test_violations_beyond_the_limit_are_counted(
+        self, inside: Inside, ledger: Ledger, ledger_url: str
+    ) -> None:
         enter_workflows(ledger, MOST + 3)
         spoil(ledger)
         lines = inside.run("check", "--ledger", ledger_url).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Attempts are counted in one form everywhere, results given by hand say by whom, and lists tell what ended it."""
+"""Attempts are counted in one form everywhere, results given by hand say by whom, and lists show what ended it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from agentq.runtime.workflow import Workflow
 from agentq.testing.table import describe
 from tests.cli.program import Inside
 from tests.operations.letters import die
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo
 
 BUSY = Failure("rate_limit", "openai.RateLimitError", "slow down\nand wait")
 
 
 @pytest.fixture
-def player(ledger: Ledger) -> Player:
+def fake(ledger: Ledger) -> FakeWorker:
     """A worker without processes on the ledger that the program looks at."""
-    return Player(ledger)
+    return FakeWorker(ledger)
 
 
 @pytest.fixture
@@ -37,68 +37,68 @@ def program(ledger_url: str, inside: Inside) -> Inside:
     return inside
 
 
-def told(program: Inside, player: Player, job_id: str) -> set[str]:
-    """What every surface tells of a job's attempts."""
-    job = jobs.get(player.ledger, job_id)
+def reported(program: Inside, fake: FakeWorker, job_id: str) -> set[str]:
+    """The texts that every surface shows of a job's attempts."""
+    job = jobs.get(fake.ledger, job_id)
     tree = program.text("workflows", "show", str(job.workflow_id))
     shown = program.text("jobs", "show", job_id)
     (listed,) = program.json("jobs", "list", "--workflow", str(job.workflow_id))
     row = program.text("jobs", "list", "--workflow", str(job.workflow_id)).splitlines()[1]
-    assert f"  {listed['attempts_told']}  " in row
-    table = describe(Workflow(player.ledger, job.workflow_id))
-    assert f"  {listed['attempts_told']}" in table
+    assert f"  {listed['attempts_summary']}  " in row
+    table = describe(Workflow(fake.ledger, job.workflow_id))
+    assert f"  {listed['attempts_summary']}" in table
     found = [re.search(r"attempts +(.*?)(  |\n|$)", text) for text in (tree, shown)]
-    return {listed["attempts_told"], *(match[1] for match in found if match)}
+    return {listed["attempts_summary"], *(match[1] for match in found if match)}
 
 
-def test_every_surface_tells_the_same_of_attempts_through_waits_retries_and_replays(
-    program: Inside, player: Player
+def test_every_surface_shows_the_same_attempts_through_waits_retries_and_replays(
+    program: Inside, fake: FakeWorker
 ) -> None:
-    held = player.begin(add.s(1, 2))
-    job_id, most = str(held.job_id), held.max_attempts
-    assert told(program, player, job_id) == {f"1 of {most}"}
-    waits = player.record(held, RetryLater(BUSY, 0, "waits", burns_attempt=False))
-    assert told(program, player, job_id) == {f"0 of {most}, 1 more at no cost"}
-    held = player.take(*player.retry(player.take(*waits.bells)).bells)
-    assert told(program, player, job_id) == {f"2 of {most}, 1 more at no cost"}
-    player.record(held, Fail(BUSY))
+    claimed = fake.begin(add.s(1, 2))
+    job_id, most = str(claimed.job_id), claimed.max_attempts
+    assert reported(program, fake, job_id) == {f"1 of {most}"}
+    waits = fake.record(claimed, RetryLater(BUSY, 0, "waits", burns_attempt=False))
+    assert reported(program, fake, job_id) == {f"0 of {most}, 1 more at no cost"}
+    claimed = fake.take(*fake.retry(fake.take(*waits.dispatches)).dispatches)
+    assert reported(program, fake, job_id) == {f"2 of {most}, 1 more at no cost"}
+    fake.record(claimed, Fail(BUSY))
     assert f"attempts     2 of {most}, 1 more at no cost\n" in program.text("dead-letters", "show", job_id)
-    dead_letters.replay(player.ledger, job_id, attempts=3)
-    assert told(program, player, job_id) == {"0 of 3, 3 before the replay"}
-    player.take(*player.due())
-    assert told(program, player, job_id) == {"1 of 3, 3 before the replay"}
+    dead_letters.replay(fake.ledger, job_id, attempts=3)
+    assert reported(program, fake, job_id) == {"0 of 3, 3 before the replay"}
+    fake.take(*fake.due())
+    assert reported(program, fake, job_id) == {"1 of 3, 3 before the replay"}
 
 
-def test_a_result_by_hand_says_who_gave_it_and_why(program: Inside, player: Player) -> None:
-    held = die(player, add.s(1, 2) | echo.s())
-    dead_letters.resolve(player.ledger, str(held.job_id), result=7, actor="ann", reason="computed\nby head")
-    shown = program.text("jobs", "show", str(held.job_id))
+def test_a_result_by_hand_shows_its_actor_and_reason(program: Inside, fake: FakeWorker) -> None:
+    claimed = die(fake, add.s(1, 2) | echo.s())
+    dead_letters.resolve(fake.ledger, str(claimed.job_id), result=7, actor="ann", reason="computed\nby head")
+    shown = program.text("jobs", "show", str(claimed.job_id))
     assert re.search(r"\nresult given +by ann, 0 s ago: computed", shown)
     head = shown.split("\nattempt 1")[0]
     assert not re.search(r"\n(worker|took) ", head), "no worker made it, and nothing took so long"
-    tree = program.text("workflows", "show", str(held.workflow_id))
+    tree = program.text("workflows", "show", str(claimed.workflow_id))
     assert re.search(
         r"add 1, 2 +succeeded +attempts 1 of \d +its result is by ann, 0 s ago: computed by head", tree
     )
-    listed = program.json("jobs", "list", "--workflow", str(held.workflow_id))
+    listed = program.json("jobs", "list", "--workflow", str(claimed.workflow_id))
     assert [job["by_hand"] and job["by_hand"]["actor"] for job in listed] == [None, "ann"]
-    assert program.json("jobs", "show", str(held.job_id))["by_hand"]["reason"] == "computed\nby head"
+    assert program.json("jobs", "show", str(claimed.job_id))["by_hand"]["reason"] == "computed\nby head"
     assert "its result is by ann" in program.text("jobs", "list", "--step", add.name)
 
 
-def test_a_job_that_succeeded_by_itself_has_no_such_word(program: Inside, player: Player) -> None:
-    player.run(*player.start(add.s(1, 2)).bells)
+def test_a_job_that_succeeded_by_itself_has_no_such_word(program: Inside, fake: FakeWorker) -> None:
+    fake.run(*fake.start(add.s(1, 2)).dispatches)
     (job,) = program.json("jobs", "list")
     assert job["by_hand"] is None
     assert "result given" not in program.text("jobs", "show", job["id"])
 
 
-def test_the_list_of_workflows_tells_what_ended_each(program: Inside, player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    player.record(held, Fail(BUSY))
-    doomed = player.start(add.s(1, 2)).workflow_id
-    workflows.cancel(player.ledger, str(doomed), reason="wrong folder\nreally")
-    player.start(add.s(1, 2))
+def test_the_list_of_workflows_shows_the_error_that_ended_each(program: Inside, fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.record(claimed, Fail(BUSY))
+    doomed = fake.start(add.s(1, 2)).workflow_id
+    workflows.cancel(fake.ledger, str(doomed), reason="wrong folder\nreally")
+    fake.start(add.s(1, 2))
     header, running, cancelled, failed = program.text("workflows", "list").splitlines()
     errors = [line[header.index("ERROR") :] for line in (running, cancelled, failed)]
     assert errors == ["", "wrong folder", "openai.RateLimitError: slow down"]
@@ -106,8 +106,8 @@ def test_the_list_of_workflows_tells_what_ended_each(program: Inside, player: Pl
     assert [(one["error_category"], one["error_class"], one["error_message"]) for one in listed] == [
         ("rate_limit", "openai.RateLimitError", "slow down\nand wait")
     ]
-    dead_letters.replay(player.ledger, str(held.job_id))
-    assert workflows.summary(player.ledger, str(held.workflow_id)).error_class is None
+    dead_letters.replay(fake.ledger, str(claimed.job_id))
+    assert workflows.summary(fake.ledger, str(claimed.workflow_id)).error_class is None
 
 
 @contextmanager
@@ -123,15 +123,15 @@ def statements() -> Iterator[list[str]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-def test_a_list_is_as_many_statements_for_many_rows_as_for_one(player: Player) -> None:
+def test_a_list_is_as_many_statements_for_many_rows_as_for_one(fake: FakeWorker) -> None:
     counted = []
     for _ in range(2):
         for number in range(3):
-            dead_letters.resolve(player.ledger, str(die(player, add.s(number, 2)).job_id), result=7)
-            die(player, add.s(number, 2))
+            dead_letters.resolve(fake.ledger, str(die(fake, add.s(number, 2)).job_id), result=7)
+            die(fake, add.s(number, 2))
         with statements() as seen:
-            assert len(jobs.list_(player.ledger, JobFilter())) == len(
-                workflows.list_(player.ledger, workflows.WorkflowFilter())
+            assert len(jobs.list_(fake.ledger, JobFilter())) == len(
+                workflows.list_(fake.ledger, workflows.WorkflowFilter())
             )
         counted.append(len(seen))
     assert counted[0] == counted[1]

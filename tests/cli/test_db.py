@@ -1,4 +1,4 @@
-"""``agentq db``: the schema is made and told about, on each database."""
+"""``agentq db``: the schema is made and reported about, on each database."""
 
 import sqlite3
 import subprocess
@@ -27,11 +27,11 @@ def test_a_ledger_of_another_revision_is_refused_with_the_way_out(inside: Inside
     inside.env["AGENTQ_LEDGER"] = empty_database
     ledger = Ledger(empty_database)
     migrate.upgrade(ledger)
-    for revision, mend in (("0000", "run: agentq db upgrade"), ("9999", "upgrade celery-agentq")):
+    for revision, fix in (("0000", "run: agentq db upgrade"), ("9999", "upgrade celery-agentq")):
         change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = :revision")  # noqa: S608
         ledger.write(lambda tx, change=change, to=revision: tx.connection.execute(change, {"revision": to}))
         for command in (("db", "current"), ("workflows", "list"), ("jobs", "list")):
-            assert mend in inside.error(*command)
+            assert fix in inside.error(*command)
     ledger.close()
 
 

@@ -19,7 +19,7 @@ from agentq.states import DeadLetterKind, DeadLetterStatus, JobStatus
 from tests.cli.program import Inside, Program
 from tests.operations.letters import SECRET, arguments, ask, die, die_again, refuse_message, run_due
 from tests.support import Broker, Worker, client
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo, fail
 
 REFUSED = Failure(
@@ -35,9 +35,9 @@ REFUSED = Failure(
 
 
 @pytest.fixture
-def player(ledger: Ledger) -> Player:
+def fake(ledger: Ledger) -> FakeWorker:
     """A worker without processes on the ledger that the program looks at."""
-    return Player(ledger)
+    return FakeWorker(ledger)
 
 
 @pytest.fixture
@@ -48,42 +48,42 @@ def program(ledger_url: str, inside: Inside) -> Inside:
 
 
 def outside(folder: Path, ledger_url: str, broker: str = "memory://", queue: str = "celery") -> Program:
-    """The program as a process of its own, which knows of no steps but those of an app that it is told."""
+    """The program as a process of its own, which knows of no steps but those of an app that it is given."""
     env = {"AGENTQ_LEDGER": ledger_url, "CELERY_BROKER_URL": broker, "AGENTQ_TEST_QUEUE": queue}
     return Program(folder, env)
 
 
-def test_the_list_tells_of_persons_and_owners(program: Inside, player: Player) -> None:
-    held = player.begin(ask.s("one"))
-    player.record(held, Fail(REFUSED, needs_person=True))
-    program.text("dead-letters", "assign", str(held.job_id), "--owner", "bob", "--note", "call them")
-    die(player, add.s(1, 2))
+def test_the_list_shows_persons_and_owners(program: Inside, fake: FakeWorker) -> None:
+    claimed = fake.begin(ask.s("one"))
+    fake.record(claimed, Fail(REFUSED, needs_person=True))
+    program.text("dead-letters", "assign", str(claimed.job_id), "--owner", "bob", "--note", "call them")
+    die(fake, add.s(1, 2))
     header, first, second = program.text("dead-letters", "list").splitlines()
     assert header.split()[-4:] == ["CATEGORY", "PERSON", "OWNER", "ERROR"]
     assert [line[header.index("PERSON") : header.index("ERROR")].split() for line in (first, second)] == [
         [],
         ["needed", "bob"],
     ]
-    known = dead_letters.list_(player.ledger, DeadLetterFilter())
+    known = dead_letters.list_(fake.ledger, DeadLetterFilter())
     assert list(map(DeadLetterSummary.model_validate, program.json("dead-letters", "list"))) == known
 
 
-def test_filters(program: Inside, player: Player) -> None:
-    held = player.begin(ask.s("one"))
-    player.record(held, Fail(REFUSED, needs_person=True))
-    dead_letters.assign(player.ledger, str(held.job_id), owner="bob")
-    die(player, add.s(1, 2))
-    refuse_message(player)
+def test_filters(program: Inside, fake: FakeWorker) -> None:
+    claimed = fake.begin(ask.s("one"))
+    fake.record(claimed, Fail(REFUSED, needs_person=True))
+    dead_letters.assign(fake.ledger, str(claimed.job_id), owner="bob")
+    die(fake, add.s(1, 2))
+    refuse_message(fake)
 
     def found(*options: str) -> list[str | None]:
         listed = program.json("dead-letters", "list", *options)
         assert program.json("dead-letters", "count", *options) == {"letters": len(listed)}
         return [letter["job_id"] for letter in listed]
 
-    assert found("--owner", "bob") == found("--category", "rate_limit") == [str(held.job_id)]
+    assert found("--owner", "bob") == found("--category", "rate_limit") == [str(claimed.job_id)]
     assert found("--kind", "message") == [None]
-    assert found("--needs-person") == [None, str(held.job_id)]
-    assert found("--needs-person", "--kind", "job", "--step", ask.name) == [str(held.job_id)]
+    assert found("--needs-person") == [None, str(claimed.job_id)]
+    assert found("--needs-person", "--kind", "job", "--step", ask.name) == [str(claimed.job_id)]
     assert found("--status", "replayed") == []
     for option, values in (("--kind", DeadLetterKind), ("--status", DeadLetterStatus)):
         ended = program.run("dead-letters", "list", option, "nonsense")
@@ -91,11 +91,11 @@ def test_filters(program: Inside, player: Player) -> None:
         assert all(f"'{value}'" in ended.stderr for value in values)
 
 
-def test_count(program: Inside, player: Player) -> None:
+def test_count(program: Inside, fake: FakeWorker) -> None:
     assert program.text("dead-letters", "count") == "0\n"
     assert program.text("dead-letters", "count", "--by", "step") == "no dead letters\n"
     for canvas in (add.s(1, 2), add.s(3, 4), ask.s("one")):
-        die(player, canvas)
+        die(fake, canvas)
     assert program.text("dead-letters", "count") == "3\n"
     header, *lines = program.text("dead-letters", "count", "--by", "step").splitlines()
     assert [line.split() for line in (header, *lines)] == [["STEP", "LETTERS"], [add.name, "2"], [ask.name, "1"]]
@@ -105,13 +105,15 @@ def test_count(program: Inside, player: Player) -> None:
         assert sum(item["letters"] for item in counted) == 3
 
 
-def test_show_tells_every_attempt_what_the_provider_said_and_no_secret(program: Inside, player: Player) -> None:
-    held = player.begin(ask.s("one", api_key=SECRET))
-    (bell,) = player.retry(held).bells
-    held = player.take(bell)
-    player.record(held, Fail(REFUSED))
-    dead_letters.edit(player.ledger, str(held.job_id), kwargs={"limit": 3}, reason=f"not {SECRET}")
-    shown = program.text("dead-letters", "show", str(held.job_id))
+def test_show_prints_every_attempt_with_the_providers_answer_and_no_secret(
+    program: Inside, fake: FakeWorker
+) -> None:
+    claimed = fake.begin(ask.s("one", api_key=SECRET))
+    (dispatch,) = fake.retry(claimed).dispatches
+    claimed = fake.take(dispatch)
+    fake.record(claimed, Fail(REFUSED))
+    dead_letters.edit(fake.ledger, str(claimed.job_id), kwargs={"limit": 3}, reason=f"not {SECRET}")
+    shown = program.text("dead-letters", "show", str(claimed.job_id))
     head, first, second, actions, replaced = shown.split("\n\n")
     assert 'arguments    ["one"]\nkeywords     {"limit": 3}\n' in head
     assert "error        openai.RateLimitError: slow down\n" in head
@@ -123,44 +125,44 @@ def test_show_tells_every_attempt_what_the_provider_said_and_no_secret(program: 
     assert f"  openai.RateLimitError: slow down\n{said}" in second
     assert "edit arguments  not ***" in actions
     assert replaced.endswith('  [["one"], {"api_key": "***"}]\n')
-    assert SECRET not in shown + str(program.json("dead-letters", "show", str(held.job_id)))
+    assert SECRET not in shown + str(program.json("dead-letters", "show", str(claimed.job_id)))
 
 
-def test_show_of_messages(program: Inside, player: Player) -> None:
-    letter_id = refuse_message(player)
+def test_show_of_messages(program: Inside, fake: FakeWorker) -> None:
+    letter_id = refuse_message(fake)
     shown = program.text("dead-letters", "show", letter_id)
     assert "messages     1\n" in shown
-    assert "decide       cancel gives it up; nothing else can be done about it\n" in shown
+    assert "decide       cancel ends it; no other decision is possible\n" in shown
     assert "what could be read of it\n  {}\n" in shown
     assert "cancelled dead letter" in program.text("dead-letters", "cancel", letter_id, "--reason", "old")
     assert "note         old\n" in program.text("dead-letters", "show", letter_id)
 
 
-def test_a_replay_at_the_limit_is_refused_and_forced(program: Inside, player: Player) -> None:
+def test_a_replay_at_the_limit_is_refused_and_forced(program: Inside, fake: FakeWorker) -> None:
     program.env["AGENTQ_MAX_REPLAYS"] = "1"
-    held = die(player, add.s(1, 2))
-    replayed = program.json("dead-letters", "replay", str(held.job_id))
+    claimed = die(fake, add.s(1, 2))
+    replayed = program.json("dead-letters", "replay", str(claimed.job_id))
     assert [letter["status"] for letter in replayed["done"]] == ["replayed"]
-    die_again(player)
-    assert "replayed 1 time(s) already" in program.error("dead-letters", "replay", str(held.job_id))
+    die_again(fake)
+    assert "replayed 1 time(s) already" in program.error("dead-letters", "replay", str(claimed.job_id))
     left = program.text("dead-letters", "replay", "--all", "--yes").splitlines()
     assert left[:2] == [
         "replayed 0 dead letters",
         "left 1 that had been replayed too often; replay them too with --force",
     ]
-    player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
+    fake.succeed(fake.begin(echo.s() | each(echo.s())), "no list")
     *_, refused, why = program.text("dead-letters", "replay", "--all", "--yes").splitlines()
     assert refused == "refused 1"
     assert "An each() that got no list cannot go on" in why
     assert program.text("dead-letters", "replay", "--all", "--force", "--yes").startswith("replayed 1 ")
-    run_due(player)
-    assert player.result(held.workflow_id) == 3
+    run_due(fake)
+    assert fake.result(claimed.workflow_id) == 3
 
 
-def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, player: Player) -> None:
-    held = die(player, ask.s("one", api_key=SECRET))
+def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, fake: FakeWorker) -> None:
+    claimed = die(fake, ask.s("one", api_key=SECRET))
     printed = program.text(
-        *("dead-letters", "edit", str(held.job_id)),
+        *("dead-letters", "edit", str(claimed.job_id)),
         *("--kwargs", '{"api_key": "***", "limit": 2}', "--reason", "too many"),
     ).splitlines()
     assert printed[1:3] == [
@@ -168,13 +170,13 @@ def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, play
         'now     ["one"] {"api_key": "***", "limit": 2}',
     ]
     assert printed[3].startswith("replay it with: agentq dead-letters replay ")
-    assert json.loads(arguments(player, held)) == [["one"], {"api_key": SECRET, "limit": 2}]
-    edited = program.json("dead-letters", "edit", str(held.job_id), "--args", '["two"]')
+    assert json.loads(arguments(fake, claimed)) == [["one"], {"api_key": SECRET, "limit": 2}]
+    edited = program.json("dead-letters", "edit", str(claimed.job_id), "--args", '["two"]')
     assert edited["args"] == ["two"]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ([], "Give --args or --kwargs"),
         (["--args", "[1,"], "--args is no JSON"),
@@ -182,25 +184,25 @@ def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, play
         (["--kwargs", "null"], "--kwargs must be an object"),
     ],
 )
-def test_what_is_no_json_is_a_usage_error(program: Inside, options: list[str], told: str) -> None:
+def test_invalid_json_is_a_usage_error(program: Inside, options: list[str], reported: str) -> None:
     ended = program.run("dead-letters", "edit", "019a0000-0000-7000-8000-000000000000", *options)
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert reported in ended.stderr
 
 
-def test_what_does_not_fit_is_told_in_one_line(program: Inside, player: Player) -> None:
-    held = die(player, ask.s("one"))
-    said = program.error("dead-letters", "edit", str(held.job_id), "--kwargs", '{"limit": "x"}')
+def test_arguments_that_do_not_fit_are_one_line(program: Inside, fake: FakeWorker) -> None:
+    claimed = die(fake, ask.s("one"))
+    said = program.error("dead-letters", "edit", str(claimed.job_id), "--kwargs", '{"limit": "x"}')
     assert "argument 'limit' does not fit its annotation" in said
-    said = program.error("dead-letters", "resolve", str(held.job_id), "--result", "[1]")
+    said = program.error("dead-letters", "resolve", str(claimed.job_id), "--result", "[1]")
     assert "the result: Input should be an object" in said
-    assert "status       open\n" in program.text("dead-letters", "show", str(held.job_id))
+    assert "status       open\n" in program.text("dead-letters", "show", str(claimed.job_id))
 
 
-def test_a_step_is_known_by_the_app_that_is_named(tmp_path: Path, ledger_url: str, player: Player) -> None:
-    held = die(player, add.s(1, 2) | echo.s())
+def test_a_step_is_known_by_the_app_that_is_named(tmp_path: Path, ledger_url: str, fake: FakeWorker) -> None:
+    claimed = die(fake, add.s(1, 2) | echo.s())
     program = outside(tmp_path, ledger_url)
-    edit = ("dead-letters", "edit", str(held.job_id), "--args", "[10, 20]")
+    edit = ("dead-letters", "edit", str(claimed.job_id), "--args", "[10, 20]")
     said = program.error(*edit)
     assert f"step {add.name!r} is not known here" in said
     assert "-A MODULE" in said
@@ -208,7 +210,7 @@ def test_a_step_is_known_by_the_app_that_is_named(tmp_path: Path, ledger_url: st
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
-def test_what_a_result_by_hand_makes_ready_needs_no_lost_message_to_be_found(
+def test_jobs_after_a_result_by_hand_are_dispatched_at_once(
     tmp_path: Path, ledger_url: str, redis_broker: Broker
 ) -> None:
     program = outside(tmp_path, ledger_url, redis_broker.url, redis_broker.queue)

@@ -27,7 +27,7 @@ def test_durations_have_one_unit(seconds: float, text: str) -> None:
     assert age(NOW - timedelta(seconds=seconds), NOW) == f"{text} ago"
 
 
-def test_a_moment_to_come_and_none() -> None:
+def test_the_age_of_a_future_time_and_of_none() -> None:
     assert age(NOW + timedelta(seconds=5), NOW) == "in 5 s"
     assert age(None) == ""
     assert took(None, NOW) == ""

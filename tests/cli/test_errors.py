@@ -1,4 +1,4 @@
-"""What goes wrong is one line that teaches, with exit code 1; what is piped away is quiet."""
+"""An error is one line that says the next step, with exit code 1; a closed pipe is quiet."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.conftest import Story
+from tests.cli.conftest import CliLedger
 from tests.cli.program import BIN, Inside, Program
 from tests.support.steps import add
 
@@ -24,28 +24,28 @@ def test_the_embedded_ledger_of_the_folder_is_found(program: Program) -> None:
     assert program.json("workflows", "list") == []
 
 
-def test_options_of_the_group_may_stand_after_the_command(story: Story, inside: Inside) -> None:
-    url = story.program.env["AGENTQ_LEDGER"]
+def test_options_of_the_group_may_stand_after_the_command(cli_ledger: CliLedger, inside: Inside) -> None:
+    url = cli_ledger.program.env["AGENTQ_LEDGER"]
     before = inside.json("--ledger", url, "workflows", "list")
     assert before == inside.json("workflows", "list", "--ledger", url) != []
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reported"),
     [
         ("mysql://host/database", "the ledger cannot live in 'mysql'"),
         ("nonsense", "the ledger URL cannot be parsed"),
         ("sqlite:////nowhere/ledger.db", "there is no ledger at /nowhere/ledger.db"),
     ],
 )
-def test_a_ledger_that_cannot_be_used(inside: Inside, url: str, told: str) -> None:
-    assert told in inside.error("--ledger", url, "workflows", "list")
+def test_a_ledger_that_cannot_be_used(inside: Inside, url: str, reported: str) -> None:
+    assert reported in inside.error("--ledger", url, "workflows", "list")
 
 
 @pytest.mark.parametrize(
     ("typed", "meant"), [("workflow", "workflows"), ("job", "jobs"), ("dead-letter", "dead-letters")]
 )
-def test_a_command_that_is_not_there_is_told_with_the_nearest(inside: Inside, typed: str, meant: str) -> None:
+def test_an_unknown_command_gets_the_nearest_name(inside: Inside, typed: str, meant: str) -> None:
     ended = inside.run(typed)
     assert ended.returncode == 2
     assert f"No such command '{typed}'. Did you mean '{meant}'?" in ended.stderr
@@ -63,18 +63,25 @@ def test_the_traceback_is_there_for_who_asks(inside: Inside) -> None:
     assert asked.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_an_id_that_is_none_says_how_one_is_written(story: Story) -> None:
-    assert "list them with: agentq workflows list, or name one by its key: key:KEY" in story.program.error(
+def test_an_id_that_is_none_says_how_one_is_written(cli_ledger: CliLedger) -> None:
+    assert "list them with: agentq workflows list, or name one by its key: key:KEY" in cli_ledger.program.error(
         "workflows", "show", "fan-1"
     )
-    assert "'019' is too short; give 4 characters of the id or more" in story.program.error("jobs", "show", "019")
-    assert "key" not in story.program.error("jobs", "show", "fan-1")
+    assert "'019' is too short; give 4 characters of the id or more" in cli_ledger.program.error(
+        "jobs", "show", "019"
+    )
+    assert "key" not in cli_ledger.program.error("jobs", "show", "fan-1")
 
 
 @pytest.mark.parametrize("command", [("workflows", "list", "--tenant"), ("workflows", "show"), ("jobs", "show")])
-def test_a_word_that_is_no_text_is_told_and_no_traceback(story: Story, command: tuple[str, ...]) -> None:
+def test_an_undecodable_argument_is_an_error_without_a_traceback(
+    cli_ledger: CliLedger, command: tuple[str, ...]
+) -> None:
     ended = subprocess.run(
-        [BIN / "agentq", *command, b"\xff\xfe"], env=story.program.environment(), capture_output=True, text=True
+        [BIN / "agentq", *command, b"\xff\xfe"],
+        env=cli_ledger.program.environment(),
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 2
     assert ended.stderr.endswith("is no text in UTF-8.\n")
@@ -84,9 +91,9 @@ def test_a_word_that_is_no_text_is_told_and_no_traceback(story: Story, command: 
 NARROW = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def test_words_and_answers_hold_in_any_locale(story: Story) -> None:
-    named = story.agentq.start(add.s(1, 2).set(queue="nobody"), tenant="テナント", key="ключ ✓")
-    environment = story.program.environment()
+def test_words_and_answers_hold_in_any_locale(cli_ledger: CliLedger) -> None:
+    named = cli_ledger.agentq.start(add.s(1, 2).set(queue="nobody"), tenant="テナント", key="ключ ✓")
+    environment = cli_ledger.program.environment()
     for given in (NARROW, {"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}):
         for command in (
             ("workflows", "show", "key:ключ ✓"),
@@ -99,16 +106,16 @@ def test_words_and_answers_hold_in_any_locale(story: Story) -> None:
             )
             assert (ended.returncode, ended.stderr) == (0, b"")
             assert named.id.encode() in ended.stdout
-        (told,) = json.loads(ended.stdout)
-        assert (told["tenant"], told["key"]) == ("テナント", "ключ ✓"), "no sign of JSON is lost"
+        (reported,) = json.loads(ended.stdout)
+        assert (reported["tenant"], reported["key"]) == ("テナント", "ключ ✓"), "no sign of JSON is lost"
     named.cancel()
 
 
-def test_what_cannot_be_written_is_one_line(story: Story, inside: Inside) -> None:
+def test_an_unwritable_file_is_one_line(cli_ledger: CliLedger, inside: Inside) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [BIN / "agentq", "workflows", "list"],
-            env=story.program.environment(),
+            env=cli_ledger.program.environment(),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -117,12 +124,12 @@ def test_what_cannot_be_written_is_one_line(story: Story, inside: Inside) -> Non
     assert "/proc/nowhere" in inside.error("init", "/proc/nowhere/deep")
 
 
-def test_a_broken_pipe_is_quiet(story: Story) -> None:
+def test_a_broken_pipe_is_quiet(cli_ledger: CliLedger) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run(
         [BIN / "agentq", "workflows", "list"],
-        env=story.program.environment(),
+        env=cli_ledger.program.environment(),
         stdout=writer,
         stderr=subprocess.PIPE,
     )
@@ -130,10 +137,10 @@ def test_a_broken_pipe_is_quiet(story: Story) -> None:
     assert ended.stderr == b""
 
 
-def test_colours_are_for_terminals_and_respect_no_color(story: Story) -> None:
-    assert "\x1b" not in story.program.text("workflows", "list")
-    assert b"\x1b[32msucceeded" in _on_a_terminal(story.program.environment())
-    assert b"\x1b" not in _on_a_terminal({**story.program.environment(), "NO_COLOR": "1"})
+def test_colours_are_for_terminals_and_respect_no_color(cli_ledger: CliLedger) -> None:
+    assert "\x1b" not in cli_ledger.program.text("workflows", "list")
+    assert b"\x1b[32msucceeded" in _on_a_terminal(cli_ledger.program.environment())
+    assert b"\x1b" not in _on_a_terminal({**cli_ledger.program.environment(), "NO_COLOR": "1"})
 
 
 def _on_a_terminal(environment: dict[str, str]) -> bytes:

@@ -38,7 +38,7 @@ def test_every_command_has_a_text_with_an_example_and_all_options_are_explained(
     assert [option.name for option in options if not option.help] == []
 
 
-def test_the_table_of_commands_tells_them_all(inside: Inside) -> None:
+def test_the_table_of_commands_has_them_all(inside: Inside) -> None:
     printed = inside.text("--help")
     for name, entry in ENTRIES.items():
         assert f"  {name}" in printed
@@ -62,7 +62,7 @@ def _processor_time(run: Callable[[], object]) -> float:
 
 
 def completed(program: Program, *words: str) -> list[str]:
-    """What the shell offers where the last of the words is being typed."""
+    """The shell's offers for the last of the words."""
     typed = {"COMP_WORDS": " ".join(["agentq", *words]), "COMP_CWORD": str(len(words))}
     asking = Program(program.folder, {**program.env, **typed, "_AGENTQ_COMPLETE": "bash_complete"})
     return [line.removeprefix("plain,") for line in asking.text().splitlines()]

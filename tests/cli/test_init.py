@@ -22,10 +22,10 @@ def starter(inside: Inside) -> Path:
     return inside.folder
 
 
-def test_it_writes_a_starter_and_says_what_next(inside: Inside) -> None:
-    told = inside.text("init")
+def test_init_writes_a_starter_and_prints_the_next_step(inside: Inside) -> None:
+    reported = inside.text("init")
     assert sorted(path.name for path in inside.folder.iterdir()) == FILES
-    assert told.startswith(f"wrote {', '.join(FILES)}\n\nwhat next:\n  agentq up -A app ")
+    assert reported.startswith(f"wrote {', '.join(FILES)}\n\nwhat next:\n  agentq up -A app ")
 
 
 def test_a_folder_can_be_named_and_is_made(inside: Inside) -> None:
@@ -33,7 +33,7 @@ def test_a_folder_can_be_named_and_is_made(inside: Inside) -> None:
     assert sorted(path.name for path in Path(inside.folder, "deep", "inside").iterdir()) == FILES
 
 
-def test_it_never_overwrites(inside: Inside) -> None:
+def test_init_never_overwrites(inside: Inside) -> None:
     mine = Path(inside.folder, "steps.py")
     mine.write_text("mine")
     said = inside.error("init")
@@ -49,7 +49,7 @@ def test_every_file_says_what_it_is_for(starter: Path, name: str) -> None:
     assert max(map(len, text.splitlines())) <= 115
 
 
-def test_what_can_be_set_exists_also_where_it_is_a_comment(starter: Path) -> None:
+def test_every_setting_in_a_comment_exists(starter: Path) -> None:
     text = Path(starter, "celeryconfig.py").read_text()
     named = re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)
     known = {name for name, _ in flatten(NAMESPACES)} | {f"agentq_{name}" for name in Settings.model_fields}

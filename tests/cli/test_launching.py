@@ -1,4 +1,4 @@
-"""How a worker is begun: which app, which options, which meaning SIGTERM has."""
+"""The start of a worker: its app, its options, the meaning of SIGTERM."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Begun:
 
     @property
     def options(self) -> list[str]:
-        """What follows ``celery -A APP worker``."""
+        """The options after ``celery -A APP worker``."""
         return self.command[self.command.index("worker") + 1 :]
 
 
@@ -40,7 +40,7 @@ class Launched(BaseException):
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Begun]:
-    """What would have been begun."""
+    """The process that would have been begun."""
     seen: list[Begun] = []
 
     def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
@@ -115,7 +115,7 @@ def test_a_choice_of_ones_own_stays(project: Inside, begun: list[Begun]) -> None
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-def test_what_a_worker_would_refuse_is_refused_before(project: Inside, command: str) -> None:
+def test_up_refuses_before_the_worker_would(project: Inside, command: str) -> None:
     assert "set AGENTQ_LEDGER instead" in project.error("--ledger", "sqlite:////x.db", command, "-A", "proj")
     with Path(project.folder, "proj.py").open("a") as file:
         file.write("app.conf.task_always_eager = True\n")

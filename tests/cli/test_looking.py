@@ -10,19 +10,19 @@ import pytest
 from agentq.ledger.db.session import Ledger
 from agentq.operations import queues, workers
 from agentq.operations.schemas import Pruned, Queue, Worker
-from tests.cli.conftest import Story
+from tests.cli.conftest import CliLedger
 from tests.cli.program import Inside, Program
 from tests.support import Broker, client
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo
 
 PROJECT = "tests.support.project"
 
 
 @pytest.fixture
-def player(ledger: Ledger) -> Player:
+def fake(ledger: Ledger) -> FakeWorker:
     """A worker without processes."""
-    return Player(ledger)
+    return FakeWorker(ledger)
 
 
 @pytest.fixture
@@ -32,22 +32,22 @@ def program(ledger_url: str, tmp_path: Path) -> Inside:
 
 
 class TestQueues:
-    def test_as_json_it_is_the_read_model(self, player: Player, program: Inside) -> None:
-        player.start(echo.s(1).set(queue="llm"))
+    def test_as_json_it_is_the_read_model(self, fake: FakeWorker, program: Inside) -> None:
+        fake.start(echo.s(1).set(queue="llm"))
         (listed,) = [Queue.model_validate(item) for item in program.json("queues")]
-        (known,) = queues.list_(player.ledger)
+        (known,) = queues.list_(fake.ledger)
         assert listed.model_copy(update={"oldest_seconds": known.oldest_seconds}) == known
         assert listed.depth is None
 
-    def test_for_people_without_an_app_the_depth_is_unknown(self, player: Player, program: Inside) -> None:
+    def test_for_people_without_an_app_the_depth_is_unknown(self, fake: FakeWorker, program: Inside) -> None:
         assert program.text("queues") == "no queue has jobs to be done\n"
-        player.start(echo.s(1).set(queue="llm"))
+        fake.start(echo.s(1).set(queue="llm"))
         header, line = program.text("queues", "list").splitlines()
         assert header.split() == ["QUEUE", "DEPTH", "QUEUED", "OLDEST", "RUNNING", "SCHEDULED"]
         assert line.split() == ["llm", "?", "1", "0", "s", "0", "0"]
 
     @pytest.mark.parametrize("broker", ["redis_broker", "rabbitmq_broker"])
-    def test_with_an_app_the_broker_tells_the_depths(
+    def test_with_an_app_queues_show_the_brokers_depths(
         self, broker: str, ledger_url: str, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         running: Broker = request.getfixturevalue(broker)
@@ -59,15 +59,15 @@ class TestQueues:
         assert (found[running.queue]["depth"], found[running.queue]["queued"]) == (3, 3)
         assert found["dead_letter"]["queued"] == 0
 
-    def test_a_broker_that_is_down_keeps_nobody_from_the_rest(
-        self, redis_broker: Broker, ledger_url: str, player: Player, tmp_path: Path
+    def test_a_broker_that_is_down_hides_only_the_depths(
+        self, redis_broker: Broker, ledger_url: str, fake: FakeWorker, tmp_path: Path
     ) -> None:
         env = {"CELERY_BROKER_URL": redis_broker.url, "AGENTQ_TEST_QUEUE": "llm", "AGENTQ_LEDGER": ledger_url}
-        player.start(echo.s(1).set(queue="llm"))
+        fake.start(echo.s(1).set(queue="llm"))
         redis_broker.kill()
         ended = Program(tmp_path, env).run("-A", PROJECT, "queues", "--json")
         assert ended.returncode == 0
-        assert ended.stderr.startswith("warning: the broker does not tell its depths: ")
+        assert ended.stderr.startswith("warning: the broker does not give its depths: ")
         assert {item["name"]: (item["depth"], item["queued"]) for item in json.loads(ended.stdout)} == {
             "dead_letter": (None, 0),
             "llm": (None, 1),
@@ -75,38 +75,38 @@ class TestQueues:
 
 
 class TestWorkers:
-    def test_as_json_it_is_the_read_model(self, player: Player, program: Inside) -> None:
-        player.begin(echo.s(1))
+    def test_as_json_it_is_the_read_model(self, fake: FakeWorker, program: Inside) -> None:
+        fake.begin(echo.s(1))
         (listed,) = [Worker.model_validate(item) for item in program.json("workers")]
-        assert [listed] == workers.list_(player.ledger)
-        worker_id = str(player.worker_id)
-        shown = workers.get(player.ledger, worker_id)
+        assert [listed] == workers.list_(fake.ledger)
+        worker_id = str(fake.worker_id)
+        shown = workers.get(fake.ledger, worker_id)
         assert program.json("workers", "show", worker_id) == shown.model_dump(mode="json")
 
-    def test_for_people(self, player: Player, program: Inside) -> None:
-        held = player.begin(add.s(1, 2))
-        Player(player.ledger, lease=-60)
+    def test_for_people(self, fake: FakeWorker, program: Inside) -> None:
+        claimed = fake.begin(add.s(1, 2))
+        FakeWorker(fake.ledger, lease=-60)
         header, *lines = program.text("workers").splitlines()
         assert header.split() == ["ID", "STATUS", "RUNNING", "SINCE", "LEASE", "ENDS", "REFUSED", "WORKER"]
         by_id = {line.split()[0]: line.split()[1:3] for line in lines}
-        assert by_id.pop(str(player.worker_id)) == ["alive", "1"]
+        assert by_id.pop(str(fake.worker_id)) == ["alive", "1"]
         assert list(by_id.values()) == [["lost", "0"]]
         assert len(program.text("workers", "--status", "lost").splitlines()) == 2
-        shown = program.text("workers", "show", str(player.worker_id))
+        shown = program.text("workers", "show", str(fake.worker_id))
         assert "status      alive\n" in shown
-        assert f"{held.job_id}  " in shown.split("\njobs\n")[1]
+        assert f"{claimed.job_id}  " in shown.split("\njobs\n")[1]
 
-    def test_a_real_worker(self, story: Story) -> None:
-        (worker,) = story.program.json("workers", "list")
+    def test_a_real_worker(self, cli_ledger: CliLedger) -> None:
+        (worker,) = cli_ledger.program.json("workers", "list")
         assert worker["running"] == 0
-        assert worker["hostname"] in story.program.text("workers", "show", worker["id"])
-        assert story.program.json("workers", "show", worker["hostname"])["id"] == worker["id"]
-        assert "no worker fits 'nobody@here'" in story.program.error("workers", "show", "nobody@here")
+        assert worker["hostname"] in cli_ledger.program.text("workers", "show", worker["id"])
+        assert cli_ledger.program.json("workers", "show", worker["hostname"])["id"] == worker["id"]
+        assert "no worker fits 'nobody@here'" in cli_ledger.program.error("workers", "show", "nobody@here")
 
 
 class TestPrune:
-    def test_nothing_is_deleted_without_yes(self, player: Player, program: Inside) -> None:
-        player.run(*player.start(echo.s(1)).bells)
+    def test_prune_without_yes_deletes_nothing(self, fake: FakeWorker, program: Inside) -> None:
+        fake.run(*fake.start(echo.s(1)).dispatches)
         what = "1 workflow(s) with 1 job(s), and 0 closed dead letter(s)\n"
         dry = f"would delete {what}nothing was deleted; to do it: --yes\n"
         assert program.text("prune", "--older-than", "0") == dry
@@ -116,9 +116,9 @@ class TestPrune:
         assert program.text("prune", "--older-than", "0", "--yes") == f"deleted {what}"
         assert program.json("workflows") == []
 
-    def test_the_limit_is_told_where_it_cut_off(self, player: Player, program: Inside) -> None:
+    def test_a_list_that_was_cut_shows_its_limit(self, fake: FakeWorker, program: Inside) -> None:
         for _ in range(2):
-            player.run(*player.start(echo.s(1)).bells)
+            fake.run(*fake.start(echo.s(1)).dispatches)
         assert "; there are more, beyond --limit\n" in program.text("prune", "--older-than", "0", "--limit", "1")
 
     @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5h", 5_400), ("15 m", 900), ("30d", 2_592_000)])
@@ -132,7 +132,7 @@ class TestPrune:
         assert seen == [seconds]
 
     @pytest.mark.parametrize("text", ["", "-5", "3x", "d", "1 week"])
-    def test_what_is_no_duration_is_refused(self, text: str, program: Inside) -> None:
+    def test_an_invalid_duration_is_refused(self, text: str, program: Inside) -> None:
         ended = program.run("prune", f"--older-than={text}")
         assert ended.returncode == 2
         assert "write it as 90s, 15m, 12h or 30d." in " ".join(ended.stderr.split())
@@ -141,14 +141,14 @@ class TestPrune:
         assert program.run("prune").returncode == 2
 
 
-def test_a_noun_alone_lists(story: Story) -> None:
+def test_a_noun_alone_lists(cli_ledger: CliLedger) -> None:
     for noun in ("workflows", "jobs", "dead-letters", "queues", "workers"):
-        assert len(story.program.json(noun)) == len(story.program.json(noun, "list"))
-    (workflow,) = story.program.json("workflows", "--key", "fan-1")
-    assert workflow["id"] == story.succeeded.id
+        assert len(cli_ledger.program.json(noun)) == len(cli_ledger.program.json(noun, "list"))
+    (workflow,) = cli_ledger.program.json("workflows", "--key", "fan-1")
+    assert workflow["id"] == cli_ledger.succeeded.id
 
 
-def test_a_command_that_is_not_there_is_told(story: Story) -> None:
-    ended = story.program.run("jobs", "lst")
+def test_an_unknown_command_is_an_error(cli_ledger: CliLedger) -> None:
+    ended = cli_ledger.program.run("jobs", "lst")
     assert ended.returncode == 2
     assert "No such command 'lst'" in ended.stderr

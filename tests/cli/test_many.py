@@ -16,14 +16,14 @@ from agentq.ledger.db.session import Ledger
 from agentq.states import JobStatus, WorkflowStatus
 from tests.cli.program import OURS, Inside
 from tests.operations.letters import ask, die, refuse_message
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo
 
 
 @pytest.fixture
-def player(ledger: Ledger) -> Player:
+def fake(ledger: Ledger) -> FakeWorker:
     """A worker without processes on the ledger that the program looks at."""
-    return Player(ledger)
+    return FakeWorker(ledger)
 
 
 @pytest.fixture
@@ -38,35 +38,35 @@ def answer(program: Inside, text: str, *arguments: str) -> Result:
     return CliRunner(env={**hidden, **program.env}).invoke(agentq, arguments, input=text)
 
 
-def test_a_cancel_of_all_says_how_many_and_asks(program: Inside, player: Player) -> None:
-    started = [player.start(add.s(n, 2)).workflow_id for n in range(3)]
+def test_a_cancel_of_all_says_how_many_and_asks(program: Inside, fake: FakeWorker) -> None:
+    started = [fake.start(add.s(n, 2)).workflow_id for n in range(3)]
     command = ("workflows", "cancel", "--all", "--tenant", "acme", "--limit", "2")
     for text in ("n\n", ""):
         asked = answer(program, text, *command)
         assert asked.exit_code == 1
         assert "cancel 2 of 3 workflows? [y/N]" in asked.stderr
         assert asked.stdout == ""
-    assert {player.workflow(id_).status for id_ in started} == {WorkflowStatus.RUNNING}
+    assert {fake.workflow(id_).status for id_ in started} == {WorkflowStatus.RUNNING}
     agreed = answer(program, "y\n", *command)
     assert agreed.exit_code == 0
     assert agreed.stdout.splitlines() == [
         "cancelled 2 of 3 workflows",
-        *(f"  {id_}  {player.workflow(id_).name}" for id_ in started[:2]),
+        *(f"  {id_}  {fake.workflow(id_).name}" for id_ in started[:2]),
     ]
-    assert player.workflow(started[2]).status == WorkflowStatus.RUNNING
+    assert fake.workflow(started[2]).status == WorkflowStatus.RUNNING
 
 
-def test_a_dry_run_tells_which_it_would_be_and_changes_nothing(program: Inside, player: Player) -> None:
-    started = player.start(add.s(1, 2) | echo.s())
+def test_a_dry_run_lists_the_rows_and_changes_nothing(program: Inside, fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2) | echo.s())
     command = ("jobs", "cancel", "--all", "--step", add.name, "--dry-run")
     assert program.text(*command).startswith("would cancel 1 job\n")
     (planned,) = program.json(*command)["done"]
     assert (planned["step"], planned["status"]) == (add.name, "queued")
-    assert player.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
+    assert fake.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
 
 
-def test_a_dry_run_and_the_question_tell_what_would_be_refused(program: Inside, player: Player) -> None:
-    fits, other = die(player, add.s(1, 2)), die(player, ask.s("one"))
+def test_a_dry_run_and_the_question_tell_what_would_be_refused(program: Inside, fake: FakeWorker) -> None:
+    fits, other = die(fake, add.s(1, 2)), die(fake, ask.s("one"))
     command = ("dead-letters", "resolve", "--all", "--result", "3")
     lines = program.text(*command, "--dry-run").splitlines()
     assert lines[0] == "would resolve 1 of 2 dead letters"
@@ -74,15 +74,15 @@ def test_a_dry_run_and_the_question_tell_what_would_be_refused(program: Inside, 
     assert lines[2] == "would refuse 1"
     assert "does not fit its annotation" in lines[3]
     assert "resolve 1 of 2 dead letters (1 would be refused)? [y/N]" in answer(program, "n\n", *command).stderr
-    assert [player.job(held.job_id).status for held in (fits, other)] == [JobStatus.FAILED] * 2
+    assert [fake.job(claimed.job_id).status for claimed in (fits, other)] == [JobStatus.FAILED] * 2
     assert program.text(*command, "--yes").splitlines()[::2] == ["resolved 1 of 2 dead letters", "refused 1"]
 
 
-def test_json_of_many_is_one_form_for_every_command(program: Inside, player: Player) -> None:
-    player.start(add.s(1, 2))
+def test_json_of_many_is_one_form_for_every_command(program: Inside, fake: FakeWorker) -> None:
+    fake.start(add.s(1, 2))
     for canvas in (add.s(1, 2), ask.s("one"), ask.s("two")):
-        die(player, canvas)
-    refuse_message(player)
+        die(fake, canvas)
+    refuse_message(fake)
     commands: tuple[tuple[str, ...], ...] = (
         ("workflows", "cancel"),
         ("jobs", "cancel"),
@@ -91,32 +91,32 @@ def test_json_of_many_is_one_form_for_every_command(program: Inside, player: Pla
         ("dead-letters", "replay"),
         ("dead-letters", "cancel", "--kind", "message"),
     )
-    told: list[Any] = [program.json(*command, "--all", "--yes") for command in commands]
-    assert [{"done", "refused", "fit"} <= one.keys() for one in told] == [True] * 6
-    assert [(len(one["done"]), one["fit"]) for one in told] == [(1, 1), (0, 0), (2, 2), (1, 1), (2, 2), (1, 1)]
-    assert "snapshot" not in told[2]["done"][0], "the lines of a list, not all about each"
+    reported: list[Any] = [program.json(*command, "--all", "--yes") for command in commands]
+    assert [{"done", "refused", "fit"} <= one.keys() for one in reported] == [True] * 6
+    assert [(len(one["done"]), one["fit"]) for one in reported] == [(1, 1), (0, 0), (2, 2), (1, 1), (2, 2), (1, 1)]
+    assert "snapshot" not in reported[2]["done"][0], "the lines of a list, not all about each"
 
 
-def test_nothing_to_decide_is_said_and_not_asked(program: Inside, player: Player) -> None:
+def test_an_empty_selection_is_reported_without_a_question(program: Inside, fake: FakeWorker) -> None:
     assert program.text("jobs", "cancel", "--all") == "cancelled 0 jobs\n"
     assert program.text("dead-letters", "cancel", "--all", "--yes") == "cancelled 0 dead letters\n"
 
 
-def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, player: Player) -> None:
-    held = die(player, add.s(1, 2))
+def test_an_id_and_a_filter_or_neither_is_a_mistake(program: Inside, fake: FakeWorker) -> None:
+    claimed = die(fake, add.s(1, 2))
     for noun, verb in (("jobs", "cancel"), ("workflows", "cancel"), ("dead-letters", "replay")):
         neither = program.run(noun, verb)
         assert (neither.returncode, "Give one ID, or --all" in neither.stderr) == (2, True)
-        both = program.run(noun, verb, str(held.job_id), "--older-than", "1h")
+        both = program.run(noun, verb, str(claimed.job_id), "--older-than", "1h")
         assert (both.returncode, "--older-than is for --all" in both.stderr) == (2, True)
         for option in ("--dry-run", "--limit=5"):
-            done = program.run(noun, verb, str(held.job_id), option)
+            done = program.run(noun, verb, str(claimed.job_id), option)
             assert (done.returncode, option.partition("=")[0] in done.stderr, "is for --all" in done.stderr) == (
                 2,
                 True,
                 True,
             )
-    assert player.job(held.job_id).status == JobStatus.FAILED
+    assert fake.job(claimed.job_id).status == JobStatus.FAILED
 
 
 def options_of(noun: str, verb: str) -> set[str]:
@@ -141,17 +141,17 @@ def test_a_decision_takes_the_filters_of_the_list(noun: str, verb: str, cannot: 
     assert filters <= options_of(noun, verb)
 
 
-def test_what_has_ended_cannot_be_asked_for(program: Inside) -> None:
+def test_a_final_status_cannot_be_selected(program: Inside) -> None:
     ended = program.run("jobs", "cancel", "--all", "--status", "succeeded")
     assert ended.returncode == 2
     assert "'succeeded' is not one of 'queued', 'running', 'scheduled', 'waiting'" in ended.stderr
 
 
-def test_a_question_to_nobody_is_no_yes(program: Inside, player: Player) -> None:
-    started = player.start(add.s(1, 2))
+def test_without_a_terminal_the_answer_is_no(program: Inside, fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2))
     command = [sys.executable, "-m", "agentq", "workflows", "cancel", "--all", "--json"]
     ended = subprocess.run(
         command, env=program.environment(), cwd=program.folder, stdin=subprocess.DEVNULL, capture_output=True
     )
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert player.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
+    assert fake.workflow(started.workflow_id).status == WorkflowStatus.RUNNING

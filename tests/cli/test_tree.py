@@ -20,7 +20,7 @@ def digest(documents: int, retried: Collection[int] = (), failed: Collection[int
             job(f"read{number}", label=f"doc {number}", seconds=number / 10, attempts=attempts),
             job(f"summarise{number}", status, after=f"read{number}", join="each", position=number, seconds=1.0),
         ]
-    return [*jobs, job("combine", "waiting", after="each", attempts=0, attempts_told="0 of 1")]
+    return [*jobs, job("combine", "waiting", after="each", attempts=0, attempts_summary="0 of 1")]
 
 
 def test_a_fan_out_shows_each_branch_and_what_comes_after() -> None:
@@ -61,7 +61,7 @@ def test_groups_nest_as_they_do_in_the_canvas() -> None:
         job("inner", kind="join", join="outer"),
         job("e", "running", after="a", join="outer", position=1),
         job("outer", "waiting", kind="join"),
-        job("f", "waiting", after="outer", attempts=0, attempts_told="0 of 1"),
+        job("f", "waiting", after="outer", attempts=0, attempts_summary="0 of 1"),
     ]
     assert job_tree("nested", jobs).splitlines() == [
         "nested",
@@ -109,8 +109,8 @@ def test_a_note_stands_last_below_the_others() -> None:
 
 def test_columns_stay_straight_whatever_a_name_or_a_count_is() -> None:
     jobs = [
-        job("日本語", seconds=1.0, attempts_told="1 of 5", note="one"),
-        job("plain", after="日本語", seconds=1.0, attempts_told="2 of 5, 1 more at no cost", note="two"),
+        job("日本語", seconds=1.0, attempts_summary="1 of 5", note="one"),
+        job("plain", after="日本語", seconds=1.0, attempts_summary="2 of 5, 1 more at no cost", note="two"),
     ]
     first, second = job_tree("names", jobs).splitlines()[1:]
     assert columns(first[: first.index("one")]) == columns(second[: second.index("two")])

@@ -245,16 +245,16 @@ class Backend(DisabledBackend):
 @pytest.mark.parametrize("command", ["revoke", "terminate"])
 def test_a_revoke_is_a_broadcast_of_the_apps_own_control(app: Celery, command: str) -> None:
     """agentq/runtime/entry/revokes.py gives the app a class of its own."""
-    told = []
+    reported = []
 
     class Told(Control):
         def broadcast(self, command: str, arguments: Any = None, *args: Any, **options: Any) -> None:
-            told.append((command, {**(arguments or {}), **options}))
+            reported.append((command, {**(arguments or {}), **options}))
 
     app.control_cls = Told
     vars(app).pop("control", None)
     getattr(app.control, command)("1")
-    ((sent, arguments),) = told
+    ((sent, arguments),) = reported
     assert sent == "revoke"
     assert (arguments["task_id"], bool(arguments["terminate"])) == ("1", command == "terminate")
 
@@ -346,7 +346,7 @@ def test_the_methods_of_a_request_are_called_with_what_agentq_expects() -> None:
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_request_that_was_cancelled_announces_no_revoke(app: Celery, is_cancelled: bool) -> None:
-    """agentq/runtime/entry/request.py notes the cancel before the pool can tell of the end."""
+    """agentq/runtime/entry/request.py notes the cancel before the pool can show of the end."""
     request = request_of(app)
     announced = request._announce_revoked = Mock()
     request._already_cancelled = is_cancelled

@@ -131,11 +131,11 @@ def test_a_connection_knows_the_queues_that_it_declared() -> None:
 def test_the_first_use_of_a_connection_is_as_patient_as_its_transport_options_say() -> None:
     """agentq/runtime/dispatch/dispatcher.py changes them for one reconnect."""
     with connected() as connection:
-        patience = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-        connection.transport_options.update(patience)
+        wait_timeout = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+        connection.transport_options.update(wait_timeout)
         connection._ensure_connection = Mock(wraps=connection._ensure_connection)
         assert connection.default_channel is not None
-        assert patience.items() <= connection._ensure_connection.call_args.kwargs.items()
+        assert wait_timeout.items() <= connection._ensure_connection.call_args.kwargs.items()
 
 
 def test_a_batch_publishes_all_when_it_ends() -> None:

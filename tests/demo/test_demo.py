@@ -43,12 +43,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """What a run prints, and the report that it writes, when nothing is done to it."""
+    """The output of a run, and the report that it writes, when nothing is done to it."""
     where = tmp_path_factory.mktemp("undisturbed")
     return run(where, folder), (where / "report.md").read_bytes()
 
 
-def test_without_a_terminal_the_run_is_told_in_plain_lines(undisturbed: tuple[str, bytes]) -> None:
+def test_without_a_terminal_the_run_prints_plain_lines(undisturbed: tuple[str, bytes]) -> None:
     output, report = undisturbed
     assert "\x1b" not in output
     assert f"classify {DOCUMENTS}/{DOCUMENTS} | combine 1/1 | write 1/1\n" in output
@@ -64,10 +64,10 @@ def test_killed_jobs_run_again_and_the_report_is_the_same(
     undisturbed: tuple[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
     output = run(tmp_path, folder, "--kill")
-    in_hand = found(r"Killed worker 1.* with (\d+) jobs? in hand\. Started worker 2\.", output)
-    assert found(r"Lost with their worker, and run again: (\d+) jobs?\.", output) == in_hand
+    reserved = found(r"Killed worker 1.* with (\d+) jobs? reserved\. Started worker 2\.", output)
+    assert found(r"Lost with their worker, and run again: (\d+) jobs?\.", output) == reserved
     assert len(re.findall(r"demo\.\w+ file://\S+\.md: attempt 1 lost, attempt 2 succeeded", output)) == int(
-        in_hand
+        reserved
     )
     assert "Both are the same, byte for byte" in output
     assert (tmp_path / "report.md").read_bytes() == undisturbed[1]
@@ -127,7 +127,7 @@ def test_any_chat_completions_endpoint_will_do(endpoint: Endpoint, folder: Path,
     assert (endpoint.answers, set(endpoint.keys)) == ([], {"Bearer secret"})
 
 
-def test_a_folder_without_documents_is_told_by_the_step_that_failed(tmp_path: Path) -> None:
+def test_a_folder_without_documents_fails_its_step_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with started(tmp_path, demo(tmp_path / "empty")) as process:
         output, errors = process.communicate(timeout=60)
@@ -137,7 +137,7 @@ def test_a_folder_without_documents_is_told_by_the_step_that_failed(tmp_path: Pa
     assert re.search(r"demo\.find .* failed +attempts 1 of \d", output)
 
 
-def test_a_worker_that_does_not_start_is_told_with_the_end_of_its_log(folder: Path, tmp_path: Path) -> None:
+def test_a_worker_that_does_not_start_is_an_error_with_the_end_of_its_log(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'worker' in sys.orig_argv:\n    raise SystemExit('no worker today')\n"
     )

@@ -1,4 +1,4 @@
-"""What is left of a document is what a person would read aloud."""
+"""The text of a document is the text that a person would read aloud."""
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_restructured_text() -> None:
     ]
 
 
-def test_plain_text_keeps_what_is_indented_and_what_looks_like_markup() -> None:
+def test_plain_text_keeps_indentation_and_apparent_markup() -> None:
     prose = extract("  One line\n  goes on.\n\n---\n\n  1. *first*\n  2. second\n", "plain")
     assert prose == (None, ["One line goes on.", "*first*", "second"])
 

@@ -1,4 +1,4 @@
-"""The fault matrix of docs/reliability.md: fault by moment, with the tests that cover each cell."""
+"""The fault matrix of docs/reliability.md: fault by time, with the tests that cover each cell."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from string import ascii_lowercase
 
 import pytest
 
-from tests.support.faults import SENSELESS, Fault, Moment
+from tests.support.faults import SENSELESS, Fault, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN = "<!-- fault matrix: written by scripts/fault-matrix from the marks of the tests -->"
 END = "<!-- end of the fault matrix -->"
 
-Cell = tuple[Fault, Moment]
+Cell = tuple[Fault, Phase]
 
 
 @dataclass(frozen=True, order=True)
@@ -41,9 +41,9 @@ class Collector:
         for item in session.items:
             file, _, name = item.nodeid.partition("::")
             for mark in item.iter_markers("covers"):
-                fault, *moments = mark.args
+                fault, *phases = mark.args
                 cells = self._cells.setdefault((file, name.partition("[")[0]), set())
-                cells.update((Fault(fault), Moment(moment)) for moment in moments)
+                cells.update((Fault(fault), Phase(phase)) for phase in phases)
 
     @property
     def found(self) -> list[Covering]:
@@ -78,7 +78,7 @@ def write(tests: Sequence[Covering]) -> str:
 
 def problems(tests: Sequence[Covering]) -> list[str]:
     """Return the cells that are said to make no sense and are covered all the same."""
-    return [f"{fault} / {moment}" for fault, moment in SENSELESS if _covering(tests, (fault, moment))]
+    return [f"{fault} / {phase}" for fault, phase in SENSELESS if _covering(tests, (fault, phase))]
 
 
 def replaced(page: str, part: str) -> str:
@@ -89,7 +89,7 @@ def replaced(page: str, part: str) -> str:
 
 
 def _cells() -> Iterator[Cell]:
-    yield from ((fault, moment) for fault in Fault for moment in Moment)
+    yield from ((fault, phase) for fault in Fault for phase in Phase)
 
 
 def _covering(tests: Sequence[Covering], cell: Cell) -> list[Covering]:
@@ -97,19 +97,19 @@ def _covering(tests: Sequence[Covering], cell: Cell) -> list[Covering]:
 
 
 def _table(tests: Sequence[Covering], numbers: dict[Covering, int], reasons: dict[str, str]) -> Iterator[str]:
-    def told(cell: Cell) -> str:
+    def reported(cell: Cell) -> str:
         if cell in SENSELESS:
             return f"-<sup>{reasons[SENSELESS[cell]]}</sup>"
         return " ".join(str(numbers[test]) for test in _covering(tests, cell))
 
-    yield f"| | {' | '.join(Moment)} |"
-    yield "|---" * (len(Moment) + 1) + "|"
+    yield f"| | {' | '.join(Phase)} |"
+    yield "|---" * (len(Phase) + 1) + "|"
     for fault in Fault:
-        yield f"| **{fault}** | {' | '.join(told((fault, moment)) for moment in Moment)} |"
+        yield f"| **{fault}** | {' | '.join(reported((fault, phase)) for phase in Phase)} |"
 
 
 def _summary(tests: Sequence[Covering], empty: int) -> str:
-    covered = len(Fault) * len(Moment) - len(SENSELESS) - empty
+    covered = len(Fault) * len(Phase) - len(SENSELESS) - empty
     nothing = f"in {len(SENSELESS)} there is nothing to test (-)"
     return f"{covered} cells are covered, by {len(tests)} tests; {empty} are empty; {nothing}:"
 

@@ -1,4 +1,4 @@
-"""Where the commands of a page are typed: a folder with the files that it shows, and services of its own."""
+"""The folder in which a page's commands are typed, with the files that it shows and services of its own."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _furnish(page: Page, folder: Path, ports: Mapping[str, str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of somebody who has installed agentq, and has this checkout at $CHECKOUT."""
-    ours = ("AGENTQ_", "CELERY_", "PYTEST_", "PYTHON")  # where tests are told what to do, and how
+    """Return the environment of a person who has installed agentq, and has this checkout at $CHECKOUT."""
+    ours = ("AGENTQ_", "CELERY_", "PYTEST_", "PYTHON")  # where tests are reported what to do, and how
     rest = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join([str(Path(sys.executable).parent), rest["PATH"]])
     return rest | {"PATH": path, "CHECKOUT": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""Somebody who does what a page says: types its commands, each in a terminal that is free."""
+"""A reader who follows a page: types its commands, each in a terminal that is free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 _LONGEST = 120
 _READY = re.compile(r"/MainProcess\] \S+ ready\.|running on http|development server at http", re.IGNORECASE)
-"""What a worker or a web server prints when it is there; it does not end by itself."""
+"""The output of a worker or a web server that is ready; it does not end by itself."""
 
 
 class Reader:

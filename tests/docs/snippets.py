@@ -56,12 +56,12 @@ class Snippet:
 
     @property
     def is_typed(self) -> bool:
-        """Whether somebody at a terminal does it."""
+        """True if a person at a terminal types it."""
         return self.language in (*COMMANDS, SQL) and not self.not_run
 
     @property
     def is_program(self) -> bool:
-        """Whether it is Python that runs by itself."""
+        """True if it is Python that runs by itself."""
         return self.language == PYTHON and not self.file and not self.not_run
 
 
@@ -76,7 +76,7 @@ class Page:
 
     @property
     def name(self) -> str:
-        """What tells it from other pages."""
+        """The name that distinguishes it from other pages."""
         return str(self.path.relative_to(ROOT)) if self.path.is_relative_to(ROOT) else self.path.name
 
     @property
@@ -90,7 +90,7 @@ class Page:
 
     @property
     def is_typed(self) -> bool:
-        """Whether there is anything to type."""
+        """True if there is anything to type."""
         return any(snippet.is_typed for snippet in self.snippets)
 
     def runs(self, snippet: Snippet) -> bool:
@@ -147,5 +147,5 @@ def _mark(page: Page, said: dict[str, str], words: str) -> None:
         said["given"] = words.removeprefix("given\n")
     else:
         raise ValueError(
-            f"{page.name}: snippets cannot be {words!r}; tests/docs/snippets.py tells what can be said"
+            f"{page.name}: snippets cannot be {words!r}; tests/docs/snippets.py shows what can be said"
         )

@@ -111,10 +111,10 @@ def fastapi(folder: Path) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("path", ["/digests/chapter", "/async/digests/chapter"])
-def test_fastapi_starts_tells_the_status_and_streams(fastapi: httpx.Client, path: str) -> None:
+def test_fastapi_starts_shows_the_status_and_streams(fastapi: httpx.Client, path: str) -> None:
     id_ = fastapi.post(path).json()["id"]
     done = eventually(
-        lambda: (told := fastapi.get(f"/digests/{id_}").json())["status"] == "succeeded" and told,
+        lambda: (reported := fastapi.get(f"/digests/{id_}").json())["status"] == "succeeded" and reported,
         30,
         what="its end",
     )
@@ -126,11 +126,11 @@ UNKNOWN = ("/digests/019a0000-0000-7000-8000-000000000000", "/digests/no-id-at-a
 
 
 def require_not_found(client: httpx.Client, *paths: str) -> None:
-    """What is not there is told as that, and not as an error of the server's."""
+    """A missing thing is reported as missing, and not as an error of the server's."""
     assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, 404)
 
 
-def test_fastapi_tells_what_is_not_there(fastapi: httpx.Client) -> None:
+def test_fastapi_answers_not_found(fastapi: httpx.Client) -> None:
     require_not_found(fastapi, *UNKNOWN, *(f"{path}/events" for path in UNKNOWN))
 
 

@@ -41,7 +41,7 @@ def test_the_python_of_a_page_runs(page: Page, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 @named([page for page in PAGES if page.is_typed])
-def test_what_a_page_says_can_be_typed(page: Page, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run_as_typed(page: Page, tmp_path: Path) -> None:
     with place(page, tmp_path) as (own, env), Reader(tmp_path, env) as reader:
         for snippet in own.snippets:
             reader.do(snippet)
@@ -81,7 +81,7 @@ def test_a_diff_is_what_it_ends_as_and_keeps_what_it_begins_with(tmp_path: Path)
         ("exit", "ended its shell"),
     ],
 )
-def test_a_command_that_fails_is_told(code: str, wrong: str, tmp_path: Path) -> None:
+def test_a_failed_command_is_reported(code: str, wrong: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=wrong), Reader(tmp_path, environment()) as reader:
         reader.do(Snippet(1, "console", code))
 
@@ -93,7 +93,7 @@ def test_a_command_that_does_not_end_keeps_its_terminal(tmp_path: Path) -> None:
         reader.do(Snippet(6, "text", "here no"))
 
 
-def test_what_is_not_printed_is_told(tmp_path: Path) -> None:
+def test_missing_output_is_reported(tmp_path: Path) -> None:
     with Reader(tmp_path, environment()) as reader:
         reader.do(Snippet(1, "console", "echo one"))
         reader.do(Snippet(4, "text", "o…e"))
@@ -102,14 +102,14 @@ def test_what_is_not_printed_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["yaml", "", "text"])
-def test_what_nothing_runs_needs_a_mark(language: str, tmp_path: Path) -> None:
+def test_a_snippet_that_does_not_run_needs_a_mark(language: str, tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text(f"```{language}\nsomething\n```\n", encoding="utf-8")
     page = read(path)
     assert not page.runs(page.snippets[0])
 
 
-def test_a_mark_that_is_none_is_told(tmp_path: Path) -> None:
+def test_an_unknown_mark_is_reported(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- snippets: skip -->\n", encoding="utf-8")
     with pytest.raises(ValueError, match="cannot be 'skip'"):

@@ -71,7 +71,7 @@ def serving_pid(embedded: Embedded) -> int | None:
 
 
 def processes(embedded: Embedded) -> dict[int, str]:
-    """Keepers and servers of a folder: whoever has its socket on the command line."""
+    """Keepers and servers of a folder: the one who has its socket on the command line."""
     table = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
     rows = (line.strip().partition(" ") for line in table.stdout.splitlines())
     return {int(pid): args for pid, _, args in rows if str(embedded.socket_path) in args}
@@ -117,7 +117,7 @@ def run_user(embedded: Embedded) -> Iterator[Callable[[str], "subprocess.Popen[s
         user.communicate()
 
 
-def tell(user: "subprocess.Popen[str]") -> None:
+def report(user: "subprocess.Popen[str]") -> None:
     assert user.stdin
     user.stdin.write("\n")
     user.stdin.flush()
@@ -142,11 +142,11 @@ def test_urls_survive_odd_characters_in_the_path(tmp_path: Path) -> None:
     embedded = Embedded(tmp_path / "a b%20?c#é;+")
     embedded.start()
     assert make_url(embedded.ledger_url).database == str(embedded.folder / "ledger.db")
-    with Connection(embedded.broker_url) as connection, connection.SimpleQueue("doorbells") as queue:
-        queue.put("ring")
+    with Connection(embedded.broker_url) as connection, connection.SimpleQueue("signals") as queue:
+        queue.put("publish")
         message = queue.get(timeout=5)
         message.ack()
-        assert message.payload == "ring"
+        assert message.payload == "publish"
     embedded.stop()
     assert eventually(lambda: all_gone(embedded))
 
@@ -165,15 +165,15 @@ def test_two_processes_that_start_at_once_share_one_server_until_the_last_leaves
     users = [run_user(USER), run_user(USER)]
     assert [said(user) for user in users] == ["imported", "imported"]
     for user in users:
-        tell(user)
+        report(user)
     assert [said(user) for user in users] == ["started", "started"]
     pid = serving_pid(embedded)
     assert servers(embedded) == [pid]
 
-    tell(users[0])
+    report(users[0])
     assert users[0].wait(10) == 0
     assert not eventually(lambda: serving_pid(embedded) != pid, seconds=3 * keeper.POLL_SECONDS)
-    tell(users[1])
+    report(users[1])
     assert users[1].wait(10) == 0
     assert eventually(lambda: all_gone(embedded))
 
@@ -194,7 +194,7 @@ def test_a_killed_user_leaves_nothing_behind(
     embedded: Embedded, run_user: Callable[[str], "subprocess.Popen[str]"]
 ) -> None:
     user = run_user(USER)
-    tell(user)
+    report(user)
     assert [said(user), said(user)] == ["imported", "started"]
     assert serving_pid(embedded)
     user.kill()
@@ -211,14 +211,14 @@ def test_a_forked_child_that_ends_takes_nothing_from_its_parent(
     assert not eventually(lambda: serving_pid(embedded) != pid, seconds=3 * keeper.POLL_SECONDS)
 
 
-def test_who_arrives_during_the_shutdown_gets_a_new_server(embedded: Embedded) -> None:
+def test_a_user_during_the_shutdown_gets_a_new_server(embedded: Embedded) -> None:
     for _ in range(8):
         embedded.start()
         old = serving_pid(embedded)
         assert old
         embedded.stop()
         with client(embedded) as redis, contextlib.suppress(RedisConnectionError):
-            while redis.ping():  # fails in the moment in which the keeper has killed it
+            while redis.ping():  # fails in the time in which the keeper has killed it
                 pass
         embedded.start()
         assert serving_pid(embedded) not in (None, old)
@@ -233,7 +233,7 @@ def test_a_killed_server_is_replaced_while_it_is_in_use(embedded: Embedded) -> N
     assert len(servers(embedded)) == 1
 
 
-def test_a_killed_keeper_takes_its_server_along_and_the_next_start_mends_it(embedded: Embedded) -> None:
+def test_a_killed_keeper_ends_its_server_and_the_next_start_recovers(embedded: Embedded) -> None:
     embedded.start()
     old = serving_pid(embedded)
     (kept_by,) = keepers(embedded)
@@ -282,7 +282,7 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path, monkeypatch: pytest.Mon
             embedded.start()
 
 
-def test_without_a_server_program_the_error_says_how_to_mend_it(
+def test_without_a_server_program_the_error_says_the_fix(
     embedded: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "bundled_server", lambda: None)

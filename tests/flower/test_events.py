@@ -1,4 +1,4 @@
-"""The events that a worker sends of a job are those that the documentation tells."""
+"""The events that a worker sends of a job are those that the documentation shows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def heard(agentq: AgentQ) -> Iterator[Events]:
         listening.join(30)
 
 
-def test_a_job_is_told_by_the_events_that_are_documented(redis_broker: Broker, tmp_path: Any) -> None:
+def test_a_job_sends_the_documented_events(redis_broker: Broker, tmp_path: Any) -> None:
     ledger = sqlite_file(tmp_path)
     with client(redis_broker, ledger) as agentq:
         migrate.upgrade(agentq.ledger)
@@ -53,18 +53,18 @@ def test_a_job_is_told_by_the_events_that_are_documented(redis_broker: Broker, t
                 agentq.start(canvas) for canvas in (add.s(1, 2), flaky.s("done", 1), fail.s("no luck"))
             )
             _ended(events, succeeded, retried, failed)
-            told = {name: _types(events, workflow) for name, workflow in _named(succeeded, retried, failed)}
+            reported = {name: _types(events, workflow) for name, workflow in _named(succeeded, retried, failed)}
             result = ast.literal_eval(events[_job(succeeded)][-1]["result"])
             why = events[_job(failed)][-1]["exception"]
     once = ["task-received", "task-started"]
-    assert told == {
+    assert reported == {
         "succeeded": [*once, "task-succeeded"],
         "retried": [*once, "task-retried", *once, "task-succeeded"],
         "failed": [*once, "task-failed"],
     }
     assert result == {"attempt": 1}
     assert why.startswith("AttemptFailed(")
-    assert {kind for kinds in told.values() for kind in kinds} | {"task-revoked"} == DOCUMENTED
+    assert {kind for kinds in reported.values() for kind in kinds} | {"task-revoked"} == DOCUMENTED
 
 
 def _named(*workflows: Workflow[Any]) -> list[tuple[str, Workflow[Any]]]:

@@ -1,4 +1,4 @@
-"""Flower, unchanged, beside agentq: it tells steps by their names and workflows by their ids, and no values."""
+"""Flower, unchanged, beside agentq: it shows steps by their names and workflows by their ids, and no values."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_tasks_are_found_by_their_workflow_and_tenant(fan: Run) -> None:
     assert found.keys() == fan.tasks.keys()
 
 
-def test_a_jobs_page_tells_its_workflow_tenant_and_status(fan: Run) -> None:
+def test_a_jobs_page_shows_its_workflow_tenant_and_status(fan: Run) -> None:
     page = fan.flower.get(f"/task/{next(iter(fan.tasks))}")
     rows = page.replace("\n", "").replace(" ", "")
     assert f"<dt>Workflow</dt><dd>{fan.workflow.id}</dd>" in rows
@@ -217,6 +217,6 @@ def test_agentq_links_to_a_jobs_page(fan: Run, setting: tuple[AgentQ, Flower], t
     assert job_id in fan.flower.get(link.removeprefix(fan.flower.address))
 
 
-def test_the_example_configuration_lets_nobody_change_anything(setting: tuple[AgentQ, Flower]) -> None:
+def test_the_example_configuration_is_read_only(setting: tuple[AgentQ, Flower]) -> None:
     _, flower = setting
     assert flower.post(f"/api/task/async-apply/{total.name}") == 403

@@ -1,4 +1,4 @@
-"""What a job's page in Flower says, from events alone."""
+"""A job's page in Flower, from events alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ JOB = uuid.UUID("019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11")
 
 def formatted(**task: Any) -> SimpleNamespace:
     """A task as Flower has it, after agentq's format_task."""
-    told = {"kwargs": SUMMARY, "state": "STARTED", "result": None, "exception": None, "_fields": ("name",)}
-    return format_task(SimpleNamespace(**told | task))
+    reported = {"kwargs": SUMMARY, "state": "STARTED", "result": None, "exception": None, "_fields": ("name",)}
+    return format_task(SimpleNamespace(**reported | task))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def formatted(**task: Any) -> SimpleNamespace:
         ({"state": "STARTED"}, "running"),
         ({"state": "RETRY"}, "scheduled"),
         ({"state": "SUCCESS", "result": "{'attempt': 2}"}, "succeeded"),
-        ({"state": "SUCCESS", "result": "{'cancelled': 'the step gave up'}"}, "cancelled"),
+        ({"state": "SUCCESS", "result": "{'cancelled': 'the step cancelled itself'}"}, "cancelled"),
         ({"state": "SUCCESS", "result": "{'dropped': 'failed'}"}, "failed"),
         ({"state": "SUCCESS", "result": "{'discarded': 1}"}, None),
         ({"state": "SUCCESS", "result": None}, None),

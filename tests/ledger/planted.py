@@ -10,9 +10,9 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkerRow, WorkflowRow
-from tests.ledger.scene import Scene
+from tests.ledger.scene import BusyLedger
 
-Plant = Callable[["Spade"], None]
+Corrupt = Callable[["Spade"], None]
 
 HOUR, HOURS_AGO = seconds_from_now(3600.0), seconds_from_now(-7200.0)
 END: dict[str, Any] = {"status": "succeeded", "finished_at": now()}
@@ -24,12 +24,12 @@ MEMBER, JOIN, AFTER_JOIN, BEHIND, ALONE = 1, 2, 3, 5, 6
 
 
 class Spade:
-    """Writes into the ledger of a scene, in one transaction, whatever it is told."""
+    """Writes into the ledger of a scene, in one transaction, whatever it is reported."""
 
-    def __init__(self, connection: Connection, scene: Scene) -> None:
+    def __init__(self, connection: Connection, busy_ledger: BusyLedger) -> None:
         self.run = connection.execute
         self.dialect = connection.dialect.name
-        self.scene = scene
+        self.busy_ledger = busy_ledger
 
     def job(self, workflow_id: uuid.UUID, number: int = 0, **values: Any) -> uuid.UUID:
         """Change one job of a workflow; return its id."""
@@ -56,7 +56,9 @@ class Spade:
 
     def letter(self, **values: Any) -> None:
         """Change the dead letter of the scene's failed job."""
-        self.run(update(DeadLetterRow).where(DeadLetterRow.job_id == self.job(self.scene.failed)).values(values))
+        self.run(
+            update(DeadLetterRow).where(DeadLetterRow.job_id == self.job(self.busy_ledger.failed)).values(values)
+        )
 
     def copy(self, table: Any, row_id: uuid.UUID, **values: Any) -> None:
         """Write a row once more, under another id, with other values."""
@@ -64,7 +66,7 @@ class Spade:
         self.run(insert(table).values({**row, "id": uuid.uuid4(), **values}))
 
     def copy_letter(self, **values: Any) -> None:
-        of_job = DeadLetterRow.job_id == self.job(self.scene.failed)
+        of_job = DeadLetterRow.job_id == self.job(self.busy_ledger.failed)
         self.copy(DeadLetterRow, self.run(select(DeadLetterRow.id).where(of_job)).scalar_one(), **values)
 
     def old_worker(self) -> None:
@@ -73,7 +75,7 @@ class Spade:
         self.run(insert(WorkerRow).values(id=uuid.uuid4(), **values))
 
     def event(self, workflow_id: uuid.UUID, job_id: uuid.UUID, attempt: int = 1) -> None:
-        """Let a job tell something."""
+        """Let a job show something."""
         of = {"workflow_id": workflow_id, "job_id": job_id, "attempt": attempt}
         self.run(insert(EventRow).values(number=1, kind="draft", data="null", **of))
 
@@ -86,201 +88,201 @@ class Spade:
 
 
 def two_outcomes(spade: Spade) -> None:
-    spade.attempt(spade.scene.second.job_id, 1, outcome="succeeded")
+    spade.attempt(spade.busy_ledger.second.job_id, 1, outcome="succeeded")
 
 
 def attempt_after_end(spade: Spade) -> None:
-    spade.attempt(spade.scene.again.job_id, 1, outcome="failed")
+    spade.attempt(spade.busy_ledger.again.job_id, 1, outcome="failed")
 
 
 def end_without_outcome(spade: Spade) -> None:
-    spade.forget(spade.job(spade.scene.done, 1), 1)
+    spade.forget(spade.job(spade.busy_ledger.done, 1), 1)
 
 
 def outcome_without_end(spade: Spade) -> None:
-    spade.attempt(spade.job(spade.scene.retried), 1, outcome="succeeded")
+    spade.attempt(spade.job(spade.busy_ledger.retried), 1, outcome="succeeded")
 
 
 def attempt_not_ended(spade: Spade) -> None:
-    spade.forget(spade.scene.again.job_id, 1)
+    spade.forget(spade.busy_ledger.again.job_id, 1)
 
 
 def attempts_overlap(spade: Spade) -> None:
-    spade.attempt(spade.scene.second.job_id, 1, finished_at=HOUR)
+    spade.attempt(spade.busy_ledger.second.job_id, 1, finished_at=HOUR)
 
 
 def runs_after_end(spade: Spade) -> None:
-    spade.add_attempt(spade.job(spade.scene.running), 1, "lost")
+    spade.add_attempt(spade.job(spade.busy_ledger.running), 1, "lost")
 
 
 def attempt_without_end(spade: Spade) -> None:
-    spade.forget(spade.job(spade.scene.retried), 1)
+    spade.forget(spade.job(spade.busy_ledger.retried), 1)
 
 
 def attempt_not_claimed(spade: Spade) -> None:
-    spade.add_attempt(spade.job(spade.scene.queued), 1, "lost")
+    spade.add_attempt(spade.job(spade.busy_ledger.queued), 1, "lost")
 
 
 def attempts_beyond_limit(spade: Spade) -> None:
     spade.drop_check("attempts_bounded")
-    spade.job(spade.scene.second.workflow_id, max_attempts=1)
+    spade.job(spade.busy_ledger.second.workflow_id, max_attempts=1)
 
 
 def runs_without_attempt(spade: Spade) -> None:
-    spade.job(spade.scene.running, claim_token=None)
+    spade.job(spade.busy_ledger.running, claim_token=None)
 
 
 def moved_after_end(spade: Spade) -> None:
-    spade.job(spade.scene.done, 1, dispatched_at=HOUR)
+    spade.job(spade.busy_ledger.done, 1, dispatched_at=HOUR)
 
 
 def success_without_result(spade: Spade) -> None:
-    spade.job(spade.scene.done, 1, result=None)
+    spade.job(spade.busy_ledger.done, 1, result=None)
 
 
 def refers_to_nothing(spade: Spade) -> None:
-    spade.job(spade.scene.queued, after_id=uuid.uuid4())
+    spade.job(spade.busy_ledger.queued, after_id=uuid.uuid4())
 
 
 def began_early(spade: Spade) -> None:
-    spade.job(spade.scene.retried, 1, **QUEUED)
+    spade.job(spade.busy_ledger.retried, 1, **QUEUED)
 
 
 def began_before_step_ended(spade: Spade) -> None:
-    spade.attempt(spade.job(spade.scene.done, 1), 1, started_at=HOURS_AGO)
+    spade.attempt(spade.job(spade.busy_ledger.done, 1), 1, started_at=HOURS_AGO)
 
 
 def began_before_member_ended(spade: Spade) -> None:
     _, _, join, last = range(4)
-    spade.job(spade.scene.fanned, join, finished_at=HOURS_AGO)
-    spade.attempt(spade.job(spade.scene.fanned, last), 1, started_at=seconds_from_now(-3600.0))
+    spade.job(spade.busy_ledger.fanned, join, finished_at=HOURS_AGO)
+    spade.attempt(spade.job(spade.busy_ledger.fanned, last), 1, started_at=seconds_from_now(-3600.0))
 
 
 def never_handed_over(spade: Spade) -> None:
-    spade.job(spade.scene.branches, BEHIND, **WAITS)
+    spade.job(spade.busy_ledger.branches, BEHIND, **WAITS)
 
 
 def waits_for_nothing(spade: Spade) -> None:
-    spade.job(spade.scene.branches, ALONE, **WAITS)
+    spade.job(spade.busy_ledger.branches, ALONE, **WAITS)
 
 
 def join_at_work(spade: Spade) -> None:
-    spade.job(spade.scene.branches, JOIN, **QUEUED)
+    spade.job(spade.busy_ledger.branches, JOIN, **QUEUED)
 
 
 def join_fired_early(spade: Spade) -> None:
-    spade.job(spade.scene.branches, JOIN, **END, remaining=0)
-    spade.job(spade.scene.branches, AFTER_JOIN, **QUEUED)
+    spade.job(spade.busy_ledger.branches, JOIN, **END, remaining=0)
+    spade.job(spade.busy_ledger.branches, AFTER_JOIN, **QUEUED)
 
 
 def join_never_fired(spade: Spade) -> None:
-    member = spade.job(spade.scene.branches, MEMBER, **END, attempt=1, result="3")
+    member = spade.job(spade.busy_ledger.branches, MEMBER, **END, attempt=1, result="3")
     spade.add_attempt(member, 1, "succeeded")
 
 
 def join_miscounted(spade: Spade) -> None:
-    spade.job(spade.scene.branches, JOIN, remaining=2)
+    spade.job(spade.busy_ledger.branches, JOIN, remaining=2)
 
 
-def lacks_other_parts(spade: Spade) -> None:
-    spade.job(spade.scene.lacking, JOIN, missing=2)
+def lacks_other_members(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.lacking, JOIN, missing=2)
 
 
-def open_in_missing_part(spade: Spade) -> None:
+def open_in_missing_member(spade: Spade) -> None:
     _, left, *_ = range(5)
-    spade.job(spade.scene.partial, left, **WAITS, finished_at=None)
+    spade.job(spade.busy_ledger.partial, left, **WAITS, finished_at=None)
 
 
 def counts_after_end(spade: Spade) -> None:
-    spade.job(spade.scene.done, 1, remaining=1)
+    spade.job(spade.busy_ledger.done, 1, remaining=1)
 
 
 def members_misplaced(spade: Spade) -> None:
-    spade.job(spade.scene.fanned, 1, position=7)
+    spade.job(spade.busy_ledger.fanned, 1, position=7)
 
 
-def grown_wrongly(spade: Spade) -> None:
-    spade.job(spade.scene.grown, 0, result="[0, 1]")
+def expanded_wrongly(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.expanded, 0, result="[0, 1]")
 
 
 def ended_wrongly(spade: Spade) -> None:
-    spade.workflow(spade.scene.queued, **END)
+    spade.workflow(spade.busy_ledger.queued, **END)
 
 
 def succeeded_unfinished(spade: Spade) -> None:
-    stray = {"workflow_id": spade.scene.done, "is_last": False}
-    spade.copy(JobRow, spade.job(spade.scene.queued), **stray)
+    stray = {"workflow_id": spade.busy_ledger.done, "is_last": False}
+    spade.copy(JobRow, spade.job(spade.busy_ledger.queued), **stray)
 
 
 def cancelled_unfinished(spade: Spade) -> None:
-    spade.job(spade.scene.cancelled, -1, **WAITS, finished_at=None)
+    spade.job(spade.busy_ledger.cancelled, -1, **WAITS, finished_at=None)
 
 
 def runs_after_loss(spade: Spade) -> None:
-    spade.job(spade.scene.branches, MEMBER, status="cancelled", finished_at=now())
+    spade.job(spade.busy_ledger.branches, MEMBER, status="cancelled", finished_at=now())
 
 
 def failed_without_cause(spade: Spade) -> None:
-    spade.workflow(spade.scene.failed, failed_job_id=None)
+    spade.workflow(spade.busy_ledger.failed, failed_job_id=None)
 
 
 def moved_after_success(spade: Spade) -> None:
-    spade.workflow(spade.scene.done, finished_at=HOURS_AGO)
+    spade.workflow(spade.busy_ledger.done, finished_at=HOURS_AGO)
 
 
 def never_ended(spade: Spade) -> None:
     spade.old_worker()
-    spade.workflow(spade.scene.queued, deadline_at=HOURS_AGO)
+    spade.workflow(spade.busy_ledger.queued, deadline_at=HOURS_AGO)
 
 
 def stuck(spade: Spade) -> None:
-    behind = spade.job(spade.scene.retried, 1)
-    spade.job(spade.scene.retried, 0, **WAITS, after_id=behind)  # each waits for the other
+    behind = spade.job(spade.busy_ledger.retried, 1)
+    spade.job(spade.busy_ledger.retried, 0, **WAITS, after_id=behind)  # each waits for the other
 
 
 def without_last_job(spade: Spade) -> None:
-    spade.job(spade.scene.queued, is_last=False)
+    spade.job(spade.busy_ledger.queued, is_last=False)
 
 
 def result_from_nowhere(spade: Spade) -> None:
-    spade.workflow(spade.scene.done, result_job_id=spade.job(spade.scene.queued))
+    spade.workflow(spade.busy_ledger.done, result_job_id=spade.job(spade.busy_ledger.queued))
 
 
 def of_another_tenant(spade: Spade) -> None:
-    spade.job(spade.scene.done, tenant="evil")
+    spade.job(spade.busy_ledger.done, tenant="evil")
 
 
 def never_claimed(spade: Spade) -> None:
-    spade.job(spade.scene.retried, due_at=None)
+    spade.job(spade.busy_ledger.retried, due_at=None)
 
 
 def leased_after_end(spade: Spade) -> None:
-    spade.run(update(WorkerRow).where(WorkerRow.id == spade.scene.gone).values(lease_until=HOUR))
+    spade.run(update(WorkerRow).where(WorkerRow.id == spade.busy_ledger.gone).values(lease_until=HOUR))
 
 
 def never_rescued(spade: Spade) -> None:
     spade.old_worker()
-    spade.job(spade.scene.running, worker_id=spade.scene.gone, started_at=HOURS_AGO)
-    spade.run(update(WorkerRow).where(WorkerRow.id == spade.scene.gone).values(lease_until=HOURS_AGO))
+    spade.job(spade.busy_ledger.running, worker_id=spade.busy_ledger.gone, started_at=HOURS_AGO)
+    spade.run(update(WorkerRow).where(WorkerRow.id == spade.busy_ledger.gone).values(lease_until=HOURS_AGO))
 
 
 def never_dispatched(spade: Spade) -> None:
     spade.old_worker()
-    spade.job(spade.scene.retried, due_at=HOURS_AGO)
+    spade.job(spade.busy_ledger.retried, due_at=HOURS_AGO)
 
 
 def never_timed_out(spade: Spade) -> None:
     spade.old_worker()
-    spade.job(spade.scene.branches, JOIN, deadline_at=HOURS_AGO)
+    spade.job(spade.busy_ledger.branches, JOIN, deadline_at=HOURS_AGO)
 
 
 def never_expired(spade: Spade) -> None:
     spade.old_worker()
-    spade.job(spade.scene.queued, expires_at=HOURS_AGO)
+    spade.job(spade.busy_ledger.queued, expires_at=HOURS_AGO)
 
 
 def failed_without_letter(spade: Spade) -> None:
-    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.scene.failed)))
+    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.busy_ledger.failed)))
 
 
 def two_open_letters(spade: Spade) -> None:
@@ -288,12 +290,12 @@ def two_open_letters(spade: Spade) -> None:
     spade.copy_letter()
 
 
-def closed_by_nobody(spade: Spade) -> None:
-    spade.run(delete(ActionRow).where(ActionRow.workflow_id == spade.scene.resolved))
+def closed_without_action(spade: Spade) -> None:
+    spade.run(delete(ActionRow).where(ActionRow.workflow_id == spade.busy_ledger.resolved))
 
 
 def letter_of_living_job(spade: Spade) -> None:
-    spade.copy_letter(job_id=spade.job(spade.scene.running), workflow_id=spade.scene.running)
+    spade.copy_letter(job_id=spade.job(spade.busy_ledger.running), workflow_id=spade.busy_ledger.running)
 
 
 def letter_misfiled(spade: Spade) -> None:
@@ -305,30 +307,30 @@ def letter_never_recorded(spade: Spade) -> None:
     spade.letter(created_at=HOURS_AGO)
 
 
-def letter_never_told(spade: Spade) -> None:
+def letter_never_handled(spade: Spade) -> None:
     spade.old_worker()
     spade.letter(created_at=HOURS_AGO, recorded_at=now())
 
 
 def a_loss_that_is_not_counted(spade: Spade) -> None:
-    """A part failed, and its fan-in does not know."""
-    spade.job(spade.scene.bereft, 0, is_missing=False)
-    spade.job(spade.scene.bereft, JOIN, remaining=2, missing=0)
+    """A member failed, and its fan-in does not know."""
+    spade.job(spade.busy_ledger.bereft, 0, is_missing=False)
+    spade.job(spade.busy_ledger.bereft, JOIN, remaining=2, missing=0)
 
 
 def a_loss_that_is_not_gone_on_from(spade: Spade) -> None:
     """A step failed that the next one does without, and that waits."""
-    spade.job(spade.scene.best_effort, 1, **WAITS)
+    spade.job(spade.busy_ledger.best_effort, 1, **WAITS)
 
 
 def a_fan_in_without_a_letter(spade: Spade) -> None:
-    """As one was left that had too few parts before there were dead letters of fan-ins."""
-    error = {"error_category": None, "error_class": "agentq.MissingParts", "error_message": "1 of its 2 parts"}
-    spade.job(spade.scene.lacking, JOIN, status="waiting", finished_at=None, **error)
-    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.scene.lacking, JOIN)))
+    """As one was left that had too few members before there were dead letters of fan-ins."""
+    error = {"error_category": None, "error_class": "agentq.MissingMembers", "error_message": "1 of its 2 members"}
+    spade.job(spade.busy_ledger.lacking, JOIN, status="waiting", finished_at=None, **error)
+    spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.busy_ledger.lacking, JOIN)))
 
 
-FURTHER: dict[str, tuple[Plant, set[str]]] = {
+FURTHER: dict[str, tuple[Corrupt, set[str]]] = {
     "a loss that is not counted": (a_loss_that_is_not_counted, {"runs_after_loss"}),
     "a loss that is not gone on from": (a_loss_that_is_not_gone_on_from, {"never_handed_over", "stuck"}),
     "a fan-in without a letter": (a_fan_in_without_a_letter, {"join_never_fired", "failed_without_cause"}),
@@ -336,9 +338,9 @@ FURTHER: dict[str, tuple[Plant, set[str]]] = {
 """More ways to break a rule, and the rules that find them."""
 
 
-def told_elsewhere(spade: Spade) -> None:
-    spade.event(spade.scene.queued, spade.job(spade.scene.done))
+def recorded_elsewhere(spade: Spade) -> None:
+    spade.event(spade.busy_ledger.queued, spade.job(spade.busy_ledger.done))
 
 
-def told_by_no_attempt(spade: Spade) -> None:
-    spade.event(spade.scene.running, spade.job(spade.scene.running), attempt=2)
+def recorded_by_no_attempt(spade: Spade) -> None:
+    spade.event(spade.busy_ledger.running, spade.job(spade.busy_ledger.running), attempt=2)

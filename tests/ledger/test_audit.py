@@ -9,34 +9,34 @@ from sqlalchemy import Connection, text, update
 
 from agentq.ledger.audit import audit, invariants
 from agentq.ledger.audit.invariants import attempts, dead_letters, events, graph, leases, workflows
-from agentq.ledger.audit.invariants.common import Rule
+from agentq.ledger.audit.invariants.common import Invariant
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import JobRow
 from agentq.operations import audit as operations
 from tests.ledger import planted
 from tests.ledger.planted import Spade
-from tests.ledger.scene import Scene
-from tests.races.overlap import players
+from tests.ledger.scene import BusyLedger
+from tests.races.overlap import fakes
 from tests.support import copied_ledger
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
-NAMES = [rule.name for rule in invariants.ALL]
+NAMES = [invariant.name for invariant in invariants.ALL]
 
 
 @pytest.fixture(scope="module")
-def scene(ledger_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def busy_ledger(ledger_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyLedger]:
     """A busy ledger that is sound, for all tests here: what they change is rolled back."""
     with copied_ledger(ledger_template, tmp_path_factory.mktemp("scene")) as url:
         ledger = Ledger(url)
-        yield Scene(ledger)
+        yield BusyLedger(ledger)
         ledger.close()
 
 
 @pytest.fixture
-def connection(scene: Scene) -> Iterator[Connection]:
-    """A transaction that nobody else sees."""
-    with scene.player.ledger.engine.connect() as connection:
+def connection(busy_ledger: BusyLedger) -> Iterator[Connection]:
+    """A transaction that no other process sees."""
+    with busy_ledger.fake.ledger.engine.connect() as connection:
         transaction = connection.begin()
         yield connection
         transaction.rollback()
@@ -44,8 +44,8 @@ def connection(scene: Scene) -> Iterator[Connection]:
             connection.execute(text("PRAGMA ignore_check_constraints = 0"))
 
 
-def test_a_busy_ledger_that_is_sound(scene: Scene) -> None:
-    report = operations.run(scene.player.ledger)
+def test_a_busy_ledger_that_is_sound(busy_ledger: BusyLedger) -> None:
+    report = operations.run(busy_ledger.fake.ledger)
     assert report.listed == []
     assert report.is_sound
     assert report.workflows > 15
@@ -53,51 +53,57 @@ def test_a_busy_ledger_that_is_sound(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_violation_is_found_by_its_rule_and_by_no_other(connection: Connection, scene: Scene, name: str) -> None:
-    getattr(planted, name)(Spade(connection, scene))
+def test_a_violation_is_found_by_its_rule_and_by_no_other(
+    connection: Connection, busy_ledger: BusyLedger, name: str
+) -> None:
+    getattr(planted, name)(Spade(connection, busy_ledger))
     found = audit.examine(connection).violations
-    assert {violation.rule.name for violation in found} == {name}, "\n".join(map(str, found))
+    assert {violation.invariant.name for violation in found} == {name}, "\n".join(map(str, found))
 
 
 @pytest.mark.parametrize("name", planted.FURTHER)
-def test_what_nothing_will_ever_move_is_found(connection: Connection, scene: Scene, name: str) -> None:
-    plant, rules_of_it = planted.FURTHER[name]
-    plant(Spade(connection, scene))
+def test_the_audit_finds_jobs_that_nothing_will_move(
+    connection: Connection, busy_ledger: BusyLedger, name: str
+) -> None:
+    corrupt, rules_of_it = planted.FURTHER[name]
+    corrupt(Spade(connection, busy_ledger))
     found = audit.examine(connection).violations
-    assert {violation.rule.name for violation in found} == rules_of_it, "\n".join(map(str, found))
-    assert all(violation.rule.next_step for violation in found)
+    assert {violation.invariant.name for violation in found} == rules_of_it, "\n".join(map(str, found))
+    assert all(violation.invariant.next_step for violation in found)
 
 
-def test_no_rule_is_left_out() -> None:
+def test_every_invariant_is_tested() -> None:
     modules = (attempts, dead_letters, events, graph, leases, workflows)
-    written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Rule)}
+    written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Invariant)}
     assert written == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)
 
 
 def test_a_rule_says_what_is_wrong() -> None:
-    assert [rule.name for rule in invariants.ALL if not rule.text or rule.text.endswith(".")] == []
+    assert [
+        invariant.name for invariant in invariants.ALL if not invariant.text or invariant.text.endswith(".")
+    ] == []
 
 
 @pytest.mark.unsound
-def test_of_many_violations_some_are_listed_and_all_are_counted(player: Player) -> None:
+def test_many_violations_are_all_counted_and_some_listed(fake: FakeWorker) -> None:
     for _ in range(7):
-        player.start(add.s(1, 2))
-    player.ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(dispatched_at=None)))
-    report = operations.run(player.ledger, most=3)
+        fake.start(add.s(1, 2))
+    fake.ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(dispatched_at=None)))
+    report = operations.run(fake.ledger, most=3)
     assert (report.is_sound, report.violations, len(report.listed)) == (False, 7, 3)
     assert [(rest.rule, rest.more) for rest in report.unlisted] == [("never_claimed", 4)]
 
 
-def test_the_audit_reads_one_moment(ledger_url: str) -> None:
-    """What is committed while it reads is not half in and half out; and it holds no writer up."""
-    with players(ledger_url, 2) as (worker, reader):
-        held = worker.begin(add.s(1, 2))
+def test_the_audit_reads_one_snapshot(ledger_url: str) -> None:
+    """A commit during the audit is seen whole or not at all; and the audit blocks no writer."""
+    with fakes(ledger_url, 2) as (worker, reader):
+        claimed = worker.begin(add.s(1, 2))
 
         def read(connection: Connection) -> audit.Audited:
             audit.take_snapshot(connection)
             before = audit.examine(connection)
-            worker.succeed(held, 3)
+            worker.succeed(claimed, 3)
             worker.start(add.s(1, 2))
             assert audit.examine(connection) == before
             return before

@@ -1,4 +1,4 @@
-"""The databases themselves refuse rows that make no sense, whoever writes them."""
+"""The databases themselves refuse rows that make no sense, the one who writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
 NONSENSE: list[tuple[Any, dict[str, Any]]] = [
@@ -38,44 +38,44 @@ NONSENSE: list[tuple[Any, dict[str, Any]]] = [
     NONSENSE,
     ids=[f"{table.__name__}-{number}-{'-'.join(values)}" for number, (table, values) in enumerate(NONSENSE)],
 )
-def test_nonsense_is_refused(player: Player, table: Any, values: dict[str, Any]) -> None:
-    player.start(add.s(1, 2))
+def test_constraints_refuse_nonsense(fake: FakeWorker, table: Any, values: dict[str, Any]) -> None:
+    fake.start(add.s(1, 2))
     with pytest.raises(LedgerError, match="refused a statement"):
-        player.ledger.write(lambda tx: tx.connection.execute(update(table).values(values)))
+        fake.ledger.write(lambda tx: tx.connection.execute(update(table).values(values)))
 
 
 @pytest.mark.unsound
-def test_every_known_state_is_accepted(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
+def test_every_known_state_is_accepted(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
     changes: list[Any] = [update(JobRow).values(kind=kind) for kind in JobKind]
     for table, statuses, final in ((JobRow, JobStatus, JOB_FINAL), (WorkflowRow, WorkflowStatus, WORKFLOW_FINAL)):
         for status in statuses:
             changes.append(update(table).values(status=status, finished_at=now() if status in final else None))
     for number, outcome in enumerate(AttemptOutcome):
-        changes.append(insert(AttemptRow).values(job_id=held.job_id, number=number, outcome=outcome))
+        changes.append(insert(AttemptRow).values(job_id=claimed.job_id, number=number, outcome=outcome))
 
     def write(tx: Transaction) -> None:
         for change in changes:
             tx.connection.execute(change)
 
-    player.ledger.write(write)
+    fake.ledger.write(write)
 
 
-def test_an_attempt_ends_once(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    player.succeed(held, 3)
-    again = insert(AttemptRow).values(job_id=held.job_id, number=1, outcome="lost")
+def test_an_attempt_ends_once(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.succeed(claimed, 3)
+    again = insert(AttemptRow).values(job_id=claimed.job_id, number=1, outcome="lost")
     with pytest.raises(LedgerError):
-        player.ledger.write(lambda tx: tx.connection.execute(again))
+        fake.ledger.write(lambda tx: tx.connection.execute(again))
 
 
 @pytest.mark.unsound
-def test_a_place_in_a_join_is_taken_once(player: Player) -> None:
-    first, second = (player.begin(add.s(1, 2)) for _ in range(2))
+def test_a_place_in_a_join_is_taken_once(fake: FakeWorker) -> None:
+    first, second = (fake.begin(add.s(1, 2)) for _ in range(2))
 
     def place(job_id: uuid.UUID) -> None:
         values = {"join_id": uuid.UUID(int=7), "position": 0}
-        player.ledger.write(
+        fake.ledger.write(
             lambda tx: tx.connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
         )
 
@@ -84,12 +84,12 @@ def test_a_place_in_a_join_is_taken_once(player: Player) -> None:
         place(second.job_id)
 
 
-def test_what_is_deleted_takes_its_parts_along(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    player.succeed(held, 3)
-    player.ledger.write(lambda tx: tx.connection.execute(delete(WorkflowRow)))
-    assert [_count(player, table) for table in (JobRow, AttemptRow)] == [0, 0]
+def test_a_deleted_workflow_deletes_its_rows(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.succeed(claimed, 3)
+    fake.ledger.write(lambda tx: tx.connection.execute(delete(WorkflowRow)))
+    assert [_count(fake, table) for table in (JobRow, AttemptRow)] == [0, 0]
 
 
-def _count(player: Player, table: Any) -> Any:
-    return player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(table)))
+def _count(fake: FakeWorker, table: Any) -> Any:
+    return fake.ledger.read(lambda c: c.scalar(select(func.count()).select_from(table)))

@@ -18,7 +18,7 @@ from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.refused_messages import Refusal, RefusedMessage
 from agentq.operations import dead_letters as operations
 from agentq.states import DeadLetterKind, DeadLetterStatus
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
 OLD = RefusedMessage(
@@ -85,7 +85,7 @@ def test_messages_that_differ_in_what_sent_them_are_letters_of_their_own(
     assert [row.messages for row in rows(ledger)] == [1, 1]
 
 
-def test_workers_that_count_at_one_moment_lose_none(ledger: Ledger) -> None:
+def test_workers_that_count_concurrently_lose_none(ledger: Ledger) -> None:
     threads = [threading.Thread(target=lambda: [count(ledger, OLD, 3) for _ in range(20)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -102,7 +102,7 @@ def test_a_letter_is_issued_once_however_many_messages_follow(ledger: Ledger) ->
     assert operations.get(ledger, str(letter_id)).messages == 6
 
 
-def test_a_letter_that_was_closed_opens_again_and_is_told_of_again(ledger: Ledger) -> None:
+def test_a_closed_letter_opens_again_and_is_handled_again(ledger: Ledger) -> None:
     count(ledger, OLD)
     (letter_id,) = handle(ledger)
     close(ledger, letter_id)
@@ -114,13 +114,13 @@ def test_a_letter_that_was_closed_opens_again_and_is_told_of_again(ledger: Ledge
     assert handle(ledger) == [letter_id]
 
 
-def test_only_an_open_letter_of_messages_can_be_closed(ledger: Ledger, player: Player) -> None:
+def test_only_an_open_letter_of_messages_can_be_closed(ledger: Ledger, fake: FakeWorker) -> None:
     count(ledger, OLD)
     (row,) = rows(ledger)
     close(ledger, row.id)
     with pytest.raises(StateConflict, match="is cancelled, but must be open"):
         close(ledger, row.id)
-    player.fail(player.begin(add.s(1, 2)))
+    fake.fail(fake.begin(add.s(1, 2)))
     of_job = rows(ledger)[-1]
     for letter_id in (of_job.id, uuid.UUID(int=7)):
         with pytest.raises(NotFound, match="no dead letter of messages has the id"):
@@ -129,11 +129,11 @@ def test_only_an_open_letter_of_messages_can_be_closed(ledger: Ledger, player: P
 
 
 @pytest.mark.unsound
-def test_the_audit_finds_a_letter_of_messages_that_nobody_closed(ledger: Ledger) -> None:
+def test_the_audit_finds_a_letter_of_messages_closed_without_an_action(ledger: Ledger) -> None:
     count(ledger, OLD)
     (row,) = rows(ledger)
     close(ledger, row.id)
     assert ledger.read(audit) == []
     ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).values(owner=None)))
     (violation,) = ledger.read(audit)
-    assert (violation.rule.name, violation.row_id) == ("closed_by_nobody", row.id)
+    assert (violation.invariant.name, violation.row_id) == ("closed_without_action", row.id)

@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.setup.source import ROOT
 
 LEDGER = ROOT / "agentq" / "ledger"
-ENDS_ONE = {"succeed", "retry", "leave", "fail", "give_up", "release", "fail_overdue"}
+ENDS_ONE = {"succeed", "retry", "leave", "fail", "cancel_itself", "release", "fail_overdue"}
 """The moves that take a job from the attempt that runs it."""
-ENDS_SOME = {"cancel_jobs", "cancel_job", "cancel_parts"}
+ENDS_SOME = {"cancel_jobs", "cancel_job", "cancel_members"}
 """The moves that cancel jobs, some of which may run."""
 
 
@@ -44,7 +44,7 @@ def test_only_the_end_of_an_attempt_writes_the_history() -> None:
 
 def test_who_takes_a_job_from_its_attempt_ends_the_attempt() -> None:
     found = {
-        function.name: called(function) for _, function in functions() if called(function, "transition") & ENDS_ONE
+        function.name: called(function) for _, function in functions() if called(function, "moves") & ENDS_ONE
     }
     assert len(found) >= 4
     assert [name for name, calls in found.items() if "end_attempt" not in calls] == []
@@ -52,9 +52,7 @@ def test_who_takes_a_job_from_its_attempt_ends_the_attempt() -> None:
 
 def test_who_cancels_jobs_ends_the_attempts_that_ran_them() -> None:
     found = {
-        function.name: called(function)
-        for _, function in functions()
-        if called(function, "transition") & ENDS_SOME
+        function.name: called(function) for _, function in functions() if called(function, "moves") & ENDS_SOME
     }
     assert len(found) >= 5
     assert [name for name, calls in found.items() if "end_cancelled" not in calls] == []

@@ -1,4 +1,4 @@
-"""What steps tell, in the ledger: numbered as it is committed, told by whoever holds the job, read to the end."""
+"""Events in the ledger: numbered in the order of commits, recorded by the job's own worker, read to the end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from agentq.ledger.models import AttemptRow, EventRow
 from agentq.operations import events as operations
 from agentq.operations.events import Reader
 from agentq.operations.schemas import Event
-from tests.races.overlap import at_one_moment, players, while_open
-from tests.support.player import Player
+from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.player import FakeWorker
 from tests.support.steps import add, total
 
 
-def tell(player: Player, held: Any, data: object = 1, kind: str = "draft") -> int | None:
-    return player.ledger.write_statement(lambda tx: moves.tell(tx, held.job_id, held.attempt, kind, str(data)))
+def report(fake: FakeWorker, claimed: Any, data: object = 1, kind: str = "draft") -> int | None:
+    return fake.ledger.write_statement(
+        lambda tx: moves.record_event(tx, claimed.job_id, claimed.attempt, kind, str(data))
+    )
 
 
 def read(ledger: Ledger, workflow_id: uuid.UUID, after: str | None = None) -> list[Event]:
@@ -34,103 +36,103 @@ def kinds(events: list[Event]) -> list[str]:
     return [event.kind for event in events]
 
 
-def test_events_have_the_numbers_of_their_workflow(player: Player) -> None:
-    one, other = player.begin(add.s(1, 2)), player.begin(add.s(1, 2))
-    assert [tell(player, one), tell(player, one), tell(player, other)] == [1, 2, 1]
+def test_events_have_the_numbers_of_their_workflow(fake: FakeWorker) -> None:
+    one, other = fake.begin(add.s(1, 2)), fake.begin(add.s(1, 2))
+    assert [report(fake, one), report(fake, one), report(fake, other)] == [1, 2, 1]
 
 
-def test_an_attempt_that_lost_its_job_tells_nothing(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    (bell,) = player.retry(held).bells
-    assert tell(player, held) is None
-    again = player.take(bell)
-    assert (tell(player, held), tell(player, again)) == (None, 1)
-    player.write(lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="enough"))
-    assert tell(player, again) is None
+def test_an_attempt_that_lost_its_job_records_no_event(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    (dispatch,) = fake.retry(claimed).dispatches
+    assert report(fake, claimed) is None
+    again = fake.take(dispatch)
+    assert (report(fake, claimed), report(fake, again)) == (None, 1)
+    fake.write(lambda tx: cancels.cancel(tx, claimed.workflow_id, actor="ann", reason="enough"))
+    assert report(fake, again) is None
 
 
-def test_nothing_is_told_after_an_end_that_is_under_way(ledger_url: str) -> None:
+def test_no_event_is_recorded_after_an_uncommitted_end(ledger_url: str) -> None:
     """Told beside the open transaction of the attempt's end, it waits for that, and then is not written."""
-    with players(ledger_url, 2) as (first, second):
-        held = first.begin(add.s(1, 2))
-        told = while_open(
+    with fakes(ledger_url, 2) as (first, second):
+        claimed = first.begin(add.s(1, 2))
+        reported = while_open(
             first.ledger,
-            lambda tx: moves.succeed(tx, held.job_id, held.attempt, "3"),
-            lambda: tell(second, held),
+            lambda tx: moves.succeed(tx, claimed.job_id, claimed.attempt, "3"),
+            lambda: report(second, claimed),
             commit=False,
         )
-        assert told == (True, 1), "rolled back, the attempt goes on, and tells"
-        first.succeed(held, 3)
-        assert tell(second, held) is None
+        assert reported == (True, 1), "rolled back, the attempt goes on, and tells"
+        first.succeed(claimed, 3)
+        assert report(second, claimed) is None
 
 
-def test_of_two_that_take_a_number_one_waits_and_tries_again(ledger_url: str) -> None:
-    """So a number is never seen before the one below it: who reads on after it misses nothing."""
-    with players(ledger_url, 2) as (first, second):
-        bells = first.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells
-        one, other = (first.take(bell) for bell in bells)
+def test_one_of_two_events_for_a_number_waits_and_tries_again(ledger_url: str) -> None:
+    """A number is never seen before the one below it: a reader who goes on after it misses nothing."""
+    with fakes(ledger_url, 2) as (first, second):
+        dispatches = first.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).dispatches
+        one, other = (first.take(dispatch) for dispatch in dispatches)
         results = while_open(
             first.ledger,
-            lambda tx: moves.tell(tx, one.job_id, one.attempt, "draft", "1"),
-            lambda: tell(second, other),
+            lambda tx: moves.record_event(tx, one.job_id, one.attempt, "draft", "1"),
+            lambda: report(second, other),
         )
         assert results == (1, None if first.ledger.is_postgresql else 2)
 
 
 def test_many_at_once_get_every_number_once(ledger_url: str) -> None:
-    with players(ledger_url, 4) as workers:
-        bells = workers[0].start(group(add.s(n, 0) for n in range(4)) | total.s()).bells
-        held = [worker.take(bell) for worker, bell in zip(workers, bells, strict=True)]
+    with fakes(ledger_url, 4) as workers:
+        dispatches = workers[0].start(group(add.s(n, 0) for n in range(4)) | total.s()).dispatches
+        claimed = [worker.take(dispatch) for worker, dispatch in zip(workers, dispatches, strict=True)]
 
         def tell_ten(number: int) -> list[int]:
-            told: list[int] = []
-            while len(told) < 10:
-                told += filter(None, [tell(workers[number], held[number])])
-            return told
+            reported: list[int] = []
+            while len(reported) < 10:
+                reported += filter(None, [report(workers[number], claimed[number])])
+            return reported
 
-        told = at_one_moment([lambda n=n: tell_ten(n) for n in range(4)])  # type: ignore[misc]
-        assert sorted(number for numbers in told for number in numbers) == list(range(1, 41))
+        reported = concurrently([lambda n=n: tell_ten(n) for n in range(4)])  # type: ignore[misc]
+        assert sorted(number for numbers in reported for number in numbers) == list(range(1, 41))
 
 
-def test_a_reader_goes_on_after_any_event(player: Player) -> None:
-    bells = player.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells
-    held = [player.take(bell) for bell in bells]
-    tell(player, held[0])
-    (ready,) = [*player.succeed(held[0], 3).bells, *player.succeed(held[1], 7).bells]
-    last = player.take(ready)
-    tell(player, last)
-    player.succeed(last, 10)
-    found = read(player.ledger, last.workflow_id)
+def test_a_reader_goes_on_after_any_event(fake: FakeWorker) -> None:
+    dispatches = fake.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).dispatches
+    claimed = [fake.take(dispatch) for dispatch in dispatches]
+    report(fake, claimed[0])
+    (ready,) = [*fake.succeed(claimed[0], 3).dispatches, *fake.succeed(claimed[1], 7).dispatches]
+    last = fake.take(ready)
+    report(fake, last)
+    fake.succeed(last, 10)
+    found = read(fake.ledger, last.workflow_id)
     assert (kinds(found)[0], kinds(found)[-1]) == ("workflow.started", "workflow.succeeded")
     assert sorted(kinds(found)[1:-1]) == ["draft"] * 2 + ["job.succeeded"] * 3
     assert len({event.id for event in found}) == len(found)
     for number, event in enumerate(found):
-        assert read(player.ledger, last.workflow_id, event.id) == found[number + 1 :]
+        assert read(fake.ledger, last.workflow_id, event.id) == found[number + 1 :]
 
 
 @pytest.mark.unsound
-def test_an_end_that_is_committed_later_than_its_time_is_read(player: Player) -> None:
+def test_an_end_that_is_committed_later_than_its_time_is_read(fake: FakeWorker) -> None:
     """Two attempts end; the one that ended first by the clock is committed after the other was read."""
-    bells = player.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells
-    early, late = (player.take(bell) for bell in bells)
-    player.succeed(early, 3)
-    found = read(player.ledger, early.workflow_id)
+    dispatches = fake.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).dispatches
+    early, late = (fake.take(dispatch) for dispatch in dispatches)
+    fake.succeed(early, 3)
+    found = read(fake.ledger, early.workflow_id)
     assert kinds(found) == ["workflow.started", "job.succeeded"]
-    player.succeed(late, 7)
+    fake.succeed(late, 7)
     before = update(AttemptRow).where(AttemptRow.job_id == late.job_id).values(finished_at=seconds_from_now(-5))
-    player.ledger.write(lambda tx: tx.connection.execute(before))
-    more = read(player.ledger, early.workflow_id, found[-1].id)
+    fake.ledger.write(lambda tx: tx.connection.execute(before))
+    more = read(fake.ledger, early.workflow_id, found[-1].id)
     assert late.job_id in {event.job_id for event in more}
-    assert read(player.ledger, early.workflow_id, more[-1].id) == []
+    assert read(fake.ledger, early.workflow_id, more[-1].id) == []
 
 
-def test_many_events_are_read_a_part_at_a_time(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    of = {"workflow_id": held.workflow_id, "job_id": held.job_id, "attempt": 1, "kind": "draft"}
+def test_many_events_are_read_in_pages(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    of = {"workflow_id": claimed.workflow_id, "job_id": claimed.job_id, "attempt": 1, "kind": "draft"}
     rows = [{**of, "number": number, "data": str(number)} for number in range(1, 501)]
-    player.ledger.write(lambda tx: tx.connection.execute(insert(EventRow), rows))
-    player.succeed(held, 3)
-    reader = Reader(player.ledger, str(held.workflow_id))
+    fake.ledger.write(lambda tx: tx.connection.execute(insert(EventRow), rows))
+    fake.succeed(claimed, 3)
+    reader = Reader(fake.ledger, str(claimed.workflow_id))
     parts = []
     while not reader.is_over:
         parts.append(reader.read())
@@ -139,37 +141,37 @@ def test_many_events_are_read_a_part_at_a_time(player: Player) -> None:
     assert parts[-1][-1].is_end
 
 
-def test_only_the_newest_progress_is_kept(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    numbers = [tell(player, held, kind="progress") for _ in range(3)]
-    tell(player, held)
-    player.write(lambda tx: moves.forget_before(tx, held.job_id, "progress", numbers[-1] or 0))
-    found = read(player.ledger, held.workflow_id)
+def test_only_the_newest_progress_is_kept(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    numbers = [report(fake, claimed, kind="progress") for _ in range(3)]
+    report(fake, claimed)
+    fake.write(lambda tx: moves.forget_before(tx, claimed.job_id, "progress", numbers[-1] or 0))
+    found = read(fake.ledger, claimed.workflow_id)
     assert kinds(found) == ["workflow.started", "progress", "draft"]
 
 
-def test_a_replay_opens_the_stream_again(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    player.fail(held)
-    found = read(player.ledger, held.workflow_id)
+def test_a_replay_opens_the_stream_again(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.fail(claimed)
+    found = read(fake.ledger, claimed.workflow_id)
     assert kinds(found) == ["workflow.started", "job.failed", "workflow.failed"]
-    player.write(lambda tx: dead_letters.replay(tx, held.job_id, actor="ann", reason="mended"))
-    assert read(player.ledger, held.workflow_id, found[-1].id) == []
-    (bell,) = player.due()
-    player.succeed(player.take(bell), 3)
-    assert kinds(read(player.ledger, held.workflow_id, found[-1].id)) == ["job.succeeded", "workflow.succeeded"]
+    fake.write(lambda tx: dead_letters.replay(tx, claimed.job_id, actor="ann", reason="fixed"))
+    assert read(fake.ledger, claimed.workflow_id, found[-1].id) == []
+    (dispatch,) = fake.due()
+    fake.succeed(fake.take(dispatch), 3)
+    assert kinds(read(fake.ledger, claimed.workflow_id, found[-1].id)) == ["job.succeeded", "workflow.succeeded"]
 
 
-def test_what_is_pruned_takes_its_events_along(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    tell(player, held)
-    player.succeed(held, 3)
-    player.ledger.write(lambda tx: retention.delete_workflows(tx, [held.workflow_id], older_than=-60))
-    assert player.ledger.read(lambda c: c.scalar(select(func.count()).select_from(EventRow))) == 0
+def test_a_pruned_workflow_deletes_its_events(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    report(fake, claimed)
+    fake.succeed(claimed, 3)
+    fake.ledger.write(lambda tx: retention.delete_workflows(tx, [claimed.workflow_id], older_than=-60))
+    assert fake.ledger.read(lambda c: c.scalar(select(func.count()).select_from(EventRow))) == 0
 
 
-def test_an_id_that_is_none_is_refused(player: Player) -> None:
+def test_an_id_that_is_none_is_refused(fake: FakeWorker) -> None:
     with pytest.raises(InvalidArguments, match="must be the id of an event"):
-        read(player.ledger, uuid.uuid4(), "last week")
+        read(fake.ledger, uuid.uuid4(), "last week")
     with pytest.raises(NotFound):
-        read(player.ledger, uuid.uuid4())
+        read(fake.ledger, uuid.uuid4())

@@ -27,15 +27,15 @@ from agentq.ledger.transaction import Transaction
 from agentq.operations import workflows as operations
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.runtime.attempt import lease as lease_module
-from agentq.runtime.attempt.attempt import Attempt
-from agentq.runtime.attempt.lease import Lease, hold
+from agentq.runtime.attempt.attempt import AttemptRunner
+from agentq.runtime.attempt.lease import Lease, current_lease
 from agentq.runtime.caretaker.caretaker import Caretaker
 from agentq.runtime.caretaker.duties import Duties
-from agentq.runtime.caretaker.reserved import InHand
+from agentq.runtime.caretaker.reserved import Reserved
 from agentq.runtime.dispatch.message import DEAD_LETTER
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.support import Broker, client, eventually
-from tests.support.player import FAILURE, Player
+from tests.support.player import FAILURE, FakeWorker
 from tests.support.steps import add, echo, fail, numbers, total
 
 WHO: dict[str, Any] = {"actor": "ann", "reason": "the cause is gone"}
@@ -70,12 +70,12 @@ def lease(agentq: AgentQ) -> Iterator[Lease]:
 
 
 @pytest.fixture
-def rung(player: Player) -> Iterator[list[tuple[str, str | None]]]:
-    """What is published: task and, for a bell, the status that others see of the job then."""
+def dispatched(fake: FakeWorker) -> Iterator[list[tuple[str, str | None]]]:
+    """The published messages: the task and, for a job message, the status that others see of the job then."""
     seen: list[tuple[str, str | None]] = []
 
     def note(sender: str, headers: dict[str, Any], **_: Any) -> None:
-        found = player.ledger.read(lambda c: attempts.status_of(c, uuid.UUID(headers["id"])))
+        found = fake.ledger.read(lambda c: attempts.status_of(c, uuid.UUID(headers["id"])))
         seen.append((sender, found.status if found else None))
 
     signals.before_task_publish.connect(note, weak=False)
@@ -85,123 +85,131 @@ def rung(player: Player) -> Iterator[list[tuple[str, str | None]]]:
 
 def run(agentq: AgentQ, job: Any) -> dict[str, Any]:
     """Do what the message of a job makes a worker do."""
-    return Attempt(agentq, job.job_id, job.step).run()
+    return AttemptRunner(agentq, job.job_id, job.step).run()
 
 
 class TestHandOver:
     @pytest.mark.parametrize("canvas", [FANS_OUT, numbers.s(2) | echo.s()], ids=["each", "step"])
     @pytest.mark.parametrize("outcome", [Succeed("[0, 1]"), RetryLater(FAILURE, 0), Fail(FAILURE)], ids=type)
     def test_an_outcome_and_what_follows_are_kept_together_or_not_at_all(
-        self, player: Player, canvas: Signature, outcome: Outcome
+        self, fake: FakeWorker, canvas: Signature, outcome: Outcome
     ) -> None:
-        held = player.begin(canvas)
-        before = player.jobs(held.workflow_id)
-        with player.ledger.engine.connect() as connection, connection.begin() as transaction:
-            assert attempts.record(Transaction(connection), held, outcome)
+        claimed = fake.begin(canvas)
+        before = fake.jobs(claimed.workflow_id)
+        with fake.ledger.engine.connect() as connection, connection.begin() as transaction:
+            assert attempts.record(Transaction(connection), claimed, outcome)
             transaction.rollback()
-        assert (player.jobs(held.workflow_id), player.history(held.job_id)) == (before, [])
-        assert player.workflow(held.workflow_id).status == WorkflowStatus.RUNNING
-        assert player.run(*player.succeed(held, [0, 1]).bells)
+        assert (fake.jobs(claimed.workflow_id), fake.history(claimed.job_id)) == (before, [])
+        assert fake.workflow(claimed.workflow_id).status == WorkflowStatus.RUNNING
+        assert fake.run(*fake.succeed(claimed, [0, 1]).dispatches)
 
-    def test_what_became_ready_is_rung_for_after_the_commit(
-        self, agentq: AgentQ, lease: Lease, rung: list[Any], player: Player
+    def test_ready_jobs_are_published_after_the_commit(
+        self, agentq: AgentQ, lease: Lease, dispatched: list[Any], fake: FakeWorker
     ) -> None:
-        (bell,) = player.start(FANS_OUT).bells
-        run(agentq, bell)
-        assert rung == [(add.name, JobStatus.QUEUED)] * 2
+        (dispatch,) = fake.start(FANS_OUT).dispatches
+        run(agentq, dispatch)
+        assert dispatched == [(add.name, JobStatus.QUEUED)] * 2
 
-    def test_a_message_that_comes_again_rings_what_was_left_unrung(
-        self, agentq: AgentQ, lease: Lease, rung: list[Any], player: Player
+    def test_a_redelivered_message_publishes_undispatched_successors(
+        self, agentq: AgentQ, lease: Lease, dispatched: list[Any], fake: FakeWorker
     ) -> None:
-        (bell,) = player.start(add.s(1, 2) | echo.s()).bells
-        (unrung,) = player.succeed(player.take(bell), 3).bells  # and this worker dies before it has rung
-        player.age(unrung.job_id, dispatched_at=2)
-        assert run(agentq, bell) == {"dropped": JobStatus.SUCCEEDED}
-        assert rung == [(echo.name, JobStatus.QUEUED)]
-        assert run(agentq, bell) == {"dropped": JobStatus.SUCCEEDED}
-        assert len(rung) == 1, "copies of one message multiply the messages of what follows"
+        (dispatch,) = fake.start(add.s(1, 2) | echo.s()).dispatches
+        (undispatched,) = fake.succeed(
+            fake.take(dispatch), 3
+        ).dispatches  # and this worker dies before it has dispatched
+        fake.age(undispatched.job_id, dispatched_at=2)
+        assert run(agentq, dispatch) == {"dropped": JobStatus.SUCCEEDED}
+        assert dispatched == [(echo.name, JobStatus.QUEUED)]
+        assert run(agentq, dispatch) == {"dropped": JobStatus.SUCCEEDED}
+        assert len(dispatched) == 1, "copies of one message multiply the messages of what follows"
 
 
 class TestAttempts:
     def test_a_worker_without_trust_claims_nothing_until_it_is_renewed(
-        self, agentq: AgentQ, player: Player, monkeypatch: pytest.MonkeyPatch
+        self, agentq: AgentQ, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (bell,) = player.start(add.s(1, 2)).bells
+        (dispatch,) = fake.start(add.s(1, 2)).dispatches
         lease = Lease.open(0.2)
 
         def renew(_: float) -> None:
-            assert player.job(bell.job_id).attempt == 0
+            assert fake.job(dispatch.job_id).attempt == 0
             lease.renewed(time.monotonic() + 600)
 
         monkeypatch.setattr(lease_module, "time", SimpleNamespace(sleep=renew, monotonic=time.monotonic))
         try:
-            assert run(agentq, bell) == {"attempt": 1}
+            assert run(agentq, dispatch) == {"attempt": 1}
         finally:
             lease.close()
 
-    def test_a_worker_without_trust_that_is_stopped_claims_nothing(self, agentq: AgentQ, player: Player) -> None:
-        (bell,) = player.start(add.s(1, 2)).bells
+    def test_a_worker_without_trust_that_is_stopped_claims_nothing(self, agentq: AgentQ, fake: FakeWorker) -> None:
+        (dispatch,) = fake.start(add.s(1, 2)).dispatches
         lease = Lease.open(0.2)
         lease.note_ending()
         try:
-            assert run(agentq, bell) == {"dropped": JobStatus.QUEUED}
-            assert player.job(bell.job_id).attempt == 0
+            assert run(agentq, dispatch) == {"dropped": JobStatus.QUEUED}
+            assert fake.job(dispatch.job_id).attempt == 0
         finally:
             lease.close()
 
     def test_trust_ends_before_the_lease(self, lease: Lease) -> None:
         lease.renewed(time.monotonic())
-        assert 0 < hold().trusted_for() < 0.95 * lease.seconds
+        assert 0 < current_lease().valid_for() < 0.95 * lease.seconds
 
-    def test_a_step_that_ends_its_program_only_fails(self, agentq: AgentQ, lease: Lease, player: Player) -> None:
-        (bell,) = player.start(leave.s()).bells
+    def test_a_step_that_ends_its_program_only_fails(self, agentq: AgentQ, lease: Lease, fake: FakeWorker) -> None:
+        (dispatch,) = fake.start(leave.s()).dispatches
         with pytest.raises(AttemptFailed, match="enough"):
-            run(agentq, bell)
-        assert player.history(bell.job_id) == [(1, "failed")]
+            run(agentq, dispatch)
+        assert fake.history(dispatch.job_id) == [(1, "failed")]
 
-    def test_the_patience_with_a_message_begins_anew_with_each_attempt(self, player: Player) -> None:
-        (bell,) = player.start(add.s(1, 2)).bells
+    def test_the_redispatch_pause_begins_anew_with_each_attempt(self, fake: FakeWorker) -> None:
+        (dispatch,) = fake.start(add.s(1, 2)).dispatches
         for _ in range(3):
-            player.age(bell.job_id, dispatched_at=60)
-            assert player.write(lambda tx: redelivery.ring_again(tx, "celery", 1.0, 10))
-        player.retry(player.take(bell))
-        player.age(bell.job_id, dispatched_at=1.5)
-        assert player.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, 1.0)) == ["celery"]
+            fake.age(dispatch.job_id, dispatched_at=60)
+            assert fake.write(lambda tx: redelivery.redispatch(tx, "celery", 1.0, 10))
+        fake.retry(fake.take(dispatch))
+        fake.age(dispatch.job_id, dispatched_at=1.5)
+        assert fake.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, 1.0)) == ["celery"]
 
 
 class TestDeadLetters:
     @staticmethod
-    def replay(player: Player, job_id: uuid.UUID) -> None:
-        player.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
+    def replay(fake: FakeWorker, job_id: uuid.UUID) -> None:
+        fake.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
 
-    def test_one_that_was_given_up_is_closed_for_good(self, player: Player) -> None:
-        held = player.begin(add.s(1, 2))
-        player.fail(held)
-        player.write(lambda tx: dead_letters.cancel(tx, held.job_id, **WHO))
+    def test_a_cancelled_one_is_closed_for_good(self, fake: FakeWorker) -> None:
+        claimed = fake.begin(add.s(1, 2))
+        fake.fail(claimed)
+        fake.write(lambda tx: dead_letters.cancel(tx, claimed.job_id, **WHO))
         with pytest.raises(StateConflict) as refused:
-            self.replay(player, held.job_id)
+            self.replay(fake, claimed.job_id)
         assert refused.value.found == DeadLetterStatus.CANCELLED
-        assert player.workflow(held.workflow_id).status == WorkflowStatus.FAILED
+        assert fake.workflow(claimed.workflow_id).status == WorkflowStatus.FAILED
 
-    def test_a_workflow_goes_on_when_its_last_dead_job_is_replayed(self, player: Player) -> None:
-        one, two = [player.take(bell) for bell in player.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells]
-        player.fail(one)
-        player.fail(two)
-        self.replay(player, one.job_id)
-        workflow = player.workflow(one.workflow_id)
+    def test_a_workflow_goes_on_when_its_last_dead_job_is_replayed(self, fake: FakeWorker) -> None:
+        one, two = [
+            fake.take(dispatch) for dispatch in fake.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).dispatches
+        ]
+        fake.fail(one)
+        fake.fail(two)
+        self.replay(fake, one.job_id)
+        workflow = fake.workflow(one.workflow_id)
         assert (workflow.status, workflow.failed_job_id) == (WorkflowStatus.FAILED, two.job_id)
-        self.replay(player, two.job_id)
-        workflow = player.workflow(one.workflow_id)
+        self.replay(fake, two.job_id)
+        workflow = fake.workflow(one.workflow_id)
         assert (workflow.status, workflow.failed_job_id) == (WorkflowStatus.RUNNING, None)
 
-    def test_a_replayed_job_has_as_many_attempts_as_a_new_one(self, player: Player) -> None:
-        (bell,) = player.start(fail.s("x")).bells
+    def test_a_replayed_job_has_as_many_attempts_as_a_new_one(self, fake: FakeWorker) -> None:
+        (dispatch,) = fake.start(fail.s("x")).dispatches
         for attempt in (1, 2, 3):
-            held = player.take(bell)
-            assert (held.attempt, held.max_attempts, held.attempts_before) == (attempt, attempt, attempt - 1)
-            player.fail(held)
-            self.replay(player, bell.job_id)
-            (bell,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
+            claimed = fake.take(dispatch)
+            assert (claimed.attempt, claimed.max_attempts, claimed.attempts_before) == (
+                attempt,
+                attempt,
+                attempt - 1,
+            )
+            fake.fail(claimed)
+            self.replay(fake, dispatch.job_id)
+            (dispatch,) = fake.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
 
 
 class TestStarts:
@@ -271,11 +279,11 @@ def test_a_fork_waits_for_a_transaction_on_sqlite(ledger: Ledger) -> None:
 
 
 class TestCaretaker:
-    """What only one of the duties puts right."""
+    """Jobs that only one of the duties puts right."""
 
     @staticmethod
     def work(agentq: AgentQ, lease: Lease, until: Callable[[], Any]) -> None:
-        duties = Duties(agentq, lease, InHand(None), lambda: True)
+        duties = Duties(agentq, lease, Reserved(None), lambda: True)
 
         def looked() -> Any:
             duties.do_due()
@@ -283,52 +291,56 @@ class TestCaretaker:
 
         eventually(looked, what="a duty that is done")
 
-    def test_what_is_due_is_dispatched(
-        self, agentq: AgentQ, lease: Lease, rung: list[Any], player: Player, queue: str
+    def test_the_caretaker_dispatches_due_jobs(
+        self, agentq: AgentQ, lease: Lease, dispatched: list[Any], fake: FakeWorker, queue: str
     ) -> None:
-        started = player.start(add.s(1, 2).set(countdown=60, queue=queue))
-        player.age(player.jobs(started.workflow_id)[0].id, due_at=1)
-        self.work(agentq, lease, lambda: rung)
-        assert rung[0] == (add.name, JobStatus.QUEUED)
+        started = fake.start(add.s(1, 2).set(countdown=60, queue=queue))
+        fake.age(fake.jobs(started.workflow_id)[0].id, due_at=1)
+        self.work(agentq, lease, lambda: dispatched)
+        assert dispatched[0] == (add.name, JobStatus.QUEUED)
 
-    def test_what_a_message_was_lost_of_is_rung_again(
-        self, agentq: AgentQ, lease: Lease, rung: list[Any], player: Player, queue: str
+    def test_the_caretaker_redispatches_jobs_with_lost_messages(
+        self, agentq: AgentQ, lease: Lease, dispatched: list[Any], fake: FakeWorker, queue: str
     ) -> None:
-        (bell,) = player.start(add.s(1, 2).set(queue=queue)).bells
-        player.age(bell.job_id, dispatched_at=60)
-        self.work(agentq, lease, lambda: rung)
-        assert rung[0] == (add.name, JobStatus.QUEUED)
+        (dispatch,) = fake.start(add.s(1, 2).set(queue=queue)).dispatches
+        fake.age(dispatch.job_id, dispatched_at=60)
+        self.work(agentq, lease, lambda: dispatched)
+        assert dispatched[0] == (add.name, JobStatus.QUEUED)
 
-    def test_what_a_dead_worker_ran_is_rescued(self, agentq: AgentQ, lease: Lease, player: Player) -> None:
-        held = Player(player.ledger, lease=-1).begin(add.s(1, 2))
-        self.work(agentq, lease, lambda: player.history(held.job_id))
-        assert player.history(held.job_id) == [(1, "lost")]
-
-    def test_what_no_process_of_this_worker_runs_is_rescued(
-        self, agentq: AgentQ, lease: Lease, player: Player
+    def test_the_caretaker_rescues_jobs_of_a_dead_worker(
+        self, agentq: AgentQ, lease: Lease, fake: FakeWorker
     ) -> None:
-        player.worker_id = lease.worker_id
-        player.renew(600)
-        held = player.begin(add.s(1, 2))
-        self.work(agentq, lease, lambda: player.history(held.job_id))
-        assert player.history(held.job_id) == [(1, "lost")]
+        claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
+        self.work(agentq, lease, lambda: fake.history(claimed.job_id))
+        assert fake.history(claimed.job_id) == [(1, "lost")]
 
-    def test_what_is_overdue_is_failed(self, agentq: AgentQ, lease: Lease, player: Player) -> None:
-        held = player.begin(add.s(1, 2))
-        player.age(held.job_id, deadline_at=1)
-        self.work(agentq, lease, lambda: player.history(held.job_id))
-        assert player.job(held.job_id).error_category == "deadline_exceeded"
+    def test_the_caretaker_rescues_jobs_without_a_process(
+        self, agentq: AgentQ, lease: Lease, fake: FakeWorker
+    ) -> None:
+        fake.worker_id = lease.worker_id
+        fake.renew(600)
+        claimed = fake.begin(add.s(1, 2))
+        self.work(agentq, lease, lambda: fake.history(claimed.job_id))
+        assert fake.history(claimed.job_id) == [(1, "lost")]
 
-    def test_what_is_dead_is_told(self, agentq: AgentQ, lease: Lease, rung: list[Any], player: Player) -> None:
-        player.fail(player.begin(add.s(1, 2)))
-        self.work(agentq, lease, lambda: rung)
-        assert rung == [(DEAD_LETTER, None)]
+    def test_the_caretaker_fails_overdue_jobs(self, agentq: AgentQ, lease: Lease, fake: FakeWorker) -> None:
+        claimed = fake.begin(add.s(1, 2))
+        fake.age(claimed.job_id, deadline_at=1)
+        self.work(agentq, lease, lambda: fake.history(claimed.job_id))
+        assert fake.job(claimed.job_id).error_category == "deadline_exceeded"
 
-    def test_a_worker_that_ends_gives_back_what_it_has(self, agentq: AgentQ, player: Player) -> None:
+    def test_the_caretaker_announces_dead_letters(
+        self, agentq: AgentQ, lease: Lease, dispatched: list[Any], fake: FakeWorker
+    ) -> None:
+        fake.fail(fake.begin(add.s(1, 2)))
+        self.work(agentq, lease, lambda: dispatched)
+        assert dispatched == [(DEAD_LETTER, None)]
+
+    def test_a_worker_that_ends_gives_back_what_it_has(self, agentq: AgentQ, fake: FakeWorker) -> None:
         caretaker = Caretaker(agentq, SimpleNamespace(hostname="one"))
         assert caretaker.renew()
-        player.worker_id = caretaker.worker_id
-        held = player.begin(add.s(1, 2))
+        fake.worker_id = caretaker.worker_id
+        claimed = fake.begin(add.s(1, 2))
         caretaker.end()
-        assert player.job(held.job_id).status == JobStatus.QUEUED
-        assert player.history(held.job_id) == [(1, "released")]
+        assert fake.job(claimed.job_id).status == JobStatus.QUEUED
+        assert fake.history(claimed.job_id) == [(1, "released")]

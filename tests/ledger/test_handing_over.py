@@ -16,7 +16,7 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo, numbers, total
 
 
@@ -58,46 +58,46 @@ CANVASES: list[tuple[str, Signature, Any]] = [
 
 @pytest.mark.parametrize(("canvas", "result"), [case[1:] for case in CANVASES], ids=[case[0] for case in CANVASES])
 @pytest.mark.parametrize("newest_first", [False, True], ids=["in order", "newest first"])
-def test_a_canvas_gives_its_result(player: Player, canvas: Signature, result: Any, newest_first: bool) -> None:
-    started = player.start(canvas)
-    count = player.run(*started.bells, newest_first=newest_first)
-    found = player.result(started.workflow_id)
+def test_a_canvas_gives_its_result(fake: FakeWorker, canvas: Signature, result: Any, newest_first: bool) -> None:
+    started = fake.start(canvas)
+    count = fake.run(*started.dispatches, newest_first=newest_first)
+    found = fake.result(started.workflow_id)
     assert (found["args"][0] if isinstance(found, dict) else found) == result
-    jobs = player.jobs(started.workflow_id)
+    jobs = fake.jobs(started.workflow_id)
     assert {job.status for job in jobs} == {JobStatus.SUCCEEDED}
     assert {job.remaining for job in jobs} == {0}
     assert count == sum(job.kind == "step" for job in jobs)
 
 
 @pytest.mark.parametrize("value", [None, 5, "text", {"a": 1}], ids=repr)
-def test_each_of_what_is_no_list_fails_and_says_what_it_got(player: Player, value: Any) -> None:
-    held = player.begin(echo.s() | each(double.s()) | total.s())
-    assert player.succeed(held, value).accepted
+def test_each_of_what_is_no_list_fails_and_says_what_it_got(fake: FakeWorker, value: Any) -> None:
+    claimed = fake.begin(echo.s() | each(double.s()) | total.s())
+    assert fake.succeed(claimed, value).accepted
     with pytest.raises(StepFailed, match=f"needs a list.*but got {type(value).__name__}"):
-        player.result(held.workflow_id)
+        fake.result(claimed.workflow_id)
 
 
-def test_each_of_each_fails_on_the_one_item_that_is_no_list(player: Player) -> None:
-    held = player.begin(echo.s() | each(each(double.s())))
-    bells = player.succeed(held, [[1], 2, [3]]).bells
-    assert player.workflow(held.workflow_id).status == WorkflowStatus.FAILED
-    assert player.run(*bells) == 2
+def test_each_of_each_fails_on_the_one_item_that_is_no_list(fake: FakeWorker) -> None:
+    claimed = fake.begin(echo.s() | each(each(double.s())))
+    dispatches = fake.succeed(claimed, [[1], 2, [3]]).dispatches
+    assert fake.workflow(claimed.workflow_id).status == WorkflowStatus.FAILED
+    assert fake.run(*dispatches) == 2
 
 
 @pytest.mark.unsound
-def test_ten_thousand_items(player: Player) -> None:
+def test_ten_thousand_items(fake: FakeWorker) -> None:
     count = 10_000
-    held = player.begin(numbers.s(count) | each(double.s()) | total.s())
+    claimed = fake.begin(numbers.s(count) | each(double.s()) | total.s())
     began = time.monotonic()
-    bells = player.succeed(held, list(range(count))).bells
+    dispatches = fake.succeed(claimed, list(range(count))).dispatches
     assert time.monotonic() - began < 20
-    assert len({bell.job_id for bell in bells}) == count
-    branches = [job for job in player.jobs(held.workflow_id) if job.step == double.name]
+    assert len({dispatch.job_id for dispatch in dispatches}) == count
+    branches = [job for job in fake.jobs(claimed.workflow_id) if job.step == double.name]
     assert [json.loads(job.arguments)[0][0] for job in sorted(branches, key=_position)] == list(range(count))
 
-    _finish_all_but_last(player, branches)
-    (end,) = player.succeed(player.take(bells[-1]), 2 * (count - 1)).bells
-    inputs = player.take(end).inputs
+    _finish_all_but_last(fake, branches)
+    (end,) = fake.succeed(fake.take(dispatches[-1]), 2 * (count - 1)).dispatches
+    inputs = fake.take(end).inputs
     assert inputs is not None
     assert json.loads(inputs) == [2 * number for number in range(count)]
 
@@ -106,7 +106,7 @@ def _position(job: Any) -> int:
     return int(job.position)
 
 
-def _finish_all_but_last(player: Player, branches: list[Any]) -> None:
+def _finish_all_but_last(fake: FakeWorker, branches: list[Any]) -> None:
     """Write at once what the claims, records and hand-overs of all branches but the last one lead to."""
     each_id = branches[0].join_id
     finished = (
@@ -119,4 +119,4 @@ def _finish_all_but_last(player: Player, branches: list[Any]) -> None:
         tx.connection.execute(finished)
         tx.connection.execute(update(JobRow).where(JobRow.id == each_id).values(remaining=1))
 
-    player.ledger.write(write)
+    fake.ledger.write(write)

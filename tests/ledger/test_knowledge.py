@@ -1,4 +1,4 @@
-"""What workers tell of their code, and how many of the live ones can run a job."""
+"""What workers show of their code, and how many of the live ones can run a job."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def need(takes: str = "", *, step: str = "find", kind: str = JobKind.STEP) -> Ne
 
 
 NAMES_ALONE = json.dumps({"queues": ["q"], "steps": ["find"], "tasks": ["plain"]})
-"""What a worker of the release before tells."""
+"""What a worker of the release before shows."""
 
 
 def test_what_a_worker_tells_is_read_by_this_release_and_its_names_by_the_one_before() -> None:
-    told = knowing(find="d1")
-    assert Knowledge.load(told.dump()) == told
-    assert {name: frozenset(given) for name, given in json.loads(told.dump()).items()} == {
+    reported = knowing(find="d1")
+    assert Knowledge.load(reported.dump()) == reported
+    assert {name: frozenset(given) for name, given in json.loads(reported.dump()).items()} == {
         "queues": QUEUES,
         "steps": {"find"},
         "tasks": {"plain"},

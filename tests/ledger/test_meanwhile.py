@@ -1,4 +1,4 @@
-"""What is done while PostgreSQL works on a statement."""
+"""The function that runs while PostgreSQL executes a statement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import Integer, Text, bindparam, cast, func, literal_column, sel
 
 from agentq.exceptions import LedgerError
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.statement import Meanwhile, Prepared
+from agentq.ledger.db.statement import Prepared, WhileExecuting
 from agentq.ledger.transaction import Transaction
 
 _NAP = Prepared(
@@ -25,7 +25,7 @@ def postgresql(database: str, ledger: Ledger) -> Ledger:
     return ledger
 
 
-def look_at(ledger: Ledger, seen: list[int]) -> Meanwhile:
+def look_at(ledger: Ledger, seen: list[int]) -> WhileExecuting:
     """Return what notes which of the server's processes are at the nap, from a connection of its own."""
 
     def look() -> None:
@@ -36,7 +36,7 @@ def look_at(ledger: Ledger, seen: list[int]) -> Meanwhile:
 
 
 @pytest.mark.parametrize("times", [1, 12], ids=["as the driver sends it first", "once the driver has prepared it"])
-def test_it_is_done_while_the_server_works(postgresql: Ledger, times: int) -> None:
+def test_the_callback_runs_while_the_server_executes(postgresql: Ledger, times: int) -> None:
     for _ in range(times):
         seen: list[int] = []
         look = look_at(postgresql, seen)
@@ -46,14 +46,14 @@ def test_it_is_done_while_the_server_works(postgresql: Ledger, times: int) -> No
     assert len([pid for pid in seen if pid == row.pid]) == 1, "it is done for one statement, once"
 
 
-def test_it_is_done_where_the_statement_fails(postgresql: Ledger) -> None:
+def test_the_callback_runs_where_the_statement_fails(postgresql: Ledger) -> None:
     done: list[int] = []
     with pytest.raises(LedgerError, match="division by zero"):
         postgresql.write_statement(lambda tx: _DIVISION.all(tx.connection, {"by": 0}, lambda: done.append(1)))
     assert done == [1]
 
 
-def test_it_is_done_after_all_of_a_large_statement_was_sent(postgresql: Ledger) -> None:
+def test_the_callback_runs_after_a_large_statement_was_sent(postgresql: Ledger) -> None:
     done: list[int] = []
     value = "x" * 30_000_000
 
@@ -64,15 +64,15 @@ def test_it_is_done_after_all_of_a_large_statement_was_sent(postgresql: Ledger) 
     assert done == [1]
 
 
-def test_what_it_raises_is_raised_and_the_connection_is_given_up(postgresql: Ledger) -> None:
+def test_the_callbacks_error_is_raised_and_the_connection_closed(postgresql: Ledger) -> None:
     def fail() -> None:
-        raise KeyError("meanwhile")
+        raise KeyError("while_executing")
 
     def pid(tx: Transaction) -> int:
         return int(tx.connection.scalar(text("SELECT pg_backend_pid()")) or 0)
 
     before = postgresql.write_statement(pid)
-    with pytest.raises(KeyError, match="meanwhile"):
+    with pytest.raises(KeyError, match="while_executing"):
         postgresql.write_statement(lambda tx: _NAP.all(tx.connection, {}, fail))
     assert postgresql.write_statement(pid) != before
 

@@ -48,7 +48,7 @@ def tables(found: Inspector) -> list[str]:
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 @each_migration
-def test_no_table_is_written_anew(empty_ledger: Ledger, before: str, after: str) -> None:
+def test_migrations_rewrite_no_table(empty_ledger: Ledger, before: str, after: str) -> None:
     empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, before))
     old = empty_ledger.read(files)
     empty_ledger.write(lambda tx: migrate.upgrade_to(tx.connection, after))

@@ -14,7 +14,7 @@ from agentq.ledger import cancels, dead_letters, starts
 from agentq.ledger.caretaking import due_jobs, expiry
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
-from tests.support.player import Player, graph_of
+from tests.support.player import FakeWorker, graph_of
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"
@@ -31,68 +31,68 @@ _POSTGRESQL = [
 
 
 @pytest.fixture
-def noted(player: Player) -> Iterator[Player]:
+def noted(fake: FakeWorker) -> Iterator[FakeWorker]:
     """A player on a ledger that notes every change of a job's status."""
-    for statement in _POSTGRESQL if player.ledger.is_postgresql else _SQLITE:
-        player.ledger.write(lambda tx, statement=statement: tx.connection.execute(text(statement)))
-    yield player
-    if player.ledger.is_postgresql:
-        player.ledger.write(lambda tx: tx.connection.execute(text("DROP FUNCTION note_move CASCADE")))
-        player.ledger.write(lambda tx: tx.connection.execute(text("DROP TABLE moves")))
+    for statement in _POSTGRESQL if fake.ledger.is_postgresql else _SQLITE:
+        fake.ledger.write(lambda tx, statement=statement: tx.connection.execute(text(statement)))
+    yield fake
+    if fake.ledger.is_postgresql:
+        fake.ledger.write(lambda tx: tx.connection.execute(text("DROP FUNCTION note_move CASCADE")))
+        fake.ledger.write(lambda tx: tx.connection.execute(text("DROP TABLE moves")))
 
 
-def test_what_moves_is_what_the_table_allows(noted: Player) -> None:
+def test_every_move_is_allowed_by_the_table(noted: FakeWorker) -> None:
     _run_through(noted)
     rows = noted.ledger.read(lambda c: c.execute(text("SELECT DISTINCT origin, target FROM moves")).all())
     allowed = {(str(origin), str(target)) for origin, targets in JOB_MOVES.items() for target in targets}
     assert {(origin, target) for origin, target in rows} == allowed
 
 
-def _run_through(player: Player) -> None:
-    player.run(*player.start(group(add.s(1, 2), add.s(3, 4)) | total.s() | echo.s()).bells)
-    held = player.begin(add.s(1, 2) | echo.s().set(countdown=60))
-    player.retry(held, delay=60)
-    player.age(held.job_id, due_at=1)
-    (due,) = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
-    (again,) = player.retry(player.take(due)).bells
-    player.succeed(player.take(again), 3)
-    player.fail(player.begin(add.s(1, 2)))
-    player.succeed(player.begin(echo.s() | each(echo.s())), "no list")
-    for ahead in (player.start(add.s(1, 2)), player.start(add.s(1, 2).set(countdown=60)), None):
-        _pass_deadline(player, player.jobs(ahead.workflow_id)[0].id if ahead else player.begin(add.s(1, 2)).job_id)
+def _run_through(fake: FakeWorker) -> None:
+    fake.run(*fake.start(group(add.s(1, 2), add.s(3, 4)) | total.s() | echo.s()).dispatches)
+    claimed = fake.begin(add.s(1, 2) | echo.s().set(countdown=60))
+    fake.retry(claimed, delay=60)
+    fake.age(claimed.job_id, due_at=1)
+    (due,) = fake.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
+    (again,) = fake.retry(fake.take(due)).dispatches
+    fake.succeed(fake.take(again), 3)
+    fake.fail(fake.begin(add.s(1, 2)))
+    fake.succeed(fake.begin(echo.s() | each(echo.s())), "no list")
+    for ahead in (fake.start(add.s(1, 2)), fake.start(add.s(1, 2).set(countdown=60)), None):
+        _pass_deadline(fake, fake.jobs(ahead.workflow_id)[0].id if ahead else fake.begin(add.s(1, 2)).job_id)
     for way_on in (_replay, _resolve):
-        dead = player.begin(add.s(1, 2))
-        player.fail(dead)
-        player.write(lambda tx, way_on=way_on, dead=dead: way_on(tx, dead.job_id))
+        dead = fake.begin(add.s(1, 2))
+        fake.fail(dead)
+        fake.write(lambda tx, way_on=way_on, dead=dead: way_on(tx, dead.job_id))
     graph = graph_of(add.s(1, 2))
-    player.ledger.write(lambda tx: starts.start(tx, graph, tenant="acme", key=None))  # it has no broker
+    fake.ledger.write(lambda tx: starts.start(tx, graph, tenant="acme", key=None))  # it has no broker
     for canvas in (add.s(1, 2) | echo.s(), add.s(1, 2).set(countdown=60)):
-        _cancel(player, player.start(canvas).workflow_id)
-    _cancel(player, player.begin(add.s(1, 2)).workflow_id)
-    _lack_parts(player)
+        _cancel(fake, fake.start(canvas).workflow_id)
+    _cancel(fake, fake.begin(add.s(1, 2)).workflow_id)
+    _lack_members(fake)
 
 
-def _pass_deadline(player: Player, job_id: uuid.UUID) -> None:
-    player.age(job_id, deadline_at=1)
-    assert player.write(lambda tx: expiry.end_overdue(tx, 10)) == 1
+def _pass_deadline(fake: FakeWorker, job_id: uuid.UUID) -> None:
+    fake.age(job_id, deadline_at=1)
+    assert fake.write(lambda tx: expiry.end_overdue(tx, 10)) == 1
 
 
-def _lack_parts(player: Player) -> None:
-    begun = player.start(group(add.s(1, 2), add.s(3, 4) | echo.s()) | total.s().set(needs="all", within=60))
-    player.succeed(player.take(begun.bells[0]), 3)
-    join = next(job.id for job in player.jobs(begun.workflow_id) if job.kind == "join")
-    player.age(join, deadline_at=1)
-    player.write(lambda tx: expiry.end_overdue(tx, 10))
-    player.write(lambda tx: _replay(tx, join))
+def _lack_members(fake: FakeWorker) -> None:
+    begun = fake.start(group(add.s(1, 2), add.s(3, 4) | echo.s()) | total.s().set(needs="all", within=60))
+    fake.succeed(fake.take(begun.dispatches[0]), 3)
+    join = next(job.id for job in fake.jobs(begun.workflow_id) if job.kind == "join")
+    fake.age(join, deadline_at=1)
+    fake.write(lambda tx: expiry.end_overdue(tx, 10))
+    fake.write(lambda tx: _replay(tx, join))
 
 
 def _replay(tx: Transaction, job_id: uuid.UUID) -> None:
-    dead_letters.replay(tx, job_id, actor="ann", reason="mended")
+    dead_letters.replay(tx, job_id, actor="ann", reason="fixed")
 
 
 def _resolve(tx: Transaction, job_id: uuid.UUID) -> None:
     dead_letters.resolve(tx, job_id, "3", actor="ann", reason="done by hand")
 
 
-def _cancel(player: Player, workflow_id: object) -> None:
-    assert player.write(lambda tx: cancels.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]
+def _cancel(fake: FakeWorker, workflow_id: object) -> None:
+    assert fake.write(lambda tx: cancels.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]

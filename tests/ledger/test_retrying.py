@@ -1,4 +1,4 @@
-"""What a job had so far, on every ledger: attempts, waits and pauses, which no policy lets it exceed."""
+"""The history of a job, on every ledger: attempts, waits and pauses, which no policy lets it exceed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from agentq.ledger import attempts, dead_letters
 from agentq.ledger.caretaking import due_jobs, expiry, rescues
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import AttemptRow, DeadLetterRow
-from agentq.ledger.records import Claim, bell
-from agentq.outcomes import Fail, GiveUp, Leave, RetryLater
+from agentq.ledger.records import Claim, dispatch_of
+from agentq.outcomes import Cancelled, Fail, Leave, RetryLater
 from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
-from agentq.runtime.attempt.after_failure import judge_error, judge_loss
+from agentq.runtime.attempt.after_failure import outcome_of_error, outcome_of_loss
 from agentq.states import JobStatus
 from tests.policies.strategies import policies
-from tests.support.player import FAILURE, Player, graph_of, started
+from tests.support.player import FAILURE, FakeWorker, graph_of, started
 from tests.support.steps import add
 
 WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
@@ -37,33 +37,33 @@ MOST_RELEASES = 10
 
 
 class Refused(Exception):
-    """What a provider's client raises."""
+    """An error of a provider's client."""
 
-    def __init__(self, status: int, told: float | None = None) -> None:
-        super().__init__(f"{status}, again after {told}")
+    def __init__(self, status: int, reported: float | None = None) -> None:
+        super().__init__(f"{status}, again after {reported}")
         self.status_code = status
-        self.headers = {} if told is None else {"Retry-After": str(told)}
+        self.headers = {} if reported is None else {"Retry-After": str(reported)}
 
 
 class Job:
     """A job of one workflow with a policy of its own, on a ledger, and the worker that runs it."""
 
-    def __init__(self, player: Player, policy: Policy | None = None, deadline: float | None = None) -> None:
-        self.player = player
+    def __init__(self, fake: FakeWorker, policy: Policy | None = None, deadline: float | None = None) -> None:
+        self.fake = fake
         self.policy = None if policy is None else json.dumps(dump_policy(policy))
         graph = graph_of(add.s(1, 2))
         graph.nodes[0].max_attempts = (policy or add.policy).attempts
         graph.nodes[0].deadline = deadline
-        new = player.ledger.write(lambda tx: started(tx, graph, tenant="acme", key=None, policy=self.policy))
-        self.held: Claim = player.take(*new.bells)
+        new = fake.ledger.write(lambda tx: started(tx, graph, tenant="acme", key=None, policy=self.policy))
+        self.claimed: Claim = fake.take(*new.dispatches)
 
     @property
     def id(self) -> UUID:
-        return self.held.job_id
+        return self.claimed.job_id
 
     @property
     def row(self) -> AnyRow:
-        return self.player.job(self.id)
+        return self.fake.job(self.id)
 
     @property
     def counted(self) -> int:
@@ -73,46 +73,46 @@ class Job:
     @property
     def letter(self) -> AnyRow:
         query = select(DeadLetterRow.__table__).where(DeadLetterRow.job_id == self.id)
-        return self.player.ledger.read(lambda c: c.execute(query).one())
+        return self.fake.ledger.read(lambda c: c.execute(query).one())
 
     @property
     def errors(self) -> list[str | None]:
         """The categories of its attempts' errors."""
         query = select(AttemptRow.error_category).where(AttemptRow.job_id == self.id).order_by(AttemptRow.number)
-        return self.player.ledger.read(lambda c: [*c.scalars(query)])
+        return self.fake.ledger.read(lambda c: [*c.scalars(query)])
 
     def record(self, later: RetryLater | Leave) -> None:
         """Record that the attempt failed, and begin the next one, whenever that is due."""
-        assert self.player.record(self.held, later).accepted
+        assert self.fake.record(self.claimed, later).accepted
         self.go_on()
 
     def go_on(self) -> None:
         """Begin the next attempt."""
-        self.player.age(self.id, due_at=1)
-        self.player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
-        self.held = self.player.take(bell(self.row))
+        self.fake.age(self.id, due_at=1)
+        self.fake.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10))
+        self.claimed = self.fake.take(dispatch_of(self.row))
 
-    def judge(self, error: BaseException) -> RetryLater | Fail | GiveUp:
-        return judge_error(self.held, error, override=self.policy)
+    def decide(self, error: BaseException) -> RetryLater | Fail | Cancelled:
+        return outcome_of_error(self.claimed, error, override=self.policy)
 
     def fail(self, error: BaseException) -> bool:
         """Let the attempt fail; say whether another one follows, and begin that."""
-        outcome = self.judge(error)
-        assert self.player.record(self.held, outcome).accepted
+        outcome = self.decide(error)
+        assert self.fake.record(self.claimed, outcome).accepted
         return self._is_alive()
 
     def lose(self) -> bool:
         """Let the worker of the attempt be lost; say whether another one follows, and begin that."""
-        self.player.renew(-1)
-        rescued = self.player.write(lambda tx: rescues.rescue_lost(tx, judge_loss, 10))
-        self.player.renew(600)
+        self.fake.renew(-1)
+        rescued = self.fake.write(lambda tx: rescues.rescue_lost(tx, outcome_of_loss, 10))
+        self.fake.renew(600)
         # Jobs of examples before, which were released often enough, may still be running.
-        assert self.id in {job.held.job_id for job in rescued}
+        assert self.id in {job.attempt.job_id for job in rescued}
         return self._is_alive()
 
     def release(self) -> bool:
         """Let the worker of the attempt be stopped; another one follows."""
-        self.player.dispatched_by(lambda tx: rescues.release_all(tx, self.player.worker_id))
+        self.fake.dispatched_by(lambda tx: rescues.release_all(tx, self.fake.worker_id))
         return self._is_alive()
 
     def _is_alive(self) -> bool:
@@ -122,8 +122,8 @@ class Job:
         return True
 
 
-def test_a_job_that_is_left_for_another_worker_has_all_that_it_had(player: Player) -> None:
-    job = Job(player)
+def test_a_job_that_is_left_for_another_worker_has_all_that_it_had(fake: FakeWorker) -> None:
+    job = Job(fake)
     job.record(WAIT)
     before = job.row
     job.record(LEFT)
@@ -133,23 +133,23 @@ def test_a_job_that_is_left_for_another_worker_has_all_that_it_had(player: Playe
     assert job.counted == 1
 
 
-def test_the_deadline_of_a_job_that_was_only_left_has_not_begun(player: Player) -> None:
-    job = Job(player, deadline=600)
-    assert player.record(job.held, LEFT).accepted
+def test_the_deadline_of_a_job_that_was_only_left_has_not_begun(fake: FakeWorker) -> None:
+    job = Job(fake, deadline=600)
+    assert fake.record(job.claimed, LEFT).accepted
     assert job.row.deadline_at is None
     job.go_on()
     job.record(PAUSE)
     began = job.row.deadline_at
     assert began is not None
-    assert player.record(job.held, LEFT).accepted
+    assert fake.record(job.claimed, LEFT).accepted
     assert job.row.deadline_at == began
 
 
-def test_it_is_known_how_often_in_a_row_a_job_was_left(player: Player) -> None:
-    job = Job(player)
+def test_the_releases_of_a_job_in_a_row_are_counted(fake: FakeWorker) -> None:
+    job = Job(fake)
 
     def left() -> int:
-        return player.ledger.read(lambda c: attempts.left_before(c, job.held, FAILURE.error_class)).times
+        return fake.ledger.read(lambda c: attempts.left_before(c, job.claimed, FAILURE.error_class)).times
 
     assert left() == 0
     job.record(LEFT)
@@ -161,124 +161,130 @@ def test_it_is_known_how_often_in_a_row_a_job_was_left(player: Player) -> None:
     assert left() == 1
 
 
-def test_a_wait_grows_the_number_and_the_allowance(player: Player) -> None:
-    job = Job(player)
+def test_a_wait_raises_the_number_and_the_allowance(fake: FakeWorker) -> None:
+    job = Job(fake)
     for number in (1, 2, 3):
-        assert (job.held.attempt, job.held.waits) == (number, number - 1)
-        assert job.held.max_attempts == add.policy.attempts + number - 1
+        assert (job.claimed.attempt, job.claimed.waits) == (number, number - 1)
+        assert job.claimed.max_attempts == add.policy.attempts + number - 1
         job.record(WAIT)
-    assert player.history(job.id) == [(1, "retried"), (2, "retried"), (3, "retried")]
+    assert fake.history(job.id) == [(1, "retried"), (2, "retried"), (3, "retried")]
     assert job.counted == 1
 
 
-def test_pauses_and_waits_add_up_apart(player: Player) -> None:
-    job = Job(player)
+def test_pauses_and_waits_add_up_apart(fake: FakeWorker) -> None:
+    job = Job(fake)
     for later in (WAIT, PAUSE, ASKED, WAIT, PAUSE):
         job.record(later)
         assert job.row.due_reason == later.reason
-    held = job.held
-    assert (held.waits, held.uncounted) == (2, 2)
-    assert (held.paused, held.waited) == (pytest.approx(3.0), pytest.approx(5.0)), (
+    claimed = job.claimed
+    assert (claimed.waits, claimed.uncounted) == (2, 2)
+    assert (claimed.paused, claimed.waited) == (pytest.approx(3.0), pytest.approx(5.0)), (
         "no pause that the step asked for"
     )
     assert job.counted == 4
 
 
-def test_a_pause_puts_off_the_next_attempt_by_the_ledgers_clock(player: Player) -> None:
-    job = Job(player)
-    player.record(job.held, PAUSE)
+def test_a_pause_puts_off_the_next_attempt_by_the_ledgers_clock(fake: FakeWorker) -> None:
+    job = Job(fake)
+    fake.record(job.claimed, PAUSE)
     row = job.row
     assert row.status == JobStatus.SCHEDULED
     assert (row.due_at - row.dispatched_at).total_seconds() == pytest.approx(PAUSE.delay, abs=0.01)
-    assert player.claim(bell(row)) is None
+    assert fake.claim(dispatch_of(row)) is None
 
 
-def test_a_replay_starts_anew(player: Player) -> None:
-    job = Job(player)
+def test_a_replay_starts_anew(fake: FakeWorker) -> None:
+    job = Job(fake)
     for later in (WAIT, PAUSE):
         job.record(later)
-    player.fail(job.held)
-    player.write(lambda tx: dead_letters.replay(tx, job.id, actor="ann", reason="mended", attempts=2))
+    fake.fail(job.claimed)
+    fake.write(lambda tx: dead_letters.replay(tx, job.id, actor="ann", reason="fixed", attempts=2))
     job.go_on()
-    held = job.held
-    assert (held.attempt, held.attempts_before, held.max_attempts) == (4, 3, 5)
-    assert (held.uncounted, held.waits, held.paused, held.waited) == (0, 0, 0, 0)
-    assert job.fail(Refused(429, told=1)), "a wait"
+    claimed = job.claimed
+    assert (claimed.attempt, claimed.attempts_before, claimed.max_attempts) == (4, 3, 5)
+    assert (claimed.uncounted, claimed.waits, claimed.paused, claimed.waited) == (0, 0, 0, 0)
+    assert job.fail(Refused(429, reported=1)), "a wait"
     assert job.fail(Refused(500)), "the first of two"
     assert not job.fail(Refused(500)), "the second of two"
-    assert [number for number, _ in player.history(job.id)] == [1, 2, 3, 4, 5, 6]
+    assert [number for number, _ in fake.history(job.id)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_release_does_not_count(player: Player) -> None:
-    job = Job(player, replace(DEFAULT, attempts=2))
+def test_a_release_does_not_count(fake: FakeWorker) -> None:
+    job = Job(fake, replace(DEFAULT, attempts=2))
     for _ in range(3):
         assert job.release()
-    assert (job.held.attempt, job.held.uncounted, job.held.waits) == (4, 3, 0)
+    assert (job.claimed.attempt, job.claimed.uncounted, job.claimed.waits) == (4, 3, 0)
     assert job.fail(Refused(500))
     assert job.release()
     assert not job.fail(Refused(500))
 
 
-def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(player: Player) -> None:
-    job = Job(player, replace(DEFAULT, attempts=2))
+def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(fake: FakeWorker) -> None:
+    job = Job(fake, replace(DEFAULT, attempts=2))
     for _ in range(3):
-        assert job.fail(Refused(503, told=1))
+        assert job.fail(Refused(503, reported=1))
     assert job.lose()
     assert not job.lose()
-    assert [outcome for _, outcome in player.history(job.id)] == [*["retried"] * 3, "lost", "lost"]
+    assert [outcome for _, outcome in fake.history(job.id)] == [*["retried"] * 3, "lost", "lost"]
 
 
-def test_a_policy_may_let_lost_attempts_wait_within_its_waits(player: Player) -> None:
+def test_a_policy_may_let_lost_attempts_wait_within_its_waits(fake: FakeWorker) -> None:
     rules = (rule("wait", category="worker_lost", schedule=Fixed(10)),)
-    job = Job(player, Policy(rules=rules, attempts=1, waits=3, total_wait=25))
+    job = Job(fake, Policy(rules=rules, attempts=1, waits=3, total_wait=25))
     assert [job.lose(), job.lose(), job.lose()] == [True, True, True]
-    assert (job.held.waits, job.held.waited) == (3, pytest.approx(25)), "the last one was cut short"
+    assert (job.claimed.waits, job.claimed.waited) == (3, pytest.approx(25)), "the last one was cut short"
     assert not job.lose()
 
 
-def test_one_attempt_may_still_wait(player: Player) -> None:
-    job = Job(player, replace(DEFAULT, attempts=1))
-    assert job.fail(Refused(429, told=1))
+def test_one_attempt_may_still_wait(fake: FakeWorker) -> None:
+    job = Job(fake, replace(DEFAULT, attempts=1))
+    assert job.fail(Refused(429, reported=1))
     assert not job.fail(Refused(500))
 
 
 @pytest.mark.parametrize("policy", [NONE, DEFAULT.with_retries(0)], ids=["none", "retries=0"])
-def test_without_retries_the_body_runs_once(player: Player, policy: Policy) -> None:
-    for error in (Refused(429, told=1), Refused(500), Retry(after=1), Reject(requeue=True), CeleryRetry(when=1)):
-        assert not Job(player, policy).fail(error)
-    assert not Job(player, policy).lose()
+def test_without_retries_the_body_runs_once(fake: FakeWorker, policy: Policy) -> None:
+    for error in (
+        Refused(429, reported=1),
+        Refused(500),
+        Retry(after=1),
+        Reject(requeue=True),
+        CeleryRetry(when=1),
+    ):
+        assert not Job(fake, policy).fail(error)
+    assert not Job(fake, policy).lose()
 
 
-def test_nothing_is_put_off_beyond_the_deadline(player: Player) -> None:
-    job = Job(player)
-    claim, asks = job.held, Refused(429, told=100)
-    assert isinstance(judge_error(claim, asks, left=1_000), RetryLater)
-    assert isinstance(judge_error(claim, asks, left=99), Fail)
+def test_no_retry_is_scheduled_beyond_the_deadline(fake: FakeWorker) -> None:
+    job = Job(fake)
+    claim, asks = job.claimed, Refused(429, reported=100)
+    assert isinstance(outcome_of_error(claim, asks, left=1_000), RetryLater)
+    assert isinstance(outcome_of_error(claim, asks, left=99), Fail)
 
 
-def test_a_rescue_after_the_deadline_gives_up(player: Player) -> None:
-    job = Job(player)
-    player.age(job.id, deadline_at=1)
+def test_a_rescue_after_the_deadline_fails_the_job(fake: FakeWorker) -> None:
+    job = Job(fake)
+    fake.age(job.id, deadline_at=1)
     assert not job.lose()
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert job.errors == ["worker_lost"]
 
 
-def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died_of(player: Player) -> None:
-    job = Job(player)
-    player.record(job.held, judge_error(job.held, Refused(429, told=100), left=99))
+def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died_of(fake: FakeWorker) -> None:
+    job = Job(fake)
+    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, reported=100), left=99))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.letter.error_class, job.errors) == (f"{__name__}.Refused", ["rate_limit"])
     assert str(job.row.due_reason).startswith("deadline_exceeded: after rate_limit the next attempt")
-    taken = player.ledger.read(lambda c: rescues.taken_away(c, player.worker_id, [job.id]))
+    taken = fake.ledger.read(lambda c: rescues.no_longer_owned(c, fake.worker_id, [job.id]))
     assert taken == {}, "the process that ended it is not to be stopped"
 
 
-def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(player: Player) -> None:
-    job = Job(player, deadline=600)
-    player.record(job.held, judge_error(job.held, Refused(429, told=100), left=500))
-    player.age(job.id, deadline_at=1)
-    player.write(lambda tx: expiry.end_overdue(tx, 10))
+def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(fake: FakeWorker) -> None:
+    job = Job(fake, deadline=600)
+    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, reported=100), left=500))
+    fake.age(job.id, deadline_at=1)
+    fake.write(lambda tx: expiry.end_overdue(tx, 10))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.row.due_reason, job.errors) == (None, ["rate_limit"]), "of no next attempt"
 
@@ -287,8 +293,8 @@ Play = Callable[[Job], bool]
 """Ends an attempt; says whether another one has begun."""
 
 
-def _failing(status: int, told: float | None) -> Play:
-    return lambda job: job.fail(Refused(status, told))
+def _failing(status: int, reported: float | None) -> Play:
+    return lambda job: job.fail(Refused(status, reported))
 
 
 def _asking(after: float | None) -> Play:
@@ -317,7 +323,11 @@ plays = (
 )
 RULES = (
     DEFAULT.rules,
-    (rule("wait", told=True), rule("wait", category="worker_lost"), rule("retry", status="5xx", limit=2)),
+    (
+        rule("wait", has_retry_after=True),
+        rule("wait", category="worker_lost"),
+        rule("retry", status="5xx", limit=2),
+    ),
     (rule("wait", status=[429, "5xx"], schedule=Fixed(7)), rule("retry", category="error", schedule=Fixed(0))),
 )
 numbers, seconds = st.integers(2, 6), st.sampled_from([50.0, 500.0, 5_000.0, 0.0])
@@ -338,8 +348,8 @@ any_policy = st.builds(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(policy=persistent | any_policy, failures=st.lists(plays, min_size=2, max_size=6))
-def test_no_job_exceeds_its_policy(player: Player, policy: Policy, failures: list[Play]) -> None:
-    job = Job(player, policy)
+def test_no_job_exceeds_its_policy(fake: FakeWorker, policy: Policy, failures: list[Play]) -> None:
+    job = Job(fake, policy)
     releases = 0
     for play in cycle(failures):
         releases += play is Job.release

@@ -1,4 +1,4 @@
-"""The schema on every ledger: migrations equal models, upgrades are safe, mismatches are told."""
+"""The schema on every ledger: migrations equal models, upgrades are safe, mismatches are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agentq.ledger.transaction import Transaction
 from agentq.states import WorkflowStatus
 from tests.support import new_database
 from tests.support.ledgers import REVISIONS
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.processes import at_once
 from tests.support.steps import add, echo
 
@@ -63,9 +63,9 @@ def domains() -> dict[str, DOMAIN]:
 def described(connection: Connection) -> dict[str, Any]:
     """All that the database says about agentq's tables; alembic's comparison leaves CHECKs out."""
     found = inspect(connection)
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     if isinstance(found, PGInspector):
-        told["domains"] = sorted(json.dumps(domain, sort_keys=True) for domain in found.get_domains())
+        reported["domains"] = sorted(json.dumps(domain, sort_keys=True) for domain in found.get_domains())
     for table in Base.metadata.tables:
         columns = [
             (column["name"], str(column["type"]), column["nullable"], column["default"])
@@ -78,11 +78,11 @@ def described(connection: Connection) -> dict[str, Any]:
             *found.get_unique_constraints(table),
             found.get_pk_constraint(table),
         ]
-        told[table] = (
+        reported[table] = (
             sorted(columns),
             sorted(json.dumps(each, default=str, sort_keys=True) for each in constraints),
         )
-    return told
+    return reported
 
 
 def test_the_revision_of_the_code_is_the_newest_migration() -> None:
@@ -130,7 +130,7 @@ def upgrade(url: str) -> None:
     migrate.upgrade(Ledger(url))
 
 
-def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
+def test_a_database_without_a_schema_is_an_error(empty_database: str) -> None:
     ledger = Ledger(empty_database)
     with pytest.raises(SchemaMismatch, match=r"no schema yet.*agentq db upgrade") as mismatch:
         ledger.check_schema()
@@ -141,27 +141,27 @@ def test_a_database_without_a_schema_is_told(empty_database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("revision", "told"), [("0000", "older.*agentq db upgrade"), ("9999", "newer.*upgrade celery-agentq")]
+    ("revision", "reported"), [("0000", "older.*agentq db upgrade"), ("9999", "newer.*upgrade celery-agentq")]
 )
-def test_an_older_or_newer_schema_is_told(empty_database: str, revision: str, told: str) -> None:
+def test_an_older_or_newer_schema_is_an_error(empty_database: str, revision: str, reported: str) -> None:
     ledger = Ledger(empty_database)
     migrate.upgrade(ledger)
     change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
     ledger.write(lambda tx: tx.connection.execute(change))
-    with pytest.raises(SchemaMismatch, match=told) as mismatch:
+    with pytest.raises(SchemaMismatch, match=reported) as mismatch:
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (revision, schema.REVISION)
     ledger.close()
 
 
 def test_a_workflow_from_before_the_upgrade_is_kept_and_goes_on(ledger: Ledger) -> None:
-    player = Player(ledger)
-    held = player.begin(add.s(1, 2) | echo.s())
+    fake = FakeWorker(ledger)
+    claimed = fake.begin(add.s(1, 2) | echo.s())
     ledger.write(lambda tx: migrate.downgrade_below(tx.connection, schema.REVISION))
     migrate.upgrade(ledger)
-    assert player.workflow(held.workflow_id).terms is None
-    player.run(*player.succeed(held, 3).bells)
-    assert player.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
+    assert fake.workflow(claimed.workflow_id).terms is None
+    fake.run(*fake.succeed(claimed, 3).dispatches)
+    assert fake.workflow(claimed.workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
 def test_the_printed_sql_makes_the_same_schema(

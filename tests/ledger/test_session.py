@@ -23,7 +23,7 @@ from agentq.ledger.db.urls import parse_url
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.transaction import Transaction
 from tests.support import postgresql_database
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.processes import at_once
 from tests.support.services import end_connections
 from tests.support.steps import add
@@ -68,8 +68,8 @@ def test_sqlite_modes(sqlite: Ledger) -> None:
     assert modes == ["wal", 1, 1]
 
 
-def test_sqlite_writers_wait_for_each_other_and_readers_for_nobody(sqlite: Ledger) -> None:
-    Player(sqlite)
+def test_sqlite_writers_wait_for_each_other_and_readers_do_not(sqlite: Ledger) -> None:
+    FakeWorker(sqlite)
     with closing(other_connection(sqlite)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert sqlite.read(lambda c: c.scalar(select(WorkerRow.pid))) == 1
@@ -86,7 +86,7 @@ def other_connection(ledger: Ledger) -> sqlite3.Connection:
 
 
 def test_processes_that_read_then_write_lose_nothing(ledger: Ledger, ledger_url: str) -> None:
-    Player(ledger)
+    FakeWorker(ledger)
     at_once(4, count_150_times, ledger_url)
     assert ledger.read(lambda c: c.scalar(select(WorkerRow.refused_messages))) == 600
 
@@ -109,7 +109,7 @@ def test_options_in_the_url_are_kept(postgresql: Ledger) -> None:
 
 
 def test_a_full_disk_is_waited_for(sqlite: Ledger) -> None:
-    Player(sqlite)
+    FakeWorker(sqlite)
     tries = []
 
     def write(tx: Transaction) -> None:
@@ -133,7 +133,7 @@ def test_a_plan_that_a_change_of_the_table_made_stale_is_made_again(postgresql: 
 
 
 def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
-    first, second = (Player(postgresql).worker_id for _ in range(2))
+    first, second = (FakeWorker(postgresql).worker_id for _ in range(2))
     both_hold_one, runs = threading.Barrier(2), []
 
     def in_order(mine: object, other: object) -> None:
@@ -157,10 +157,10 @@ def test_a_deadlock_is_run_again(postgresql: Ledger) -> None:
 
 
 def test_a_connection_that_the_server_closed_is_replaced(postgresql: Ledger, ledger_url: str) -> None:
-    player = Player(postgresql)
+    fake = FakeWorker(postgresql)
     with psycopg.connect(ledger_url, autocommit=True) as admin:
         assert end_connections(admin) > 0
-    player.run(*player.start(add.s(1, 2)).bells)
+    fake.run(*fake.start(add.s(1, 2)).dispatches)
 
 
 def test_a_statement_that_takes_too_long_is_ended(ledger_url: str, postgresql: Ledger) -> None:
@@ -173,19 +173,19 @@ def test_a_statement_that_takes_too_long_is_ended(ledger_url: str, postgresql: L
 
 
 def test_a_lock_that_is_never_free_ends_in_time(ledger: Ledger, ledger_url: str) -> None:
-    Player(ledger)
+    FakeWorker(ledger)
     impatient = Ledger(ledger_url, timeout=0.5)
     change = update(WorkerRow).values(pid=2)
-    held, release = threading.Event(), threading.Event()
+    claimed, release = threading.Event(), threading.Event()
 
     def hold(tx: Transaction) -> None:
         tx.connection.execute(change)
-        held.set()
+        claimed.set()
         release.wait(60)
 
     holder = threading.Thread(target=ledger.write, args=[hold])
     holder.start()
-    held.wait()
+    claimed.wait()
     began = time.monotonic()
     try:
         with pytest.raises(LedgerUnavailable):
@@ -204,7 +204,7 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_server_that_is_not_there_or_silent_is_told_in_time(silent_port: int) -> None:
+def test_an_absent_or_silent_server_is_an_error_in_time(silent_port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed_port = server.getsockname()[1]
     for port in (closed_port, silent_port):
@@ -213,10 +213,10 @@ def test_a_server_that_is_not_there_or_silent_is_told_in_time(silent_port: int) 
         with pytest.raises(LedgerUnavailable, match=f"127.0.0.1:{port}/nothing does not answer") as error:
             ledger.read(lambda c: c.scalar(text("SELECT 1")))
         assert time.monotonic() - began < 8
-        assert "hunter2" not in told(error.value)
+        assert "hunter2" not in reported(error.value)
 
 
-def told(error: BaseException) -> str:
+def reported(error: BaseException) -> str:
     """All that a log would show of an error."""
     return "".join(traceback.format_exception(error))
 
@@ -226,29 +226,29 @@ def told(error: BaseException) -> str:
     [{"status": "nonsense"}, {"remaining": -1}, {"max_attempts": 0, "attempt": 1}],
     ids=lambda change: next(iter(change)),
 )
-def test_an_error_tells_nothing_of_the_row(ledger: Ledger, change: dict[str, object]) -> None:
-    Player(ledger).start(add.s(123454321, 2))
+def test_an_error_shows_no_values_of_the_row(ledger: Ledger, change: dict[str, object]) -> None:
+    FakeWorker(ledger).start(add.s(123454321, 2))
     values = {**change, "arguments": '[["my-secret-document"], {}]'}
     with pytest.raises(LedgerError, match="refused a statement") as error:
         ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(values)))
     for secret in ("my-secret-document", "123454321"):
-        assert secret not in told(error.value)
+        assert secret not in reported(error.value)
 
 
 def test_a_forked_child_has_connections_of_its_own(ledger: Ledger) -> None:
-    player = Player(ledger)
-    started = player.start(add.s(1, 2))
+    fake = FakeWorker(ledger)
+    started = fake.start(add.s(1, 2))
     at_once(3, in_child, ledger)
-    assert player.run(*started.bells) == 1
+    assert fake.run(*started.dispatches) == 1
 
 
 def in_child(ledger: Ledger) -> None:
-    player = Player(ledger)
-    player.run(*player.start(Signature(add.name, (3, 4))).bells)
+    fake = FakeWorker(ledger)
+    fake.run(*fake.start(Signature(add.name, (3, 4))).dispatches)
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reported"),
     [
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
@@ -261,8 +261,8 @@ def in_child(ledger: Ledger) -> None:
         ("", "cannot be parsed"),
     ],
 )
-def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told) as error:
+def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, reported: str) -> None:
+    with pytest.raises(ConfigurationError, match=reported) as error:
         parse_url(url)
     assert "hunter2" not in str(error.value)
     assert isinstance(error.value, AgentqError)
@@ -282,7 +282,7 @@ def test_a_url_names_several_servers_as_the_programs_of_postgresql_take_it(serve
 
 
 def test_a_process_forked_while_another_thread_writes_can_write(ledger: Ledger) -> None:
-    Player(ledger)
+    FakeWorker(ledger)
     ended, change = threading.Event(), update(WorkerRow).values(pid=0)
 
     def write_always() -> None:
@@ -320,6 +320,6 @@ def test_a_thread_keeps_one_connection_where_it_says_so_and_else_none(ledger: Le
             assert read(lambda connection: connection.scalar(one)) == 1
         return ledger.engine.pool.checkedout()  # type: ignore[attr-defined,no-any-return]
 
-    for begin, held in ((lambda: None, 0), (keep_connections, 1), (lambda: None, 1)):
+    for begin, claimed in ((lambda: None, 0), (keep_connections, 1), (lambda: None, 1)):
         with ThreadPoolExecutor(1) as thread:
-            assert thread.submit(held_after, begin).result() == held
+            assert thread.submit(held_after, begin).result() == claimed

@@ -14,7 +14,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import health
 from agentq.operations.health import Level
 from tests.support import postgresql_database
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo
 
 TEXT = "grüße 🙂 \\ '"
@@ -39,9 +39,9 @@ HARMLESS = (
 def test_a_workflow_runs_whatever_a_database_sets(options: str) -> None:
     with postgresql_database(options=options) as url, closing(Ledger(url)) as ledger:
         migrate.upgrade(ledger)
-        player = Player(ledger)
-        started = player.start(echo.s(TEXT))
-        assert player.run(*started.bells) == 1
+        fake = FakeWorker(ledger)
+        started = fake.start(echo.s(TEXT))
+        assert fake.run(*started.dispatches) == 1
         assert [finding for finding in health.examine(ledger) if finding.level is Level.ERROR] == []
 
 
@@ -79,6 +79,6 @@ def test_check_says_that_a_ledger_is_read_only(read_only: Ledger) -> None:
 
 def test_a_read_only_ledger_is_waited_for_and_then_named(read_only: Ledger) -> None:
     with pytest.raises(LedgerUnavailable, match="target_session_attrs=read-write") as error:
-        Player(read_only).start(add.s(1, 2))
+        FakeWorker(read_only).start(add.s(1, 2))
     assert isinstance(error.value, AgentqError)
     assert error.value.is_down

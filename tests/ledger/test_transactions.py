@@ -10,18 +10,18 @@ from sqlalchemy.exc import OperationalError
 
 from agentq.ledger import starts
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.starts import Started
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
-from tests.support.player import Player, graph_of
+from tests.support.player import FakeWorker, graph_of
 from tests.support.steps import add
 
 
 @pytest.fixture
-def published(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[Bell]:
+def published(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[Dispatch]:
     """The jobs that the ledger publishes, for as long as it can."""
-    jobs: list[Bell] = []
+    jobs: list[Dispatch] = []
     monkeypatch.setattr(ledger, "publish", jobs.extend)
     return jobs
 
@@ -33,16 +33,16 @@ def start(tx: Transaction, key: str = "k") -> Started:
 def test_jobs_are_published_after_the_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def publish(bells: Sequence[Bell]) -> None:
-        seen.extend(Player(ledger).job(bell.job_id).status for bell in bells)
+    def publish(dispatches: Sequence[Dispatch]) -> None:
+        seen.extend(FakeWorker(ledger).job(dispatch.job_id).status for dispatch in dispatches)
 
     monkeypatch.setattr(ledger, "publish", publish)
-    for write in (ledger.write, ledger.write_statement, ledger.write_together):
+    for write in (ledger.write, ledger.write_statement, ledger.write_with_application):
         write(lambda tx: start(tx, write.__name__))  # noqa: B023
     assert seen == [JobStatus.QUEUED] * 3
 
 
-def test_a_try_that_failed_publishes_nothing_of_its_own(ledger: Ledger, published: list[Bell]) -> None:
+def test_a_try_that_failed_publishes_nothing_of_its_own(ledger: Ledger, published: list[Dispatch]) -> None:
     tries: list[Started] = []
 
     def write(tx: Transaction) -> Started:
@@ -55,10 +55,10 @@ def test_a_try_that_failed_publishes_nothing_of_its_own(ledger: Ledger, publishe
 
     ledger.write(write)
     assert len(tries) == 2
-    assert [bell.workflow_id for bell in published] == [tries[1].workflow_id]
+    assert [dispatch.workflow_id for dispatch in published] == [tries[1].workflow_id]
 
 
-def test_a_transaction_that_is_undone_publishes_nothing(ledger: Ledger, published: list[Bell]) -> None:
+def test_a_transaction_that_is_undone_publishes_nothing(ledger: Ledger, published: list[Dispatch]) -> None:
     def write(tx: Transaction) -> None:
         start(tx)
         raise ZeroDivisionError
@@ -68,10 +68,10 @@ def test_a_transaction_that_is_undone_publishes_nothing(ledger: Ledger, publishe
     assert published == []
 
 
-def test_a_call_publishes_in_its_own_way_where_it_has_one(ledger: Ledger, published: list[Bell]) -> None:
-    own: list[Bell] = []
+def test_a_call_publishes_in_its_own_way_where_it_has_one(ledger: Ledger, published: list[Dispatch]) -> None:
+    own: list[Dispatch] = []
     started = ledger.write(start, publish=own.extend)
-    assert ([bell.workflow_id for bell in own], published) == ([started.workflow_id], [])
+    assert ([dispatch.workflow_id for dispatch in own], published) == ([started.workflow_id], [])
 
 
 def test_a_ledger_without_a_broker_schedules_the_jobs_in_the_same_transaction(ledger: Ledger) -> None:
@@ -81,7 +81,7 @@ def test_a_ledger_without_a_broker_schedules_the_jobs_in_the_same_transaction(le
         return started
 
     started = ledger.write(write)
-    player = Player(ledger)
-    (job,) = player.jobs(started.workflow_id)
+    fake = FakeWorker(ledger)
+    (job,) = fake.jobs(started.workflow_id)
     assert (job.status, job.due_at is not None) == (JobStatus.SCHEDULED, True)
-    assert [bell.job_id for bell in player.due()] == [job.id]
+    assert [dispatch.job_id for dispatch in fake.due()] == [job.id]

@@ -15,7 +15,7 @@ from tests.model.protocol import Label
 from tests.model.state import WORKER_NAMES, State, canonical, difference
 
 Step = tuple[Label, str]
-"""What was done, and what it changed."""
+"""An action, and its changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Counterexample:
     promise: str
     steps: tuple[Step, ...]
     loop: tuple[Step, ...] = ()
-    """What the engine can then do again and again."""
+    """The actions that the engine can then repeat for ever."""
 
     def __str__(self) -> str:
         lines = [f"broken: {self.promise}", *(_line(number, *step) for number, step in enumerate(self.steps, 1))]
@@ -37,7 +37,7 @@ class Counterexample:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What was found."""
+    """The result of an exploration."""
 
     states: int
     transitions: int

@@ -1,4 +1,4 @@
-"""What is done to the engine: faults, errors of a step, and an operator's commands, each from a budget."""
+"""Faults, errors of a step, and an operator's commands, each from a budget."""
 
 # ruff: noqa: F403, F405  (the places and codes of a state are this package's own words)
 from __future__ import annotations
@@ -96,26 +96,26 @@ class Troubled(Protocol):
 
     def duplicates(self, state: State) -> Iterator[Move]:
         """The broker delivers a message once more, also one that a worker has in its hands."""
-        in_hands = [state[worker + JOB] for worker in WORKERS if state[worker + PHASE]]
+        in_workers = [state[worker + JOB] for worker in WORKERS if state[worker + PHASE]]
         for job in JOBS:
-            if state[job + MESSAGES] or job in in_hands:
+            if state[job + MESSAGES] or job in in_workers:
                 yield _changed(state, "message is doubled", job + MESSAGES, 1)
-            if state[job + LETTER_BELLS]:
-                yield _changed(state, "dead letter's bell is doubled", job + LETTER_BELLS, 1)
+            if state[job + LETTER_MESSAGES]:
+                yield _changed(state, "dead letter's message is doubled", job + LETTER_MESSAGES, 1)
 
     def losses(self, state: State) -> Iterator[Move]:
         """The broker loses a message."""
         for job in JOBS:
             if state[job + MESSAGES]:
                 yield _changed(state, "message is lost", job + MESSAGES, -1)
-            if state[job + LETTER_BELLS]:
-                yield _changed(state, "dead letter's bell is lost", job + LETTER_BELLS, -1)
+            if state[job + LETTER_MESSAGES]:
+                yield _changed(state, "dead letter's message is lost", job + LETTER_MESSAGES, -1)
 
     def flushes(self, state: State) -> Iterator[Move]:
         """The broker is emptied."""
         new = bytearray(state)
         for job in JOBS:
-            new[job + MESSAGES] = new[job + LETTER_BELLS] = 0
+            new[job + MESSAGES] = new[job + LETTER_MESSAGES] = 0
         if new != state:
             yield ("broker is flushed", 0), new
 
@@ -138,7 +138,7 @@ class Troubled(Protocol):
             yield ("claim, no reply", worker), new
         elif phase in READY_TO_RECORD and self.write_outcome(new, worker, job):
             new[worker + PHASE] = _UNKNOWN.get(phase, phase)
-            new[worker + BELLS] = NO_BELLS
+            new[worker + DISPATCHES] = NO_DISPATCHES
             yield ("record, no reply", worker), new
 
     def cancels(self, state: State) -> Iterator[Move]:
@@ -149,7 +149,7 @@ class Troubled(Protocol):
             yield ("cancel", 0), new
 
     def revokes(self, state: State) -> Iterator[Move]:
-        """Somebody revokes a job that runs: its attempt may end, and is the last one."""
+        """a person revokes a job that runs: its attempt may end, and is the last one."""
         for job in JOBS:
             if state[job + STATUS] == RUNNING and not state[job + LAST]:
                 new = bytearray(state)
@@ -210,7 +210,7 @@ def _end(new: bytearray, worker: int) -> None:
 
 
 def _empty_hands(new: bytearray, worker: int) -> None:
-    new[worker + PHASE] = new[worker + JOB] = new[worker + HELD] = new[worker + BELLS] = 0
+    new[worker + PHASE] = new[worker + JOB] = new[worker + HELD] = new[worker + DISPATCHES] = 0
 
 
 def _changed(state: State, text: str, place: int, by: int) -> Move:

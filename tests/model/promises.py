@@ -1,4 +1,4 @@
-"""What must hold in every state, and what an end is."""
+"""The promises that hold in every state, and the definition of an end."""
 
 # ruff: noqa: F403, F405  (the places and codes of a state are this package's own words)
 from __future__ import annotations
@@ -62,7 +62,10 @@ def _broken_together(state: State, initial: State) -> str | None:
         return FENCE if state[WRONG] == BROKEN_FENCE else MOVE
     if state[STARTED] > 1:
         return ONE_START
-    if state[FIRST + HELD] and state[FIRST + JOB : FIRST + BELLS] == state[SECOND + JOB : SECOND + BELLS]:
+    if (
+        state[FIRST + HELD]
+        and state[FIRST + JOB : FIRST + DISPATCHES] == state[SECOND + JOB : SECOND + DISPATCHES]
+    ):
         return ONE_HOLDER
     if state[BODY + STATUS] not in _UNTOUCHED and not state[HEADER_A] == state[HEADER_B] == SUCCEEDED:
         return INPUTS

@@ -1,4 +1,4 @@
-"""What the engine does by itself: client, workers and caretakers, one transaction or message at a time.
+"""The engine's own actions: client, workers and caretakers, one transaction or message at a time.
 
 The methods have the engine's names: the guards of ``claim`` and ``record`` are those of ``ledger.moves`` and
 ``ledger.attempts``, ``hand_over`` is ``ledger.handover``, what a caretaker does is ``ledger.caretaking``. Guards
@@ -14,16 +14,16 @@ from agentq.states import JOB_FINAL, JOB_MOVES, JobStatus
 from tests.model.state import *
 
 Label = tuple[str, int]
-"""What is done, and by which worker; 0 where it is none, or does not matter."""
+"""An action, and its worker; 0 where it is none, or does not matter."""
 Move = tuple[Label, bytearray]
-"""What is done and the state it leads to."""
+"""An action and the state it leads to."""
 
 ALLOWED = {
     CODE[old]: frozenset(CODE[new] for new in moves if old not in JOB_FINAL) for old, moves in JOB_MOVES.items()
 }
 """The engine's own table of moves, without those out of a final status."""
 REVIVALS = frozenset(CODE[new] for new in JOB_MOVES[JobStatus.FAILED] - {JobStatus.WAITING})
-"""What a failed job may become, by the replay or the resolution of its dead letter and by nothing else."""
+"""The statuses of a failed job after the replay or the resolution of its dead letter, and after nothing else."""
 _READY_TO_CLAIM = frozenset({DELIVERED, CLAIMED_UNKNOWN})
 _RETURNED = frozenset({RETURNED, RETURNED_UNKNOWN})
 _RAISED = frozenset({RAISED, RAISED_UNKNOWN})
@@ -50,7 +50,7 @@ class Protocol:
             CLAIMED_UNKNOWN: self.claim,
             CLAIMED: self.run,
             **dict.fromkeys(READY_TO_RECORD, self.record),
-            RINGING: self.ring,
+            PUBLISHING: self.publish,
             DROPPING: self.drop,
             DONE: self.acknowledge,
         }
@@ -139,7 +139,7 @@ class Protocol:
         return is_queued and not state[job + LAST]
 
     def is_own_claim(self, state: State, worker: int, job: int) -> bool:
-        # A worker has one process here, so who holds the job tells the same as the claim's token.
+        # A worker has one process here, so who holds the job shows the same as the claim's token.
         return (
             state[worker + PHASE] == CLAIMED_UNKNOWN
             and state[job + STATUS] == RUNNING
@@ -165,11 +165,11 @@ class Protocol:
         """Record the outcome and hand over, in one transaction, or find that this worker lost the job."""
         new, phase, job = bytearray(state), state[worker + PHASE], state[worker + JOB]
         if self.write_outcome(new, worker, job):
-            new[worker + PHASE] = RINGING if new[worker + BELLS] else DONE
+            new[worker + PHASE] = PUBLISHING if new[worker + DISPATCHES] else DONE
             text = "record"
         elif phase in (RETURNED_UNKNOWN, RAISED_UNKNOWN, UNFIT_UNKNOWN):  # the own row is in the history
-            new[worker + BELLS] = self.unrung(state, job)
-            new[worker + PHASE] = RINGING if new[worker + BELLS] else DONE
+            new[worker + DISPATCHES] = self.undispatched(state, job)
+            new[worker + PHASE] = PUBLISHING if new[worker + DISPATCHES] else DONE
             text = "record again"
         else:
             new[worker + PHASE] = DONE
@@ -191,7 +191,7 @@ class Protocol:
             self.move(new, job, SUCCEEDED)
             new[job + OUTCOMES] += 1
             if self.hand_over(new, job):
-                new[worker + BELLS] = RING_BODY
+                new[worker + DISPATCHES] = PUBLISH_BODY
         elif new[worker + PHASE] in _UNFIT:
             self.leave(new, job)
         elif self.has_attempts(new, job):
@@ -209,7 +209,7 @@ class Protocol:
         return state[job + ATTEMPT] < state[job + LIMIT]
 
     def hand_over(self, new: bytearray, job: int) -> bool:
-        """Count the job down in the join; whoever reaches zero makes the body ready. The body ends it all."""
+        """Count the job down in the join; the one who reaches zero makes the body ready. The body ends it all."""
         if job == BODY:
             if new[WORKFLOW] == RUNNING:
                 new[WORKFLOW] = SUCCEEDED
@@ -244,29 +244,29 @@ class Protocol:
         new[job + LETTERS] += 1
         new[job + UNRECORDED] += 1
 
-    def unrung(self, state: State, job: int) -> int:
-        """Return the bells of the successors that became ready when *job* was done and were not claimed."""
-        is_unrung = job != BODY and state[job + STATUS] == SUCCEEDED and state[BODY + STATUS] == QUEUED
-        return RING_BODY if is_unrung else NO_BELLS
+    def undispatched(self, state: State, job: int) -> int:
+        """Return the messages of the successors that became ready when *job* was done and were not claimed."""
+        is_undispatched = job != BODY and state[job + STATUS] == SUCCEEDED and state[BODY + STATUS] == QUEUED
+        return PUBLISH_BODY if is_undispatched else NO_DISPATCHES
 
-    def ring(self, state: State, worker: int) -> Iterator[Move]:
+    def publish(self, state: State, worker: int) -> Iterator[Move]:
         """Dispatch what became ready."""
         new = bytearray(state)
         new[BODY + MESSAGES] += 1
-        new[worker + BELLS], new[worker + PHASE] = NO_BELLS, DONE
-        yield ("ring", worker), new
+        new[worker + DISPATCHES], new[worker + PHASE] = NO_DISPATCHES, DONE
+        yield ("publish", worker), new
 
     def drop(self, state: State, worker: int) -> Iterator[Move]:
-        """Drop a message whose job is not to be run, and ring what a dead worker may have left unrung."""
+        """Drop a message whose job is not to be run, and ring what a dead worker may have left undispatched."""
         new, job = bytearray(state), state[worker + JOB]
-        if self.unrung(state, job):
+        if self.undispatched(state, job):
             new[BODY + MESSAGES] += 1
         new[worker + PHASE] = DONE
         yield ("drop", worker), new
 
     def acknowledge(self, state: State, worker: int) -> Iterator[Move]:
         new = bytearray(state)
-        new[worker + PHASE] = new[worker + JOB] = new[worker + HELD] = new[worker + BELLS] = 0
+        new[worker + PHASE] = new[worker + JOB] = new[worker + HELD] = new[worker + DISPATCHES] = 0
         yield ("acknowledge", worker), new
 
     def renew(self, state: State, worker: int) -> Move:
@@ -283,14 +283,14 @@ class Protocol:
         if status == SCHEDULED:
             yield from self.due(state, job)
         elif status == QUEUED:
-            yield from self.ring_again(state, job)
+            yield from self.redispatch(state, job)
         elif status == RUNNING:
             yield from self.rescue(state, job)
         if state[job + LAST] and status in (SCHEDULED, QUEUED):
             yield from self.expire(state, job)
-        if state[job + UNRECORDED] and not state[job + LETTER_BELLS]:
+        if state[job + UNRECORDED] and not state[job + LETTER_MESSAGES]:
             yield from self.issue_letter(state, job)
-        if state[job + LETTER_BELLS]:
+        if state[job + LETTER_MESSAGES]:
             yield from self.record_letter(state, job)
 
     def due(self, state: State, job: int) -> Iterator[Move]:
@@ -318,7 +318,7 @@ class Protocol:
     def may_cancel(self, state: State | bytearray, job: int) -> bool:
         return True
 
-    def ring_again(self, state: State, job: int) -> Iterator[Move]:
+    def redispatch(self, state: State, job: int) -> Iterator[Move]:
         """Send a message again: the broker has none, and a caretaker does not hold it in its own hands."""
         if state[job + LAST]:
             return
@@ -328,7 +328,7 @@ class Protocol:
         ):
             new = bytearray(state)
             new[job + MESSAGES] += 1
-            yield ("ring again", 0), new
+            yield ("redispatch", 0), new
 
     def rescue(self, state: State, job: int) -> Iterator[Move]:
         """Take a job from a worker whose lease is over, or that lives and does not run it."""
@@ -363,13 +363,13 @@ class Protocol:
     def issue_letter(self, state: State, job: int) -> Iterator[Move]:
         """Dispatch the task that records the dead letter; again where it was lost."""
         new = bytearray(state)
-        new[job + LETTER_BELLS] += 1
+        new[job + LETTER_MESSAGES] += 1
         yield ("issue dead letter", 0), new
 
     def record_letter(self, state: State, job: int) -> Iterator[Move]:
-        """Record the dead letter, once, however many bells ask for it."""
+        """Record the dead letter, once, however many messages ask for it."""
         new = bytearray(state)
-        new[job + LETTER_BELLS] -= 1
+        new[job + LETTER_MESSAGES] -= 1
         if self.may_record_letter(state, job):
             new[job + UNRECORDED] = max(0, state[job + UNRECORDED] - 1)
             new[job + RECORDS] += 1

@@ -10,13 +10,13 @@ State = bytes
 JOIN, REMAINING, WORKFLOW, CLIENT, OPERATOR, FIRED, STARTED, WRONG = range(8)
 
 # A job's places, counted from where the job begins. The last five are for promises only.
-STATUS, ATTEMPT, BEFORE, LIMIT, LAST, MESSAGES, LETTER, UNRECORDED, LETTER_BELLS, HOLDER = range(10)
+STATUS, ATTEMPT, BEFORE, LIMIT, LAST, MESSAGES, LETTER, UNRECORDED, LETTER_MESSAGES, HOLDER = range(10)
 CLAIMS, OUTCOMES, LETTERS, RECORDS, CLOSES = range(10, 15)
 JOBS = HEADER_A, HEADER_B, BODY = 8, 23, 38
 HEADERS = HEADER_A, HEADER_B
 
 # A worker's places. JOB, HELD and BELLS belong to the message in its hands.
-LEASE, PHASE, JOB, HELD, BELLS = range(5)
+LEASE, PHASE, JOB, HELD, DISPATCHES = range(5)
 WORKERS = FIRST, SECOND = 53, 58
 _AFTER = 63
 
@@ -25,7 +25,7 @@ BUDGETS = (
     *("stops", "leaves", "duplicates", "losses", "flushes", "unknown_commits"),
     *("cancels", "revokes", "replays", "resolves"),
 )
-"""What may go wrong, or is asked of the engine from outside, so many times."""
+"""The faults and requests from outside, each so many times at most."""
 BUDGET = {name: place for place, name in enumerate(BUDGETS, _AFTER)}
 SIZE = _AFTER + len(BUDGETS)
 
@@ -45,13 +45,13 @@ assert set(WORKFLOW_CODE.values()) == {RUNNING, SUCCEEDED, FAILED, CANCELLED}
 
 DEAD, EXPIRED, LEASED = range(3)
 FREE, DELIVERED, CLAIMED_UNKNOWN, CLAIMED, RETURNED, RAISED, RETURNED_UNKNOWN, RAISED_UNKNOWN = range(8)
-COUNTED_NONE, COUNTED_ONE, RINGING, DROPPING, DONE, UNFIT, UNFIT_UNKNOWN = range(8, 15)
+COUNTED_NONE, COUNTED_ONE, PUBLISHING, DROPPING, DONE, UNFIT, UNFIT_UNKNOWN = range(8, 15)
 PHASES = (
     *("free", "delivered", "claimed, no reply", "claimed", "returned", "raised", "recorded, no reply"),
-    *("retry recorded, no reply", "counted none", "counted one", "ringing", "dropping", "done"),
+    *("retry recorded, no reply", "counted none", "counted one", "publishing", "dropping", "done"),
     *("unfit", "left, no reply"),
 )
-NO_BELLS, RING_BODY = range(2)
+NO_DISPATCHES, PUBLISH_BODY = range(2)
 NO_LETTER, OPEN, REPLAYED, RESOLVED = range(4)
 NOT_STARTED, STARTED_UNKNOWN, COMMITTED, DISPATCHED = range(4)
 BROKEN_FENCE, BROKEN_MOVE = 1, 2
@@ -60,9 +60,9 @@ JOB_NAMES = {HEADER_A: "header A", HEADER_B: "header B", BODY: "body"}
 WORKER_NAMES = {FIRST: "worker 1", SECOND: "worker 2"}
 _JOB_PLACES = (
     *("status", "attempt", "attempts before", "limit", "last attempt", "messages", "dead letter", "unrecorded"),
-    *("dead-letter bells", "holder", "claims", "outcomes", "dead letters", "records", "closed"),
+    *("dead-letter messages", "holder", "claims", "outcomes", "dead letters", "records", "closed"),
 )
-_WORKER_PLACES = ("lease", "phase", "job", "held attempt", "bells")
+_WORKER_PLACES = ("lease", "phase", "job", "held attempt", "messages")
 PLACES = (
     *("join.status", "join.remaining", "workflow.status", "client", "operator"),
     *("join.fired", "workflows", "wrong"),
@@ -76,7 +76,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "dead letter": ("none", "open", "replayed", "resolved"),
     "lease": ("dead", "expired", "leased"),
     "phase": PHASES,
-    "bells": ("none", "body"),
+    "messages": ("none", "body"),
     "client": ("not started", "started, no reply", "committed", "dispatched"),
 }
 

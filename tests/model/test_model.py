@@ -29,14 +29,14 @@ PROTOCOLS = {
     "revokes": Troubled(2, errors=1, revokes=1, leaves=1),
     "replays of what was revoked": Troubled(1, errors=1, revokes=1, replays=1),
 }
-"""What the engine must bear. Together at least what brings each variant down."""
+"""Faults that the engine must bear. Together at least those that bring each variant down."""
 LEAST_STATES = 400_000
 NOT_MODELLED = {
     (JobStatus.WAITING, JobStatus.SCHEDULED): "a step with a delay",
     (JobStatus.WAITING, JobStatus.FAILED): "an each() that got no list",
-    (JobStatus.FAILED, JobStatus.WAITING): "a fan-in that lacks parts",
-    (JobStatus.CANCELLED, JobStatus.SCHEDULED): "a part of a fan-in that lacks it",
-    (JobStatus.CANCELLED, JobStatus.WAITING): "a part of a fan-in that lacks it",
+    (JobStatus.FAILED, JobStatus.WAITING): "a fan-in with missing members",
+    (JobStatus.CANCELLED, JobStatus.SCHEDULED): "a member of a fan-in that misses it",
+    (JobStatus.CANCELLED, JobStatus.WAITING): "a member of a fan-in that misses it",
     (JobStatus.QUEUED, JobStatus.SCHEDULED): "what a result by hand made ready, within its own transaction",
 }
 

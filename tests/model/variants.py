@@ -1,4 +1,4 @@
-"""The protocol with one part broken, each as somebody might build it, with the least that brings it down."""
+"""The protocol with one part broken, each as a person might build it, with the least that brings it down."""
 
 # ruff: noqa: F403, F405  (the places and codes of a state are this package's own words)
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Variant(Troubled):
 
 
 class NoFence(Variant):
-    """Whoever finds the job running may write, also an older attempt."""
+    """Any worker that finds the job running may write, also an older attempt."""
 
     budget = {"expiries": 1}
     breaks = promises.FENCE
@@ -99,8 +99,8 @@ class FanInAfterTheCommit(Variant):
     def hand_over(self, new: bytearray, job: int) -> bool:
         return super().hand_over(new, job) if job == BODY else True
 
-    def ring(self, state: State, worker: int) -> Iterator[Move]:
-        for label, new in super().ring(state, worker):
+    def publish(self, state: State, worker: int) -> Iterator[Move]:
+        for label, new in super().publish(state, worker):
             if all(state[header + STATUS] == SUCCEEDED for header in HEADERS):
                 new[FIRED] += 1
                 new[JOIN] = SUCCEEDED
@@ -119,8 +119,8 @@ class HandOverApart(Variant):
     def hand_over(self, new: bytearray, job: int) -> bool:
         return super().hand_over(new, job) if job == BODY else True
 
-    def ring(self, state: State, worker: int) -> Iterator[Move]:
-        for label, new in super().ring(state, worker):
+    def publish(self, state: State, worker: int) -> Iterator[Move]:
+        for label, new in super().publish(state, worker):
             if not super().hand_over(new, state[worker + JOB]):
                 new[BODY + MESSAGES] -= 1
             yield label, new
@@ -136,17 +136,17 @@ class EndApart(Variant):
 
 
 class NoSweeper(Variant):
-    """Nobody sends a message again."""
+    """No process sends a message again."""
 
     budget = {"losses": 1}
     breaks = promises.NO_DEAD_END
 
-    def ring_again(self, state: State, job: int) -> Iterator[Move]:
+    def redispatch(self, state: State, job: int) -> Iterator[Move]:
         yield from ()
 
 
 class NoRescueOfDeadWorkers(Variant):
-    """Nobody looks for jobs whose worker is gone."""
+    """No process looks for jobs whose worker is gone."""
 
     budget = {"crashes": 1}
     breaks = promises.NO_DEAD_END
@@ -253,7 +253,7 @@ class LeaveCosts(Variant):
 
 
 class RevokeIsForgotten(Variant):
-    """A claim does not ask whether somebody revoked the job while it ran."""
+    """A claim does not ask whether a person revoked the job while it ran."""
 
     budget = {"errors": 1, "revokes": 1}
     breaks = promises.LAST_ATTEMPT
@@ -263,7 +263,7 @@ class RevokeIsForgotten(Variant):
 
 
 class NobodyEndsWhatWasRevoked(Variant):
-    """What was revoked while it ran is not claimed, and nobody cancels it."""
+    """What was revoked while it ran is not claimed, and no process cancels it."""
 
     budget = {"errors": 1, "revokes": 1}
     breaks = promises.NO_DEAD_END
@@ -273,7 +273,7 @@ class NobodyEndsWhatWasRevoked(Variant):
 
 
 class NoTimers(Variant):
-    """Nobody dispatches what is due."""
+    """No process dispatches due jobs."""
 
     budget = {"errors": 1}
     breaks = promises.NO_DEAD_END
@@ -293,7 +293,7 @@ class UnknownIsFailure(Variant):
 
 
 class UnknownClaimIsLost(Variant):
-    """A claim without a reply is not found again: the job looks as if somebody else ran it."""
+    """A claim without a reply is not found again: the job looks as if another process ran it."""
 
     most_attempts = 1
     budget = {"unknown_commits": 1}
@@ -325,7 +325,7 @@ class CancelLeavesRunning(Variant):
 
 
 class LetterIssuedOnce(Variant):
-    """Whoever fails a job dispatches its dead letter, and nobody does so again."""
+    """The worker that fails a job dispatches its dead letter, and no process does so again."""
 
     most_attempts = 1
     budget = {"errors": 1, "losses": 1}
@@ -333,13 +333,13 @@ class LetterIssuedOnce(Variant):
 
     def open_letter(self, new: bytearray, job: int) -> None:
         super().open_letter(new, job)
-        new[job + LETTER_BELLS] += 1
+        new[job + LETTER_MESSAGES] += 1
 
     def issue_letter(self, state: State, job: int) -> Iterator[Move]:
         yield from ()
 
 
-class LetterRecordedByEachBell(Variant):
+class LetterRecordedByEachMessage(Variant):
     """Each message writes a record of the dead letter."""
 
     most_attempts = 1
@@ -351,7 +351,7 @@ class LetterRecordedByEachBell(Variant):
 
 
 class ReplayWithoutGuard(Variant):
-    """Whoever saw the dead letter open replays it, also after another did."""
+    """A person who saw the dead letter open replays it, also after another did."""
 
     most_attempts = 1
     budget = {"errors": 1, "replays": 2}

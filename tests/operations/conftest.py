@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agentq.ledger.db.session import Ledger
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 
 @pytest.fixture
-def player(ledger: Ledger) -> Player:
+def fake(ledger: Ledger) -> FakeWorker:
     """A worker without processes, with a long lease."""
-    return Player(ledger)
+    return FakeWorker(ledger)

@@ -13,7 +13,7 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.identity import find_id
 from agentq.operations.jobs import JobFilter
 from agentq.operations.workflows import WorkflowFilter
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
 LISTS: list[Any] = [
@@ -27,23 +27,23 @@ LISTS: list[Any] = [
 
 @pytest.mark.parametrize("text", ["\udcff", "a\0b"], ids=["surrogate", "nul"])
 @pytest.mark.parametrize(("ask", "wanted"), LISTS)
-def test_text_that_no_ledger_keeps_is_refused(player: Player, ask: Any, wanted: Any, text: str) -> None:
+def test_text_that_no_ledger_keeps_is_refused(fake: FakeWorker, ask: Any, wanted: Any, text: str) -> None:
     with pytest.raises(InvalidArguments, match="characters that no ledger keeps"):
-        ask(player.ledger, wanted(tenant=text))
+        ask(fake.ledger, wanted(tenant=text))
     with pytest.raises(InvalidArguments, match="characters that no ledger keeps"):
-        find_id(player.ledger, f"key:{text}", "workflow")
+        find_id(fake.ledger, f"key:{text}", "workflow")
 
 
 @pytest.mark.parametrize("age", [-1, 1e9, 1e300, math.inf, math.nan])
 @pytest.mark.parametrize(("ask", "wanted"), LISTS)
-def test_an_age_that_no_row_has_is_refused(player: Player, ask: Any, wanted: Any, age: float) -> None:
+def test_an_age_that_no_row_has_is_refused(fake: FakeWorker, ask: Any, wanted: Any, age: float) -> None:
     with pytest.raises(InvalidArguments, match=r"older_than is .*; it must be seconds, from 0 to 1000000000"):
-        ask(player.ledger, wanted(older_than=age))
+        ask(fake.ledger, wanted(older_than=age))
     with pytest.raises(InvalidArguments, match="older_than is "):
-        pruning.prune(player.ledger, older_than=age)
+        pruning.prune(fake.ledger, older_than=age)
 
 
-def test_any_other_text_is_a_value_to_compare_with(player: Player) -> None:
+def test_any_other_text_is_a_value_to_compare_with(fake: FakeWorker) -> None:
     for tenant in ("テナント", "'; DROP TABLE agentq_jobs; --", "%", "\x1b[31m"):
-        player.start(add.s(1, 2), tenant=tenant)
-        assert [job.tenant for job in jobs.list_(player.ledger, JobFilter(tenant=tenant))] == [tenant]
+        fake.start(add.s(1, 2), tenant=tenant)
+        assert [job.tenant for job in jobs.list_(fake.ledger, JobFilter(tenant=tenant))] == [tenant]

@@ -10,16 +10,16 @@ import pytest
 from agentq.exceptions import AgentqError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs, workers, workflows
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
 ODD = {"NUL": "a\x00b", "surrogate": "a\ud800b", "long": "x" * 10_000}
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
-def test_who_did_it_and_why_is_kept_in_a_clean_form(ledger: Ledger, text: str) -> None:
-    player = Player(ledger)
-    started = player.start(add.s(1, 2))
+def test_actor_and_reason_are_stored_in_a_clean_form(ledger: Ledger, text: str) -> None:
+    fake = FakeWorker(ledger)
+    started = fake.start(add.s(1, 2))
     workflows.cancel(ledger, str(started.workflow_id), actor=text, reason=text)
     (action,) = workflows.get(ledger, str(started.workflow_id)).actions
     assert len(action.actor) <= 255
@@ -39,6 +39,6 @@ LOOKS: dict[str, Callable[[Ledger, str], Any]] = {
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("look", LOOKS)
-def test_an_id_that_is_none_is_told_in_agentqs_words(ledger: Ledger, look: str, text: str) -> None:
+def test_an_invalid_id_is_an_error_of_agentqs(ledger: Ledger, look: str, text: str) -> None:
     with pytest.raises(AgentqError):
         LOOKS[look](ledger, text)

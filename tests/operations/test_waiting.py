@@ -1,4 +1,4 @@
-"""Who waits in vain is told for what, and where no worker can come, which ledger it is and what to do."""
+"""A caller who waits in vain learns the condition; and where no worker can come, the ledger and the next step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from agentq.ledger.db.session import Ledger
 from agentq.outcomes import RetryLater
 from agentq.runtime.workflow import Workflow
 from tests.cli.program import Inside
-from tests.support.player import FAILURE, Player
+from tests.support.player import FAILURE, FakeWorker
 from tests.support.steps import add, echo
 
 
 def late(ledger: Ledger, workflow_id: Any, timeout: float = 0.01) -> str:
-    """What the timeout of who waits for a workflow says."""
+    """The timeout's message to a caller who waits for a workflow."""
     workflow: Workflow[Any] = Workflow(ledger, workflow_id)
     with pytest.raises(ResultTimeout) as waited:
         workflow.result(timeout)
@@ -30,40 +30,40 @@ def late(ledger: Ledger, workflow_id: Any, timeout: float = 0.01) -> str:
     return str(waited.value)
 
 
-def test_a_timeout_tells_what_the_workflow_waits_for(player: Player) -> None:
-    started = player.start(add.s(1, 2) | echo.s())
-    said = late(player.ledger, started.workflow_id)
-    job_id = started.bells[0].job_id
+def test_a_timeout_shows_the_workflows_condition(fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2) | echo.s())
+    said = late(fake.ledger, started.workflow_id)
+    job_id = started.dispatches[0].job_id
     assert (
         f"after 0.01 s and goes on; look with: agentq workflows show {started.workflow_id}. Job {job_id}" in said
     )
     assert said.endswith(f"of step {add.name!r} waits for a free worker on queue 'celery'."), "a worker is alive"
-    held = player.take(*started.bells)
-    assert late(player.ledger, started.workflow_id).endswith(f"of step {add.name!r} runs.")
-    player.record(held, RetryLater(FAILURE, 60, "error: attempt 2 of 5"))
-    assert "waits for its time, " in (said := late(player.ledger, started.workflow_id))
+    claimed = fake.take(*started.dispatches)
+    assert late(fake.ledger, started.workflow_id).endswith(f"of step {add.name!r} runs.")
+    fake.record(claimed, RetryLater(FAILURE, 60, "error: attempt 2 of 5"))
+    assert "waits for its time, " in (said := late(fake.ledger, started.workflow_id))
     assert said.endswith("UTC (error: attempt 2 of 5).")
 
 
-def test_a_timeout_without_a_live_worker_names_the_ledger_and_no_password(player: Player) -> None:
-    started = player.start(add.s(1, 2))
-    player.renew(-1)
-    said = late(player.ledger, started.workflow_id)
+def test_a_timeout_without_a_live_worker_names_the_ledger_and_no_password(fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2))
+    fake.renew(-1)
+    said = late(fake.ledger, started.workflow_id)
     assert "No live worker uses this ledger, " in said
     assert said.endswith("start one with: agentq up -A MODULE.")
-    assert player.ledger.url.database is not None
-    assert player.ledger.url.database in said
-    if player.ledger.url.password:
-        assert str(player.ledger.url.password) not in said
+    assert fake.ledger.url.database is not None
+    assert fake.ledger.url.database in said
+    if fake.ledger.url.password:
+        assert str(fake.ledger.url.password) not in said
 
 
-def test_who_only_looks_is_told_the_status_alone_which_costs_no_more(player: Player) -> None:
-    started = player.start(add.s(1, 2))
-    player.renew(-1)
-    assert late(player.ledger, started.workflow_id, 0).endswith(f"agentq workflows show {started.workflow_id}")
+def test_a_timeout_of_zero_shows_the_status_alone_at_no_more_cost(fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2))
+    fake.renew(-1)
+    assert late(fake.ledger, started.workflow_id, 0).endswith(f"agentq workflows show {started.workflow_id}")
 
 
-def test_a_program_in_another_folder_is_told_which_ledger_it_uses_and_how_to_share_one(
+def test_a_program_in_another_folder_learns_its_ledger_and_how_to_share_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As from cron or a notebook: no ledger is named, so the folder's own is made, which no worker knows."""

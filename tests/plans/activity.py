@@ -1,4 +1,4 @@
-"""What workers and their caretakers do, each thing at least once, on a ledger that a real worker works for."""
+"""The actions of workers and caretakers, each at least once, on a ledger that a real worker works for."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from agentq import AgentQ, Workflow, each
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.ledger import moves
 from agentq.ledger.models import JobRow
-from agentq.ledger.records import bell
+from agentq.ledger.records import dispatch_of
 from agentq.states import JobKind
 from tests.support import eventually
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo, fail, flaky, numbers, total
 
 
@@ -38,50 +38,50 @@ def run_canvases(agentq: AgentQ) -> None:
 
 def _repeat_messages(agentq: AgentQ, workflow: Workflow[Any]) -> None:
     """Let the messages of what waits for nothing come again: a worker takes them before any later one."""
-    first = select(*moves.BELL).where(JobRow.workflow_id == uuid.UUID(workflow.id), JobRow.after_id.is_(None))
+    first = select(*moves.DISPATCH).where(JobRow.workflow_id == uuid.UUID(workflow.id), JobRow.after_id.is_(None))
     rows = agentq.ledger.read(lambda connection: connection.execute(first).all())
-    agentq.dispatcher.ring(bell(row) for row in rows if row.kind == JobKind.STEP)
+    agentq.dispatcher.publish(dispatch_of(row) for row in rows if row.kind == JobKind.STEP)
 
 
 def run_caretaker(agentq: AgentQ) -> None:
     """Have something of each kind put right by a caretaker."""
-    player = Player(agentq.ledger)
+    fake = FakeWorker(agentq.ledger)
     late = agentq.start(add.s(1, 2).set(countdown=3600), deadline=0.1)
     paused = agentq.start(flaky.s("result", 1))
-    _lose_a_worker(player)
-    _lose_a_message(player)
-    _expire(player)
-    _miss_a_deadline(player)
+    _lose_a_worker(fake)
+    _lose_a_message(fake)
+    _expire(fake)
+    _miss_a_deadline(fake)
     assert paused.result(60) == "result"
     with pytest.raises(WorkflowCancelled):
         late.result(60)
 
 
-def _lose_a_worker(player: Player) -> None:
-    held = Player(player.ledger, lease=-1).begin(add.s(1, 2))
-    _eventually(lambda: player.history(held.job_id), "a job that is taken from a worker that is gone")
+def _lose_a_worker(fake: FakeWorker) -> None:
+    claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
+    _eventually(lambda: fake.history(claimed.job_id), "a job that is taken from a worker that is gone")
 
 
-def _lose_a_message(player: Player) -> None:
-    (bell,) = player.start(add.s(1, 2)).bells
-    player.age(bell.job_id, dispatched_at=60)
-    _eventually(lambda: player.job(bell.job_id).finished_at, "the end of a job whose message was sent again")
+def _lose_a_message(fake: FakeWorker) -> None:
+    (dispatch,) = fake.start(add.s(1, 2)).dispatches
+    fake.age(dispatch.job_id, dispatched_at=60)
+    _eventually(lambda: fake.job(dispatch.job_id).finished_at, "the end of a job whose message was sent again")
 
 
-def _expire(player: Player) -> None:
-    started = player.start(add.s(1, 2).set(countdown=3600, expires=60))
-    player.age(_first(player, started.workflow_id), expires_at=1)
-    _eventually(lambda: player.workflow(started.workflow_id).finished_at, "the end of what has expired")
+def _expire(fake: FakeWorker) -> None:
+    started = fake.start(add.s(1, 2).set(countdown=3600, expires=60))
+    fake.age(_first(fake, started.workflow_id), expires_at=1)
+    _eventually(lambda: fake.workflow(started.workflow_id).finished_at, "the end of what has expired")
 
 
-def _miss_a_deadline(player: Player) -> None:
-    held = player.begin(add.s(1, 2))
-    player.age(held.job_id, deadline_at=1)
-    _eventually(lambda: player.history(held.job_id), "the end of a job that is past its deadline")
+def _miss_a_deadline(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.age(claimed.job_id, deadline_at=1)
+    _eventually(lambda: fake.history(claimed.job_id), "the end of a job that is past its deadline")
 
 
-def _first(player: Player, workflow_id: uuid.UUID) -> uuid.UUID:
-    first: uuid.UUID = player.jobs(workflow_id)[0].id
+def _first(fake: FakeWorker, workflow_id: uuid.UUID) -> uuid.UUID:
+    first: uuid.UUID = fake.jobs(workflow_id)[0].id
     return first
 
 

@@ -29,7 +29,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add, echo, total
 
 CHAIN = 10
@@ -37,19 +37,19 @@ CHAIN = 10
 _ELSEWHERE = "elsewhere"
 """A queue that no worker of these tests listens to."""
 _ID_DIGITS = 8
-"""Hexadecimal digits of an id that tell the copies apart: those of the time, to some minutes."""
+"""Hexadecimal digits of an id that show the copies apart: those of the time, to some minutes."""
 
 
 def crowd(url: str, jobs: int) -> None:
     """Fill a ledger with *jobs* jobs that are done, one in twenty that failed, and one in a hundred under way."""
     ledger = Ledger(url, timeout=120)
     try:
-        player = Player(ledger)
-        done = player.start(chain(add.s(1, 2), *(add.s(1) for _ in range(CHAIN - 1))))
-        player.run(*done.bells)
+        fake = FakeWorker(ledger)
+        done = fake.start(chain(add.s(1, 2), *(add.s(1) for _ in range(CHAIN - 1))))
+        fake.run(*done.dispatches)
         multiply(ledger, [done.workflow_id], jobs // CHAIN)
-        multiply(ledger, [_failed(player)], jobs // 20)
-        under_way = _under_way(player)
+        multiply(ledger, [_failed(fake)], jobs // 20)
+        under_way = _under_way(fake)
         multiply(ledger, under_way, jobs // 100 // len(under_way))
     finally:
         ledger.close()
@@ -89,21 +89,21 @@ def _copied(column: Column[Any], copy: ColumnElement[int], dialect: str) -> Colu
     return type_coerce(digits + func.substr(type_coerce(column, String()), _ID_DIGITS + 1, type_=String()), Uuid())
 
 
-def _failed(player: Player) -> uuid.UUID:
-    held = player.begin(add.s(1, 2))
-    player.fail(held)
-    player.write(lambda tx: dead_letters.cancel(tx, held.job_id, actor="ann", reason="no longer wanted"))
-    player.ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).values(handled_at=now())))
-    return held.workflow_id
+def _failed(fake: FakeWorker) -> uuid.UUID:
+    claimed = fake.begin(add.s(1, 2))
+    fake.fail(claimed)
+    fake.write(lambda tx: dead_letters.cancel(tx, claimed.job_id, actor="ann", reason="no longer wanted"))
+    fake.ledger.write(lambda tx: tx.connection.execute(update(DeadLetterRow).values(handled_at=now())))
+    return claimed.workflow_id
 
 
-def _under_way(player: Player) -> list[uuid.UUID]:
-    """Play workflows that wait and run; a caretaker has nothing to do for them, or at most a bell to ring."""
-    queued = player.start(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))
-    scheduled = player.start(_elsewhere(add.s(1, 2)).set(countdown=86_400, expires=172_800))
-    running = player.begin(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))
-    parts = player.start(group(*(_elsewhere(add.s(1, 2)) for _ in range(4))) | _elsewhere(total.s()))
-    player.succeed(player.take(parts.bells[0]), 3)
+def _under_way(fake: FakeWorker) -> list[uuid.UUID]:
+    """Play workflows that wait and run; a caretaker has nothing to do for them, or at most a message to ring."""
+    queued = fake.start(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))
+    scheduled = fake.start(_elsewhere(add.s(1, 2)).set(countdown=86_400, expires=172_800))
+    running = fake.begin(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))
+    parts = fake.start(group(*(_elsewhere(add.s(1, 2)) for _ in range(4))) | _elsewhere(total.s()))
+    fake.succeed(fake.take(parts.dispatches[0]), 3)
     return [started.workflow_id for started in (queued, scheduled, running, parts)]
 
 

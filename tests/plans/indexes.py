@@ -1,4 +1,4 @@
-"""What a statement may read from end to end, however many jobs are done."""
+"""The tables that a statement may read from end to end, however many jobs are done."""
 
 from __future__ import annotations
 

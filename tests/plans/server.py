@@ -1,4 +1,4 @@
-"""A PostgreSQL server that tells the plan of every statement that it runs, whoever sent it and however."""
+"""A PostgreSQL server that shows the plan of every statement that it runs, the one who sent it and however."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGES = re.compile(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the server ran one statement of agentq's."""
+    """The server's plan of one statement of agentq's."""
 
     text: str
     """The statement, and its plan."""
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def pages(self) -> int:
-        """How many pages it looked at, of tables and of indexes."""
+        """The number of pages it read, of tables and of indexes."""
         return max((int(hit or 0) + int(read or 0) for hit, read in _PAGES.findall(self.text)), default=0)
 
 

@@ -1,4 +1,4 @@
-"""What a worker that has nothing to do asks of its ledger, BEGIN and COMMIT counted too."""
+"""The statements of an idle worker to its ledger, BEGIN and COMMIT counted too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.postgres import Postgres
 
 MOST_A_SECOND = 5
 STATEMENTS = 24
-"""So many are looked at: those of some seconds, a renewal of the lease among them."""
+"""The number of statements to look at: those of some seconds, a renewal of the lease among them."""
 _LOGGED = re.compile(r"^([\d.]+)\|agentq\|LOG:  (?:statement|execute [^:]*): (.*)$", re.MULTILINE)
 
 Statements = list[tuple[float, str]]
@@ -25,7 +25,7 @@ def test_it_asks_little_of_postgresql(redis_broker: Broker) -> None:
     with Postgres(log_statement="all", log_line_prefix="%n|%a|") as server:
         upgrade(server.url)
         with Worker(redis_broker, server.url):
-            logged = ran(lambda: [(float(moment), text) for moment, text in _LOGGED.findall(server.log())])
+            logged = ran(lambda: [(float(instant), text) for instant, text in _LOGGED.findall(server.log())])
     assert any(text.startswith("INSERT INTO agentq_workers") for _, text in logged), "the lease was not renewed"
     assert per_second(logged) <= MOST_A_SECOND, logged
 
@@ -48,7 +48,7 @@ def upgrade(url: str) -> None:
 
 
 def ran(look: Callable[[], Statements]) -> Statements:
-    """What *look* finds beyond what there was, after enough has been run."""
+    """The further statements found by *look*, after enough were run."""
     before = len(look())
     return eventually(lambda: look()[before:] if len(look()) >= before + STATEMENTS else [], 60, what="statements")
 

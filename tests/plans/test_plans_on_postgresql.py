@@ -17,7 +17,7 @@ JOBS = 100_000
 PAGES = 300
 """More than any statement needs here; the tables and indexes of so many jobs have several hundred to thousands."""
 PREPARED = 6
-"""So often a statement runs before the driver prepares it, and the server plans it for good."""
+"""The number of runs after which the driver prepares a statement, and the server plans it for good."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def agentq(server: ExplainingPostgres) -> Iterator[AgentQ]:
                 run_canvases(agentq)
             run_caretaker(agentq)
             crowd(server.url, JOBS)
-            run_caretaker(agentq)  # it rings what the crowd has in its queue, many at once
+            run_caretaker(agentq)  # it publishes what the crowd has in its queue, many at once
             yield agentq
 
 
@@ -70,6 +70,6 @@ def require_small_reads(agentq: AgentQ, server: ExplainingPostgres) -> None:
     run_canvases(agentq)
     run_caretaker(agentq)
     plans = server.plans(since)
-    assert len({plan.text.partition("\n")[0] for plan in plans}) > 20, "the server has told of few plans"
+    assert len({plan.text.partition("\n")[0] for plan in plans}) > 20, "the server has reported few plans"
     assert [(plan.read_whole, plan.text) for plan in plans if plan.read_whole] == []
     assert [(plan.pages, plan.text) for plan in plans if plan.pages > PAGES] == []

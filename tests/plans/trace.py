@@ -1,4 +1,4 @@
-"""What connections to SQLite run, whoever asks them to: noted by SQLite itself, in a file."""
+"""The statements that connections to SQLite run, noted by SQLite itself, in a file."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def note_statements(target: Any, path: Path) -> None:
 def noted(path: Path) -> Iterator[tuple[float, str]]:
     """Give when each statement ran, by the machine's clock, and the statement."""
     for line in path.read_text().splitlines():
-        moment, statement = json.loads(line)
-        yield moment, statement
+        instant, statement = json.loads(line)
+        yield instant, statement

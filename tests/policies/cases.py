@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from agentq.policies import Action, Category
+from agentq.policies import Category, OnError
 from tests.policies.server import Answer, Manner
 
 NOW = 1_795_000_000.0
@@ -16,23 +16,23 @@ NOW = 1_795_000_000.0
 
 @dataclass(frozen=True)
 class Does:
-    """What the default policy does after a first attempt: the delay with the least and the most of luck."""
+    """The action of the default policy after a first attempt: the delay with the least and the most of luck."""
 
-    action: Action
+    action: OnError
     least: float = 0.0
     most: float = 0.0
 
 
-FAILS = Does(Action.FAIL)
-CLIMBS = Does(Action.RETRY, 10, 15)
-"""No time was told: the first rung of the ladder."""
-BACKS_OFF = Does(Action.RETRY, 0, 4)
-SOON = Does(Action.RETRY, 0, 2)
+FAILS = Does(OnError.FAIL)
+CLIMBS = Does(OnError.RETRY, 10, 15)
+"""No time was reported: the first dispatched of the ladder."""
+BACKS_OFF = Does(OnError.RETRY, 0, 4)
+SOON = Does(OnError.RETRY, 0, 2)
 
 
-def waits(told: float, action: Action = Action.WAIT) -> Does:
-    """The provider told a time: never less, and some more, so that not all come back at once."""
-    return Does(action, told, told + max(1.0, told / 2))
+def waits(reported: float, action: OnError = OnError.WAIT) -> Does:
+    """The provider reported a time: never less, and some more, so that not all come back at once."""
+    return Does(action, reported, reported + max(1.0, reported / 2))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def plain_surroundings(monkeypatch: pytest.MonkeyPatch, one_certificate: Path) -> None:
-    """What this machine's environment says of proxies, keys and certificates is none of these tests' business."""
+    """This machine's proxies, keys and certificates are hidden from these tests."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

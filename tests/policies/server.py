@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Manner(Enum):
-    """How the server behaves."""
+    """The behaviour of the server."""
 
     ANSWERS = "answers"
     STAYS_SILENT = "stays silent"
@@ -26,7 +26,7 @@ class Manner(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server does with a request."""
+    """The server's answer to a request."""
 
     status: int = 200
     body: Mapping[str, Any] | str = ""
@@ -60,7 +60,7 @@ class Provider(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gave up is no news."""
+        """A client that cancelled is no news."""
 
 
 class Handler(BaseHTTPRequestHandler):

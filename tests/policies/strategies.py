@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from agentq.exceptions import StepDefinitionError
-from agentq.policies import Action, Category, ErrorFacts, Exponential, Fixed, Ladder, Policy, Rule, Schedule, rule
+from agentq.policies import Category, ErrorFacts, Exponential, Fixed, Ladder, OnError, Policy, Rule, Schedule, rule
 
 NAMES = ("ValueError", "TimeoutError", "openai.RateLimitError", "app.errors.Busy", "Exception")
 CODES = ("busy", "insufficient_quota", "rate_limit_exceeded")
@@ -42,12 +42,12 @@ def rules(draw: st.DrawFn) -> Rule:
                 "status": st.lists(st.sampled_from([429, "5xx", range(400, 500)]), min_size=1, max_size=2),
                 "code": st.lists(st.sampled_from(CODES), min_size=1, max_size=2),
                 "category": st.lists(st.sampled_from(Category), min_size=1, max_size=4),
-                "told": st.booleans(),
+                "has_retry_after": st.booleans(),
             },
         ).filter(bool)
     )
-    action = draw(st.sampled_from(Action))
-    more: dict[str, Any] = {"too_long": draw(st.sampled_from([Action.FAIL, Action.BURY, Action.ASK]))}
+    action = draw(st.sampled_from(OnError))
+    more: dict[str, Any] = {"too_long": draw(st.sampled_from([OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK]))}
     if not action.is_final:
         more |= {"schedule": draw(st.none() | schedules), "limit": draw(st.none() | st.integers(1, 20))}
     return rule(action, **conditions, **more)

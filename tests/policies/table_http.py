@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentq.policies import Action, Category
+from agentq.policies import Category, OnError
 from tests.policies.cases import (
     BACKS_OFF,
     CLIMBS,
@@ -41,7 +41,7 @@ TABLE = [
     row(429, C.RATE_LIMIT, waits(33), "with the seconds of a reset", RateLimit_Reset="33"),
     row(429, C.RATE_LIMIT, waits(33), "with the time of a reset", X_RateLimit_Reset="1795000033"),
     row(500, C.SERVER_ERROR, SOON),
-    row(500, C.SERVER_ERROR, waits(7, Action.RETRY), "with Retry-After", Retry_After="7"),
+    row(500, C.SERVER_ERROR, waits(7, OnError.RETRY), "with Retry-After", Retry_After="7"),
     row(502, C.SERVER_ERROR, SOON),
     row(503, C.OVERLOADED, CLIMBS),
     row(503, C.OVERLOADED, waits(5), "with Retry-After", Retry_After="5"),

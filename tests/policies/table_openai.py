@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from agentq.policies import Action, Category
+from agentq.policies import Category, OnError
 from tests.policies.cases import (
     BACKS_OFF,
     CLIMBS,
@@ -170,7 +170,7 @@ TABLE = [
         "500 with Retry-After",
         failed(500, "The server had an error.", None, "server_error", retry_after="7"),
         C.SERVER_ERROR,
-        waits(7, Action.RETRY),
+        waits(7, OnError.RETRY),
         "server_error",
     ),
     row("502 of a gateway", Answer(502, GATEWAY_PAGE), C.SERVER_ERROR, SOON),

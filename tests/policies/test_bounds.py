@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from agentq.policies import (
     DEFAULT,
     PRESETS,
-    Action,
     Category,
     Decision,
     ErrorFacts,
     History,
+    OnError,
     Policy,
     decide,
     dump_policy,
@@ -36,14 +36,14 @@ histories = st.builds(
 
 
 def lived(policy: Policy, error: Errors, chance: Callable[[], float]) -> tuple[History, list[Decision]]:
-    """Let a job fail until the policy gives it up; return what it had, and all decisions."""
-    history, decisions = History(), [Decision(Action.RETRY, "")]
+    """Let a job fail until the policy cancels it; return what it had, and all decisions."""
+    history, decisions = History(), [Decision(OnError.RETRY, "")]
     while not decisions[-1].is_final:
         decision = decide(policy, error(), history, random=chance)
         decisions.append(decision)
-        if decision.action is Action.RETRY:
+        if decision.action is OnError.RETRY:
             history = replace(history, attempt=history.attempt + 1, paused=history.paused + decision.delay)
-        elif decision.action is Action.WAIT:
+        elif decision.action is OnError.WAIT:
             history = replace(history, waits=history.waits + 1, waited=history.waited + decision.delay)
         assert len(decisions) < 10_000, "it goes on for ever"
     return history, decisions[1:]
@@ -63,7 +63,7 @@ def test_no_policy_exceeds_its_bounds(policy: Policy, kinds: list[ErrorFacts], d
     assert history.paused <= policy.total + slack
     assert history.waited <= policy.total_wait + slack
     assert all(decision.delay >= 0 for decision in decisions)
-    assert all(d.delay <= policy.longest_wait for d in decisions if d.action is Action.WAIT)
+    assert all(d.delay <= policy.longest_wait for d in decisions if d.action is OnError.WAIT)
 
 
 @given(policies(), errors, histories, luck)
@@ -119,7 +119,7 @@ def test_retries_are_never_exceeded(retries: int, name: str, error: ErrorFacts) 
     assert history.attempt <= retries + 1
 
 
-def test_jobs_that_were_told_the_same_do_not_come_back_at_once() -> None:
+def test_jobs_with_the_same_retry_after_do_not_come_back_at_once() -> None:
     error = ErrorFacts(Category.OVERLOADED, retry_after=60.0)
     delays = sorted(decide(DEFAULT, error).delay for _ in range(1000))
     in_one_second = max(sum(1 for other in delays if 0 <= other - delay < 1) for delay in delays)

@@ -1,4 +1,4 @@
-"""What the default policy, the other presets and rules of one's own make of an error."""
+"""The decisions of the default policy, the other presets and one's own rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from agentq.policies import (
     PATIENT,
     PRESETS,
     QUICK,
-    Action,
     Category,
     Decision,
     ErrorFacts,
@@ -19,6 +18,7 @@ from agentq.policies import (
     Fixed,
     History,
     Ladder,
+    OnError,
     Policy,
     decide,
     decide_asked,
@@ -44,24 +44,24 @@ def most(policy: Policy, error: ErrorFacts | BaseException, history: History = F
 
 
 @pytest.mark.parametrize("category", sorted(NEVER_RETRIED))
-@pytest.mark.parametrize("told", [None, 5.0])
-def test_what_cannot_come_right_is_never_retried(category: Category, told: float | None) -> None:
-    decision = decide(DEFAULT, facts(category, retry_after=told))
-    assert (decision.action, decision.is_final, decision.exhausted) == (Action.FAIL, True, False)
+@pytest.mark.parametrize("reported", [None, 5.0])
+def test_a_permanent_error_is_never_retried(category: Category, reported: float | None) -> None:
+    decision = decide(DEFAULT, facts(category, retry_after=reported))
+    assert (decision.action, decision.is_final, decision.exhausted) == (OnError.FAIL, True, False)
     assert decision.reason == f"{category}: never retried"
 
 
 def test_every_category_has_an_answer_in_every_preset() -> None:
     for policy in PRESETS.values():
         for category in Category:
-            assert isinstance(decide(policy, facts(category)).action, Action)
+            assert isinstance(decide(policy, facts(category)).action, OnError)
 
 
 def test_without_a_time_a_rate_limit_climbs_the_ladder_and_burns_attempts() -> None:
     pauses = [least(DEFAULT, facts(C.RATE_LIMIT), History(attempt=n)) for n in range(1, 6)]
     assert [decision.delay for decision in pauses[:4]] == [10, 30, 120, 600]
     assert all(decision.burns_attempt for decision in pauses)
-    assert (pauses[4].action, pauses[4].exhausted) == (Action.FAIL, True)
+    assert (pauses[4].action, pauses[4].exhausted) == (OnError.FAIL, True)
     assert pauses[4].reason == "rate_limit: used up 5 of 5 attempts"
 
 
@@ -69,11 +69,11 @@ def test_without_a_time_a_rate_limit_climbs_the_ladder_and_burns_attempts() -> N
 def test_with_the_provider_s_time_it_waits_and_burns_none(category: Category) -> None:
     error = facts(category, retry_after=20.0)
     assert least(DEFAULT, error) == Decision(
-        Action.WAIT, f"{category}: waits, as the provider asked (wait 1 of 50)", 20
+        OnError.WAIT, f"{category}: waits, as the provider asked (wait 1 of 50)", 20
     )
     assert most(DEFAULT, error).delay == 30
     assert not least(DEFAULT, error).burns_attempt
-    assert least(DEFAULT, error, History(attempt=5)).action is Action.WAIT, "the last attempt may wait too"
+    assert least(DEFAULT, error, History(attempt=5)).action is OnError.WAIT, "the last attempt may wait too"
 
 
 def test_waits_are_bounded_in_number_and_in_total() -> None:
@@ -81,12 +81,12 @@ def test_waits_are_bounded_in_number_and_in_total() -> None:
     assert least(DEFAULT, error, History(waits=50)).reason == "rate_limit: used up 50 of 50 waits"
     assert least(DEFAULT, error, History(waited=DEFAULT.total_wait - 20)).delay == 20
     over = least(DEFAULT, error, History(waited=DEFAULT.total_wait - 19))
-    assert (over.action, over.exhausted) == (Action.FAIL, True)
+    assert (over.action, over.exhausted) == (OnError.FAIL, True)
 
 
-@pytest.mark.parametrize("action", [Action.FAIL, Action.BURY, Action.ASK])
-def test_a_time_over_the_cap_is_not_waited_for(action: Action) -> None:
-    policy = DEFAULT.with_rules(rule("wait", category=C.RATE_LIMIT, told=True, too_long=action))
+@pytest.mark.parametrize("action", [OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK])
+def test_a_time_over_the_cap_is_not_waited_for(action: OnError) -> None:
+    policy = DEFAULT.with_rules(rule("wait", category=C.RATE_LIMIT, has_retry_after=True, too_long=action))
     decision = decide(policy, facts(C.RATE_LIMIT, retry_after=3601.0))
     assert (decision.action, decision.exhausted) == (action, True)
     assert "asks for a pause of 3601 s, over the policy's longest wait of 3600 s" in decision.reason
@@ -104,10 +104,10 @@ def test_timeouts_and_connections_back_off_with_full_jitter() -> None:
         assert [most(DEFAULT, facts(category), history).delay for history in histories] == [4, 8, 16, 32]
 
 
-def test_a_server_error_is_retried_soon_but_not_before_the_time_told() -> None:
+def test_a_server_error_is_retried_soon_but_not_before_retry_after() -> None:
     assert most(DEFAULT, facts(C.SERVER_ERROR)).delay == 2
-    told = facts(C.SERVER_ERROR, retry_after=7.0)
-    assert (least(DEFAULT, told).action, least(DEFAULT, told).delay) == (Action.RETRY, 7)
+    reported = facts(C.SERVER_ERROR, retry_after=7.0)
+    assert (least(DEFAULT, reported).action, least(DEFAULT, reported).delay) == (OnError.RETRY, 7)
 
 
 def test_a_lost_worker_is_forgiven_at_first() -> None:
@@ -119,31 +119,31 @@ def test_pauses_are_bounded_in_total() -> None:
     policy = Policy(rules=(rule("retry", category=C.TIMEOUT, schedule=Fixed(60)),), attempts=10, total=100)
     assert decide(policy, facts(C.TIMEOUT), History(attempt=2, paused=60)).delay == 40
     over = decide(policy, facts(C.TIMEOUT), History(attempt=3, paused=100))
-    assert (over.action, over.reason) == (Action.FAIL, "timeout: used up 100 s of 100 s of pauses")
+    assert (over.action, over.reason) == (OnError.FAIL, "timeout: used up 100 s of 100 s of pauses")
 
 
 def test_no_attempt_is_planned_for_after_the_deadline() -> None:
     for error in (facts(C.RATE_LIMIT), facts(C.RATE_LIMIT, retry_after=10.0)):
         assert not least(DEFAULT, error, History(left=10.5)).is_final
         late = least(DEFAULT, error, History(left=10.0))
-        assert (late.action, late.exhausted, late.is_late) == (Action.FAIL, True, True)
+        assert (late.action, late.exhausted, late.is_late) == (OnError.FAIL, True, True)
         assert "would start after the job's deadline" in late.reason
 
 
 def test_the_first_rule_that_matches_decides() -> None:
     policy = DEFAULT.with_rules(
-        rule("bury", error="MyError", status=503),
+        rule("dead_letter", error="MyError", status=503),
         rule("ask", error="MyError"),
         rule("retry", code="Model_Loading", schedule=Fixed(3), limit=2),
     )
     mine = facts(C.SERVER_ERROR, names=("app.errors.MyError", "Exception"), status=503)
-    assert decide(policy, mine).action is Action.BURY
+    assert decide(policy, mine).action is OnError.DEAD_LETTER
     other = decide(policy, facts(C.TIMEOUT, names=("app.MyError",), status=500))
-    assert (other.action, other.needs_person, other.is_final) == (Action.ASK, True, True)
+    assert (other.action, other.needs_person, other.is_final) == (OnError.ASK, True, True)
     loading = facts(C.INVALID_REQUEST, codes=("x", "MODEL_LOADING"))
-    assert decide(policy, loading) == Decision(Action.RETRY, "invalid_request: attempt 2 of 2", 3)
+    assert decide(policy, loading) == Decision(OnError.RETRY, "invalid_request: attempt 2 of 2", 3)
     assert decide(policy, loading, History(attempt=2)).is_final
-    assert decide(policy, facts(C.RATE_LIMIT)).action is Action.RETRY
+    assert decide(policy, facts(C.RATE_LIMIT)).action is OnError.RETRY
 
 
 class OurError(Exception):
@@ -159,38 +159,38 @@ class OurSubError(OurError):
     "wanted", [OurError, "OurError", "tests.OurError", f"{__name__}.OurError", [KeyError, OurError], "Exception"]
 )
 def test_a_rule_names_a_class_or_any_of_its_parents(wanted: str | type[Exception]) -> None:
-    policy = Policy(rules=(rule("bury", error=wanted),))
-    assert decide(policy, OurError()).action is Action.BURY
-    assert decide(policy, OurSubError()).action is Action.BURY
+    policy = Policy(rules=(rule("dead_letter", error=wanted),))
+    assert decide(policy, OurError()).action is OnError.DEAD_LETTER
+    assert decide(policy, OurSubError()).action is OnError.DEAD_LETTER
 
 
 @pytest.mark.parametrize(
     "wanted", [OurSubError, "rError", "est_deciding.OurError", "other.OurError", OurError.Inner]
 )
 def test_a_rule_names_no_class_that_it_does_not_mean(wanted: str | type[Exception]) -> None:
-    assert decide(Policy(rules=(rule("bury", error=wanted),)), OurError()).action is Action.RETRY
+    assert decide(Policy(rules=(rule("dead_letter", error=wanted),)), OurError()).action is OnError.RETRY
 
 
 @pytest.mark.parametrize(
     ("wanted", "matches"), [(503, True), ("5xx", True), (range(500, 503), False), ([1 + 401], False)]
 )
 def test_a_rule_names_statuses(wanted: int | str | range, matches: bool) -> None:
-    policy = Policy(rules=(rule("bury", status=wanted),))
-    assert (decide(policy, facts(C.ERROR, status=503)).action is Action.BURY) is matches
-    assert decide(policy, facts(C.ERROR)).action is Action.RETRY
+    policy = Policy(rules=(rule("dead_letter", status=wanted),))
+    assert (decide(policy, facts(C.ERROR, status=503)).action is OnError.DEAD_LETTER) is matches
+    assert decide(policy, facts(C.ERROR)).action is OnError.RETRY
 
 
 def test_a_predicate_sees_the_facts() -> None:
     policy = DEFAULT.with_rules(rule("ask", when=lambda error: "balance" in error.message))
-    assert decide(policy, RuntimeError("no balance")).action is Action.ASK
-    assert decide(policy, RuntimeError("no")).action is Action.RETRY
+    assert decide(policy, RuntimeError("no balance")).action is OnError.ASK
+    assert decide(policy, RuntimeError("no")).action is OnError.RETRY
 
 
-def test_a_predicate_that_raises_matches_nothing_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_predicate_that_raises_matches_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def broken(error: ErrorFacts) -> bool:
         return bool(1 / 0)
 
-    assert decide(DEFAULT.with_rules(rule("ask", when=broken)), ValueError()).action is Action.FAIL
+    assert decide(DEFAULT.with_rules(rule("ask", when=broken)), ValueError()).action is OnError.FAIL
     assert "broken() of a retry rule raised ZeroDivisionError" in caplog.text
 
 
@@ -214,7 +214,7 @@ def test_retries_compose_with_a_policy() -> None:
     assert policy_of("patient").attempts == PATIENT.attempts
     assert policy_of("patient", 2).attempts == 3
     assert policy_of(QUICK, 0).waits == 0
-    assert policy_of([rule("ask", status=418)]).rules[0].action is Action.ASK
+    assert policy_of([rule("ask", status=418)]).rules[0].action is OnError.ASK
     assert policy_of(rule("ask", status=418), base=QUICK).attempts == QUICK.attempts
 
 
@@ -230,7 +230,7 @@ def test_the_preset_none_never_tries_again() -> None:
 
 def test_a_step_that_asks_is_tried_again_whatever_the_rules_say() -> None:
     asked = decide_asked(DEFAULT, ValueError(), after=90_000.0)
-    assert asked == Decision(Action.RETRY, "the step asked for it: attempt 2 of 5", 90_000)
+    assert asked == Decision(OnError.RETRY, "the step asked for it: attempt 2 of 5", 90_000)
     assert decide_asked(DEFAULT, ValueError(), History(attempt=5), after=1.0).exhausted
     assert decide_asked(DEFAULT, ValueError(), History(left=1.0), after=1.0).exhausted
     assert decide_asked(DEFAULT, ValueError(), after=-5.0).delay == 0
@@ -239,7 +239,7 @@ def test_a_step_that_asks_is_tried_again_whatever_the_rules_say() -> None:
 def test_a_step_that_asks_without_a_time_gets_the_pause_of_its_error() -> None:
     assert decide_asked(DEFAULT, facts(C.RATE_LIMIT), random=lambda: 0.0).delay == 10
     assert decide_asked(DEFAULT, ValueError(), random=lambda: 1.0) == Decision(
-        Action.RETRY, "invalid_input: attempt 2 of 5", 1
+        OnError.RETRY, "invalid_input: attempt 2 of 5", 1
     )
 
 

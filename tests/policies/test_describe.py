@@ -33,7 +33,7 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
     return error
 
 
-def test_an_error_that_tells_nothing_is_what_it_was_raised_from() -> None:
+def test_an_error_without_facts_is_its_cause() -> None:
     facts = describe(caused(RuntimeError("no summary"), limited()))
     assert (facts.category, facts.retry_after, facts.provider) == (C.RATE_LIMIT, 5, "openai")
     assert (facts.status, facts.code, facts.request_id) == (429, "rate_limit_exceeded", "req_7")
@@ -41,13 +41,13 @@ def test_an_error_that_tells_nothing_is_what_it_was_raised_from() -> None:
     assert "openai.RateLimitError" in facts.names
 
 
-def test_an_error_that_tells_what_it_is_stays_that() -> None:
+def test_an_error_with_facts_is_not_its_cause() -> None:
     facts = describe(caused(ValueError("no summary"), limited()))
     assert facts.category is C.INVALID_INPUT
     assert "openai.RateLimitError" not in facts.names
 
 
-def test_what_happened_while_another_error_was_handled_is_not_its_cause() -> None:
+def test_an_error_during_handling_is_not_the_cause() -> None:
     error = RuntimeError("clean-up failed")
     error.__context__ = limited()
     assert describe(error).category is C.ERROR
@@ -59,12 +59,12 @@ def test_a_group_is_what_can_never_come_right_in_it() -> None:
     assert "ValueError: no" in describe(group).message
 
 
-def test_a_group_waits_for_whoever_asks_for_the_longest_pause() -> None:
+def test_a_group_waits_for_the_longest_pause_asked() -> None:
     facts = describe(ExceptionGroup("all", [limited("5"), RuntimeError("no"), limited("50"), limited("7")]))
     assert (facts.category, facts.retry_after, facts.error_class) == (C.RATE_LIMIT, 50, "ExceptionGroup")
 
 
-def test_of_models_to_fall_back_to_one_that_may_come_right_is_enough() -> None:
+def test_one_fallback_model_that_may_recover_is_enough() -> None:
     kind = type("FallbackExceptionGroup", (ExceptionGroup,), {"__module__": "pydantic_ai.exceptions"})
     facts = describe(kind("all", [PermissionError("no"), limited("5")]))
     assert (facts.category, facts.retry_after) == (C.RATE_LIMIT, 5)
@@ -210,7 +210,7 @@ def test_texts_are_storable_and_show_no_secrets() -> None:
 
 
 @pytest.mark.parametrize("left_by", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_leaves_an_attribute_of_an_error_leaves_the_error_described(left_by: type[BaseException]) -> None:
+def test_an_exception_from_an_attribute_leaves_the_error_described(left_by: type[BaseException]) -> None:
     def raise_it(self: object) -> None:
         raise left_by
 
@@ -241,7 +241,7 @@ NAMES = ["status_code", "status", "code", "type", "body", "details", "headers", 
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), values, max_size=5), st.text(max_size=30))
-def test_whatever_an_exception_holds_it_is_described(attributes: dict[str, Any], text: str) -> None:
+def test_any_exception_is_described(attributes: dict[str, Any], text: str) -> None:
     facts = describe(holding(text, **attributes))
     assert isinstance(facts, ErrorFacts)
     assert facts.status is None or 100 <= facts.status < 600

@@ -61,14 +61,14 @@ def test_the_user_s_own_code_that_is_named_like_the_engine_stays() -> None:
     assert "/srv/celery/tasks.py" in trimmed_traceback(raised(lambda: call(fails)))
 
 
-def test_of_the_library_that_raised_the_last_frames_stay() -> None:
+def test_the_last_frames_of_the_raising_library_stay() -> None:
     text = trimmed_traceback(raised(lambda: json.loads("{")))
     assert "JSONDecoder.raw_decode" in text
     assert text.count("lib/python") == 3
     assert "<lambda>" in text
     deep = trimmed_traceback(raised(lambda: httpx.Client(transport=Refuses()).get("http://x")))
     assert "handle_request" in deep
-    assert "site-packages" not in deep, "what only passed the call on tells nothing"
+    assert "site-packages" not in deep, "what only passed the call on shows nothing"
 
 
 class Refuses(httpx.BaseTransport):
@@ -120,7 +120,7 @@ def test_an_error_that_was_never_raised_has_no_traceback() -> None:
     assert failure_of(ValueError("no")).traceback == ""
 
 
-def test_it_keeps_what_the_provider_said() -> None:
+def test_a_failure_keeps_the_providers_answer() -> None:
     request = httpx.Request("POST", "http://provider")
     headers = {"retry-after": "4", "x-request-id": "req_4"}
     response = httpx.Response(429, headers=headers, request=request)
@@ -132,7 +132,7 @@ def test_it_keeps_what_the_provider_said() -> None:
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800", "a" * 50_000_000])
-def test_any_text_can_be_kept(text: str) -> None:
+def test_any_text_can_be_stored(text: str) -> None:
     failure = failure_of(raised(lambda: [][int(text)] if text.isdigit() else (_ for _ in ()).throw(OSError(text))))
     f"{failure}".encode()
     assert len(failure.message) <= 4_000

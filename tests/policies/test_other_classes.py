@@ -103,9 +103,9 @@ def test_pydantic_ai_is_known_by_its_names(name: str) -> None:
     assert (facts.category, facts.provider) == (PYDANTIC_AI_CASES[name], "pydantic-ai")
 
 
-def test_pydantic_ai_tells_what_the_provider_told() -> None:
-    told = {"retry_after": 21.0, "provider_error_code": "rate_limit_exceeded", "headers": None}
-    facts = describe(lookalike(f"{PYDANTIC_AI}.ModelHTTPError", RuntimeError, status_code=429, **told))
+def test_pydantic_ai_passes_the_providers_answer() -> None:
+    reported = {"retry_after": 21.0, "provider_error_code": "rate_limit_exceeded", "headers": None}
+    facts = describe(lookalike(f"{PYDANTIC_AI}.ModelHTTPError", RuntimeError, status_code=429, **reported))
     assert (facts.category, facts.retry_after) == (C.RATE_LIMIT, 21)
     assert (facts.status, facts.code) == (429, "rate_limit_exceeded")
     body = {"error": {"message": "no", "code": "insufficient_quota"}}
@@ -196,7 +196,7 @@ def test_other_errors_are_known(error: BaseException, category: Category) -> Non
     assert describe(error).category is category
 
 
-def test_what_a_model_refuses_to_validate_is_invalid_input() -> None:
+def test_a_validation_error_of_a_model_is_invalid_input() -> None:
     with pytest.raises(pydantic.ValidationError) as refused:
         pydantic.TypeAdapter(int).validate_python("x")
     assert describe(refused.value).category is C.INVALID_INPUT
@@ -210,7 +210,7 @@ def test_a_refused_connection_is_one(client: str) -> None:
 @pytest.mark.parametrize(
     "client", ["openai", "anthropic", "google", "bedrock", "httpx", "httpx2", "requests", "aiohttp"]
 )
-def test_what_is_no_tls_is_a_connection_error(client: str, failing: Provider) -> None:
+def test_an_answer_without_tls_is_a_connection_error(client: str, failing: Provider) -> None:
     error = raised_by(CLIENTS[client], failing.url.replace("http:", "https:"))
     assert describe(error).category is C.CONNECTION
 

@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "text as a bound": (lambda: Policy(total="1h"), "total of a policy is '1h', must be a number"),  # type: ignore[arg-type]
     "negative bound": (lambda: Policy(total=-1), "total of a policy is -1, must be 0 to"),
     "negative delay": (lambda: Fixed(-1), "the seconds of a fixed schedule is -1, must be 0 to"),
-    "negative rung": (lambda: Ladder((1, -2)), "a pause of a ladder is -2, must be 0 to"),
+    "negative dispatched": (lambda: Ladder((1, -2)), "a pause of a ladder is -2, must be 0 to"),
     "no rungs": (lambda: Ladder(()), "the pauses of a ladder are (), must be at least one number"),
     "shrinking": (
         lambda: Exponential(factor=0.5),
@@ -90,8 +90,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "the rule 'retry on error TimeoutError' can never match: the earlier rule 'fail on error OSError' takes",
     ),
     "shadowed name": (
-        lambda: DEFAULT.with_rules(rule("ask", error="Busy"), rule("bury", error="app.Busy", status=500)),
-        "the rule 'bury on error app.Busy; status 500' can never match",
+        lambda: DEFAULT.with_rules(rule("ask", error="Busy"), rule("dead_letter", error="app.Busy", status=500)),
+        "the rule 'dead_letter on error app.Busy; status 500' can never match",
     ),
     "shadowed status": (
         lambda: Policy(rules=(rule("fail", status="5xx"), rule("retry", status=[503, 529]))),
@@ -111,7 +111,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no schedule": (lambda: rule("retry", status=500, schedule=5), "must be Exponential, Ladder or Fixed"),  # type: ignore[arg-type]
     "no predicate": (lambda: rule("fail", when="x"), "when= of a rule is 'x', must be a function"),  # type: ignore[arg-type]
-    "retry what is too long": (lambda: rule("wait", told=True, too_long="retry"), "must be fail, bury or ask"),
+    "retry what is too long": (
+        lambda: rule("wait", has_retry_after=True, too_long="retry"),
+        "must be fail, dead_letter or ask",
+    ),
     "no rule": (lambda: Policy(rules=("fail",)), "a policy was given 'fail' as a rule: make rules with rule(…)"),  # type: ignore[arg-type]
     "conditions at the end": (
         lambda: Policy(otherwise=rule("fail", status=500)),
@@ -151,10 +154,10 @@ def test_a_narrower_rule_may_come_first() -> None:
     assert Policy(rules=(narrow, broad)).rules == (narrow, broad)
 
 
-def test_rules_whose_overlap_nobody_can_know_are_let_be() -> None:
+def test_rules_with_an_unknowable_overlap_are_accepted() -> None:
     kept: tuple[Rule, ...] = (
         rule("ask", error=TimeoutError, when=lambda facts: "x" in facts.message),
-        rule("fail", error=TimeoutError, told=False),
+        rule("fail", error=TimeoutError, has_retry_after=False),
         rule("retry", error=TimeoutError),
         rule("fail", category="timeout"),
     )

@@ -1,4 +1,4 @@
-"""Forced races: calls that begin at the same moment, and transactions of which one finds the other open."""
+"""Forced races: calls that begin at the same time, and transactions of which one finds the other open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support import eventually
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 _WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -21,18 +21,18 @@ _WAITING = text(
 
 
 @contextmanager
-def players(url: str, count: int) -> Iterator[list[Player]]:
+def fakes(url: str, count: int) -> Iterator[list[FakeWorker]]:
     """Workers that share nothing but the ledger: each has connections of its own."""
     ledgers = [Ledger(url) for _ in range(count)]
     try:
-        yield [Player(ledger) for ledger in ledgers]
+        yield [FakeWorker(ledger) for ledger in ledgers]
     finally:
         for ledger in ledgers:
             ledger.close()
 
 
-def at_one_moment(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run each call in a thread, all from the same moment, and return what they return."""
+def concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run each call in a thread, all from the same time, and return what they return."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -56,13 +56,13 @@ def while_open(
             one = first(Transaction(connection))
             two: Future[Any] = pool.submit(second)
             if ledger.is_postgresql:
-                eventually(lambda: two.done() or somebody_waits(ledger), what="a wait for the transaction")
+                eventually(lambda: two.done() or a_session_waits(ledger), what="a wait for the transaction")
             else:  # SQLite shows nobody's waiting; but a writer that is not done cannot but wait
                 assert not two.done()
             transaction.commit() if commit else transaction.rollback()
         return one, two.result(30)
 
 
-def somebody_waits(ledger: Ledger) -> bool:
+def a_session_waits(ledger: Ledger) -> bool:
     """Say whether a connection to the ledger, which is on PostgreSQL, waits for a lock."""
     return bool(ledger.read(lambda connection: connection.scalar(_WAITING)))

@@ -1,4 +1,4 @@
-"""Somebody takes a job away at the moment at which its worker is done with it."""
+"""A person cancels a job at the time at which its worker ends it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from agentq.ledger.caretaking import rescues
 from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
-from tests.races.overlap import at_one_moment, players, while_open
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, judged, recorded, written
+from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker, decided, written
 from tests.support.steps import add, echo, numbers, total
 
 ROUNDS = 30
@@ -27,114 +27,114 @@ CANVASES: dict[str, tuple[Signature, object]] = {
 }
 
 
-def cancel(player: Player, held: Claim) -> bool:
-    return player.write(lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="stop"))
+def cancel(fake: FakeWorker, claimed: Claim) -> bool:
+    return fake.write(lambda tx: cancels.cancel(tx, claimed.workflow_id, actor="ann", reason="stop"))
 
 
-def check(player: Player, held: Claim, accepted: bool, cancelled: bool) -> None:
+def check(fake: FakeWorker, claimed: Claim, accepted: bool, cancelled: bool) -> None:
     """One of two stories, never a mixture."""
-    jobs = player.jobs(held.workflow_id)
-    mine = next(job for job in jobs if job.id == held.job_id)
+    jobs = fake.jobs(claimed.workflow_id)
+    mine = next(job for job in jobs if job.id == claimed.job_id)
     assert mine.status == (JobStatus.SUCCEEDED if accepted else JobStatus.CANCELLED)
-    assert player.history(held.job_id) == [(1, "succeeded" if accepted else "cancelled")]
-    status = player.workflow(held.workflow_id).status
+    assert fake.history(claimed.job_id) == [(1, "succeeded" if accepted else "cancelled")]
+    status = fake.workflow(claimed.workflow_id).status
     assert status == (WorkflowStatus.CANCELLED if cancelled else WorkflowStatus.SUCCEEDED)
     left = [job for job in jobs if JobStatus(job.status) not in JOB_FINAL]
     assert not left, f"left over after the end of the workflow: {[(job.step, job.status) for job in left]}"
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
+@covers(Fault.CONFLICT, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
-def test_at_one_moment(ledger_url: str, name: str) -> None:
+def test_a_cancel_and_a_completion_concurrently(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
-    with players(ledger_url, 2) as (worker, operator):
+    with fakes(ledger_url, 2) as (worker, operator):
         for _ in range(ROUNDS):
-            held = worker.begin(canvas)
-            handed, cancelled = at_one_moment(
-                [partial(worker.succeed, held, result), partial(cancel, operator, held)]
+            claimed = worker.begin(canvas)
+            recorded, cancelled = concurrently(
+                [partial(worker.succeed, claimed, result), partial(cancel, operator, claimed)]
             )
-            check(worker, held, handed.accepted, cancelled)
+            check(worker, claimed, recorded.accepted, cancelled)
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
+@covers(Fault.CONFLICT, Phase.HAND_OVER, Phase.FAN_OUT, Phase.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
 def test_a_cancel_finds_the_hand_over_open(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
     outcome = Succeed(str(result))
-    with players(ledger_url, 2) as (worker, operator):
-        held = worker.begin(canvas)
-        handed, cancelled = while_open(
+    with fakes(ledger_url, 2) as (worker, operator):
+        claimed = worker.begin(canvas)
+        recorded, cancelled = while_open(
             worker.ledger,
-            lambda tx: recorded(tx, held, outcome),
-            partial(cancel, operator, held),
+            lambda tx: recorded(tx, claimed, outcome),
+            partial(cancel, operator, claimed),
         )
-        assert handed.accepted
-        check(worker, held, True, cancelled)
+        assert recorded.accepted
+        check(worker, claimed, True, cancelled)
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.CANCEL)
+@covers(Fault.CONFLICT, Phase.HAND_OVER, Phase.FAN_OUT, Phase.CANCEL)
 @pytest.mark.parametrize("name", CANVASES)
 def test_a_hand_over_finds_the_cancel_open(ledger_url: str, name: str) -> None:
     canvas, result = CANVASES[name]
-    with players(ledger_url, 2) as (worker, operator):
-        held = worker.begin(canvas)
-        cancelled, handed = while_open(
+    with fakes(ledger_url, 2) as (worker, operator):
+        claimed = worker.begin(canvas)
+        cancelled, recorded = while_open(
             operator.ledger,
-            lambda tx: cancels.cancel(tx, held.workflow_id, actor="ann", reason="stop"),
-            partial(worker.succeed, held, result),
+            lambda tx: cancels.cancel(tx, claimed.workflow_id, actor="ann", reason="stop"),
+            partial(worker.succeed, claimed, result),
         )
         assert cancelled
-        check(worker, held, handed.accepted, True)
-        assert not handed.accepted
+        check(worker, claimed, recorded.accepted, True)
+        assert not recorded.accepted
 
 
-@covers(Fault.CONFLICT, Moment.CLAIM, Moment.CANCEL)
-def test_a_claim_at_the_moment_of_a_cancel(ledger_url: str) -> None:
-    with players(ledger_url, 2) as (worker, operator):
+@covers(Fault.CONFLICT, Phase.CLAIM, Phase.CANCEL)
+def test_a_claim_beside_a_cancel(ledger_url: str) -> None:
+    with fakes(ledger_url, 2) as (worker, operator):
         for _ in range(ROUNDS):
             started = worker.start(add.s(1, 2))
-            held, _ = at_one_moment(
-                [partial(worker.claim, started.bells[0]), partial(cancel, operator, started)]  # type: ignore[arg-type]
+            claimed, _ = concurrently(
+                [partial(worker.claim, started.dispatches[0]), partial(cancel, operator, started)]  # type: ignore[arg-type]
             )
-            history = [] if held is None else [(1, "cancelled")]
-            assert worker.history(started.bells[0].job_id) == history
-            assert worker.job(started.bells[0].job_id).status == JobStatus.CANCELLED
+            history = [] if claimed is None else [(1, "cancelled")]
+            assert worker.history(started.dispatches[0].job_id) == history
+            assert worker.job(started.dispatches[0].job_id).status == JobStatus.CANCELLED
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.SWEEP)
-def test_a_rescue_at_the_moment_of_completion(ledger_url: str) -> None:
-    with players(ledger_url, 2) as (worker, caretaker):
+@covers(Fault.CONFLICT, Phase.COMPLETION, Phase.SWEEP)
+def test_a_rescue_beside_a_completion(ledger_url: str) -> None:
+    with fakes(ledger_url, 2) as (worker, caretaker):
         worker.renew(-1)
         for _ in range(ROUNDS):
-            held = worker.begin(add.s(1, 2) | echo.s())
-            handed, rescued = at_one_moment(
+            claimed = worker.begin(add.s(1, 2) | echo.s())
+            recorded, rescued = concurrently(
                 [
-                    partial(worker.succeed, held, 3),
-                    partial(caretaker.ledger.write, written(lambda tx: rescues.rescue_lost(tx, judged(0), 10))),
+                    partial(worker.succeed, claimed, 3),
+                    partial(caretaker.ledger.write, written(lambda tx: rescues.rescue_lost(tx, decided(0), 10))),
                 ]
             )
-            assert handed.accepted is not bool(rescued.value)
-            assert worker.history(held.job_id) == [(1, "succeeded" if handed.accepted else "lost")]
-            caretaker.run(*handed.bells, *rescued.bells)
-            assert worker.workflow(held.workflow_id).status == WorkflowStatus.SUCCEEDED
+            assert recorded.accepted is not bool(rescued.value)
+            assert worker.history(claimed.job_id) == [(1, "succeeded" if recorded.accepted else "lost")]
+            caretaker.run(*recorded.dispatches, *rescued.dispatches)
+            assert worker.workflow(claimed.workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_IN, Moment.CANCEL)
+@covers(Fault.CONFLICT, Phase.HAND_OVER, Phase.FAN_IN, Phase.CANCEL)
 @pytest.mark.parametrize("needs", ["any", None], ids=["a part", "the whole"])
 def test_a_cancel_of_one_job_that_finds_its_completion_open_takes_nothing_away(
     ledger_url: str, needs: str | None
 ) -> None:
-    with players(ledger_url, 2) as (worker, operator):
+    with fakes(ledger_url, 2) as (worker, operator):
         started = worker.start(group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=needs))
-        held, other = map(worker.take, started.bells)
-        handed, is_cancelled = while_open(
+        claimed, other = map(worker.take, started.dispatches)
+        recorded, is_cancelled = while_open(
             worker.ledger,
-            lambda tx: recorded(tx, held, Succeed("3")),
+            lambda tx: recorded(tx, claimed, Succeed("3")),
             partial(
                 operator.write,
-                lambda tx: cancels.cancel_job(tx, held.job_id, actor="ann", reason="too slow"),
+                lambda tx: cancels.cancel_job(tx, claimed.job_id, actor="ann", reason="too slow"),
             ),
         )
-        assert (handed.accepted, is_cancelled) == (True, False), "the completion stands, and the cancel says so"
-        worker.run(*worker.succeed(other, 7).bells)
+        assert (recorded.accepted, is_cancelled) == (True, False), "the completion stands, and the cancel says so"
+        worker.run(*worker.succeed(other, 7).dispatches)
         assert worker.result(started.workflow_id) == 10

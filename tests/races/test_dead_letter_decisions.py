@@ -16,8 +16,8 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus
 from tests.operations.letters import ask, die
-from tests.races.overlap import at_one_moment, players, while_open
-from tests.support.player import Player
+from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.player import FakeWorker
 from tests.support.proxy import Proxy
 from tests.support.steps import add, total
 
@@ -26,7 +26,7 @@ ACTION = "INSERT INTO agentq_actions"
 
 
 def decided(decision: Any, ledger: Ledger, letter_id: object, **how: Any) -> bool:
-    """Decide about a dead letter; False where somebody else did."""
+    """Decide about a dead letter; False where another process did."""
     try:
         decision(ledger, str(letter_id), **how)
     except StateConflict:
@@ -35,62 +35,62 @@ def decided(decision: Any, ledger: Ledger, letter_id: object, **how: Any) -> boo
 
 
 @pytest.mark.parametrize("how_many", [2, 6])
-def test_of_results_at_one_moment_one_counts(ledger_url: str, how_many: int) -> None:
-    with players(ledger_url, how_many) as all_players:
+def test_one_of_concurrent_results_counts(ledger_url: str, how_many: int) -> None:
+    with fakes(ledger_url, how_many) as all_fakes:
         for _ in range(ROUNDS):
-            dead, alive = _branches(all_players[0])
+            dead, alive = _branches(all_fakes[0])
             calls = [
-                partial(decided, dead_letters.resolve, player.ledger, dead, result=100 + number)
-                for number, player in enumerate(all_players)
+                partial(decided, dead_letters.resolve, fake.ledger, dead, result=100 + number)
+                for number, fake in enumerate(all_fakes)
             ]
-            done = at_one_moment(calls)
+            done = concurrently(calls)
             assert sorted(done) == [False] * (how_many - 1) + [True]
-            all_players[0].run(*all_players[0].due())
-            assert all_players[0].result(alive.workflow_id) == 100 + done.index(True) + 7
+            all_fakes[0].run(*all_fakes[0].due())
+            assert all_fakes[0].result(alive.workflow_id) == 100 + done.index(True) + 7
 
 
-def test_of_a_result_and_a_replay_one_counts(ledger_url: str) -> None:
-    with players(ledger_url, 2) as (one, two):
+def test_one_of_a_result_and_a_replay_counts(ledger_url: str) -> None:
+    with fakes(ledger_url, 2) as (one, two):
         for _ in range(ROUNDS):
-            held = die(one, add.s(1, 2))
+            claimed = die(one, add.s(1, 2))
             calls = [
-                partial(decided, dead_letters.resolve, one.ledger, held.job_id, result=30),
-                partial(decided, dead_letters.replay, two.ledger, held.job_id),
+                partial(decided, dead_letters.resolve, one.ledger, claimed.job_id, result=30),
+                partial(decided, dead_letters.replay, two.ledger, claimed.job_id),
             ]
-            resolved, replayed = at_one_moment(calls)
+            resolved, replayed = concurrently(calls)
             assert resolved is not replayed
-            assert one.job(held.job_id).status == (JobStatus.SUCCEEDED if resolved else JobStatus.SCHEDULED)
+            assert one.job(claimed.job_id).status == (JobStatus.SUCCEEDED if resolved else JobStatus.SCHEDULED)
             one.run(*one.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
-            assert one.result(held.workflow_id) == (30 if resolved else 3)
+            assert one.result(claimed.workflow_id) == (30 if resolved else 3)
 
 
 def test_an_edit_beside_a_replay_is_in_time_or_refused(ledger_url: str) -> None:
-    with players(ledger_url, 2) as (one, two):
+    with fakes(ledger_url, 2) as (one, two):
         for _ in range(ROUNDS):
-            held = die(one, add.s(1, 2))
+            claimed = die(one, add.s(1, 2))
             calls = [
-                partial(decided, dead_letters.edit, one.ledger, held.job_id, args=[10, 20]),
-                partial(decided, dead_letters.replay, two.ledger, held.job_id),
+                partial(decided, dead_letters.edit, one.ledger, claimed.job_id, args=[10, 20]),
+                partial(decided, dead_letters.replay, two.ledger, claimed.job_id),
             ]
-            edited, replayed = at_one_moment(calls)
+            edited, replayed = concurrently(calls)
             assert replayed
             one.run(*one.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 10)))
-            assert one.result(held.workflow_id) == (30 if edited else 3)
+            assert one.result(claimed.workflow_id) == (30 if edited else 3)
 
 
 def test_an_edit_that_finds_another_one_open_loses_neither(ledger_url: str) -> None:
-    with players(ledger_url, 2) as (one, two):
-        held = die(one, ask.s("one", limit=1))
-        dead_letters.record(one.ledger, dead_letters.get(one.ledger, str(held.job_id)).id)
+    with fakes(ledger_url, 2) as (one, two):
+        claimed = die(one, ask.s("one", limit=1))
+        dead_letters.record(one.ledger, dead_letters.get(one.ledger, str(claimed.job_id)).id)
         first = '[["two"],{"limit":1}]'
         while_open(
             one.ledger,
-            lambda c: ledger_dead_letters.edit(c, held.job_id, first, actor="ann", reason="first"),
-            partial(dead_letters.edit, two.ledger, str(held.job_id), kwargs={"limit": 2}),
+            lambda c: ledger_dead_letters.edit(c, claimed.job_id, first, actor="ann", reason="first"),
+            partial(dead_letters.edit, two.ledger, str(claimed.job_id), kwargs={"limit": 2}),
         )
-        assert json.loads(one.job(held.job_id).arguments) == [["two"], {"limit": 2}]
-        actions = dead_letters.get(one.ledger, str(held.job_id)).actions
-        assert [deed.replaced for deed in actions] == [[["one"], {"limit": 1}], [["two"], {"limit": 1}]]
+        assert json.loads(one.job(claimed.job_id).arguments) == [["two"], {"limit": 2}]
+        actions = dead_letters.get(one.ledger, str(claimed.job_id)).actions
+        assert [action.replaced for action in actions] == [[["one"], {"limit": 1}], [["two"], {"limit": 1}]]
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
@@ -101,8 +101,8 @@ def test_a_decision_whose_answer_is_lost_is_made_once(ledger_url: str, decision:
         "edit": {"args": [10, 20]},
         "assign": {"owner": "ann"},
     }
-    with players(ledger_url, 1) as (player,), Proxy(ledger_url) as proxy:
-        dead, _ = _branches(player)
+    with fakes(ledger_url, 1) as (fake,), Proxy(ledger_url) as proxy:
+        dead, _ = _branches(fake)
         beyond = Ledger(proxy.url)
         try:
             lost = proxy.lose_reply(ACTION)
@@ -115,14 +115,14 @@ def test_a_decision_whose_answer_is_lost_is_made_once(ledger_url: str, decision:
                 "cancel": DeadLetterStatus.CANCELLED,
             }.get(decision, DeadLetterStatus.OPEN)
             due = {"resolve": [total.name], "replay": [add.name]}
-            assert [bell.step for bell in player.due()] == due.get(decision, [])
+            assert [dispatch.step for dispatch in fake.due()] == due.get(decision, [])
         finally:
             beyond.close()
 
 
-def _branches(player: Player) -> tuple[Any, Any]:
+def _branches(fake: FakeWorker) -> tuple[Any, Any]:
     """Two branches, of which one is done; returns the id of the other's job, which is dead, and the claim."""
-    dead, alive = map(player.take, player.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).bells)
-    player.fail(dead)
-    player.succeed(alive, 7)
+    dead, alive = map(fake.take, fake.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).dispatches)
+    fake.fail(dead)
+    fake.succeed(alive, 7)
     return dead.job_id, alive

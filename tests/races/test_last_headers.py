@@ -1,4 +1,4 @@
-"""The last headers of a fan-in finish at the same moment: what follows starts, and starts once."""
+"""The last headers of a fan-in finish at the same time: what follows starts, and starts once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from agentq import each
 from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
-from tests.races.overlap import at_one_moment, players, while_open
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, Recorded, recorded
+from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker, Recorded
 from tests.support.steps import add, echo, total
 
 ROUNDS = 40
@@ -38,54 +38,54 @@ SHAPES: dict[str, Signature] = {
 }
 
 
-def claims(player: Player, canvas: Signature) -> list[Claim]:
-    return [player.take(bell) for bell in player.start(canvas).bells]
+def claims(fake: FakeWorker, canvas: Signature) -> list[Claim]:
+    return [fake.take(dispatch) for dispatch in fake.start(canvas).dispatches]
 
 
-def check_what_followed(player: Player, held: list[Claim], handed: list[Recorded]) -> None:
-    assert all(each.accepted for each in handed)
-    bells = [bell for each in handed for bell in each.bells]
-    assert len({bell.job_id for bell in bells}) == len(bells), "a job was rung for twice"
-    player.run(*bells)
-    jobs = player.jobs(held[0].workflow_id)
+def check_what_followed(fake: FakeWorker, claimed: list[Claim], recorded: list[Recorded]) -> None:
+    assert all(each.accepted for each in recorded)
+    dispatches = [dispatch for each in recorded for dispatch in each.dispatches]
+    assert len({dispatch.job_id for dispatch in dispatches}) == len(dispatches), "a job was dispatched twice"
+    fake.run(*dispatches)
+    jobs = fake.jobs(claimed[0].workflow_id)
     assert {job.status for job in jobs} == {JobStatus.SUCCEEDED}
     assert {job.attempt for job in jobs if job.kind == "step"} == {1}
-    assert player.workflow(held[0].workflow_id).status == WorkflowStatus.SUCCEEDED
+    assert fake.workflow(claimed[0].workflow_id).status == WorkflowStatus.SUCCEEDED
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
+@covers(Fault.CONFLICT, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_two_at_one_moment(ledger_url: str, shape: str) -> None:
-    with players(ledger_url, 2) as both:
+def test_two_last_members_concurrently_end_the_join_once(ledger_url: str, shape: str) -> None:
+    with fakes(ledger_url, 2) as both:
         for _ in range(ROUNDS):
-            held = claims(both[0], SHAPES[shape])
+            claimed = claims(both[0], SHAPES[shape])
             calls = [
-                partial(player.succeed, claim, n) for n, (player, claim) in enumerate(zip(both, held, strict=True))
+                partial(fake.succeed, claim, n) for n, (fake, claim) in enumerate(zip(both, claimed, strict=True))
             ]
-            check_what_followed(both[0], held, at_one_moment(calls))
+            check_what_followed(both[0], claimed, concurrently(calls))
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
+@covers(Fault.CONFLICT, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str) -> None:
-    with players(ledger_url, 2) as (one, two):
+    with fakes(ledger_url, 2) as (one, two):
         for _ in range(3):
-            held = claims(one, SHAPES[shape])
-            handed = while_open(
+            claimed = claims(one, SHAPES[shape])
+            recorded = while_open(
                 one.ledger,
-                lambda tx: recorded(tx, held[0], Succeed("0")),  # noqa: B023
-                partial(two.succeed, held[1], 1),
+                lambda tx: recorded(tx, claimed[0], Succeed("0")),  # noqa: B023
+                partial(two.succeed, claimed[1], 1),
             )
-            check_what_followed(one, held, list(handed))
+            check_what_followed(one, claimed, list(recorded))
 
 
 def test_two_a_thousand_times(ledger_url: str) -> None:
-    """What follows starts in each of 1,000 rounds, and in none of them twice."""
-    with players(ledger_url, 2) as both, ThreadPoolExecutor(2) as pool:
+    """The jobs after it start in each of 1,000 rounds, and in none of them twice."""
+    with fakes(ledger_url, 2) as both, ThreadPoolExecutor(2) as pool:
         barrier = Barrier(2)
 
-        def finish(player: Player, held: list[Claim]) -> list[Recorded]:
-            return [_at(barrier, partial(player.succeed, claim, 1)) for claim in held]
+        def finish(fake: FakeWorker, claimed: list[Claim]) -> list[Recorded]:
+            return [_at(barrier, partial(fake.succeed, claim, 1)) for claim in claimed]
 
         rounds = [claims(both[0], SHAPES["fan-in"]) for _ in range(1_000)]
         sides = zip(*rounds, strict=True)
@@ -93,7 +93,7 @@ def test_two_a_thousand_times(ledger_url: str) -> None:
         for one, two in zip(first, second, strict=True):
             assert one.accepted
             assert two.accepted
-            assert len(one.bells + two.bells) == 1
+            assert len(one.dispatches + two.dispatches) == 1
 
 
 def _at(barrier: Barrier, call: Callable[[], Recorded]) -> Recorded:
@@ -101,36 +101,36 @@ def _at(barrier: Barrier, call: Callable[[], Recorded]) -> Recorded:
     return call()
 
 
-@covers(Fault.CONFLICT, Moment.FAN_IN)
-def test_eight_at_one_moment(ledger_url: str) -> None:
-    with players(ledger_url, 8) as all_players:
+@covers(Fault.CONFLICT, Phase.FAN_IN)
+def test_eight_last_members_concurrently_end_the_join_once(ledger_url: str) -> None:
+    with fakes(ledger_url, 8) as all_fakes:
         for _ in range(10):
-            held = claims(all_players[0], group(headers(8)) | total.s())
+            claimed = claims(all_fakes[0], group(headers(8)) | total.s())
             calls = [
-                partial(p.succeed, claim, n) for n, (p, claim) in enumerate(zip(all_players, held, strict=True))
+                partial(p.succeed, claim, n) for n, (p, claim) in enumerate(zip(all_fakes, claimed, strict=True))
             ]
-            handed = at_one_moment(calls)
-            (bell,) = [bell for each in handed for bell in each.bells]
-            assert json.loads(all_players[0].take(bell).inputs or "") == list(range(8))
+            recorded = concurrently(calls)
+            (dispatch,) = [dispatch for each in recorded for dispatch in each.dispatches]
+            assert json.loads(all_fakes[0].take(dispatch).inputs or "") == list(range(8))
 
 
-@covers(Fault.CONFLICT, Moment.FAN_IN)
-def test_the_branches_of_an_each_at_one_moment(ledger_url: str) -> None:
-    with players(ledger_url, 4) as four:
+@covers(Fault.CONFLICT, Phase.FAN_IN)
+def test_the_branches_of_an_each_concurrently_end_it_once(ledger_url: str) -> None:
+    with fakes(ledger_url, 4) as four:
         for _ in range(10):
             source = four[0].begin(echo.s() | each(add.s(1)) | total.s())
-            held = [four[0].take(bell) for bell in four[0].succeed(source, [0, 1, 2, 3]).bells]
-            calls = [partial(player.succeed, claim, 1) for player, claim in zip(four, held, strict=True)]
-            check_what_followed(four[0], held, at_one_moment(calls))
+            claimed = [four[0].take(dispatch) for dispatch in four[0].succeed(source, [0, 1, 2, 3]).dispatches]
+            calls = [partial(fake.succeed, claim, 1) for fake, claim in zip(four, claimed, strict=True)]
+            check_what_followed(four[0], claimed, concurrently(calls))
 
 
-@covers(Fault.LOSE_REPLY, Moment.COMPLETION, Moment.HAND_OVER)
-def test_the_same_outcome_twice_at_one_moment(ledger_url: str) -> None:
+@covers(Fault.LOSE_REPLY, Phase.COMPLETION, Phase.HAND_OVER)
+def test_the_same_outcome_twice_concurrently_counts_once(ledger_url: str) -> None:
     """A retry after a lost reply may overlap the first try."""
-    with players(ledger_url, 2) as both:
+    with fakes(ledger_url, 2) as both:
         for _ in range(ROUNDS):
-            held = both[0].begin(add.s(1, 2) | echo.s())
-            handed: list[Any] = at_one_moment([partial(player.succeed, held, 3) for player in both])
-            assert [each.accepted for each in handed] == [True, True]
-            assert len({bell.job_id for each in handed for bell in each.bells}) == 1
-            assert both[0].history(held.job_id) == [(1, "succeeded")]
+            claimed = both[0].begin(add.s(1, 2) | echo.s())
+            recorded: list[Any] = concurrently([partial(fake.succeed, claimed, 3) for fake in both])
+            assert [each.accepted for each in recorded] == [True, True]
+            assert len({dispatch.job_id for each in recorded for dispatch in each.dispatches}) == 1
+            assert both[0].history(claimed.job_id) == [(1, "succeeded")]

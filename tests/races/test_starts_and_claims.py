@@ -1,4 +1,4 @@
-"""Two who want the same: one key, one job, one due moment."""
+"""Two who want the same: one key, one job, one due time."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import pytest
 from agentq.exceptions import KeyConflict
 from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.ledger.transaction import Transaction
-from tests.races.overlap import at_one_moment, players, while_open
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, Started, graph_of, judged, started
+from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker, Started, decided, graph_of, started
 from tests.support.steps import add, echo
 
 ROUNDS = 40
 
 
-@covers(Fault.CONFLICT, Moment.START)
-def test_starts_with_one_key_at_one_moment_are_one_workflow(ledger_url: str) -> None:
-    with players(ledger_url, 3) as three:
+@covers(Fault.CONFLICT, Phase.START)
+def test_concurrent_starts_with_one_key_are_one_workflow(ledger_url: str) -> None:
+    with fakes(ledger_url, 3) as three:
         for number in range(ROUNDS):
             canvas = add.s(1, 2) | echo.s()
-            starts = at_one_moment([partial(player.start, canvas, key=f"k{number}") for player in three])
+            starts = concurrently([partial(fake.start, canvas, key=f"k{number}") for fake in three])
             assert sorted(each.is_new for each in starts) == [False, False, True]
             (workflow_id,) = {each.workflow_id for each in starts}
             assert len(three[0].jobs(workflow_id)) == 2
-            assert sum(len(each.bells) for each in starts) == 1
+            assert sum(len(each.dispatches) for each in starts) == 1
 
 
-def start(player: Player, x: int) -> Started:
-    return player.start(add.s(x, 0), key="k")
+def start(fake: FakeWorker, x: int) -> Started:
+    return fake.start(add.s(x, 0), key="k")
 
 
-@covers(Fault.CONFLICT, Moment.START)
+@covers(Fault.CONFLICT, Phase.START)
 @pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bool) -> None:
-    with players(ledger_url, 2) as (one, two):
+    with fakes(ledger_url, 2) as (one, two):
         graph = graph_of(add.s(1, 0))
         first, second = while_open(
             one.ledger,
@@ -49,10 +49,10 @@ def test_a_start_waits_for_the_start_of_the_same_key(ledger_url: str, commit: bo
         assert len(two.jobs(second.workflow_id)) == 1
 
 
-@covers(Fault.CONFLICT, Moment.START)
+@covers(Fault.CONFLICT, Phase.START)
 def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: str) -> None:
     graph = graph_of(add.s(1, 0))
-    with players(ledger_url, 2) as (one, two):
+    with fakes(ledger_url, 2) as (one, two):
 
         def write(tx: Transaction) -> Started:
             return started(tx, graph, tenant="acme", key="k")
@@ -61,20 +61,20 @@ def test_another_start_with_the_same_key_is_refused_after_it_waited(ledger_url: 
             while_open(one.ledger, write, partial(start, two, 2))
 
 
-@covers(Fault.CONFLICT, Moment.CLAIM)
-@covers(Fault.DUPLICATE, Moment.CLAIM)
+@covers(Fault.CONFLICT, Phase.CLAIM)
+@covers(Fault.DUPLICATE, Phase.CLAIM)
 def test_a_job_is_claimed_by_one_of_many(ledger_url: str) -> None:
-    with players(ledger_url, 4) as four:
+    with fakes(ledger_url, 4) as four:
         for _ in range(ROUNDS):
-            (bell,) = four[0].start(add.s(1, 2)).bells
-            held = at_one_moment([partial(player.claim, bell) for player in four])
-            assert sorted(claim is None for claim in held) == [False, True, True, True]
-            assert four[0].job(bell.job_id).attempt == 1
+            (dispatch,) = four[0].start(add.s(1, 2)).dispatches
+            claimed = concurrently([partial(fake.claim, dispatch) for fake in four])
+            assert sorted(claim is None for claim in claimed) == [False, True, True, True]
+            assert four[0].job(dispatch.job_id).attempt == 1
 
 
-@covers(Fault.CONFLICT, Moment.SWEEP, Moment.RETRY)
-def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
-    with players(ledger_url, 4) as four:
+@covers(Fault.CONFLICT, Phase.SWEEP, Phase.RETRY)
+def test_due_jobs_are_dispatched_by_one_of_many_caretakers(ledger_url: str) -> None:
+    with fakes(ledger_url, 4) as four:
         for _ in range(5):
             ids = [four[0].jobs(four[0].start(add.s(1, 2).set(countdown=60)).workflow_id)[0].id for _ in range(20)]
             for job_id in ids:
@@ -82,19 +82,19 @@ def test_what_is_due_is_dispatched_by_one_of_many(ledger_url: str) -> None:
             calls = [
                 partial(p.dispatched_by, lambda tx: due_jobs.dispatch_due(tx, 7)) for p in four for _ in range(3)
             ]
-            bells = [bell.job_id for bells in at_one_moment(calls) for bell in bells]
-            assert len(bells) == len(set(bells))
+            dispatches = [dispatch.job_id for dispatches in concurrently(calls) for dispatch in dispatches]
+            assert len(dispatches) == len(set(dispatches))
             while more := four[0].dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 100)):
-                bells += [bell.job_id for bell in more]
-            assert sorted(bells) == sorted(ids)
+                dispatches += [dispatch.job_id for dispatch in more]
+            assert sorted(dispatches) == sorted(ids)
 
 
-@covers(Fault.CONFLICT, Moment.SWEEP)
+@covers(Fault.CONFLICT, Phase.SWEEP)
 def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
-    with players(ledger_url, 4) as four:
-        dead = Player(four[0].ledger, lease=-1)
-        held = [dead.begin(add.s(1, 2)) for _ in range(20)]
-        rescue = [partial(p.write, lambda tx: rescues.rescue_lost(tx, judged(0), 100)) for p in four]
-        rescued = [job.held.job_id for each in at_one_moment(rescue) for job in each]
-        assert sorted(rescued) == sorted(claim.job_id for claim in held)
+    with fakes(ledger_url, 4) as four:
+        dead = FakeWorker(four[0].ledger, lease=-1)
+        claimed = [dead.begin(add.s(1, 2)) for _ in range(20)]
+        rescue = [partial(p.write, lambda tx: rescues.rescue_lost(tx, decided(0), 100)) for p in four]
+        rescued = [job.attempt.job_id for each in concurrently(rescue) for job in each]
+        assert sorted(rescued) == sorted(claim.job_id for claim in claimed)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

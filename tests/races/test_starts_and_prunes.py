@@ -14,10 +14,10 @@ from agentq.ledger import starts
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from agentq.operations.pruning import prune
-from tests.races.overlap import players
+from tests.races.overlap import fakes
 from tests.support import eventually
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player, Started, graph_of, started
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker, Started, graph_of, started
 from tests.support.steps import add
 
 
@@ -34,7 +34,7 @@ def start(tx: Transaction) -> Started:
     return started(tx, graph_of(add.s(1, 2)), tenant="acme", key="k")
 
 
-def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times: int) -> list[int]:
+def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: FakeWorker, times: int) -> list[int]:
     """Let *other* have the key at an INSERT and prune it then, *times* times; returns what each INSERT wrote."""
     insert = starts.insert_workflows
     written: list[int] = []
@@ -44,7 +44,7 @@ def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times:
             return insert(tx, *rows)
         is_taken = len(written) < times
         if is_taken:
-            other.run(*other.start(add.s(1, 2), key="k").bells)
+            other.run(*other.start(add.s(1, 2), key="k").dispatches)
         new = insert(tx, *rows)
         written.append(len(new))
         if is_taken:
@@ -56,33 +56,33 @@ def prune_before_the_look(monkeypatch: pytest.MonkeyPatch, other: Player, times:
     return written
 
 
-def require_new(one: Player, written: list[int], new: Started) -> None:
+def require_new(one: FakeWorker, written: list[int], new: Started) -> None:
     assert (written, new.is_new) == ([0, 1], True)
-    assert len(one.jobs(new.workflow_id)) == len(new.bells) == 1
-    one.run(*new.bells)
+    assert len(one.jobs(new.workflow_id)) == len(new.dispatches) == 1
+    one.run(*new.dispatches)
     assert one.result(new.workflow_id) == 3
 
 
-@covers(Fault.CONFLICT, Moment.START)
+@covers(Fault.CONFLICT, Phase.START)
 def test_the_start_is_tried_again(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with players(ledger_url, 2) as (one, other):
+    with fakes(ledger_url, 2) as (one, other):
         written = prune_before_the_look(monkeypatch, other, 1)
         with no_transaction(one.ledger) as connection:
             new = start(Transaction(connection))
         require_new(one, written, new)
 
 
-@covers(Fault.CONFLICT, Moment.START)
+@covers(Fault.CONFLICT, Phase.START)
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 def test_the_start_is_tried_again_in_its_transaction(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with players(ledger_url, 2) as (one, other):
+    with fakes(ledger_url, 2) as (one, other):
         written = prune_before_the_look(monkeypatch, other, 1)
         require_new(one, written, one.ledger.write(start))
 
 
-@covers(Fault.CONFLICT, Moment.START)
-def test_it_is_not_tried_for_ever(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with players(ledger_url, 2) as (one, other):
+@covers(Fault.CONFLICT, Phase.START)
+def test_a_start_beside_prunes_is_not_tried_for_ever(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fakes(ledger_url, 2) as (one, other):
         written = prune_before_the_look(monkeypatch, other, 100)
         with no_transaction(one.ledger) as connection, pytest.raises(LedgerError, match="5 times"):
             start(Transaction(connection))

@@ -16,7 +16,7 @@ def is_lost(facts: ErrorFacts) -> bool:
 
 @step(retry=rule("ask", category="worker_lost"))
 def ask(folder: str) -> None:
-    """Nobody may do it again unasked."""
+    """A second run needs a new request."""
     gates.pass_gate(folder, "held")
 
 
@@ -38,8 +38,8 @@ def never(folder: str) -> None:
     gates.pass_gate(folder, "held")
 
 
-@step(retry=Policy(otherwise=rule("bury"), attempts=9))
-def bury(folder: str) -> None:
+@step(retry=Policy(otherwise=rule("fail_for_good"), attempts=9))
+def dead_letter(folder: str) -> None:
     """Not to be tried again, by the policy's last word."""
     gates.pass_gate(folder, "held")
 

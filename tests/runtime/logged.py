@@ -1,4 +1,4 @@
-"""What tests read in the log of a worker of ``tests.runtime.logged_project``."""
+"""The log of a worker of ``tests.runtime.logged_project``, as tests read it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Logged:
     text: str
 
 
-def told(worker: Worker, *levels: str) -> list[str]:
-    """What agentq, and no other library, has told in the log at these levels so far."""
+def reported(worker: Worker, *levels: str) -> list[str]:
+    """The lines that agentq, and no other library, has logged at these levels so far."""
     return [line.text for line in _lines(worker.log()) if line.name.startswith("agentq") and line.level in levels]
 
 
-def await_told(worker: Worker, text: str, *levels: str) -> list[str]:
+def await_logged(worker: Worker, text: str, *levels: str) -> list[str]:
     """Wait for a line that has this text; return all lines of these levels."""
-    eventually(lambda: any(text in line for line in told(worker, *levels)), 30, what=text)
-    return told(worker, *levels)
+    eventually(lambda: any(text in line for line in reported(worker, *levels)), 30, what=text)
+    return reported(worker, *levels)
 
 
 def let_pass(seconds: float) -> None:
-    """Let time pass in which what is told again and again would be told again."""
+    """Let time pass in which what is reported again and again would be reported again."""
     began = time.monotonic()
     eventually(lambda: time.monotonic() - began > seconds, seconds + 10)
 

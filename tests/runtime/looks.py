@@ -1,4 +1,4 @@
-"""What the tests of survival look at: histories, worker rows, the audit, raw messages."""
+"""Queries of the tests of survival: histories, worker rows, the audit, raw messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def history(workflow: Workflow[Any]) -> list[str]:
 
 
 def ledger_time(agentq: AgentQ) -> datetime:
-    """The moment by the clock that all times of the ledger are taken from."""
+    """The time by the clock that all times of the ledger are taken from."""
     return agentq.ledger.read(lambda connection: connection.execute(select(now())).scalar_one())
 
 
@@ -45,12 +45,12 @@ def require_sound(agentq: AgentQ) -> None:
 
 
 def publish(agentq: AgentQ, broker: Broker, body: Any, **options: Any) -> None:
-    """Put one message into the broker's queue as a stranger would."""
+    """Put one message into the broker's queue as a outsider would."""
     with agentq.app.connection_for_write() as connection:
         connection.Producer().publish(body, exchange="", routing_key=broker.queue, **options)
 
 
-def taken_bell(agentq: AgentQ, broker: Broker) -> Callable[[], None]:
+def taken_message(agentq: AgentQ, broker: Broker) -> Callable[[], None]:
     """Take the only message from the queue; return what puts one like it back."""
     with agentq.app.connection_for_write() as connection:
         message = connection.default_channel.basic_get(broker.queue, no_ack=True)
@@ -59,6 +59,6 @@ def taken_bell(agentq: AgentQ, broker: Broker) -> Callable[[], None]:
     return lambda: publish(agentq, broker, message.body, **options, **coding)
 
 
-def bell_headers(step: str, job_id: uuid.UUID) -> dict[str, Any]:
-    """The headers of a bell for a job."""
+def dispatch_headers(step: str, job_id: uuid.UUID) -> dict[str, Any]:
+    """The headers of a message for a job."""
     return {"task": step, "id": str(job_id), "lang": "py", "agentq": 1, "argsrepr": "()", "kwargsrepr": "{}"}

@@ -1,4 +1,4 @@
-"""Steps for fan-ins that lack parts; a worker imports them with ``-I tests.runtime.partial_steps``."""
+"""Steps for fan-ins with missing members; a worker imports them with ``-I tests.runtime.partial_steps``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agentq import Bury, Context, Retry, step
+from agentq import Context, DeadLetterNow, Retry, step
 from tests.support import gates
 
 
 @step
 def part(ctx: Context, name: str, how: str, folder: str) -> str:
-    """Return the name, fail for good, ask for a later try, die with its process, or hang until nobody wants it."""
-    if Path(folder, "mended").exists():
+    """Return the name, fail for good, ask for a later try, die with its process, or hang until cancelled."""
+    if Path(folder, "fixed").exists():
         return name
     if how == "fail":
-        raise Bury(f"{name} is beyond repair")
+        raise DeadLetterNow(f"{name} is beyond repair")
     if how == "later":
         raise Retry(after=600)
     if how == "die":
@@ -33,6 +33,6 @@ def part(ctx: Context, name: str, how: str, folder: str) -> str:
 
 
 @step
-def tell(ctx: Context, parts: list[str]) -> dict[str, Any]:
+def report(ctx: Context, parts: list[str]) -> dict[str, Any]:
     missing = [[part.position, part.step.rpartition(".")[2], part.category, part.message] for part in ctx.missing]
     return {"there": parts, "missing": missing}

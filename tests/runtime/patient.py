@@ -1,6 +1,6 @@
-"""Lets no bell be rung again for a commit that took long, in a worker with ``-I tests.runtime.patient``.
+"""Lets no message be dispatched again for a commit that took long, in a worker with ``-I tests.runtime.patient``.
 
-Where messages are counted, a machine that is slow for a moment must not send one more.
+Where messages are counted, a machine that is slow for a while must not send one more.
 """
 
 from __future__ import annotations

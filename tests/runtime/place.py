@@ -15,7 +15,7 @@ from tests.support import Broker, Worker, client, new_database, require_sound
 
 
 @dataclass(frozen=True)
-class Place:
+class Stack:
     """A broker, a ledger, a running worker, and the client's AgentQ."""
 
     broker: Broker
@@ -36,7 +36,7 @@ def migrated_ledger(kind: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def place(broker: Broker, ledger_url: str, **worker: Any) -> Iterator[Place]:
+def stack(broker: Broker, ledger_url: str, **worker: Any) -> Iterator[Stack]:
     """A worker that runs, and an app whose AgentQ starts workflows for it."""
     with Worker(broker, ledger_url, **worker) as running, client(broker, ledger_url) as agentq:
-        yield Place(broker, ledger_url, running, agentq)
+        yield Stack(broker, ledger_url, running, agentq)

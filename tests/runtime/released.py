@@ -1,7 +1,7 @@
-"""Two releases of one project, told apart by ``AGENTQ_TEST_RELEASE``: workers of one, and starts by one.
+"""Two releases of one project, reported apart by ``AGENTQ_TEST_RELEASE``: workers of one, and starts by one.
 
-A module with both has ``CANVASES`` by name. Run as a module this starts a workflow of each name that it is told:
-``python -m tests.runtime.released MODULE BROKER QUEUE LEDGER NAME…``; prints their ids.
+A module with both has ``CANVASES`` by name. Run as a module this starts a workflow of each name that it is
+reported: ``python -m tests.runtime.released MODULE BROKER QUEUE LEDGER NAME…``; prints their ids.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VARIABLE = "AGENTQ_TEST_RELEASE"
 
 
 def is_older() -> bool:
-    """Whether this process has the older release."""
+    """Say if this process has the older release."""
     return os.environ.get(_VARIABLE) == OLDER
 
 

@@ -21,9 +21,9 @@ RESULTS = {
     "fed": "[1, 2]",
     "plain": "3 and 4",
 }
-"""What each workflow gives that the newer release starts."""
+"""The result of each workflow that the newer release starts."""
 OLDER_RESULTS = {"required": "3", "removed": "3 without 4", "retyped": "3", "narrowed": "3 without 4"}
-"""What those give that the older one starts."""
+"""The results of the workflows that the older release starts."""
 
 
 @step(name="releases.numbers")

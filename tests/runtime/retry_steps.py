@@ -1,4 +1,4 @@
-"""Steps and tasks that fail in all the ways that a policy tells apart; a worker imports them with ``-I``."""
+"""Steps and tasks that fail in all the ways that a policy shows apart; a worker imports them with ``-I``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import openai
 from celery import shared_task
 from celery.exceptions import Ignore, Reject
 
-from agentq import Bury, Cancel, Context, Retry, rule, step
+from agentq import Cancel, Context, DeadLetterNow, Retry, rule, step
 from agentq.policies import Fixed
 from tests.support import gates
 
@@ -67,7 +67,7 @@ def pay(url: str) -> None:
 
 @step(retry="none")
 def complete(url: str, patient: str) -> None:
-    """Ask a model about somebody whose name is nobody's business."""
+    """Ask a model about a person whose name is nobody's business."""
     with openai.OpenAI(base_url=url, api_key=SECRET, max_retries=0) as client:
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": patient}])
 
@@ -102,17 +102,17 @@ def again_and_again() -> None:
 
 
 @step
-def bury(why: str, url: str | None = None) -> None:
+def dead_letter(why: str, url: str | None = None) -> None:
     try:
         if url is not None:
             urllib.request.urlopen(url, timeout=20).close()
     except OSError as error:
-        raise Bury(why) from error
-    raise Bury(why)
+        raise DeadLetterNow(why) from error
+    raise DeadLetterNow(why)
 
 
 @step
-def give_up(why: str) -> None:
+def cancel_itself(why: str) -> None:
     raise Cancel(why)
 
 

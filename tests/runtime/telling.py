@@ -10,5 +10,5 @@ from tests.support import gates
 
 
 @on_dead_letter
-def tell(letter: DeadLetter) -> None:
+def report(letter: DeadLetter) -> None:
     gates.note(os.environ["AGENTQ_TEST_FOLDER"], f"{letter.error_category} of {letter.step}")

@@ -1,4 +1,4 @@
-"""Steps that tell how far they are."""
+"""Steps that show how far they are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agentq.policies import Fixed
 
 @step
 def tell_three(ctx: Context) -> str:
-    """Tell three things; the progress between them is overtaken by the next."""
+    """Show three things; the progress between them is overtaken by the next."""
     ctx.progress(0, 3, "begins")
     for number in range(1, 4):
         ctx.emit("draft", {"number": number})
         ctx.progress(number, 3, f"draft {number}")
-    return "told"
+    return "reported"
 
 
 @step
@@ -23,7 +23,7 @@ async def tell_async(ctx: Context) -> str:
     ctx.progress(1, 2)
     await asyncio.sleep(0)
     ctx.emit("half")
-    return "told"
+    return "reported"
 
 
 @step(retry=Policy(otherwise=rule("retry", schedule=Fixed(0.1)), name="prompt"))

@@ -24,7 +24,7 @@ from agentq.runtime.bridge.asyncio_pool import TaskPool
 from tests.faults.worker.place import worker_of
 from tests.runtime.limited import save_in_time, save_in_time_too, wait
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.runtime.waiting import fail_later, hold, say, stay
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.steps import add, meet, plain, total, whoami
@@ -37,10 +37,10 @@ OTHERS = 20
 
 
 @contextmanager
-def waiting_place(broker: Broker, ledger_url: str, *further: str, **worker: Any) -> Iterator[Place]:
+def waiting_place(broker: Broker, ledger_url: str, *further: str, **worker: Any) -> Iterator[Stack]:
     settings = {"lease": 2, "cancel_grace": 0.5, "redispatch_after": 1}
     arguments = (*KNOWN, *further)
-    with place(broker, ledger_url, pool="asyncio", arguments=arguments, settings=settings, **worker) as at:
+    with stack(broker, ledger_url, pool="asyncio", arguments=arguments, settings=settings, **worker) as at:
         yield at
         require_sound(at.agentq)
 
@@ -74,7 +74,7 @@ def test_no_more_jobs_run_at_once_than_the_concurrency_says(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     arguments = (*KNOWN, "--prefetch-multiplier=8")
-    with place(redis_broker, ledger_url, pool="asyncio", concurrency=2, arguments=arguments) as at:
+    with stack(redis_broker, ledger_url, pool="asyncio", concurrency=2, arguments=arguments) as at:
         workflow = at.agentq.start(group(hold.s(number, str(gates.folder), "pair") for number in range(6)))
         gates.await_reached("pair", 2)
         eventually(lambda: reserved(at) == 6, what="six messages in the worker's hands")
@@ -83,10 +83,10 @@ def test_no_more_jobs_run_at_once_than_the_concurrency_says(
         assert workflow.result(20) == list(range(6))
 
 
-def reserved(at: Place) -> int:
-    """How many messages the worker has taken, as Celery says."""
-    told = at.agentq.app.control.inspect(timeout=5, limit=1)
-    return sum(len(items) for items in (*told.reserved().values(), *told.active().values()))
+def reserved(at: Stack) -> int:
+    """The number of messages that the worker has reserved, as Celery says."""
+    reported = at.agentq.app.control.inspect(timeout=5, limit=1)
+    return sum(len(items) for items in (*reported.reserved().values(), *reported.active().values()))
 
 
 @on_sqlite
@@ -146,7 +146,7 @@ def test_a_coroutine_that_is_revoked_is_cancelled_and_does_not_run_again(
 
 
 def test_celery_acknowledges_what_it_revokes_before_the_job_is_stopped() -> None:
-    """Both ends of a revoked job acknowledge its message; at the same moment, that would end the worker."""
+    """Both ends of a revoked job acknowledge its message; at the same time, that would end the worker."""
     app = Celery(set_as_current=False)
 
     @app.task(name="endless")
@@ -159,8 +159,12 @@ def test_celery_acknowledges_what_it_revokes_before_the_job_is_stopped() -> None
     accepted, failed = SimpleQueue[int](), SimpleQueue[Any]()
     pool = TaskPool(1, app=app)
     pool.start()
-    told = {"accept_callback": lambda pid, at: accepted.put(pid), "callback": None, "error_callback": failed.put}
-    job = pool.on_apply(run, (endless.name, "id", {}), **told)
+    reported = {
+        "accept_callback": lambda pid, at: accepted.put(pid),
+        "callback": None,
+        "error_callback": failed.put,
+    }
+    job = pool.on_apply(run, (endless.name, "id", {}), **reported)
     pool.terminate_job(accepted.get(timeout=10), signal.SIGTERM)
     with pytest.raises(Empty):  # it goes on, until Celery, after the acknowledgement, stops it by its result
         failed.get(timeout=0.5)
@@ -227,7 +231,7 @@ def test_a_worker_that_is_asked_to_stop_lets_its_coroutines_end(
 
 
 @on_sqlite
-def test_a_worker_past_its_patience_gives_its_coroutines_back(
+def test_a_worker_past_its_grace_period_gives_its_coroutines_back(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     options = {"pool": "asyncio", "concurrency": 30}
@@ -269,7 +273,7 @@ def test_a_synchronous_step_ends_before_its_worker_does(
 
 
 @on_sqlite
-def test_a_failing_coroutine_is_tried_again_and_buried(
+def test_a_failing_coroutine_is_tried_again_and_becomes_a_dead_letter(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     with waiting_place(redis_broker, ledger_url, concurrency=4) as at:
@@ -289,14 +293,12 @@ def test_signals_surround_each_job_in_its_own_context(
     env = {"AGENTQ_TEST_FOLDER": str(tmp_path)}
     with waiting_place(redis_broker, ledger_url, concurrency=30, env=env) as at:
         jobs: list[str] = at.agentq.start(group(say.s(str(gates.folder)) for _ in range(30))).result(20)
-    told = [(tmp_path / job_id).read_text().splitlines() for job_id in jobs]
-    assert told == [["prerun", "ran in True", "postrun SUCCESS in True"]] * 30
+    reported = [(tmp_path / job_id).read_text().splitlines() for job_id in jobs]
+    assert reported == [["prerun", "ran in True", "postrun SUCCESS in True"]] * 30
 
 
 @on_sqlite
-def test_flower_is_told_of_coroutines_as_of_other_steps(
-    redis_broker: Broker, ledger_url: str, gates: Gates
-) -> None:
+def test_flower_shows_coroutines_as_other_steps(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with waiting_place(redis_broker, ledger_url, "-E", concurrency=4) as at, events(at.agentq) as seen:
         at.agentq.start(hold.s(1, str(gates.folder), "seen"))
         eventually(lambda: "task-started" in seen, what="a start")

@@ -1,4 +1,4 @@
-"""What no worker can take is a dead letter: one for all that are alike, without secrets; handlers hear of it."""
+"""A message that no worker can take is a dead letter: one for all alike, without secrets; handlers get it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.schemas import DeadLetter
 from agentq.states import DeadLetterKind, DeadLetterStatus
-from tests.runtime.looks import bell_headers, publish, row_of
-from tests.runtime.place import Place, place
+from tests.runtime.looks import dispatch_headers, publish, row_of
+from tests.runtime.place import Stack, stack
 from tests.support import Broker, Gates, eventually
 from tests.support.steps import add
 
@@ -34,7 +34,7 @@ def letters(agentq: AgentQ) -> list[DeadLetter]:
     return [dead_letters.get(agentq.ledger, str(letter.id)) for letter in reversed(found)]
 
 
-def await_refused(at: Place, messages: int) -> list[DeadLetter]:
+def await_refused(at: Stack, messages: int) -> list[DeadLetter]:
     """Return the letters once the worker has written that it refused so many messages."""
     eventually(lambda: row_of(at.agentq, at.worker).refused_messages >= messages, 20, what=f"{messages} refused")
     assert row_of(at.agentq, at.worker).refused_messages == messages
@@ -43,8 +43,8 @@ def await_refused(at: Place, messages: int) -> list[DeadLetter]:
     return found
 
 
-def send_old(at: Place, *args: Any, **kwargs: Any) -> None:
-    """Call a task that nobody has any more, as an old producer does."""
+def send_old(at: Stack, *args: Any, **kwargs: Any) -> None:
+    """Call a task that no process has any more, as an old producer does."""
     at.agentq.app.send_task(OLD, args, kwargs, queue=at.broker.queue)
 
 
@@ -52,7 +52,7 @@ def send_old(at: Place, *args: Any, **kwargs: Any) -> None:
 def test_a_flood_of_an_unknown_task_is_one_letter(
     fixture: str, ledger_url: str, request: pytest.FixtureRequest
 ) -> None:
-    with place(request.getfixturevalue(fixture), ledger_url, concurrency=1) as at:
+    with stack(request.getfixturevalue(fixture), ledger_url, concurrency=1) as at:
         for number in range(200):
             send_old(at, number, api_key=f"sk-{number:020}")
         (letter,) = await_refused(at, 200)
@@ -62,19 +62,19 @@ def test_a_flood_of_an_unknown_task_is_one_letter(
             "no task named 'shop.old' is registered in this worker; import its module where this worker starts, "
             "or stop what sends it"
         )
-        told = letter.snapshot
-        assert (told["task"], told["queue"]) == (OLD, at.broker.queue)
-        assert told["content_type"] == "application/json"
-        assert told["body"].startswith('[[0], {"api_key": ***}')
+        reported = letter.snapshot
+        assert (reported["task"], reported["queue"]) == (OLD, at.broker.queue)
+        assert reported["content_type"] == "application/json"
+        assert reported["body"].startswith('[[0], {"api_key": ***}')
         assert at.agentq.start(add.s(1, 2)).result(20) == 3
 
 
 @pytest.mark.parametrize("fixture", BROKERS)
-def test_whatever_comes_is_told_and_the_worker_lives_on(
+def test_any_message_is_a_dead_letter_and_the_worker_lives_on(
     fixture: str, ledger_url: str, request: pytest.FixtureRequest
 ) -> None:
     broker: Broker = request.getfixturevalue(fixture)
-    headers = bell_headers(add.name, uuid.uuid4())
+    headers = dispatch_headers(add.name, uuid.uuid4())
     sent: list[tuple[Any, dict[str, Any]]] = [
         ("[[", {"headers": headers, **JSON}),
         ({}, {"headers": headers, "serializer": "pickle"}),
@@ -89,7 +89,7 @@ def test_whatever_comes_is_told_and_the_worker_lives_on(
         ([1, 2], {"headers": headers}),
         ("a text", {"headers": headers, "serializer": "json"}),
     ]
-    with place(broker, ledger_url, concurrency=1) as at:
+    with stack(broker, ledger_url, concurrency=1) as at:
         for body, options in sent:
             publish(at.agentq, broker, body, **options)
         found = Counter[Any]()
@@ -110,9 +110,9 @@ def is_empty(broker: Broker) -> bool:
         return redis.hlen("unacked") == 0 and broker.waiting() == 0
 
 
-def test_what_is_pushed_into_redis_is_told_without_its_secrets(redis_broker: Broker, ledger_url: str) -> None:
+def test_a_value_pushed_into_redis_is_recorded_without_its_secrets(redis_broker: Broker, ledger_url: str) -> None:
     body = base64.b64encode(b'[[], {"password": "hunter2"}, {}]').decode()
-    with place(redis_broker, ledger_url, concurrency=1) as at:
+    with stack(redis_broker, ledger_url, concurrency=1) as at:
         with redis_broker.redis as redis:
             redis.lpush(redis_broker.queue, b"\xff\x00 passphrase=hunter2 \x00")
             redis.lpush(redis_broker.queue, json.dumps({"body": body, "authorization": "hunter2"}))
@@ -127,8 +127,8 @@ def test_what_is_pushed_into_redis_is_told_without_its_secrets(redis_broker: Bro
             assert "\\u0000" not in shown
 
 
-def test_names_without_end_are_told_apart_only_so_far(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, concurrency=1) as at:
+def test_made_up_task_names_are_told_apart_up_to_a_bound(redis_broker: Broker, ledger_url: str) -> None:
+    with stack(redis_broker, ledger_url, concurrency=1) as at:
         for number in range(150):
             at.agentq.app.send_task(f"made.up.{number}", queue=redis_broker.queue)
         eventually(lambda: row_of(at.agentq, at.worker).refused_messages == 150, 20, what="150 refused")
@@ -145,7 +145,7 @@ def test_handlers_are_called_with_a_letter_of_messages(
 ) -> None:
     env = {"AGENTQ_TEST_FOLDER": str(gates.folder)}
     arguments = ("-I", "tests.runtime.telling")
-    with place(redis_broker, ledger_url, concurrency=1, env=env, arguments=arguments) as at:
+    with stack(redis_broker, ledger_url, concurrency=1, env=env, arguments=arguments) as at:
         send_old(at)
         gates.await_reached(f"unknown_task of {OLD}")
         send_old(at)
@@ -153,19 +153,19 @@ def test_handlers_are_called_with_a_letter_of_messages(
     assert gates.reached(f"unknown_task of {OLD}") == 1
 
 
-def test_what_was_refused_last_is_written_by_a_worker_that_stops(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, concurrency=1) as at:
+def test_a_stopping_worker_writes_its_last_refusals(redis_broker: Broker, ledger_url: str) -> None:
+    with stack(redis_broker, ledger_url, concurrency=1) as at:
         send_old(at)
         eventually(lambda: OLD in at.worker.log(), what="a word on the message")
         at.worker.terminate()
         await_refused(at, 1)
 
 
-def test_a_bell_for_no_job_of_this_ledger_is_one_letter(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, concurrency=1) as at:
+def test_messages_of_another_ledgers_jobs_are_one_letter(redis_broker: Broker, ledger_url: str) -> None:
+    with stack(redis_broker, ledger_url, concurrency=1) as at:
         for _ in range(3):
             job_id = uuid.uuid4()
-            publish(at.agentq, redis_broker, [[str(job_id)], {}, {}], headers=bell_headers(add.name, job_id))
+            publish(at.agentq, redis_broker, [[str(job_id)], {}, {}], headers=dispatch_headers(add.name, job_id))
         (letter,) = await_refused(at, 3)
         assert (letter.step, letter.error_category, letter.messages) == (add.name, "refused", 3)
         assert "which does not exist; find what sends it: is it for another ledger" in str(letter.error_message)
@@ -173,7 +173,7 @@ def test_a_bell_for_no_job_of_this_ledger_is_one_letter(redis_broker: Broker, le
 
 
 def test_a_plain_call_that_does_not_fit_its_step_is_a_letter(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, concurrency=1) as at:
+    with stack(redis_broker, ledger_url, concurrency=1) as at:
         at.agentq.app.send_task(add.name, ["one", "two"], {"password": "hunter2"}, queue=redis_broker.queue)
         (letter,) = await_refused(at, 1)
         assert (letter.step, letter.error_category) == (add.name, "refused")

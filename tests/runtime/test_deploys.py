@@ -20,9 +20,7 @@ from tests.support.steps import add
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-def test_jobs_of_a_new_step_are_not_held_up_by_a_worker_of_the_old_release(
-    redis_broker: Broker, ledger_url: str, gates: Gates
-) -> None:
+def test_an_old_release_delays_no_job_of_a_new_step(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     settings = SETTINGS | {"redispatch_after": 60}
     with client(redis_broker, ledger_url) as app, Worker(redis_broker, ledger_url, settings=settings) as older:
         workflows = [app.start(newer.s(number, str(gates.folder), "ran")) for number in range(10)]
@@ -48,11 +46,11 @@ def test_jobs_of_a_removed_step_hold_up_nothing_and_fill_neither_log_nor_queue(
             good = [app.start(add.s(number, 1)) for number in range(20)]
             assert [workflow.result(20) for workflow in good] == list(range(1, 21))
         sent = {job.id: job for job in jobs.list_(app.ledger, JobFilter(step=newer.name), limit=2_000)}
-        told = f"no live worker knows step {newer.name!r}; 1 live worker was asked"
-        assert {job.waiting_for for job in sent.values()} == {f"a worker that knows it: {told}"}
+        reported = f"no live worker knows step {newer.name!r}; 1 live worker was asked"
+        assert {job.waiting_for for job in sent.values()} == {f"a worker that knows it: {reported}"}
         (finding,) = [one for one in health.examine(app.ledger) if one.level is not Level.OK]
-        assert finding.what == f"2000 job(s) on queue {redis_broker.queue!r} wait: {told}"
-        assert f"step(name={newer.name!r})" in finding.mend
+        assert finding.what == f"2000 job(s) on queue {redis_broker.queue!r} wait: {reported}"
+        assert f"step(name={newer.name!r})" in finding.fix
         # The look for lost messages has come and gone, and has sent none of these again.
         eventually(lambda: ages_of_queued(app) > 3 * SETTINGS["redispatch_after"], 20, what="time for a look")
         assert depth(app, redis_broker) == 0
@@ -97,7 +95,7 @@ def test_a_plain_task_that_a_worker_does_not_have_waits_for_one_that_does(
             asked = "no live worker knows task 'tests.faults.broker.steps.wait_plainly'; 1 live worker was asked"
             eventually(lambda: asked in (job_of(workflow).waiting_for or ""), 20, what="a worker that told")
             (finding,) = [one for one in health.examine(app.ledger) if one.level is not Level.OK]
-            assert "app.task(name='tests.faults.broker.steps.wait_plainly')" in finding.mend
+            assert "app.task(name='tests.faults.broker.steps.wait_plainly')" in finding.fix
             assert (job_of(workflow).status, job_of(workflow).attempt) == (JobStatus.QUEUED, 0)
         gates.open("plain")
         with worker_of(redis_broker, ledger_url):

@@ -1,4 +1,4 @@
-"""What is told of a message: anything at all can be told, in at most 4 KB, storable anywhere, without secrets."""
+"""The record of any message at all: at most 4 KB, storable anywhere, without secrets."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentq.ledger.refused_messages import Refusal, RefusedMessage
-from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.refused.raw_message import RawMessage
 from agentq.runtime.refused.refusals import Refusals
 
-PLAIN = Stranger(
+PLAIN = RawMessage(
     task="shop.old", queue="celery", content_type="application/json", headers={}, body=b"[[], {}, {}]"
 )
 SECRET = "hunter2"
@@ -29,11 +29,11 @@ long_text = st.text(max_size=50).map(lambda text: text * 100)
 
 
 @given(task=anything | long_text, queue=anything, kind=anything, headers=anything, body=anything | long_text)
-def test_anything_can_be_told(task: Any, queue: Any, kind: Any, headers: Any, body: Any) -> None:
+def test_any_message_can_be_recorded(task: Any, queue: Any, kind: Any, headers: Any, body: Any) -> None:
     headers = headers if isinstance(headers, dict) else {"id": headers, "origin": task}
-    stranger = Stranger(task, queue, kind, headers, body)
-    message = stranger.refused(Refusal.REFUSED, ValueError(str(body)), "acme")
-    snapshot = stranger.snapshot()
+    raw_message = RawMessage(task, queue, kind, headers, body)
+    message = raw_message.refused(Refusal.REFUSED, ValueError(str(body)), "acme")
+    snapshot = raw_message.snapshot()
     assert len(snapshot.encode()) <= 4_096
     assert set(json.loads(snapshot)) == {"id", "origin", "task", "queue", "content_type", "size", "body"}
     for text in (snapshot, message.task, message.queue, message.content_type, message.error_message):
@@ -63,10 +63,10 @@ def test_secrets_are_masked(body: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack"])
-def test_what_only_a_serializer_can_read_is_not_shown(kind: str) -> None:
-    told = json.loads(replace(PLAIN, content_type=kind, body=b"password hunter2").snapshot())
-    assert told["body"] == f"(not shown: {kind})"
-    assert told["size"] == 16
+def test_a_body_for_a_serializer_is_not_shown(kind: str) -> None:
+    reported = json.loads(replace(PLAIN, content_type=kind, body=b"password hunter2").snapshot())
+    assert reported["body"] == f"(not shown: {kind})"
+    assert reported["size"] == 16
 
 
 @pytest.mark.parametrize("body", ["[" * 60_000, "a" * 50_000_000, 'a="' * 20_000, "a-" * 30_000, "=" * 60_000])
@@ -85,7 +85,7 @@ def test_a_message_says_what_to_do() -> None:
     assert (message.error_class, message.task) == ("ValueError", "shop.old")
 
 
-def test_what_could_not_be_written_is_kept_and_written_later() -> None:
+def test_refusals_that_could_not_be_written_are_written_later() -> None:
     refusals, written = Refusals("acme"), dict[RefusedMessage, int]()
 
     def fail(messages: dict[RefusedMessage, int]) -> None:

@@ -1,4 +1,4 @@
-"""Whatever leaves a step ends that attempt and nothing else: not the worker, its event loop, or other steps."""
+"""An exception from a step ends that attempt and nothing else: not the worker, its event loop, or other steps."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.runtime.leaving_steps import (
     wait_inside,
     wait_inside_later,
 )
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker
 from tests.support.steps import add, later
 
 BACKGROUNDS = [leave_in_background, leave_in_group, leave_in_callback]
 STEPS = [leave, leave_later, leave_within_limits]
 IN_BACKGROUND = ["SystemExit", "KeyboardInterrupt"]
-"""What ends a program from a background task; asyncio only logs the others."""
+"""Exceptions that end a program from a background task; asyncio only logs the others."""
 
 
 def name_of(how: str) -> str:
@@ -65,7 +65,7 @@ def test_every_exception_of_a_step_ends_its_attempt_and_no_other(
     redis_broker: Broker, ledger_url: str, pool: str, tmp_path: Path
 ) -> None:
     arguments, gate = ("-I", "tests.runtime.leaving_steps"), tmp_path / "gate"
-    with place(redis_broker, ledger_url, pool=pool, concurrency=2, arguments=arguments) as at:
+    with stack(redis_broker, ledger_url, pool=pool, concurrency=2, arguments=arguments) as at:
         waits = at.agentq.start(wait_for_gate.s(str(gate)))
         left = [(at.agentq.start(step.s(how)), how) for step in STEPS for how in LEAVES]
         left += [(at.agentq.start(step.s(how)), how) for step in BACKGROUNDS for how in IN_BACKGROUND]
@@ -95,7 +95,7 @@ def test_a_step_that_waits_for_a_workflow_is_refused_inline_too(agentq_inline: I
     require_refused_wait(agentq.start(step.s("result")))
 
 
-def test_an_outcome_that_cannot_be_recorded_is_told_as_that_and_the_step_does_not_run_again(
+def test_an_unrecordable_outcome_is_a_failure_without_a_second_run(
     agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, errors = attempts.record, [TypeError("an unknown field")]

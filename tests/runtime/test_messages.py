@@ -1,4 +1,4 @@
-"""What the broker holds: anything at all may come out of it; what agentq puts in is small and tells nothing."""
+"""The content of the broker: any message may come out of it; agentq's own are small and show nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from celery import chain, chord, group
 
 from agentq import AgentQ
 from agentq.states import JobStatus
-from tests.runtime.looks import bell_headers, job_of, publish, row_of
+from tests.runtime.looks import dispatch_headers, job_of, publish, row_of
 from tests.support import Broker, Worker, client, eventually
 from tests.support.steps import add, echo, whoami
 
 MOST_BYTES = 1024
-SECRET = "an argument of somebody's"
+SECRET = "an argument of a user's"
 JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
@@ -37,19 +37,19 @@ def raw(text: bytes) -> Send:
     return send
 
 
-def bell(step: str, job_id: object) -> Send:
+def dispatch_of(step: str, job_id: object) -> Send:
     """Ring for a job that is not there."""
-    headers = bell_headers(step, uuid.uuid4())
+    headers = dispatch_headers(step, uuid.uuid4())
     return lambda agentq, broker: publish(agentq, broker, [[str(job_id)], {}, {}], headers=headers)
 
 
 def undecodable(agentq: AgentQ, broker: Broker) -> None:
-    headers = bell_headers(add.name, uuid.uuid4())
+    headers = dispatch_headers(add.name, uuid.uuid4())
     publish(agentq, broker, "[[", headers=headers, **JSON)
 
 
 def pickled(agentq: AgentQ, broker: Broker) -> None:
-    headers = bell_headers(add.name, uuid.uuid4())
+    headers = dispatch_headers(add.name, uuid.uuid4())
     publish(agentq, broker, [[1, 2], {}, {}], headers=headers, serializer="pickle")
 
 
@@ -59,7 +59,7 @@ def without_task(agentq: AgentQ, broker: Broker) -> None:
 
 def for_another_step(agentq: AgentQ, broker: Broker) -> None:
     job = job_of(agentq.start(add.s(1, 2), not_before=datetime.now(UTC) + timedelta(hours=1)))
-    publish(agentq, broker, [[str(job.id)], {}, {}], headers=bell_headers(echo.name, job.id))
+    publish(agentq, broker, [[str(job.id)], {}, {}], headers=dispatch_headers(echo.name, job.id))
     assert job.status is JobStatus.SCHEDULED
 
 
@@ -70,9 +70,12 @@ FOREIGN: dict[str, tuple[Send, str]] = {
     "undecodable": (undecodable, "DecodeError: Expecting value"),
     "pickled": (pickled, "Refusing to deserialize"),
     "without a task": (without_task, "it names no task"),
-    "of an unknown task": (bell("nobody.knows", uuid.uuid4()), "does not know step 'nobody.knows'"),
-    "of an unknown job": (bell(add.name, uuid.UUID(int=7)), f"job {uuid.UUID(int=7)}, which does not exist"),
-    "of no job": (bell(add.name, "not an id"), f"job {uuid.UUID(int=0)}, which does not exist"),
+    "of an unknown task": (dispatch_of("nobody.knows", uuid.uuid4()), "does not know step 'nobody.knows'"),
+    "of an unknown job": (
+        dispatch_of(add.name, uuid.UUID(int=7)),
+        f"job {uuid.UUID(int=7)}, which does not exist",
+    ),
+    "of no job": (dispatch_of(add.name, "not an id"), f"job {uuid.UUID(int=0)}, which does not exist"),
     "for another step": (for_another_step, f"which is of step {add.name!r}"),
 }
 
@@ -137,7 +140,7 @@ def a_chord() -> Any:
 
 @on_sqlite
 @pytest.mark.parametrize(("canvas", "ready"), [(a_chain, 1), (a_chord, 1000)], ids=["chain", "chord"])
-def test_messages_are_small_and_tell_no_arguments(
+def test_messages_are_small_and_have_no_arguments(
     redis_broker: Broker, ledger_url: str, canvas: Callable[[], Any], ready: int
 ) -> None:
     with client(redis_broker, ledger_url) as agentq:
@@ -150,7 +153,7 @@ def test_messages_are_small_and_tell_no_arguments(
             return [text for text in messages(redis_broker) if "unheard" in text]
 
         with Worker(redis_broker, ledger_url):
-            later = eventually(left, 30, what="the message of the step that nobody hears")
+            later = eventually(left, 30, what="the message of the step that no process hears")
             assert len(later) == 1
             require_small_and_discreet(later)
             workflow.cancel()

@@ -1,4 +1,4 @@
-"""A job in a queue that nobody consumes is moved to one that a worker does, and runs there once."""
+"""A job in a queue that no process consumes is moved to one that a worker does, and runs there once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_moved_job_runs_in_its_new_queue_and_its_old_message_runs_nothing(
         with Worker(broker, ledger_url, settings=SETTINGS) as worker:
             moved, left, away = (app.start(add.s(number, 1).set(queue=shut)) for number in (1, 2, 3))
             waits = f"a worker on queue {shut!r}, which no live worker consumes"
-            eventually(lambda: job_of(moved).waiting_for == waits, 20, what="a worker that told its queues")
+            eventually(lambda: job_of(moved).waiting_for == waits, 20, what="a worker that reported its queues")
             jobs.move(app.ledger, str(job_of(moved).id), broker.queue, actor="ann", reason="nobody is there")
             assert moved.result(20) == 2
             jobs.move(app.ledger, str(job_of(away).id), f"{shut}.too")

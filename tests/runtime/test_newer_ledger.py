@@ -1,4 +1,4 @@
-"""What only a newer release of agentq writes: a worker of this one lives on, runs nothing wrong, and tells."""
+"""What only a newer release of agentq writes: a worker of this one lives on, runs nothing wrong, and shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentq.exceptions import StepFailed
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.runtime.workflow import Workflow
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Broker, Gates, eventually
 from tests.support.steps import add, count, fail, later, meet, total
 
@@ -47,7 +47,7 @@ def newer_schema(ledger_url: str) -> Iterator[psycopg.Connection[Any]]:
 class Newer:
     """Starts workflows, and lets a newer release have written them while their first step runs."""
 
-    def __init__(self, at: Place, sql: psycopg.Connection[Any], gates: Gates) -> None:
+    def __init__(self, at: Stack, sql: psycopg.Connection[Any], gates: Gates) -> None:
         self.at, self.sql, self.gates = at, sql, gates
         self.first = meet.s([1, 2], str(gates.folder), "first")
 
@@ -78,7 +78,7 @@ class Newer:
 def newer(redis_broker: Broker, ledger_url: str, gates: Gates) -> Iterator[Newer]:
     with (
         newer_schema(ledger_url) as sql,
-        place(redis_broker, ledger_url, settings=SETTINGS, concurrency=3) as at,
+        stack(redis_broker, ledger_url, settings=SETTINGS, concurrency=3) as at,
     ):
         yield Newer(at, sql, gates)
 
@@ -141,7 +141,7 @@ def test_what_a_fan_in_needs_in_words_of_a_newer_release_is_not_met_and_stalls_n
         "agentq_jobs SET needs = 'most' WHERE kind = 'join' AND workflow_id =",
     )
     newer.gates.open("first")
-    with pytest.raises(StepFailed, match="1 of its 2 parts are missing, but it needs most"):
+    with pytest.raises(StepFailed, match="1 of its 2 members are missing, but it needs most"):
         workflow.result(20)
     newer.goes_on()
 

@@ -39,11 +39,11 @@ def test_workflows_run(redis_broker: Broker, database_url: str) -> None:
             # More of each than a driver runs before it prepares a statement.
             chains = [agentq.start(chain(add.s(1, 2), *(add.s(1) for _ in range(9)))) for _ in range(8)]
             fans = [agentq.start(group(add.s(n, 1) for n in range(20)) | total.s()) for _ in range(4)]
-            grown = agentq.start(numbers.s(30) | each(add.s(1)) | total.s())
+            expanded = agentq.start(numbers.s(30) | each(add.s(1)) | total.s())
             paused = agentq.start(flaky.s("result", 1))
             assert [workflow.result(60) for workflow in chains] == [12] * 8
             assert [workflow.result(60) for workflow in fans] == [210] * 4
-            assert grown.result(60) == 465
+            assert expanded.result(60) == 465
             assert paused.result(60) == "result"
             assert connections_of(database_url) <= CONNECTIONS
         require_sound(agentq)

@@ -10,7 +10,7 @@ from celery import group
 
 from agentq import each
 from agentq.ledger.audit.audit import audit
-from tests.runtime.place import migrated_ledger, place
+from tests.runtime.place import migrated_ledger, stack
 from tests.support import Broker
 from tests.support.steps import add, flaky, later, numbers, plain, total
 
@@ -41,7 +41,7 @@ def test_the_same_canvas(
         | group(add.s(1), later.s() | plain.s())
         | total.s()
     )
-    with migrated_ledger(database, tmp_path) as url, place(broker, url, pool=pool) as at:
+    with migrated_ledger(database, tmp_path) as url, stack(broker, url, pool=pool) as at:
         workflow = at.agentq.start(canvas)
         assert workflow.result(30) == 67
         assert {job.attempt for job in workflow.jobs() if job.step == flaky.name} == {2}
@@ -49,7 +49,7 @@ def test_the_same_canvas(
 
 
 def test_async_steps_wait_together_on_threads(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, pool="threads", concurrency=20) as at:
+    with stack(redis_broker, ledger_url, pool="threads", concurrency=20) as at:
         began = time.monotonic()
         workflow = at.agentq.start(group(later.s(number, 1.0) for number in range(20)))
         assert workflow.result(30) == list(range(20))

@@ -1,4 +1,4 @@
-"""A deploy from one release to the next and back, with jobs in flight, as docs/deploying.md tells it."""
+"""A deploy from one release to the next and back, with jobs in flight, as docs/deploying.md shows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support import Broker, Gates, Worker, client, eventually
 MODULE = "tests.runtime.rehearsed"
 NOBODY = "no live worker knows step 'rehearsed.removed'; 1 live worker was asked"
 RUNS = {"renamed": 12, "changed": 7, "added": 5, "removed": 1, "first": 1, "second": 1, "third": 1}
-"""How often each step is to run, for the workflows of the older release and five of each of the newer one."""
+"""The number of runs of each step, for the workflows of the older release and five of each of the newer one."""
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")

@@ -12,24 +12,24 @@ from celery.result import AsyncResult
 from agentq import Workflow
 from agentq.exceptions import WorkflowCancelled
 from agentq.states import JobStatus
-from tests.runtime.place import Place, migrated_ledger, place
+from tests.runtime.place import Stack, migrated_ledger, stack
 from tests.runtime.revoking_steps import fails_behind
 from tests.support import Gates, Worker, client, eventually, redis_server
 from tests.support.steps import add, echo, meet, total
 
 
 @pytest.fixture(scope="module")
-def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("revokes")
     with (
         redis_server() as broker,
         migrated_ledger(database, folder) as url,
-        place(broker, url, concurrency=1, arguments=("-I", "tests.runtime.revoking_steps")) as running,
+        stack(broker, url, concurrency=1, arguments=("-I", "tests.runtime.revoking_steps")) as running,
     ):
         yield running
 
 
-def test_a_job_that_is_revoked_before_it_runs_is_cancelled(at: Place, gates: Gates) -> None:
+def test_a_job_that_is_revoked_before_it_runs_is_cancelled(at: Stack, gates: Gates) -> None:
     busy = at.agentq.start(meet.s(1, str(gates.folder), "busy"))
     gates.await_reached("busy")
     waiting = at.agentq.start(add.s(1, 2) | echo.s())
@@ -40,7 +40,7 @@ def test_a_job_that_is_revoked_before_it_runs_is_cancelled(at: Place, gates: Gat
         waiting.result(20)
 
 
-def test_a_step_that_is_terminated_does_not_run_again(at: Place, gates: Gates) -> None:
+def test_a_step_that_is_terminated_does_not_run_again(at: Stack, gates: Gates) -> None:
     workflow = at.agentq.start(meet.s(1, str(gates.folder), "held"))
     gates.await_reached("held")
     at.agentq.app.control.revoke(str(workflow.jobs()[0].id), terminate=True, signal="SIGKILL", reply=True, limit=1)
@@ -50,7 +50,7 @@ def test_a_step_that_is_terminated_does_not_run_again(at: Place, gates: Gates) -
     assert gates.reached("held") == 1
 
 
-def test_a_fan_in_goes_on_without_a_part_that_is_revoked(at: Place, gates: Gates) -> None:
+def test_a_fan_in_goes_on_without_a_revoked_member(at: Stack, gates: Gates) -> None:
     canvas = group(meet.s(1, str(gates.folder), "part"), add.s(1, 2)) | total.s().set(needs="any")
     workflow = at.agentq.start(canvas)
     gates.await_reached("part")
@@ -59,7 +59,7 @@ def test_a_fan_in_goes_on_without_a_part_that_is_revoked(at: Place, gates: Gates
     eventually(lambda: workflow.ready(), 10, what="an end")
 
 
-def test_a_revoke_without_terminate_lets_the_attempt_end_and_makes_no_other(at: Place, gates: Gates) -> None:
+def test_a_revoke_without_terminate_lets_the_attempt_end_and_makes_no_other(at: Stack, gates: Gates) -> None:
     """As in Celery: a step that runs is not stopped."""
     kept = at.agentq.start(meet.s(1, str(gates.folder), "kept"))
     gates.await_reached("kept")
@@ -76,7 +76,7 @@ def test_a_revoke_without_terminate_lets_the_attempt_end_and_makes_no_other(at: 
     assert gates.reached("failing") == 1
 
 
-def test_ids_that_are_no_jobs_go_on_to_celery(at: Place) -> None:
+def test_ids_that_are_no_jobs_go_on_to_celery(at: Stack) -> None:
     (reply,) = at.agentq.app.control.revoke(
         ["no-job", "5b7c8b8e-0000-4000-8000-000000000000"], reply=True, limit=1
     )
@@ -85,7 +85,7 @@ def test_ids_that_are_no_jobs_go_on_to_celery(at: Place) -> None:
 
 
 class TestWithoutWorkers:
-    """The ledger is told by whoever revokes."""
+    """The ledger is reported by the one who revokes."""
 
     @pytest.fixture(autouse=True)
     def _clients(self, database: str, tmp_path: Path) -> Iterator[None]:
@@ -141,7 +141,7 @@ class TestWithoutWorkers:
         assert (job.status, job.attempt) == (JobStatus.CANCELLED, 0)
 
 
-def test_a_revoke_that_only_the_workers_hear_is_kept_by_the_ledger(at: Place) -> None:
+def test_a_revoke_that_only_the_workers_hear_is_kept_by_the_ledger(at: Stack) -> None:
     """As of a monitor that does not know the ledger: Celery's own control, of an app without agentq."""
     scheduled = add.apply_async((1, 2), countdown=300)
     waiting = at.agentq.start(add.s(1, 2).set(countdown=300) | add.s(3))

@@ -1,4 +1,4 @@
-"""What one job of a chain costs: two ways to the ledger and back, and one message."""
+"""The cost of one job of a chain: two round trips to the ledger, and one message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from celery import chain
 
 from agentq import AgentQ
-from tests.runtime.place import migrated_ledger, place
+from tests.runtime.place import migrated_ledger, stack
 from tests.runtime.tracing import FOLDER, TRANSACTION
 from tests.support import Broker, Gates
 from tests.support.proxy import Proxy
@@ -34,7 +34,7 @@ def test_a_job_takes_two_round_trips_to_postgresql_and_one_message(redis_broker:
     with (
         migrated_ledger("postgresql", tmp_path) as url,
         Proxy(url) as proxy,
-        place(redis_broker, proxy.url, concurrency=1, arguments=("-I", "tests.runtime.patient")) as here,
+        stack(redis_broker, proxy.url, concurrency=1, arguments=("-I", "tests.runtime.patient")) as here,
     ):
         run_chain(here.agentq, SETTLED)
         child = here.agentq.start(whoami.s()).result(20)["pid"]
@@ -50,7 +50,7 @@ def test_a_job_takes_two_transactions_on_sqlite_and_one_message(
     traced = {"arguments": ("-I", "tests.runtime.tracing"), "env": {FOLDER: str(gates.folder)}}
     with (
         migrated_ledger("sqlite", tmp_path) as url,
-        place(redis_broker, url, concurrency=1, **traced) as here,
+        stack(redis_broker, url, concurrency=1, **traced) as here,
     ):
         run_chain(here.agentq, SETTLED)
         child = here.agentq.start(whoami.s()).result(20)["pid"]

@@ -1,4 +1,4 @@
-"""Where a setting may stand, and which of Celery's own are refused."""
+"""The places of a setting, and those of Celery's own that are refused."""
 
 from __future__ import annotations
 

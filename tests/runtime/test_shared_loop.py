@@ -9,7 +9,7 @@ import pytest
 import agentq
 from agentq.testing.inline import Inline
 from tests.runtime.loop_steps import SPOILS, read_on, spoil, use_all
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker
 
 WHOLE = ["in a thread", "in a task", False, None]
@@ -28,7 +28,7 @@ def test_steps_beside_and_after_one_that_spoils_the_event_loop_go_on(
 ) -> None:
     arguments, gate = ("-I", "tests.runtime.loop_steps"), tmp_path / "gate"
     concurrency = 1 if pool == "prefork" else 2
-    with place(redis_broker, ledger_url, pool=pool, concurrency=concurrency, arguments=arguments) as at:
+    with stack(redis_broker, ledger_url, pool=pool, concurrency=concurrency, arguments=arguments) as at:
         reads = at.agentq.start(read_on.s(str(gate))) if pool == "asyncio" else None
         for how in SPOILS:
             assert at.agentq.start(spoil.s(how) | use_all.si()).result(20) == WHOLE

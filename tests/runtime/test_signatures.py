@@ -38,7 +38,7 @@ def await_left(workflow: Workflow[Any], waits_for: str) -> None:
 
 
 def counted(job: Job) -> int:
-    """How many attempts at a job count."""
+    """The number of attempts at a job that count."""
     return sum(attempt.outcome != AttemptOutcome.RELEASED for attempt in job.attempts)
 
 
@@ -87,7 +87,7 @@ def test_arguments_of_another_release_wait_for_a_worker_of_that_release(
 
 
 @on_sqlite
-def test_what_the_other_release_takes_too_is_not_left(redis_broker: Broker, ledger_url: str) -> None:
+def test_arguments_that_both_releases_take_are_not_released(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as app, worker_of(OLDER, redis_broker, ledger_url):
         (workflow,) = start(redis_broker, app, NEWER, "required")
         assert workflow.result(20) == "3 and 4"
@@ -147,9 +147,7 @@ def test_a_plain_task_that_is_a_step_here_runs_as_the_step_it_is(redis_broker: B
 
 
 @on_sqlite
-def test_arguments_that_nobody_takes_in_time_are_a_dead_letter_with_the_reason(
-    redis_broker: Broker, ledger_url: str
-) -> None:
+def test_arguments_that_no_worker_takes_in_time_are_a_dead_letter(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as app:
         (workflow,) = start(redis_broker, app, NEWER, "added")
         impatient = worker_of(OLDER, redis_broker, ledger_url, settings={"release_grace": 1})

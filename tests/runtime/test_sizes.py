@@ -12,7 +12,7 @@ from celery import Signature, chain
 from agentq import each
 from agentq.ledger.audit.audit import audit
 from agentq.states import JobStatus
-from tests.runtime.place import Place, migrated_ledger, place
+from tests.runtime.place import Stack, migrated_ledger, stack
 from tests.support import redis_server
 from tests.support.steps import add, numbers, total
 
@@ -22,14 +22,14 @@ DEPTH = 5
 
 
 @pytest.fixture(scope="module")
-def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A prefork worker with two processes."""
     folder: Path = tmp_path_factory.mktemp("sizes")
-    with redis_server() as broker, migrated_ledger(database, folder) as url, place(broker, url) as running:
+    with redis_server() as broker, migrated_ledger(database, folder) as url, stack(broker, url) as running:
         yield running
 
 
-def test_a_chain_of_a_thousand_steps(at: Place) -> None:
+def test_a_chain_of_a_thousand_steps(at: Stack) -> None:
     workflow = at.agentq.start(chain(add.s(0, 1), *[add.s(1) for _ in range(999)]))
     assert workflow.result(200) == 1000
     assert len(at.agentq.ledger.read(audit)) == 0
@@ -38,13 +38,13 @@ def test_a_chain_of_a_thousand_steps(at: Place) -> None:
     assert {(job.status, job.attempt) for job in jobs} == {(JobStatus.SUCCEEDED, 1)}
 
 
-def test_each_over_ten_thousand_items_fans_in(at: Place) -> None:
+def test_each_over_ten_thousand_items_fans_in(at: Stack) -> None:
     workflow = at.agentq.start(numbers.s(10_000) | each(add.s(1)) | total.s())
     assert workflow.result(250) == sum(range(1, 10_001))
     assert at.agentq.ledger.read(audit) == []
 
 
-def test_five_levels_of_each(at: Place) -> None:
+def test_five_levels_of_each(at: Stack) -> None:
     workflow = at.agentq.start(_nested(DEPTH, DEPTH))
     assert workflow.result(60) == _expected(DEPTH, DEPTH)
     assert at.agentq.ledger.read(audit) == []

@@ -1,4 +1,4 @@
-"""What is started runs to its end, whatever dies: workers, their children, the broker, or only a message."""
+"""A started workflow runs to its end though workers, their children or the broker die, or a message is lost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from agentq.exceptions import StepFailed
 from agentq.states import JobStatus
-from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of, taken_bell
+from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of, taken_message
 from tests.runtime.steps import leave, pid_after, poison, run_out_of_memory
 from tests.support import Broker, Gates, Worker, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, count, meet, whoami
 
 LEASE = 2.0
@@ -29,8 +29,8 @@ def worker_of(broker: Broker, ledger_url: str, concurrency: int = 2, **options: 
     return Worker(broker, ledger_url, settings=SETTINGS, concurrency=concurrency, arguments=arguments, **options)
 
 
-@covers(Fault.KILL_WORKER, Moment.BODY)
-def test_what_a_killed_worker_ran_is_run_by_another(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+@covers(Fault.KILL_WORKER, Phase.BODY)
+def test_a_killed_worker_loses_no_job(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as first:
         held = [agentq.start(meet.s(number, folder, "gate") | add.s(10)) for number in range(2)]
@@ -50,8 +50,8 @@ def test_what_a_killed_worker_ran_is_run_by_another(redis_broker: Broker, ledger
         require_sound(agentq)
 
 
-@covers(Fault.FLUSH, Moment.DISPATCH, Moment.BODY)
-def test_what_the_broker_forgot_is_sent_again(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+@covers(Fault.FLUSH, Phase.DISPATCH, Phase.BODY)
+def test_a_lost_message_is_sent_again(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1):
         held = agentq.start(meet.s(0, folder, "gate"))
@@ -69,8 +69,10 @@ def test_what_the_broker_forgot_is_sent_again(redis_broker: Broker, ledger_url: 
         require_sound(agentq)
 
 
-@covers(Fault.KILL_CHILD, Moment.BODY)
-def test_a_step_that_kills_its_process_is_given_up(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+@covers(Fault.KILL_CHILD, Phase.BODY)
+def test_a_step_that_kills_its_process_becomes_a_dead_letter(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as worker:
         poisonous = agentq.start(poison.s(str(gates.folder)))
         gates.await_reached("poison")
@@ -87,7 +89,7 @@ def test_a_step_that_kills_its_process_is_given_up(redis_broker: Broker, ledger_
 
 
 @on_sqlite
-def test_what_ends_a_program_only_fails_the_step(redis_broker: Broker, ledger_url: str) -> None:
+def test_an_exception_that_ends_programs_only_fails_the_step(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1) as worker:
         before = agentq.start(whoami.s()).result(20)["pid"]
         for step, error in ((run_out_of_memory, "MemoryError"), (leave, "SystemExit")):
@@ -101,7 +103,7 @@ def test_what_ends_a_program_only_fails_the_step(redis_broker: Broker, ledger_ur
         assert row_of(agentq, worker).pid == worker.pid
 
 
-@covers(Fault.STOP, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.STOP, Phase.BODY, Phase.COMPLETION)
 @on_sqlite
 def test_a_warm_shutdown_lets_the_step_finish(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1) as worker:
@@ -120,7 +122,7 @@ def test_a_warm_shutdown_lets_the_step_finish(redis_broker: Broker, ledger_url: 
         assert row_of(agentq, worker).stopped_at is not None
 
 
-@covers(Fault.STOP, Moment.BODY)
+@covers(Fault.STOP, Phase.BODY)
 @on_sqlite
 @pytest.mark.parametrize("remapped", [False, True], ids=["SIGQUIT", "SIGTERM remapped"])
 def test_a_cold_shutdown_gives_the_job_back(
@@ -151,7 +153,7 @@ def test_a_cold_shutdown_gives_the_job_back(
         require_sound(agentq)
 
 
-@covers(Fault.FREEZE, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.FREEZE, Phase.BODY, Phase.COMPLETION)
 @on_sqlite
 def test_the_outcome_of_a_frozen_worker_is_discarded(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1) as first:
@@ -173,7 +175,7 @@ def test_the_outcome_of_a_frozen_worker_is_discarded(redis_broker: Broker, ledge
             require_sound(agentq)
 
 
-@covers(Fault.BROKER_DOWN, Moment.START, Moment.DISPATCH)
+@covers(Fault.BROKER_DOWN, Phase.START, Phase.DISPATCH)
 @on_sqlite
 def test_a_start_needs_no_broker(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as worker:
@@ -187,20 +189,20 @@ def test_a_start_needs_no_broker(redis_broker: Broker, ledger_url: str) -> None:
         assert worker.is_alive
 
 
-@covers(Fault.DUPLICATE, Moment.CLAIM, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.DUPLICATE, Phase.CLAIM, Phase.BODY, Phase.COMPLETION)
 @on_sqlite
 def test_a_message_that_comes_again_starts_nothing(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq:
         workflow = agentq.start(meet.s("done", str(gates.folder), "gate"))
-        ring = taken_bell(agentq, redis_broker)
+        publish = taken_message(agentq, redis_broker)
         with worker_of(redis_broker, ledger_url) as worker:
-            ring()
+            publish()
             gates.await_reached("gate")
-            ring()
+            publish()
             eventually(lambda: "is running already: message dropped" in worker.log(), what="a dropped message")
             gates.open("gate")
             assert workflow.result(20) == "done"
-            ring()
+            publish()
             eventually(lambda: "is succeeded already: message dropped" in worker.log(), what="another one")
         assert gates.reached("gate") == job_of(workflow).attempt == 1
         assert history(workflow) == ["succeeded"]

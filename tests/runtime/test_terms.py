@@ -1,4 +1,4 @@
-"""A lost attempt is decided by its step's policy, also where whoever decides does not have the step."""
+"""A lost attempt is decided by its step's policy, also where the one who decides does not have the step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from agentq import AgentQ, each, rule
 from agentq.operations import dead_letters
 from agentq.operations.schemas import Job
 from agentq.policies import DEFAULT, Fixed
-from agentq.runtime.start.terms import kept_policy
+from agentq.runtime.start.terms import stored_policy
 from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
-from tests.runtime.kept_steps import PAUSE, again, ask, ask_by_predicate, bury, never, pause, twice
+from tests.runtime.kept_steps import PAUSE, again, ask, ask_by_predicate, dead_letter, never, pause, twice
 from tests.runtime.looks import ledger_time, require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
 
@@ -38,7 +38,7 @@ def test_a_worker_without_the_step_decides_by_the_policy_of_the_step_that_was_st
             app.start(canvas)
             for canvas in (ask.s(folder), ask_by_predicate.s(folder), twice.s(folder) | each(ask.s()))
         ]
-        ended = [app.start(canvas) for canvas in (never.s(folder), bury.s(folder))]
+        ended = [app.start(canvas) for canvas in (never.s(folder), dead_letter.s(folder))]
         paused = app.start(pause.s(folder))
         overridden = app.start(ask.s(folder), retry=soon)
         retried = app.start(again.s(folder))
@@ -69,10 +69,10 @@ def test_a_worker_without_the_step_decides_by_the_policy_of_the_step_that_was_st
 
 
 def test_a_workflow_of_an_older_release_is_decided_by_the_default_policy() -> None:
-    assert kept_policy(None, ask.name) == DEFAULT
-    assert kept_policy("{}", ask.name) == DEFAULT
+    assert stored_policy(None, ask.name) == DEFAULT
+    assert stored_policy("{}", ask.name) == DEFAULT
 
 
 def test_a_kept_policy_that_cannot_be_read_asks_a_person() -> None:
     kept = '{"step": {"policy": {"otherwise": {"action": "delegate"}}}}'
-    assert str(kept_policy(kept, "step").otherwise) == "ask on everything"
+    assert str(stored_policy(kept, "step").otherwise) == "ask on everything"

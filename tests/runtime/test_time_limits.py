@@ -6,7 +6,7 @@ import pytest
 
 from agentq.exceptions import StepFailed
 from tests.runtime.limited import block, look_at_the_clock, save_in_time, save_in_time_too, wait
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker, Gates, Worker
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
@@ -16,7 +16,7 @@ UNENFORCED = "pool cannot end a step that is over its time limit"
 
 
 def warnings(worker: Worker) -> list[str]:
-    """What the worker said of limits, line by line."""
+    """The worker's warnings about limits, line by line."""
     return [line for line in worker.log().splitlines() if UNENFORCED in line]
 
 
@@ -31,7 +31,7 @@ def end_of(workflow: object) -> tuple[str | None, str]:
 def test_a_worker_names_the_steps_whose_limits_its_pool_cannot_enforce(
     redis_broker: Broker, ledger_url: str, pool: str
 ) -> None:
-    with place(redis_broker, ledger_url, pool=pool, arguments=LIMITED) as at:
+    with stack(redis_broker, ledger_url, pool=pool, arguments=LIMITED) as at:
         (line,) = warnings(at.worker)
         assert f"the {pool} pool" in line
         assert f"{look_at_the_clock.name}, {save_in_time.name};" in line  # not what the loop can end
@@ -49,7 +49,7 @@ def test_a_worker_names_only_steps_that_come_to_it(redis_broker: Broker, ledger_
 def test_prefork_enforces_both_limits_and_leaves_time_to_save(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
-    with place(redis_broker, ledger_url, concurrency=1, arguments=LIMITED) as at:
+    with stack(redis_broker, ledger_url, concurrency=1, arguments=LIMITED) as at:
         assert warnings(at.worker) == []
         assert end_of(at.agentq.start(save_in_time.s(str(gates.folder)))) == (
             "timed_out",
@@ -60,10 +60,10 @@ def test_prefork_enforces_both_limits_and_leaves_time_to_save(
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_a_coroutine_over_its_hard_limit_is_given_up_where_no_process_can_be_killed(
+def test_a_coroutine_over_its_hard_limit_is_abandoned_where_no_process_can_be_killed(
     redis_broker: Broker, ledger_url: str, pool: str
 ) -> None:
-    with place(redis_broker, ledger_url, pool=pool, concurrency=1, arguments=LIMITED) as at:
+    with stack(redis_broker, ledger_url, pool=pool, concurrency=1, arguments=LIMITED) as at:
         assert end_of(at.agentq.start(wait.s(20))) == ("timed_out", "billiard.exceptions.TimeLimitExceeded")
         assert at.agentq.start(wait.s(0.01)).result(20) == "done"
 
@@ -72,7 +72,7 @@ def test_a_coroutine_over_its_hard_limit_is_given_up_where_no_process_can_be_kil
 def test_a_coroutine_over_its_time_saves_before_its_end_is_recorded(
     redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
 ) -> None:
-    with place(redis_broker, ledger_url, pool=pool, concurrency=1, arguments=LIMITED) as at:
+    with stack(redis_broker, ledger_url, pool=pool, concurrency=1, arguments=LIMITED) as at:
         assert end_of(at.agentq.start(save_in_time_too.s(str(gates.folder)))) == (
             "timed_out",
             "billiard.exceptions.SoftTimeLimitExceeded",
@@ -81,6 +81,6 @@ def test_a_coroutine_over_its_time_saves_before_its_end_is_recorded(
 
 
 def test_a_coroutine_that_blocks_the_loop_goes_with_its_process(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url, concurrency=1, arguments=LIMITED) as at:
+    with stack(redis_broker, ledger_url, concurrency=1, arguments=LIMITED) as at:
         assert end_of(at.agentq.start(block.s(60))) == ("timed_out", "agentq.TimedOut")
         assert at.agentq.start(wait.s(0.01)).result(20) == "done"

@@ -48,14 +48,14 @@ async def fail_later(folder: str) -> None:
 
 @step
 async def say(ctx: Context, folder: str) -> str:
-    """Tell what the job's context is before and after a wait."""
+    """Show what the job's context is before and after a wait."""
     before = current.get()
     await asyncio.sleep(0.2)
-    tell(ctx.job_id, f"ran in {before == current.get() == ctx.job_id}")
+    report(ctx.job_id, f"ran in {before == current.get() == ctx.job_id}")
     return ctx.job_id
 
 
-def tell(task_id: str, what: str) -> None:
+def report(task_id: str, what: str) -> None:
     """Add a line to the file of a task, in the folder that the worker's environment names."""
     with Path(os.environ["AGENTQ_TEST_FOLDER"], task_id).open("a") as file:
         file.write(f"{what}\n")
@@ -65,10 +65,10 @@ def tell(task_id: str, what: str) -> None:
 def _prerun(sender: Any, task_id: str, **_: Any) -> None:
     if sender.name == say.name:
         current.set(task_id)
-        tell(task_id, "prerun")
+        report(task_id, "prerun")
 
 
 @task_postrun.connect  # type: ignore[untyped-decorator]
 def _postrun(sender: Any, task_id: str, state: str, **_: Any) -> None:
     if sender.name == say.name:
-        tell(task_id, f"postrun {state} in {task_id == current.get() == sender.request.id}")
+        report(task_id, f"postrun {state} in {task_id == current.get() == sender.request.id}")

@@ -42,7 +42,7 @@ def test_a_service_of_others_says_when_it_is_ready(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_what_a_service_waits_for_exists_and_can_tell(name: str) -> None:
+def test_a_services_condition_exists_and_has_a_health_check(name: str) -> None:
     for needed, wait in SERVICES[name].get("depends_on", {}).items():
         is_server = "healthcheck" in SERVICES[needed]
         assert wait["condition"] == ("service_healthy" if is_server else "service_completed_successfully")

@@ -48,7 +48,7 @@ def test_celeryconfig_sets_up_an_app() -> None:
     assert AgentQ(app).settings.ledger == assigned("celeryconfig.py")["agentq_ledger"]
 
 
-def test_the_environment_file_tells_every_setting_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_file_has_every_setting_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in dotenv_values(CONFIGS / "agentq.env").items():
         monkeypatch.setenv(name, value or "")
     assert Settings().model_dump() == {name: field.default for name, field in Settings.model_fields.items()}
@@ -103,7 +103,7 @@ def test_a_lock_pins_versions_that_the_project_accepts(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_tells_no_place_to_download_from(lock: str) -> None:
+def test_a_lock_names_no_download_address(lock: str) -> None:
     assert "://" not in (CONFIGS / lock).read_text()
 
 

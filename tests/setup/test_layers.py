@@ -38,7 +38,7 @@ LIBRARIES = {
     "click": ("cli", "demo"),
     "rich": ("demo",),
 }
-"""Which parts may import a library; the empty name is the package itself."""
+"""The packages that may import a library; the empty name is the package itself."""
 
 MODULES = modules()
 IMPORTS = {module: imports(module, MODULES) for module in MODULES}
@@ -56,7 +56,7 @@ def test_every_module_belongs_to_a_layer() -> None:
     assert {part_of(module) for module in MODULES} - {""} <= RANKS.keys()
 
 
-def test_a_module_imports_only_its_own_part_and_lower_layers() -> None:
+def test_a_module_imports_only_its_own_package_and_lower_layers() -> None:
     own = [(module, name) for module in MODULES for name in IMPORTS[module] if name in MODULES]
     assert [(module, name) for module, name in own if not may_import(module, name)] == []
 

@@ -1,4 +1,4 @@
-"""What the package writes into the log: words that people know, and the job that it speaks of."""
+"""The log texts of the package: words that people know, and the job that each is about."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PRIVATE = re.compile(
 )
 """Words of the inside, and names of Python's."""
 OF_A_JOB = re.compile(r"^\s*(step|job|attempt)\b|\b(job|attempt)[ =]%[ds]:")
-"""How a line would begin that is about one job, and comes from no ``job_log``."""
+"""The beginning of a line that is about one job, and comes from no ``job_log``."""
 BOUND = re.compile(r"\blog$|\blog\(\)$|_log_of\(|\._log\(\)|job_log\(")
-"""What a logger of one job is called."""
+"""The names of a logger of one job."""
 
 
 class Line:
@@ -86,7 +86,7 @@ def test_a_line_about_a_job_names_its_step_its_id_and_the_attempt_in_one_way() -
     assert [line for line in LINES if line.owner == "logger" and OF_A_JOB.search(line.text)] == []
 
 
-def test_what_a_worker_does_again_and_again_has_a_name_for_people() -> None:
+def test_every_duty_has_a_name_for_people() -> None:
     duties = (PACKAGE / "runtime/caretaker/duties.py").read_text()
     names = set(re.findall(r"_Duty\([^\n]*?self\.(\w+)[,)]", duties)) | set(
         re.findall(r"_try\(self\.(\w+)\)", duties)
@@ -99,6 +99,6 @@ def test_what_a_worker_does_again_and_again_has_a_name_for_people() -> None:
 def test_tracebacks_of_its_own_are_only_for_debugging() -> None:
     shown = [line for line in LINES if line.level == "exception"]
     assert {line.place.rpartition(":")[0] for line in shown} == {
-        "agentq/runtime/bridge/asyncio_pool.py",  # what Celery's callbacks raise, and nobody else tells
+        "agentq/runtime/bridge/asyncio_pool.py",  # what Celery's callbacks raise, and no other process shows
         "agentq/runtime/entry/dead_letters.py",  # what the application's own handlers raise
     }

@@ -11,12 +11,12 @@ from scripts.mutation.mutants import MUTANTS
 from tests.setup.source import ROOT
 
 
-def test_their_names_tell_them_apart() -> None:
+def test_mutants_have_different_names() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
-def test_its_text_is_in_its_file_once_and_what_comes_instead_is_python(mutant: Mutant) -> None:
+def test_a_mutants_text_is_in_its_file_once_and_its_replacement_is_python(mutant: Mutant) -> None:
     source = (ROOT / mutant.file).read_text()
     assert source.count(mutant.text) == 1
     assert ast.dump(ast.parse(mutant.of(source))) != ast.dump(ast.parse(source))

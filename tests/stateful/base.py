@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.states import VIRTUAL
@@ -23,7 +23,7 @@ from tests.stateful.ending import bring_to_an_end
 from tests.stateful.model import Message, Model
 from tests.stateful.snapshot import Snapshot
 from tests.support.ledgers import put_back
-from tests.support.player import Player, written
+from tests.support.player import FakeWorker, written
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,17 +71,17 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         put_back(self.ledger, self.template)
-        self.workers = [Player(self.ledger) for _ in range(3)]
+        self.workers = [FakeWorker(self.ledger) for _ in range(3)]
         self.model = Model()
         self.seen = self.ledger.read(snapshot.take_snapshot)
         self.before = self.seen
         self.disturbances = self.cancels = 0
-        self.dispatched: tuple[Bell, ...] = ()
+        self.dispatched: tuple[Dispatch, ...] = ()
         self._audited: Snapshot | None = None
         self._listed: tuple[int, ...] | None = None
 
     @property
-    def caretaker(self) -> Player:
+    def caretaker(self) -> FakeWorker:
         """The worker that does what any worker's caretaker may do."""
         return self.workers[0]
 
@@ -103,7 +103,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
         done = self.ledger.write(written(work))
-        self.dispatched = done.bells
+        self.dispatched = done.dispatches
         return done.value
 
     def look(self, work: Callable[[], T]) -> T:
@@ -113,20 +113,31 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.seen == self.before, "what must change nothing changed something"
         return done
 
-    def ring(self, bells: Iterable[Bell]) -> None:
-        """Send the messages of the last move; it must have given a bell to each job that became ready."""
-        bells = list(bells)
+    def publish(self, dispatches: Iterable[Dispatch]) -> None:
+        """Send the messages of the last move; it must have given a message to each job that became ready."""
+        dispatches = list(dispatches)
         expected = sorted(snapshot.became_queued(self.before, self.seen))
-        assert sorted(bell.job_id for bell in bells) == expected, "a job became ready without a bell, or twice"
-        self.send(bells)
+        assert sorted(dispatch.job_id for dispatch in dispatches) == expected, (
+            "a job became ready without a message, or twice"
+        )
+        self.send(dispatches)
 
-    def send(self, bells: Iterable[Bell]) -> None:
+    def send(self, dispatches: Iterable[Dispatch]) -> None:
         """Send messages; each must say what the ledger says."""
-        for bell in sorted(bells, key=lambda bell: bell.job_id):  # each run of a story must be the same
-            job = self.seen.jobs[bell.job_id]
-            told = (bell.workflow_id, bell.tenant, bell.step, bell.kind, bell.queue, bell.after_id)
-            assert told == (job.workflow_id, job.tenant, job.step, job.kind, job.queue, job.after_id)
-            self.model.messages.append(Message(bell, self.model.labels[bell.job_id]))
+        for dispatch in sorted(
+            dispatches, key=lambda dispatch: dispatch.job_id
+        ):  # each run of a story must be the same
+            job = self.seen.jobs[dispatch.job_id]
+            reported = (
+                dispatch.workflow_id,
+                dispatch.tenant,
+                dispatch.step,
+                dispatch.kind,
+                dispatch.queue,
+                dispatch.after_id,
+            )
+            assert reported == (job.workflow_id, job.tenant, job.step, job.kind, job.queue, job.after_id)
+            self.model.messages.append(Message(dispatch, self.model.labels[dispatch.job_id]))
 
     @invariant()
     def is_sound(self) -> None:
@@ -158,5 +169,5 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dead == {key for key in self.model.letters if owners[self.seen.jobs[key].workflow_id] == tenant}
 
     def teardown(self) -> None:
-        if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was given up
+        if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was cancelled
             bring_to_an_end(self.ledger, self.workers, self.model)

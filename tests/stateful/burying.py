@@ -1,4 +1,4 @@
-"""Rules: what failed for good is told to its handlers, replayed, given a result by hand, or given up."""
+"""Rules: what failed for good is reported to its handlers, replayed, given a result by hand, or cancelled."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _unissued(machine: LedgerMachine) -> list[AnyRow]:
     return [letter for letter in _unhandled(machine) if not letter.dispatched_at]
 
 
-class Burying(LedgerMachine):
-    """What becomes of jobs that failed for good."""
+class DeadLettering(LedgerMachine):
+    """Decisions on jobs that failed for good."""
 
     @given_any(_dead)
     @rule(label=some(_dead), attempts=st.sampled_from([None, 1]), delay=st.sampled_from([0.0, 600.0]))
@@ -82,7 +82,7 @@ class Burying(LedgerMachine):
         self.write(resolve, was.workflow_id, reopened=(was.id, was.workflow_id))
         self.model.letters[was.id][-1] = DeadLetterStatus.RESOLVED
         self.model.supplied[was.id] = result
-        self.ring(self.dispatched)
+        self.publish(self.dispatched)
         assert self.seen.jobs[was.id].status == JobStatus.SUCCEEDED
         self._check_reopened(was.workflow_id, WorkflowStatus.RUNNING, WorkflowStatus.SUCCEEDED)
         self.look(lambda: self._write(resolve))  # a lost reply
@@ -90,7 +90,7 @@ class Burying(LedgerMachine):
 
     @given_any(_dead)
     @rule(label=some(_dead))
-    def give_up(self, label: str) -> None:
+    def cancel_itself(self, label: str) -> None:
         was = self.seen.jobs[self.model.job(label)]
         self.write(lambda tx: dead_letters.cancel(tx, was.id, **_WHO), was.workflow_id)
         self.model.letters[was.id][-1] = DeadLetterStatus.CANCELLED

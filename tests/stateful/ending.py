@@ -15,13 +15,13 @@ from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
 from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
-from tests.support.player import Player, _call, judged
+from tests.support.player import FakeWorker, _call, decided
 
 MOST_ROUNDS = 30
 """More than the longest canvas has jobs one after the other."""
@@ -31,11 +31,11 @@ _GRACE = 5.0
 _AGES = {JobStatus.SCHEDULED: {"due_at": 1.0}, JobStatus.QUEUED: {"dispatched_at": 100 * _GRACE}}
 
 
-def bring_to_an_end(ledger: Ledger, workers: Sequence[Player], model: Model) -> None:
+def bring_to_an_end(ledger: Ledger, workers: Sequence[FakeWorker], model: Model) -> None:
     """Run all workflows to their end, in so many rounds at most, and check that the end is the right one."""
     for worker in workers:
         worker.renew(-1)
-    healthy = Player(ledger)
+    healthy = FakeWorker(ledger)
     _drain(healthy)
     healthy.write(_replay_all)
     after = _drain(healthy)
@@ -49,12 +49,12 @@ def bring_to_an_end(ledger: Ledger, workers: Sequence[Player], model: Model) -> 
             assert job.status != JobStatus.FAILED or job.kind in VIRTUAL or given_up, "a replay did not help"
 
 
-def _drain(healthy: Player) -> Snapshot:
+def _drain(healthy: FakeWorker) -> Snapshot:
     """Let the healthy worker do all that can be done."""
     before = healthy.ledger.read(take_snapshot)
     rounds = 0
-    while bells := _sweep(healthy):
-        _run(healthy, bells)
+    while dispatches := _sweep(healthy):
+        _run(healthy, dispatches)
         rounds += 1
         assert rounds <= MOST_ROUNDS, "a healthy worker never comes to an end"
     after = healthy.ledger.read(take_snapshot)
@@ -71,47 +71,47 @@ def _replay_all(tx: Transaction) -> None:
         dead_letters.replay(tx, job_id, actor="ann", reason="once more")
 
 
-def _ring_all(tx: Transaction) -> None:
+def _publish_all(tx: Transaction) -> None:
     for queue in redelivery.queues_with_unclaimed(tx.connection, _GRACE):
-        redelivery.ring_again(tx, queue, _GRACE, _ALL)
+        redelivery.redispatch(tx, queue, _GRACE, _ALL)
 
 
-def _sweep(player: Player) -> list[Bell]:
+def _sweep(fake: FakeWorker) -> list[Dispatch]:
     """Do what a caretaker does, after a pause in which all times came."""
-    ledger = player.ledger
-    player.write(lambda tx: rescues.rescue_lost(tx, judged(0), _ALL))
+    ledger = fake.ledger
+    fake.write(lambda tx: rescues.rescue_lost(tx, decided(0), _ALL))
     for job in ledger.read(take_snapshot).having(*_AGES):
-        player.age(job.id, **_AGES[JobStatus(job.status)])
-    player.write(lambda tx: expiry.expire(tx, _ALL))
-    bells = player.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, _ALL)) + player.dispatched_by(_ring_all)
+        fake.age(job.id, **_AGES[JobStatus(job.status)])
+    fake.write(lambda tx: expiry.expire(tx, _ALL))
+    dispatches = fake.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, _ALL)) + fake.dispatched_by(_publish_all)
     found = ledger.read(take_snapshot)
-    return [bell for bell in bells if not is_stranded(found.jobs[bell.job_id], found)]
+    return [dispatch for dispatch in dispatches if not is_stranded(found.jobs[dispatch.job_id], found)]
 
 
-def _run(player: Player, bells: list[Bell]) -> None:
-    """Run what was rung for and what follows from it."""
-    ready, seen = list(bells), set[uuid.UUID]()
+def _run(fake: FakeWorker, dispatches: list[Dispatch]) -> None:
+    """Run what was dispatched and what follows from it."""
+    ready, seen = list(dispatches), set[uuid.UUID]()
     while ready:
-        bell = ready.pop(0)
-        assert bell.job_id not in seen, "a bell was rung twice without need"
-        seen.add(bell.job_id)
-        held = player.claim(bell)
-        if held is not None:
-            ready += player.succeed(held, _call(held)).bells
+        dispatch = ready.pop(0)
+        assert dispatch.job_id not in seen, "a message was dispatched twice without need"
+        seen.add(dispatch.job_id)
+        claimed = fake.claim(dispatch)
+        if claimed is not None:
+            ready += fake.succeed(claimed, _call(claimed)).dispatches
 
 
 def is_stranded(job: AnyRow, found: Snapshot) -> bool:
-    """What expires in a failed workflow waits for a replay, and then cancels it."""
+    """A job that expires in a failed workflow waits for a replay, and then cancels it."""
     failed = found.workflows[job.workflow_id].status == WorkflowStatus.FAILED
     return failed and job.status in MOVING and is_past(job.expires_at)
 
 
-def check_end(player: Player, workflow: Running, found: Snapshot, *, may_be_cancelled: bool) -> None:
+def check_end(fake: FakeWorker, workflow: Running, found: Snapshot, *, may_be_cancelled: bool) -> None:
     """Check that a workflow has ended as what happened to it demands."""
     row, jobs = found.workflows[workflow.id], found.of(workflow.id)
     failed = {job.id for job in jobs if job.status == JobStatus.FAILED}
     open_jobs = [job for job in jobs if job.status in MOVING and not is_stranded(job, found)]
-    assert not open_jobs, f"{workflow} is {row.status} and nobody will ever take {open_jobs[0]}"
+    assert not open_jobs, f"{workflow} is {row.status} and no process will ever take {open_jobs[0]}"
     if may_be_cancelled and row.status == WorkflowStatus.CANCELLED:
         assert row.reason, "a workflow was cancelled without a reason"
         assert not [job for job in jobs if job.status == JobStatus.WAITING]
@@ -124,11 +124,11 @@ def check_end(player: Player, workflow: Running, found: Snapshot, *, may_be_canc
         assert workflow.shape.result is not None, f"{workflow} succeeded and must not"
         assert row.status == WorkflowStatus.SUCCEEDED
         assert {job.status for job in jobs} == {JobStatus.SUCCEEDED}
-        assert player.result(workflow.id) == workflow.shape.result(workflow.size)
+        assert fake.result(workflow.id) == workflow.shape.result(workflow.size)
 
 
 def _check_waiting(jobs: Sequence[AnyRow], failed: set[uuid.UUID]) -> None:
-    """What waits in a failed workflow waits, in the end, for a job that failed."""
+    """A job that waits in a failed workflow waits, in the end, for a job that failed."""
     by_id = {job.id: job for job in jobs}
     members: dict[uuid.UUID, list[uuid.UUID]] = {}
     for job in jobs:

@@ -1,4 +1,4 @@
-"""What should be so: who holds what, and how each attempt ended, in plain dictionaries."""
+"""The expected state: each worker's jobs, and each attempt's end, in plain dictionaries."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agentq.ledger.records import Bell, Claim
+from agentq.ledger.records import Claim, Dispatch
 from agentq.states import AttemptOutcome, DeadLetterStatus, JobStatus
 from tests.stateful.shapes import Labelled, Shape
 from tests.stateful.snapshot import Snapshot
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 
 @dataclass(frozen=True)
 class Message(Labelled):
     """A message in the broker."""
 
-    bell: Bell
+    dispatch: Dispatch
     label: str
 
     def __repr__(self) -> str:
-        return f"<bell for {self.label}>"
+        return f"<message for {self.label}>"
 
 
 @dataclass(eq=False)
@@ -29,12 +29,12 @@ class Holding(Labelled):
     """An attempt that a worker was given, and how it ended."""
 
     claim: Claim
-    worker: Player
+    worker: FakeWorker
     token: int
     label: str
     ended: AttemptOutcome | None = None
     is_recorded: bool = False
-    """Whether its own worker ended it."""
+    """True if its own worker ended it."""
     result: str | None = None
 
     def record(self, outcome: AttemptOutcome, result: str | None = None) -> None:
@@ -90,7 +90,7 @@ class Model:
         """Return the workflow that a tenant started under a key."""
         return next((item for item in self.workflows if (item.tenant, item.key) == (tenant, key)), None)
 
-    def held(self) -> list[Holding]:
+    def claimed(self) -> list[Holding]:
         """Return the attempts that are under way."""
         return [holding for holding in self.holdings if holding.ended is None]
 
@@ -104,19 +104,19 @@ class Model:
 
     def lost(self) -> list[Holding]:
         """Return the attempts under way at workers whose lease is over."""
-        return [holding for holding in self.held() if holding.worker.worker_id in self.lapsed]
+        return [holding for holding in self.claimed() if holding.worker.worker_id in self.lapsed]
 
     def end(self, job_ids: Iterable[uuid.UUID], outcome: AttemptOutcome) -> None:
         """Note that the attempts at these jobs, if any, ended so."""
         wanted = set(job_ids)
-        for holding in self.held():
+        for holding in self.claimed():
             if holding.claim.job_id in wanted:
                 holding.ended = outcome
 
     def cancel(self, workflow_id: uuid.UUID) -> None:
         """Note that a workflow was cancelled, with all that was under way in it."""
         self.cancelled.add(workflow_id)
-        for holding in self.held():
+        for holding in self.claimed():
             if holding.claim.workflow_id == workflow_id:
                 holding.ended = AttemptOutcome.CANCELLED
 
@@ -143,8 +143,8 @@ class Model:
 
     def _check_attempts(self, found: Snapshot) -> None:
         running = {job.id: (job.attempt, job.worker_id) for job in found.having(JobStatus.RUNNING)}
-        held = {item.claim.job_id: (item.claim.attempt, item.worker.worker_id) for item in self.held()}
-        assert running == held, "the ledger and the workers disagree on who runs what"
+        claimed = {item.claim.job_id: (item.claim.attempt, item.worker.worker_id) for item in self.claimed()}
+        assert running == claimed, "the ledger and the workers disagree on who runs what"
         history = {key: row.outcome for key, row in found.attempts.items()}
         ended = {(item.claim.job_id, item.claim.attempt): item.ended for item in self.holdings if item.ended}
         assert history == ended, "the history is not what happened"

@@ -1,4 +1,4 @@
-"""All that a ledger holds at one moment, and what must be so between two moments."""
+"""All that a ledger holds at one time, and what must be so between two times."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def take_snapshot(connection: Connection) -> Snapshot:
     )
 
 
-def is_past(moment: datetime | None) -> bool:
+def is_past(instant: datetime | None) -> bool:
     """Say whether there is such a time and it has come."""
-    return moment is not None and moment <= datetime.now(UTC)
+    return instant is not None and instant <= datetime.now(UTC)
 
 
 def can_be_claimed(job: AnyRow) -> bool:
-    """Say whether the ledger should give this job to whoever asks for it."""
+    """Say whether the ledger should give this job to the one who asks for it."""
     return job.status == JobStatus.QUEUED and job.attempt < job.max_attempts and not is_past(job.expires_at)
 
 
 def became_queued(before: Snapshot, after: Snapshot) -> set[uuid.UUID]:
-    """Return the jobs for which a bell must ring: they are queued and were not, or are to be rung again."""
+    """Return the jobs that must be dispatched: they are queued and were not, or are to be redispatched."""
     return {
         job.id
         for job in after.having(JobStatus.QUEUED)
@@ -80,9 +80,9 @@ def touched(before: Snapshot, after: Snapshot) -> set[uuid.UUID]:
 
 
 def check_kept(before: Snapshot, after: Snapshot, reopened: Collection[uuid.UUID] = ()) -> None:
-    """Whatever happened: nothing vanishes, nothing changes its owner, and what is final stays so.
+    """Rows never vanish, never change their owner, and final states stay.
 
-    *reopened* are the workflows and jobs that somebody replayed.
+    *reopened* are the workflows and jobs that a person replayed.
     """
     for workflow_id, was in before.workflows.items():
         workflow = after.workflows[workflow_id]

@@ -25,7 +25,7 @@ def _has_room(machine: LedgerMachine) -> bool:
 
 
 class Starting(LedgerMachine):
-    """What a caller does."""
+    """The actions of a caller."""
 
     @initialize(shape=st.sampled_from(SHAPES), size=_SIZES)
     def start_first(self, shape: Shape, size: int) -> None:
@@ -59,8 +59,8 @@ class Starting(LedgerMachine):
         again = self.look(lambda: start(canvas, tenant=workflow.tenant, key=workflow.key, workflow_id=workflow.id))
         assert (again.workflow_id, again.is_new) == (workflow.id, True)
         unclaimed = [job.id for job in self.seen.of(workflow.id) if not job.attempt and job.status == "queued"]
-        assert sorted(bell.job_id for bell in again.bells) == unclaimed
-        self.send(again.bells)
+        assert sorted(dispatch.job_id for dispatch in again.dispatches) == unclaimed
+        self.send(again.dispatches)
 
     def _start(self, shape: Shape, size: int, tenant: str, key: str | None = None) -> None:
         number = len(self.model.workflows) + 1
@@ -70,4 +70,4 @@ class Starting(LedgerMachine):
         assert (started.workflow_id, started.is_new) == (workflow.id, True)
         assert {job.tenant for job in self.seen.of(workflow.id)} == {tenant}
         self.model.workflows.append(workflow)
-        self.ring(started.bells)
+        self.publish(started.dispatches)

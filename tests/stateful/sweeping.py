@@ -1,4 +1,4 @@
-"""Rules: leases end, times come, messages are lost; caretakers put it right. Somebody cancels."""
+"""Rules: leases end, times come, messages are lost; caretakers put it right. a person cancels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sqlalchemy import update
 
 from agentq.ledger import cancels, queue_moves, workers
 from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
-from agentq.ledger.caretaking.rescues import Held, Lost
+from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import WorkflowRow
 from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
-from tests.support.player import judged
+from tests.support.player import decided
 
 # Called with a small bound until nothing is left: which one comes first is nobody's promise.
 _MOST = st.sampled_from([1, 2, ALL])
@@ -33,7 +33,7 @@ def _lapsed(machine: LedgerMachine) -> list[int]:
 
 
 def _at_work(machine: LedgerMachine) -> list[int]:
-    holders = {holding.worker.worker_id for holding in machine.model.held()} - machine.model.lapsed
+    holders = {holding.worker.worker_id for holding in machine.model.claimed()} - machine.model.lapsed
     return [number for number, it in enumerate(machine.workers) if it.worker_id in holders]
 
 
@@ -73,7 +73,7 @@ def _silent(machine: LedgerMachine) -> list[AnyRow]:
     return [job for job in queued if is_past(job.dispatched_at + pause)]
 
 
-def _just_rung(machine: LedgerMachine) -> list[AnyRow]:
+def _just_dispatched(machine: LedgerMachine) -> list[AnyRow]:
     silent = set(_silent(machine))
     queued = [job for job in machine.seen.having(JobStatus.QUEUED) if not is_past(job.expires_at)]
     return [job for job in queued if job not in silent]
@@ -84,7 +84,7 @@ def _ahead(machine: LedgerMachine) -> list[AnyRow]:
 
 
 class Sweeping(LedgerMachine):
-    """What time, caretakers and operators do."""
+    """The actions of time, caretakers and operators."""
 
     @given_any(_at_work)
     @rule(worker=some(_at_work), is_forgotten=st.booleans())
@@ -108,36 +108,36 @@ class Sweeping(LedgerMachine):
 
     def _rescue(self, most: int, pause: float) -> int:
         lost = self.model.lost()
-        rescued = self.write(lambda tx: rescues.rescue_lost(tx, judged(pause), most), *_workflows(lost))
+        rescued = self.write(lambda tx: rescues.rescue_lost(tx, decided(pause), most), *_workflows(lost))
         assert len(rescued) == min(most, len(lost))
         self._note_rescued(rescued, lost)
         return len(rescued)
 
-    @given_any(lambda machine: machine.model.held())
-    @rule(holding=some(lambda machine: machine.model.held()))
+    @given_any(lambda machine: machine.model.claimed())
+    @rule(holding=some(lambda machine: machine.model.claimed()))
     def rescue_abandoned(self, holding: Holding) -> None:
         worker_id, claim = holding.worker.worker_id, holding.claim
-        abandoned = {Held(claim.job_id, claim.attempt): losses.WORKER_LOST}
+        abandoned = {RunningAttempt(claim.job_id, claim.attempt): losses.WORKER_LOST}
         rescued = self.write(
-            lambda tx: rescues.rescue_abandoned(tx, worker_id, abandoned, judged(0)), claim.workflow_id
+            lambda tx: rescues.rescue_abandoned(tx, worker_id, abandoned, decided(0)), claim.workflow_id
         )
-        assert {lost.held for lost in rescued} == set(abandoned)
+        assert {lost.attempt for lost in rescued} == set(abandoned)
         self._note_rescued(rescued, [holding])
 
-    @given_any(lambda machine: machine.model.held())
+    @given_any(lambda machine: machine.model.claimed())
     @rule(worker=WORKERS)
     def stop_a_worker(self, worker: int) -> None:
-        player = self.workers[worker]
-        held = [item for item in self.model.held() if item.worker is player]
-        given_back = self.write(lambda tx: rescues.release_all(tx, player.worker_id), *_workflows(held))
-        assert {job.job_id for job in given_back} == _jobs(held)
-        self.model.end(_jobs(held), AttemptOutcome.RELEASED)
-        for job_id in _jobs(held):
+        fake = self.workers[worker]
+        claimed = [item for item in self.model.claimed() if item.worker is fake]
+        given_back = self.write(lambda tx: rescues.release_all(tx, fake.worker_id), *_workflows(claimed))
+        assert {job.job_id for job in given_back} == _jobs(claimed)
+        self.model.end(_jobs(claimed), AttemptOutcome.RELEASED)
+        for job_id in _jobs(claimed):
             was, job = self.before.jobs[job_id], self.seen.jobs[job_id]
             assert job.max_attempts - job.attempt == was.max_attempts - was.attempt + 1, "a release cost one"
-        self.ring(self.dispatched)
-        self.look(lambda: self.ledger.write(lambda tx: workers.sign_off(tx, player.worker_id)))
-        self.model.lapsed.add(player.worker_id)
+        self.publish(self.dispatched)
+        self.look(lambda: self.ledger.write(lambda tx: workers.sign_off(tx, fake.worker_id)))
+        self.model.lapsed.add(fake.worker_id)
 
     @given_any(_delayed)
     @rule(job=some_job(_delayed))
@@ -153,34 +153,34 @@ class Sweeping(LedgerMachine):
     def _dispatch(self, most: int) -> int:
         due = {job.id for job in _due(self)}
         count = self.write(lambda tx: due_jobs.dispatch_due(tx, most), *self._workflows_of(due))
-        assert {bell.job_id for bell in self.dispatched} <= due
+        assert {dispatch.job_id for dispatch in self.dispatched} <= due
         assert count == min(most, len(due))
-        self.ring(self.dispatched)
+        self.publish(self.dispatched)
         return count
 
-    @given_any(_just_rung)
-    @rule(job=some_job(_just_rung))
-    def nobody_comes(self, job: str) -> None:
+    @given_any(_just_dispatched)
+    @rule(job=some_job(_just_dispatched))
+    def no_worker_comes(self, job: str) -> None:
         self._age(job, dispatched_at=_LONG_AGO)
 
     @given_any(_silent)
-    @rule(most=_MOST, queue=st.sampled_from(["celery", "other"]), with_one_in_hand=st.booleans())
-    def ring_again(self, most: int, queue: str, with_one_in_hand: bool) -> None:
+    @rule(most=_MOST, queue=st.sampled_from(["celery", "other"]), with_one_reserved=st.booleans())
+    def redispatch(self, most: int, queue: str, with_one_reserved: bool) -> None:
         suspects = self.look(lambda: self.ledger.read(lambda c: redelivery.queues_with_unclaimed(c, _GRACE)))
         assert suspects == sorted({job.queue for job in _silent(self)})
         silent = sorted(job.id for job in _silent(self) if job.queue == queue)
-        while self._ring_again(most, queue, silent[: int(with_one_in_hand)]) == most:
+        while self._redispatch(most, queue, silent[: int(with_one_reserved)]) == most:
             pass
 
-    def _ring_again(self, most: int, queue: str, in_hand: list[uuid.UUID]) -> int:
-        wanted = {job.id for job in _silent(self) if job.queue == queue} - {*in_hand}
-        bells = self.write(
-            lambda tx: redelivery.ring_again(tx, queue, _GRACE, most, None, in_hand), *self._workflows_of(wanted)
+    def _redispatch(self, most: int, queue: str, reserved: list[uuid.UUID]) -> int:
+        wanted = {job.id for job in _silent(self) if job.queue == queue} - {*reserved}
+        dispatches = self.write(
+            lambda tx: redelivery.redispatch(tx, queue, _GRACE, most, None, reserved), *self._workflows_of(wanted)
         )
-        assert {bell.job_id for bell in bells} <= wanted
-        assert len(bells) == min(most, len(wanted))
-        self.ring(self.dispatched)
-        return len(bells)
+        assert {dispatch.job_id for dispatch in dispatches} <= wanted
+        assert len(dispatches) == min(most, len(wanted))
+        self.publish(self.dispatched)
+        return len(dispatches)
 
     @given_any(_expiring)
     @rule(job=some_job(_expiring))
@@ -267,14 +267,14 @@ class Sweeping(LedgerMachine):
         return {self.seen.jobs[job_id].workflow_id for job_id in job_ids}
 
     def _note_rescued(self, rescued: list[Lost], lost: list[Holding]) -> None:
-        taken = {job.held.job_id for job in rescued}
+        taken = {job.attempt.job_id for job in rescued}
         assert taken <= _jobs(lost)
         for job_id in taken:
             was = self.before.jobs[job_id]
             spent = was.attempt >= was.max_attempts
             assert (self.seen.jobs[job_id].status == JobStatus.FAILED) == spent
         self.model.end(taken, AttemptOutcome.LOST)
-        self.ring(self.dispatched)
+        self.publish(self.dispatched)
 
     def _note_cancelled(self, workflow_id: uuid.UUID) -> None:
         self.model.cancel(workflow_id)

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: the ledger stays sound, and everything comes to its right end."""
+"""In any order of actions, the ledger stays sound, and every workflow comes to its right end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from agentq.ledger.db.session import Ledger
-from tests.stateful.burying import Burying
+from tests.stateful.burying import DeadLettering
 from tests.stateful.starting import Starting
 from tests.stateful.sweeping import Sweeping
 from tests.stateful.working import Working
@@ -20,7 +20,7 @@ from tests.support.ledgers import sqlite_file
 EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "120"))
 
 
-class Machine(Starting, Working, Sweeping, Burying):
+class Machine(Starting, Working, Sweeping, DeadLettering):
     """Callers, workers, caretakers and operators on one ledger."""
 
 

@@ -1,4 +1,4 @@
-"""Fan-ins that can do without parts: whatever fails, is cancelled or replayed, nothing is ever stuck."""
+"""Fan-ins that can do without members: whatever fails, is cancelled or replayed, nothing is ever stuck."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from agentq.ledger.caretaking import expiry
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
-from agentq.ledger.records import Bell, Claim
-from agentq.outcomes import GiveUp
+from agentq.ledger.records import Claim, Dispatch
+from agentq.outcomes import Cancelled
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
 from tests.support.ledgers import put_back, sqlite_file
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import echo, numbers
 
 EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))
@@ -61,7 +61,7 @@ def _chains(draw: st.DrawFn, links: st.SearchStrategy[Signature]) -> Signature:
 CANVASES = _fans(st.recursive(_steps(), lambda inner: _chains(inner) | _fans(inner), max_leaves=5))
 
 
-class PartsMachine(RuleBasedStateMachine):
+class MembersMachine(RuleBasedStateMachine):
     """One worker, callers and operators on one ledger."""
 
     template: ClassVar[str]
@@ -70,9 +70,9 @@ class PartsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         put_back(self.ledger, self.template)
-        self.player = Player(self.ledger)
-        self.bells: list[Bell] = []
-        self.held: list[Claim] = []
+        self.fake = FakeWorker(self.ledger)
+        self.dispatches: list[Dispatch] = []
+        self.claimed: list[Claim] = []
         self.started = 0
         self.short: set[Any] = set()
 
@@ -80,90 +80,90 @@ class PartsMachine(RuleBasedStateMachine):
     @rule(canvas=CANVASES)
     def start(self, canvas: Signature) -> None:
         self.started += 1
-        self._ring(self.player.start(canvas).bells)
+        self._publish(self.fake.start(canvas).dispatches)
 
-    @precondition(lambda machine: machine.bells)
+    @precondition(lambda machine: machine.dispatches)
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
-        held = self.player.claim(self._one(data, self.bells))
-        self.held += [held] if held else []
+        claimed = self.fake.claim(self._one(data, self.dispatches))
+        self.claimed += [claimed] if claimed else []
 
-    @precondition(lambda machine: machine.held)
+    @precondition(lambda machine: machine.attempt)
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
-        self._succeed(self._one(data, self.held))
+        self._succeed(self._one(data, self.claimed))
 
-    @precondition(lambda machine: machine.held)
+    @precondition(lambda machine: machine.attempt)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
-        self._ring(self.player.fail(self._one(data, self.held)).bells)
+        self._publish(self.fake.fail(self._one(data, self.claimed)).dispatches)
 
-    @precondition(lambda machine: machine.held)
+    @precondition(lambda machine: machine.attempt)
     @rule(data=st.data())
-    def give_up(self, data: st.DataObject) -> None:
-        self._ring(self.player.record(self._one(data, self.held), GiveUp("enough")).bells)
+    def cancel_itself(self, data: st.DataObject) -> None:
+        self._publish(self.fake.record(self._one(data, self.claimed), Cancelled("enough")).dispatches)
 
     @precondition(lambda machine: machine._jobs(*JOB_OPEN))
     @rule(data=st.data())
     def cancel_a_job(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self._jobs(*JOB_OPEN)))
-        self._ring(self.player.dispatched_by(lambda tx: cancels.cancel_job(tx, job.id, **WHO)))
+        self._publish(self.fake.dispatched_by(lambda tx: cancels.cancel_job(tx, job.id, **WHO)))
 
     @precondition(lambda machine: machine._dead())
     @rule(data=st.data(), by_hand=st.booleans())
     def let_live_again(self, data: st.DataObject, by_hand: bool) -> None:
         job_id = data.draw(st.sampled_from(self._dead()))
-        is_fan_in = self.player.job(job_id).kind in VIRTUAL
+        is_fan_in = self.fake.job(job_id).kind in VIRTUAL
         try:
             if by_hand and is_fan_in:
-                self._ring(self.player.dispatched_by(lambda tx: dead_letters.go_on(tx, job_id, **WHO)))
+                self._publish(self.fake.dispatched_by(lambda tx: dead_letters.go_on(tx, job_id, **WHO)))
                 self.short.add(job_id)
             elif by_hand:
-                self._ring(self.player.dispatched_by(lambda tx: dead_letters.resolve(tx, job_id, "[]", **WHO)))
+                self._publish(self.fake.dispatched_by(lambda tx: dead_letters.resolve(tx, job_id, "[]", **WHO)))
             else:
-                self.player.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
+                self.fake.write(lambda tx: dead_letters.replay(tx, job_id, **WHO))
         except StateConflict as conflict:
             assert "has gone on without it" in str(conflict)  # noqa: PT017
-        self._ring(self.player.due())
+        self._publish(self.fake.due())
 
     @precondition(lambda machine: machine._dead())
     @rule(data=st.data())
     def close_a_letter(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(self._dead()))
-        self.player.write(lambda tx: dead_letters.cancel(tx, job_id, **WHO))
+        self.fake.write(lambda tx: dead_letters.cancel(tx, job_id, **WHO))
 
     @precondition(lambda machine: machine._timed())
     @rule(data=st.data())
     def time_is_over(self, data: st.DataObject) -> None:
-        self.player.age(data.draw(st.sampled_from(self._timed())).id, deadline_at=1)
-        self._ring(self.player.dispatched_by(lambda tx: expiry.end_overdue(tx, 10)))
+        self.fake.age(data.draw(st.sampled_from(self._timed())).id, deadline_at=1)
+        self._publish(self.fake.dispatched_by(lambda tx: expiry.end_overdue(tx, 10)))
 
     @invariant()
     def is_sound(self) -> None:
-        assert self.player.ledger.read(audit_quickly) == []
+        assert self.fake.ledger.read(audit_quickly) == []
         for fan_in in self._jobs(JobStatus.SUCCEEDED, virtual=True):
             if fan_in.id not in self.short:
                 _check_needs(fan_in, self._rows(select(JobRow.status).where(JobRow.join_id == fan_in.id)))
 
     def teardown(self) -> None:
         """From here on all goes well: then every workflow that was not stopped comes to an end."""
-        while self.bells or self.held:
-            self.held += filter(None, [self.player.claim(self.bells.pop(0))] if self.bells else [])
-            if self.held:
-                self._succeed(self.held.pop())
+        while self.dispatches or self.claimed:
+            self.claimed += filter(None, [self.fake.claim(self.dispatches.pop(0))] if self.dispatches else [])
+            if self.claimed:
+                self._succeed(self.claimed.pop())
         self.is_sound()
         left = self._rows(
             select(WorkflowRow.id, WorkflowRow.name).where(WorkflowRow.status == WorkflowStatus.RUNNING)
         )
         assert left == [], "nothing will ever move these"
 
-    def _succeed(self, held: Claim) -> None:
-        count = int(held.arguments[2]) if held.step == numbers.name else 0
-        result = list(range(count)) if held.step == numbers.name else 0
-        self._ring(self.player.succeed(held, result).bells)
+    def _succeed(self, claimed: Claim) -> None:
+        count = int(claimed.arguments[2]) if claimed.step == numbers.name else 0
+        result = list(range(count)) if claimed.step == numbers.name else 0
+        self._publish(self.fake.succeed(claimed, result).dispatches)
 
-    def _ring(self, bells: Iterable[Bell]) -> None:
-        self.bells += bells
+    def _publish(self, dispatches: Iterable[Dispatch]) -> None:
+        self.dispatches += dispatches
 
     @staticmethod
     def _one(data: st.DataObject, items: list[Any]) -> Any:
@@ -182,7 +182,7 @@ class PartsMachine(RuleBasedStateMachine):
         return [row.job_id for row in self._rows(letters.order_by(DeadLetterRow.id))]
 
     def _rows(self, query: Any) -> list[AnyRow]:
-        return self.player.ledger.read(lambda connection: list(connection.execute(query)))
+        return self.fake.ledger.read(lambda connection: list(connection.execute(query)))
 
 
 def _check_needs(fan_in: AnyRow, members: list[AnyRow]) -> None:
@@ -203,7 +203,7 @@ def _check_needs(fan_in: AnyRow, members: list[AnyRow]) -> None:
 def test_fan_ins_go_on_with_what_they_need_or_stop(ledger_template: str, tmp_path: Path) -> None:
     with closing(Ledger(sqlite_file(tmp_path))) as one:
 
-        class Placed(PartsMachine):
+        class Placed(MembersMachine):
             template = ledger_template
             ledger = one
 

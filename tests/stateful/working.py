@@ -11,38 +11,38 @@ from hypothesis.stateful import rule
 
 from agentq.ledger import attempts, moves
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.records import Bell, bell
+from agentq.ledger.records import Dispatch, dispatch_of
 from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.stateful.base import WORKERS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Holding, Message
 from tests.stateful.snapshot import can_be_claimed
-from tests.support.player import FAILURE, Player, Recorded, _call
+from tests.support.player import FAILURE, FakeWorker, Recorded, _call
 
 _COUNTS = st.integers(1, 8)
 _PAUSES = st.sampled_from([0.0, 600.0])
 
 
 class Working(LedgerMachine):
-    """What workers do."""
+    """The actions of workers."""
 
     @given_any(lambda machine: machine.model.messages)
     @rule(count=st.integers(1, 4), newest_first=st.booleans(), worker=WORKERS)
     def receive(self, count: int, newest_first: bool, worker: int) -> None:
         for message in self._take(count, newest_first):
-            self._claim(message.bell, self.workers[worker])
+            self._claim(message.dispatch, self.workers[worker])
 
     @harmless
     @given_any(lambda machine: machine.model.messages)
     @rule(message=some(lambda machine: machine.model.messages), worker=WORKERS)
     def receive_a_copy(self, message: Message, worker: int) -> None:
-        self._claim(message.bell, self.workers[worker])
+        self._claim(message.dispatch, self.workers[worker])
 
     @harmless
     @given_any(lambda machine: machine.model.messages)
     @rule(message=some(lambda machine: machine.model.messages))
     def receive_under_a_wrong_name(self, message: Message) -> None:
-        wrong = replace(message.bell, step="wrong", kind=JobKind.STEP)
+        wrong = replace(message.dispatch, step="wrong", kind=JobKind.STEP)
         assert self.look(lambda: self.caretaker.claim(wrong)) is None
 
     @given_any(lambda machine: machine.model.messages)
@@ -66,7 +66,7 @@ class Working(LedgerMachine):
     )
     def work_on_one(self, message: Message, worker: int, end: str, pause: float) -> None:
         self.model.messages.remove(message)
-        holding = self._claim(message.bell, self.workers[worker])
+        holding = self._claim(message.dispatch, self.workers[worker])
         if holding is None:
             return
         match end:
@@ -82,23 +82,23 @@ class Working(LedgerMachine):
     @rule(holding=some(lambda machine: machine.model.holdings))
     def claim_again_after_a_lost_reply(self, holding: Holding) -> None:
         job = self.seen.jobs[holding.claim.job_id]
-        self._claim(bell(job), holding.worker, holding.token)
+        self._claim(dispatch_of(job), holding.worker, holding.token)
 
-    @given_any(lambda machine: machine.model.held())
+    @given_any(lambda machine: machine.model.claimed())
     @rule(count=st.integers(1, 4))
     def complete_some(self, count: int) -> None:
-        for holding in self.model.held()[:count]:
+        for holding in self.model.claimed()[:count]:
             self.complete(holding)
 
-    @given_any(lambda machine: machine.model.held())
-    @rule(holding=some(lambda machine: machine.model.held()))
+    @given_any(lambda machine: machine.model.claimed())
+    @rule(holding=some(lambda machine: machine.model.claimed()))
     def complete(self, holding: Holding) -> None:
         result = json.dumps(_call(holding.claim))
         self._record(holding, Succeed(result))
         holding.record(AttemptOutcome.SUCCEEDED, result)
 
-    @given_any(lambda machine: machine.model.held())
-    @rule(holding=some(lambda machine: machine.model.held()), pause=_PAUSES)
+    @given_any(lambda machine: machine.model.claimed())
+    @rule(holding=some(lambda machine: machine.model.claimed()), pause=_PAUSES)
     def retry(self, holding: Holding, pause: float) -> None:
         job = self.seen.jobs[holding.claim.job_id]
         if job.attempt >= job.max_attempts:
@@ -107,8 +107,8 @@ class Working(LedgerMachine):
         self._record(holding, RetryLater(FAILURE, pause))
         holding.record(AttemptOutcome.RETRIED)
 
-    @given_any(lambda machine: machine.model.held())
-    @rule(holding=some(lambda machine: machine.model.held()))
+    @given_any(lambda machine: machine.model.claimed())
+    @rule(holding=some(lambda machine: machine.model.claimed()))
     def fail(self, holding: Holding) -> None:
         self._record(holding, Fail(FAILURE))
         holding.record(AttemptOutcome.FAILED)
@@ -118,10 +118,10 @@ class Working(LedgerMachine):
     @rule(holding=some(lambda machine: machine.model.recorded()))
     def record_again_after_a_lost_reply(self, holding: Holding) -> None:
         outcome = _outcome_of(holding)
-        handed = self.look(lambda: holding.worker.record(holding.claim, outcome))
-        assert handed.accepted
-        self._check_unrung(holding, handed.bells)
-        self.send(handed.bells)
+        recorded = self.look(lambda: holding.worker.record(holding.claim, outcome))
+        assert recorded.accepted
+        self._check_undispatched(holding, recorded.dispatches)
+        self.send(recorded.dispatches)
 
     @harmless
     @given_any(lambda machine: machine.model.stale())
@@ -133,7 +133,7 @@ class Working(LedgerMachine):
         assert self.look(lambda: holding.worker.record(holding.claim, outcome)) == Recorded(False)
 
     def _work(self, message: Message, worker: int) -> None:
-        holding = self._claim(message.bell, self.workers[worker])
+        holding = self._claim(message.dispatch, self.workers[worker])
         if holding is not None:
             self.complete(holding)
 
@@ -143,15 +143,15 @@ class Working(LedgerMachine):
             yield self.model.messages.pop(-1 if newest_first else 0)
             count -= 1
 
-    def _claim(self, rung: Bell, worker: Player, token: int | None = None) -> Holding | None:
+    def _claim(self, dispatched: Dispatch, worker: FakeWorker, token: int | None = None) -> Holding | None:
         """Claim, which must work exactly if it should; returns the holding where it is a new one."""
-        job, token = self.seen.jobs[rung.job_id], token or moves.new_claim_token()
+        job, token = self.seen.jobs[dispatched.job_id], token or moves.new_claim_token()
         is_mine = job.status == JobStatus.RUNNING and job.claim_token == token
-        if not is_mine and not (can_be_claimed(job) and rung.queue == job.queue):
-            assert self.look(lambda: worker.claim(rung, token)) is None
+        if not is_mine and not (can_be_claimed(job) and dispatched.queue == job.queue):
+            assert self.look(lambda: worker.claim(dispatched, token)) is None
             self._drop(job)
             return None
-        claim = self.move(lambda: worker.claim(rung, token), job.workflow_id)
+        claim = self.move(lambda: worker.claim(dispatched, token), job.workflow_id)
         assert claim is not None, f"a job that should be claimed is not: {job}"
         assert (claim.job_id, claim.tenant, claim.worker_id) == (job.id, job.tenant, worker.worker_id)
         assert claim.attempt == (job.attempt if is_mine else job.attempt + 1)
@@ -162,23 +162,23 @@ class Working(LedgerMachine):
         return holding
 
     def _drop(self, job: AnyRow) -> None:
-        """A message that came for nothing rings what its job's worker may have left unrung, as a worker does."""
+        """A useless message publishes the jobs that its job's worker may have left undispatched."""
         if job.status == JobStatus.SUCCEEDED:
             self.send(self.ledger.read(lambda c: attempts.queued_successors(c, job.id)))
 
     def _record(self, holding: Holding, outcome: Outcome) -> None:
         claim = holding.claim
-        handed = self.move(lambda: holding.worker.record(claim, outcome), claim.workflow_id)
-        assert handed.accepted, "the outcome of the one who holds the job was refused"
-        self.ring(handed.bells)
+        recorded = self.move(lambda: holding.worker.record(claim, outcome), claim.workflow_id)
+        assert recorded.accepted, "the outcome of the one who holds the job was refused"
+        self.publish(recorded.dispatches)
 
-    def _check_unrung(self, holding: Holding, bells: tuple[Bell, ...]) -> None:
-        """Of the bells that are rung once more none is wrong, and the next step's is among them."""
+    def _check_undispatched(self, holding: Holding, dispatches: tuple[Dispatch, ...]) -> None:
+        """Of the messages that are dispatched once more none is wrong, and the next step's is among them."""
         waiting = {job.id: job for job in self.seen.having(JobStatus.QUEUED)}
-        rung = {bell.job_id for bell in bells}
-        assert rung <= {key for key, job in waiting.items() if job.workflow_id == holding.claim.workflow_id}
+        dispatched = {dispatch.job_id for dispatch in dispatches}
+        assert dispatched <= {key for key, job in waiting.items() if job.workflow_id == holding.claim.workflow_id}
         if holding.ended == AttemptOutcome.SUCCEEDED:
-            assert {key for key, job in waiting.items() if job.after_id == holding.claim.job_id} <= rung
+            assert {key for key, job in waiting.items() if job.after_id == holding.claim.job_id} <= dispatched
 
 
 def _outcome_of(holding: Holding) -> Outcome:

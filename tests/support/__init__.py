@@ -1,4 +1,4 @@
-"""What the tests share: services, workers as real processes, steps that can be held, counted and killed."""
+"""Helpers that all tests share: services, real workers, steps that can be stopped, counted and killed."""
 
 from __future__ import annotations
 

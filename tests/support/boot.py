@@ -1,4 +1,4 @@
-"""What a process of ``Forked`` is forked from: one that has loaded the modules it needs, which takes a second.
+"""The parent of ``Forked`` processes: it has loaded the modules they need, which takes a second.
 
 It reads orders, one a line: become a Python with such arguments, answered with the new process's id; say how a
 process has ended, answered with its exit code, or null while it runs. It ends with its input.

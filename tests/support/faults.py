@@ -1,4 +1,4 @@
-"""What can go wrong, and when: the rows and columns of the fault matrix in docs/reliability.md.
+"""The faults, and the phases at which they come: the rows and columns of the matrix in docs/reliability.md.
 
 A test says which cells it covers: ``@covers(Fault.FLUSH, Moment.DISPATCH, Moment.BODY)``.
 """
@@ -29,7 +29,7 @@ class Fault(StrEnum):
     BAD_VALUE = "a value or an error text that cannot be stored"
 
 
-class Moment(StrEnum):
+class Phase(StrEnum):
     """One column of the matrix."""
 
     START = "start"
@@ -50,9 +50,9 @@ class Moment(StrEnum):
     IDLE = "idle worker"
 
 
-def covers(fault: Fault, *moments: Moment) -> pytest.MarkDecorator:
-    """Mark a test as the one that shows what happens when *fault* comes at *moments*."""
-    return pytest.mark.covers(fault, *moments)
+def covers(fault: Fault, *phases: Phase) -> pytest.MarkDecorator:
+    """Mark a test as the one that shows what happens when *fault* comes at *times*."""
+    return pytest.mark.covers(fault, *phases)
 
 
 _IN_THE_CALLER = "it happens in the process of the caller or the operator, not in a worker's"
@@ -61,47 +61,47 @@ _RUNS_NOTHING = "what runs nothing holds nothing"
 _AT_DISPATCH = "its messages are sent at its dispatch"
 _LEDGER_ONLY = "it is a statement to the ledger, in which the broker has no part"
 _BROKER_ONLY = "it is an exchange with the broker, in which the ledger has no part"
-_IN_HAND = "a message that was taken from the broker cannot be lost there"
+_RESERVED = "a message that was taken from the broker cannot be lost there"
 _NO_WRITE = "nothing is written then but what the step itself writes"
 _NO_VALUE = "no value passes there that was not checked before"
 _AS_IN_THE_STEP = "it is the same as in the step"
 
-_BY_REASON: dict[str, dict[Fault, tuple[Moment, ...]]] = {
+_BY_REASON: dict[str, dict[Fault, tuple[Phase, ...]]] = {
     _IN_THE_CALLER: {
-        Fault.KILL_CHILD: (Moment.START, Moment.REPLAY),
-        Fault.FREEZE: (Moment.START, Moment.REPLAY),
-        Fault.STOP: (Moment.START, Moment.REPLAY),
+        Fault.KILL_CHILD: (Phase.START, Phase.REPLAY),
+        Fault.FREEZE: (Phase.START, Phase.REPLAY),
+        Fault.STOP: (Phase.START, Phase.REPLAY),
     },
-    _IN_THE_PARENT: {Fault.KILL_CHILD: (Moment.ACKNOWLEDGE, Moment.SWEEP)},
-    _RUNS_NOTHING: dict.fromkeys((Fault.KILL_WORKER, Fault.KILL_CHILD, Fault.STOP), (Moment.IDLE,)),
-    _AT_DISPATCH: dict.fromkeys((Fault.LOSE_MESSAGE, Fault.DUPLICATE, Fault.FLUSH), (Moment.START,)),
-    _IN_HAND: {Fault.LOSE_MESSAGE: (Moment.BODY, Moment.ACKNOWLEDGE)},
+    _IN_THE_PARENT: {Fault.KILL_CHILD: (Phase.ACKNOWLEDGE, Phase.SWEEP)},
+    _RUNS_NOTHING: dict.fromkeys((Fault.KILL_WORKER, Fault.KILL_CHILD, Fault.STOP), (Phase.IDLE,)),
+    _AT_DISPATCH: dict.fromkeys((Fault.LOSE_MESSAGE, Fault.DUPLICATE, Fault.FLUSH), (Phase.START,)),
+    _RESERVED: {Fault.LOSE_MESSAGE: (Phase.BODY, Phase.ACKNOWLEDGE)},
     _LEDGER_ONLY: {
-        Fault.LOSE_MESSAGE: (Moment.COMPLETION,),
-        Fault.FLUSH: (Moment.CLAIM, Moment.COMPLETION),
-        Fault.CUT_BROKER: (Moment.CLAIM, Moment.COMPLETION),
-        Fault.BROKER_DOWN: (Moment.CLAIM,),
+        Fault.LOSE_MESSAGE: (Phase.COMPLETION,),
+        Fault.FLUSH: (Phase.CLAIM, Phase.COMPLETION),
+        Fault.CUT_BROKER: (Phase.CLAIM, Phase.COMPLETION),
+        Fault.BROKER_DOWN: (Phase.CLAIM,),
     },
     _BROKER_ONLY: dict.fromkeys(
         (Fault.LEDGER_DOWN, Fault.CUT_LEDGER, Fault.LOSE_REPLY, Fault.CONFLICT),
-        (Moment.DISPATCH, Moment.ACKNOWLEDGE),
+        (Phase.DISPATCH, Phase.ACKNOWLEDGE),
     ),
-    _NO_WRITE: {Fault.LOSE_REPLY: (Moment.BODY, Moment.EFFECT), Fault.CONFLICT: (Moment.EFFECT,)},
+    _NO_WRITE: {Fault.LOSE_REPLY: (Phase.BODY, Phase.EFFECT), Fault.CONFLICT: (Phase.EFFECT,)},
     _NO_VALUE: {
-        Fault.BAD_VALUE: (Moment.DISPATCH, Moment.CLAIM, Moment.ACKNOWLEDGE, Moment.SWEEP, Moment.IDLE),
+        Fault.BAD_VALUE: (Phase.DISPATCH, Phase.CLAIM, Phase.ACKNOWLEDGE, Phase.SWEEP, Phase.IDLE),
     },
     _AS_IN_THE_STEP: dict.fromkeys(
         (
             *(Fault.LOSE_MESSAGE, Fault.DUPLICATE, Fault.FLUSH, Fault.CUT_BROKER, Fault.BROKER_DOWN),
             *(Fault.LEDGER_DOWN, Fault.CUT_LEDGER, Fault.BAD_VALUE),
         ),
-        (Moment.EFFECT,),
+        (Phase.EFFECT,),
     ),
 }
-SENSELESS: dict[tuple[Fault, Moment], str] = {
-    (fault, moment): reason
+SENSELESS: dict[tuple[Fault, Phase], str] = {
+    (fault, phase): reason
     for reason, faults in _BY_REASON.items()
-    for fault, moments in faults.items()
-    for moment in moments
+    for fault, phases in faults.items()
+    for phase in phases
 }
 """Cells in which there is nothing to be tested, and why."""

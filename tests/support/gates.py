@@ -42,7 +42,7 @@ def note(folder: str, name: str) -> int:
 
 
 def pass_gate(folder: str, name: str, seconds: float = 60) -> None:
-    """Come to a gate and wait until it is open; raises TimeoutError when nobody opens it."""
+    """Come to a gate and wait until it is open; raises TimeoutError when no process opens it."""
     note(folder, name)
     deadline = time.monotonic() + seconds
     while not Path(folder, f"{name}.go").exists():

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, NullPool, create_engine, exists, inspect, make_url, select
 
-from agentq.ledger.audit.audit import Violation, audit
+from agentq.ledger.audit.audit import InvariantViolation, audit
 from agentq.ledger.db import schema
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.urls import parse_url
@@ -64,7 +64,7 @@ def put_back(ledger: Ledger, template: str) -> None:
     ledger.close()
     ledger._engines[os.getpid()] = engine
     file = str(ledger.url.database)
-    assert not Path(f"{file}-wal").exists(), "somebody else has the ledger open"
+    assert not Path(f"{file}-wal").exists(), "another process has the ledger open"
     shutil.copy(str(make_url(template).database), file)
 
 
@@ -90,14 +90,14 @@ class _Auditor:
         self._place = URL.create(driver)
         self._engine = create_engine(self._place, creator=self._connect, poolclass=NullPool)
 
-    def audit(self, place: URL) -> list[Violation]:
+    def audit(self, place: URL) -> list[InvariantViolation]:
         self._place = place
         with self._engine.connect() as connection:
             with connection.begin():
                 is_used = _is_used(connection)
             with connection.begin():
                 if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql("BEGIN")  # else each query would see a moment of its own
+                    connection.exec_driver_sql("BEGIN")  # else each query would see a time of its own
                 return audit(connection) if is_used else []
 
     def _connect(self) -> Any:

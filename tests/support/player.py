@@ -16,12 +16,12 @@ from agentq.canvas.compile import Defaults, compile_canvas
 from agentq.canvas.graph import Graph
 from agentq.ledger import attempts, moves, starts, workers
 from agentq.ledger.caretaking import due_jobs
-from agentq.ledger.caretaking.rescues import Judge
+from agentq.ledger.caretaking.rescues import DecideLoss
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.queries import workflows as ledger_workflows
-from agentq.ledger.records import Bell, Claim
+from agentq.ledger.records import Claim, Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.states import JobKind
@@ -38,7 +38,7 @@ class Written(Generic[T]):
     """What a transaction returned, and the jobs that it dispatched."""
 
     value: T
-    bells: tuple[Bell, ...] = ()
+    dispatches: tuple[Dispatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Started:
 
     workflow_id: uuid.UUID
     is_new: bool
-    bells: tuple[Bell, ...] = ()
+    dispatches: tuple[Dispatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Recorded:
     """An outcome that was accepted or discarded, and the jobs that were dispatched with it."""
 
     accepted: bool
-    bells: tuple[Bell, ...] = ()
+    dispatches: tuple[Dispatch, ...] = ()
 
 
 def written(work: Callable[[Transaction], T]) -> Callable[[Transaction], Written[T]]:
@@ -69,18 +69,18 @@ def started(tx: Transaction, graph: Graph, **options: Any) -> Started:
     return Started(new.workflow_id, new.is_new, tuple(tx.take_dispatches()))
 
 
-def recorded(tx: Transaction, held: Claim, outcome: Outcome) -> Recorded:
+def recorded(tx: Transaction, claimed: Claim, outcome: Outcome) -> Recorded:
     """Record an outcome in an open transaction."""
-    return Recorded(attempts.record(tx, held, outcome), tuple(tx.take_dispatches()))
+    return Recorded(attempts.record(tx, claimed, outcome), tuple(tx.take_dispatches()))
 
 
-def judged(pause: float) -> Judge:
-    """Return a judge that gives *pause* seconds before each attempt that the job may still have."""
+def decided(pause: float) -> DecideLoss:
+    """Return a policy that gives *pause* seconds before each attempt that the job may still have."""
 
-    def judge(row: AnyRow, why: Failure) -> RetryLater | Fail:
+    def decide(row: AnyRow, why: Failure) -> RetryLater | Fail:
         return RetryLater(why, pause) if row.attempt < row.max_attempts else Fail(why)
 
-    return judge
+    return decide
 
 
 class _Catalogue:
@@ -100,7 +100,7 @@ def graph_of(canvas: Any) -> Graph:
     return compile_canvas(canvas, _Catalogue(), Defaults())
 
 
-class Player:
+class FakeWorker:
     """A worker with a lease, on one ledger."""
 
     def __init__(self, ledger: Ledger, lease: float = 600) -> None:
@@ -110,15 +110,15 @@ class Player:
 
     def renew(self, lease: float) -> None:
         """Make the lease end *lease* seconds from now, also in the past."""
-        self.ledger.write(lambda tx: workers.register(tx, self.worker_id, hostname="player", pid=1, lease=lease))
+        self.ledger.write(lambda tx: workers.register(tx, self.worker_id, hostname="fake", pid=1, lease=lease))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Do *work* in one transaction; the messages of the jobs that it dispatches are lost."""
         return self.ledger.write(work, publish=_lose)
 
-    def dispatched_by(self, work: Callable[[Transaction], object]) -> list[Bell]:
+    def dispatched_by(self, work: Callable[[Transaction], object]) -> list[Dispatch]:
         """Do *work* in one transaction and return the jobs that it dispatches."""
-        return list(self.ledger.write(written(work)).bells)
+        return list(self.ledger.write(written(work)).dispatches)
 
     def start(self, canvas: Any, *, tenant: str = "acme", key: str | None = None, **ids: Any) -> Started:
         """Start a canvas."""
@@ -127,55 +127,55 @@ class Player:
 
     def begin(self, canvas: Any) -> Claim:
         """Start a canvas with one first job and claim that."""
-        return self.take(*self.start(canvas).bells)
+        return self.take(*self.start(canvas).dispatches)
 
-    def claim(self, bell: Bell, token: int | None = None) -> Claim | None:
-        """Claim a job as the message that *bell* makes would."""
-        named = None if bell.kind == JobKind.TASK else bell.step
+    def claim(self, dispatch: Dispatch, token: int | None = None) -> Claim | None:
+        """Claim a job as the message that *message* makes would."""
+        named = None if dispatch.kind == JobKind.TASK else dispatch.step
         token = token or moves.new_claim_token()
         return self.ledger.write(
-            lambda tx: attempts.claim(tx, bell.job_id, named, self.worker_id, token, sent_to=bell.queue)
+            lambda tx: attempts.claim(tx, dispatch.job_id, named, self.worker_id, token, sent_to=dispatch.queue)
         )
 
-    def take(self, bell: Bell) -> Claim:
+    def take(self, dispatch: Dispatch) -> Claim:
         """Claim a job that can be claimed."""
-        held = self.claim(bell)
-        assert held is not None, f"{bell} cannot be claimed: {self.job(bell.job_id)}"
-        return held
+        claimed = self.claim(dispatch)
+        assert claimed is not None, f"{dispatch} cannot be claimed: {self.job(dispatch.job_id)}"
+        return claimed
 
-    def record(self, held: Claim, outcome: Outcome) -> Recorded:
+    def record(self, claimed: Claim, outcome: Outcome) -> Recorded:
         """Record an outcome of an attempt."""
-        return self.ledger.write(lambda tx: recorded(tx, held, outcome))
+        return self.ledger.write(lambda tx: recorded(tx, claimed, outcome))
 
-    def succeed(self, held: Claim, result: Any = None) -> Recorded:
+    def succeed(self, claimed: Claim, result: Any = None) -> Recorded:
         """Record that an attempt succeeded."""
-        return self.record(held, Succeed(json.dumps(result)))
+        return self.record(claimed, Succeed(json.dumps(result)))
 
-    def fail(self, held: Claim) -> Recorded:
+    def fail(self, claimed: Claim) -> Recorded:
         """Record that an attempt failed and that no other follows."""
-        return self.record(held, Fail(FAILURE))
+        return self.record(claimed, Fail(FAILURE))
 
-    def retry(self, held: Claim, delay: float = 0) -> Recorded:
+    def retry(self, claimed: Claim, delay: float = 0) -> Recorded:
         """Record that an attempt failed and that another follows."""
-        return self.record(held, RetryLater(FAILURE, delay))
+        return self.record(claimed, RetryLater(FAILURE, delay))
 
-    def run(self, *bells: Bell, newest_first: bool = False) -> int:
+    def run(self, *dispatches: Dispatch, newest_first: bool = False) -> int:
         """Run the steps' functions until nothing is ready any more; returns how many jobs ran."""
-        ready, count = list(bells), 0
+        ready, count = list(dispatches), 0
         while ready:
-            held = self.take(ready.pop(-1 if newest_first else 0))
-            ready += self.succeed(held, _call(held)).bells
+            claimed = self.take(ready.pop(-1 if newest_first else 0))
+            ready += self.succeed(claimed, _call(claimed)).dispatches
             count += 1
         return count
 
-    def run_to_last(self, *bells: Bell) -> Claim:
+    def run_to_last(self, *dispatches: Dispatch) -> Claim:
         """Run the steps' functions up to the workflow's last job and return the claim of that."""
-        ready = list(bells)
-        while not (held := self.take(ready.pop(0))).is_last:
-            ready += self.succeed(held, _call(held)).bells
-        return held
+        ready = list(dispatches)
+        while not (claimed := self.take(ready.pop(0))).is_last:
+            ready += self.succeed(claimed, _call(claimed)).dispatches
+        return claimed
 
-    def due(self) -> list[Bell]:
+    def due(self) -> list[Dispatch]:
         """Dispatch, as a caretaker, what is due."""
         return self.dispatched_by(lambda tx: due_jobs.dispatch_due(tx, 100))
 
@@ -216,16 +216,16 @@ class Player:
         return self.ledger.read(lambda connection: list(connection.execute(query)))
 
 
-def _call(held: Claim) -> Any:
-    args, kwargs = json.loads(held.arguments)
-    if held.inputs is not None:
-        args = [json.loads(held.inputs), *args]
-    step = registry.find(held.step)
+def _call(claimed: Claim) -> Any:
+    args, kwargs = json.loads(claimed.arguments)
+    if claimed.inputs is not None:
+        args = [json.loads(claimed.inputs), *args]
+    step = registry.find(claimed.step)
     if step is None:
         return args[0]
     values, named = step.parameters.load(args, kwargs, None)
     return step.parameters.dump_result(step.parameters.function(*values, **named))
 
 
-def _lose(bells: Sequence[Bell]) -> None:
+def _lose(dispatches: Sequence[Dispatch]) -> None:
     """Publish nothing, as a worker that dies after its commit."""

@@ -53,7 +53,7 @@ class Postgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def environment(self, path: str) -> dict[str, str]:
-        """What PostgreSQL's own programs need to be found, behind *path*, and to find it."""
+        """The environment that PostgreSQL's own programs need, behind *path*."""
         own = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres"}
         return own | {"PATH": os.pathsep.join([path, str(self._bin)])}
 
@@ -96,7 +96,7 @@ class Postgres:
 
     @property
     def is_up(self) -> bool:
-        """Whether the server runs."""
+        """True if the server runs."""
         return self._process.poll() is None
 
     def start(self) -> None:
@@ -159,7 +159,7 @@ class Postgres:
 
 
 def free_port() -> int:
-    """Return a port at which nobody listens."""
+    """Return a port at which no process listens."""
     for port in random.sample(_PORTS, 100):
         with socket.socket() as candidate, suppress(OSError):
             candidate.bind(("127.0.0.1", port))

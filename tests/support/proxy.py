@@ -31,7 +31,7 @@ class LostReply:
 
     @property
     def happened(self) -> bool:
-        """Whether there was such a commit, of which the client knows nothing."""
+        """True after such a commit, whose reply the client did not get."""
         return self.event.is_set()
 
 
@@ -47,7 +47,7 @@ class Proxy:
         self.delay = 0.0
         """Seconds by which every answer comes later."""
         self.is_silent = False
-        """Whether nobody is connected any more: who tries gets no answer."""
+        """True if no client is connected any more: a new one gets no answer."""
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -90,7 +90,7 @@ class Proxy:
         return reply
 
     def take(self, statement: bytes) -> LostReply | None:
-        """Return the reply that the statement's transaction is to lose, for nobody else."""
+        """Return the reply that the statement's transaction is to lose, for no other process."""
         with self._lock:
             found = next((reply for reply in self._to_lose if reply.text in statement), None)
             if found is not None:

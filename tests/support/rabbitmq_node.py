@@ -77,7 +77,7 @@ class Node(Broker):
 
     @property
     def is_up(self) -> bool:
-        """Whether the node runs."""
+        """True if the node runs."""
         return self.process is not None and self.process.poll() is None
 
 
@@ -149,7 +149,7 @@ def _port_mapper(program: str, environment: dict[str, str]) -> Iterator[None]:
 
 
 def _dying_with_us() -> tuple[str, ...]:
-    """What ends a program when this process ends, also when it is killed; nothing where there is no such tool."""
+    """The command that ends a program when this process ends, also by a kill; nothing without such a tool."""
     tool = shutil.which("setpriv")
     return (tool, "--pdeathsig", "KILL") if tool else ()
 

@@ -1,4 +1,4 @@
-"""The files whose tests took longest, as pytest's reports tell it."""
+"""The files whose tests took longest, as pytest's reports show it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_a_killed_redis_comes_back_empty_at_its_address(redis_broker: Broker) ->
         assert redis.get("a") is None
 
 
-def test_the_log_of_a_worker_is_part_of_the_failure(redis_broker: Broker, ledger_url: str) -> None:
+def test_a_failure_shows_the_workers_log(redis_broker: Broker, ledger_url: str) -> None:
     with pytest.raises(AssertionError, match="something else") as failure:
         fail_beside_a_worker(redis_broker, ledger_url)
     assert any("ready." in note for note in failure.value.__notes__)
@@ -80,17 +80,17 @@ def fail_beside_a_worker(broker: Broker, ledger_url: str) -> None:
 
 TELLING = """
 import atexit, json, os, signal, sys, threading
-told = [__name__, sys.argv, sys.path, os.getcwd(), sorted(os.environ.items()), os.getsid(0) == os.getpid()]
-told += [sorted(os.listdir("/proc/self/fd")), [str(signal.getsignal(number)) for number in (2, 13, 15)]]
-told += [sys.stdin.read(), str(sys.stdout), os.fstat(1) == os.fstat(2), sys.flags, __file__]
-print(json.dumps(told))
+reported = [__name__, sys.argv, sys.path, os.getcwd(), sorted(os.environ.items()), os.getsid(0) == os.getpid()]
+reported += [sorted(os.listdir("/proc/self/fd")), [str(signal.getsignal(number)) for number in (2, 13, 15)]]
+reported += [sys.stdin.read(), str(sys.stdout), os.fstat(1) == os.fstat(2), sys.flags, __file__]
+print(json.dumps(reported))
 atexit.register(print, "the end")
 threading.Timer(0.1, print, ["a thread"]).start()
 sys.exit(3)
 """
 
 
-@pytest.mark.parametrize("what", [["-m", "telling"], ["{folder}/telling.py"]])
+@pytest.mark.parametrize("what", [["-m", "decisive"], ["{folder}/telling.py"]])
 def test_a_forked_process_cannot_tell_that_it_was_forked(tmp_path: Path, what: list[str]) -> None:
     (tmp_path / "telling.py").write_text(TELLING)
     arguments = [*(part.format(folder=tmp_path) for part in what), "ä", "b"]

@@ -31,7 +31,7 @@ _LOADED = (
     *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
     *("agentq.runtime.app", "agentq.runtime.bridge.asyncio_pool"),
 )
-"""What each worker loads before it loads its app: over a second's work."""
+"""Modules that each worker loads before its app: over a second's work."""
 _CUSTOM = {"asyncio": "custom"}
 
 
@@ -104,7 +104,7 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the main process runs."""
+        """True if the main process runs."""
         return self._process.poll() is None
 
     def log(self) -> str:

@@ -1,5 +1,5 @@
 """The crash sweep: a reference workflow is crashed at every point there is, recovered, and audited.
 
-A point is the moment before or after a SQL statement, a commit, a publish, an acknowledgement or an effect. They
+A point is the time before or after a SQL statement, a commit, a publish, an acknowledgement or an effect. They
 are found by instrumentation, so new code is covered without new tests.
 """

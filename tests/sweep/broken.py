@@ -9,16 +9,16 @@ from typing import Any
 from agentq.ledger import attempts
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.handover import Done
-from agentq.ledger.on_complete import complete
+from agentq.ledger.on_complete import run_on_complete
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Outcome, Succeed
-from agentq.runtime.attempt.attempt import Attempt
+from agentq.runtime.attempt.attempt import AttemptRunner
 
 
 def hand_over_later() -> None:
     """Hand over in a transaction of its own, after the one that records the outcome."""
-    executor: Any = Attempt
+    executor: Any = AttemptRunner
     module: Any = attempts
     hand_over, record = module.hand_over, executor._record
     held_back: list[Done] = []
@@ -37,35 +37,35 @@ def hand_over_later() -> None:
     executor._record = record_then_hand_over
 
 
-def bury_later() -> None:
+def dead_letter_later() -> None:
     """Open a dead letter in a transaction of its own, after the one in which the job failed."""
-    executor: Any = Attempt
+    executor: Any = AttemptRunner
     module: Any = attempts
-    bury, record = module.bury, executor._record
+    dead_letter, record = module.dead_letter, executor._record
     held_back: list[AnyRow] = []
 
-    def record_then_bury(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
+    def record_then_dead_letter(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
         is_accepted: bool = record(self, claim, outcome, *rest)
         for dead in [held_back.pop() for _ in range(len(held_back))]:
-            self._ledger.write(lambda tx, dead=dead: bury(tx, dead))
+            self._ledger.write(lambda tx, dead=dead: dead_letter(tx, dead))
         return is_accepted
 
     def hold_back(tx: Transaction, dead: AnyRow, **_: Any) -> None:
         held_back.append(dead)
 
-    module.bury = hold_back
-    executor._record = record_then_bury
+    module.dead_letter = hold_back
+    executor._record = record_then_dead_letter
 
 
 def complete_before() -> None:
     """Call what ``on_complete`` was given in a transaction of its own, before the one that records the outcome."""
-    executor: Any = Attempt
+    executor: Any = AttemptRunner
     record = executor._record_once
 
     def complete_then_record(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
         if isinstance(outcome, Succeed) and outcome.on_complete:
             callbacks = outcome.on_complete
-            self._ledger.write(lambda tx: complete(tx.connection, callbacks))
+            self._ledger.write(lambda tx: run_on_complete(tx.connection, callbacks))
             outcome = replace(outcome, on_complete=())
         is_accepted: bool = record(self, claim, outcome, *rest)
         return is_accepted
@@ -73,4 +73,6 @@ def complete_before() -> None:
     executor._record_once = complete_then_record
 
 
-WAYS: dict[str, Callable[[], None]] = {way.__name__: way for way in (hand_over_later, bury_later, complete_before)}
+WAYS: dict[str, Callable[[], None]] = {
+    way.__name__: way for way in (hand_over_later, dead_letter_later, complete_before)
+}

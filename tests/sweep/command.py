@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.sweep.choice import SAMPLES
 
 _ROOT = Path(__file__).parents[2]
@@ -21,13 +21,13 @@ _SAMPLE = "AGENTQ_SAMPLE"
 
 Say = Callable[[str], None]
 
-any_moment = covers(
+any_phase = covers(
     Fault.KILL_WORKER,
-    *(Moment.START, Moment.DISPATCH, Moment.CLAIM, Moment.BODY, Moment.EFFECT, Moment.COMPLETION),
-    *(Moment.HAND_OVER, Moment.ACKNOWLEDGE, Moment.FAN_OUT, Moment.FAN_IN, Moment.RETRY, Moment.CANCEL),
-    *(Moment.DEAD_LETTER, Moment.REPLAY, Moment.SWEEP),
+    *(Phase.START, Phase.DISPATCH, Phase.CLAIM, Phase.BODY, Phase.EFFECT, Phase.COMPLETION),
+    *(Phase.HAND_OVER, Phase.ACKNOWLEDGE, Phase.FAN_OUT, Phase.FAN_IN, Phase.RETRY, Phase.CANCEL),
+    *(Phase.DEAD_LETTER, Phase.REPLAY, Phase.SWEEP),
 )
-"""What the points of the reference workflow cover."""
+"""The phases that the points of the reference workflow cover."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of the sweep share."""
+"""Fixtures that the tests of the sweep share."""
 
 from tests.sweep.command import say
 

@@ -1,4 +1,4 @@
-"""What outlives a crash beside the ledger: what steps did to the world, what the client knew, what was sent."""
+"""The record that outlives a crash beside the ledger: effects of steps, the client's knowledge, sent messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Effect:
-    """What one attempt did to the world."""
+    """The effect of one attempt on the world."""
 
     what: str
     key: str
@@ -57,13 +57,13 @@ class Diary:
         """Return the dead letters whose handler was called."""
         return {letter_id for (letter_id,) in self._lines("handled")}
 
-    def mend(self) -> None:
-        """Note that what made steps fail for good is mended."""
-        (self.folder / "mended").touch()
+    def fix(self) -> None:
+        """Note that what made steps fail for good is fixed."""
+        (self.folder / "fixed").touch()
 
-    def is_mended(self) -> bool:
+    def is_fixed(self) -> bool:
         """Say whether it is."""
-        return (self.folder / "mended").exists()
+        return (self.folder / "fixed").exists()
 
     def add_message(self, queue: str, message: dict[str, Any]) -> None:
         """Note a message that the broker took."""

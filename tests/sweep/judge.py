@@ -1,4 +1,4 @@
-"""What must be so after a recovery: the audit, and the ends, results, effects and attempts of the scenario."""
+"""The state after a recovery: the audit, and the ends, results, effects and attempts of the scenario."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _DECIDED |= dict.fromkeys(BY_HAND | SHORT, DeadLetterStatus.RESOLVED)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a run."""
+    """The verdict on a run."""
 
     wrong: list[str]
     attempts: int
-    """How many attempts all jobs had together."""
+    """The number of attempts of all jobs together."""
     outcomes: set[str]
-    """How attempts ended."""
+    """The outcomes of the attempts."""
 
 
 def judge(connection: Connection, diary: Diary, scenario: Scenario) -> Verdict:
@@ -81,15 +81,15 @@ def _of_narrations(connection: Connection) -> Iterator[str]:
     for job in connection.execute(select(JobRow.id, JobRow.attempt).where(JobRow.step == narrate.name)):
         query = select(EventRow.number, EventRow.attempt, EventRow.kind).where(EventRow.job_id == job.id)
         rows = connection.execute(query.order_by(EventRow.number)).all()
-        told: dict[int, tuple[str, ...]] = {job.attempt: ()}
+        reported: dict[int, tuple[str, ...]] = {job.attempt: ()}
         for row in rows:
-            told[row.attempt] = (*told.get(row.attempt, ()), row.kind)
+            reported[row.attempt] = (*reported.get(row.attempt, ()), row.kind)
         attempts = [row.attempt for row in rows]
         if (
             [row.number for row in rows] != [*range(1, len(rows) + 1)]
             or attempts != sorted(attempts)
-            or any(kinds != TOLD[: len(kinds)] for kinds in told.values())
-            or told[job.attempt] != TOLD
+            or any(kinds != TOLD[: len(kinds)] for kinds in reported.values())
+            or reported[job.attempt] != TOLD
         ):
             yield f"attempt {job.attempt} succeeded, but the events are {rows}"
 

@@ -1,4 +1,4 @@
-"""Where runs happen: one ledger, put back to its beginning before each run."""
+"""The ledger of the runs, put back to its beginning before each run."""
 
 from __future__ import annotations
 

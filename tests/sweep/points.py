@@ -25,7 +25,7 @@ _TABLE = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+(\w+)")
 
 
 class Points:
-    """Counts the points of a run in their order, and ends the process at the one it was told."""
+    """Counts the points of a run in their order, and ends the process at the one it was reported."""
 
     def __init__(self, last_words: Path) -> None:
         self.count = 0
@@ -62,7 +62,7 @@ class Points:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """What happens inside is the world's doing, or a look at it, and no point."""
+        """Events inside are the world's doing, or a query of it, and no point."""
         before, self._hidden = self._hidden, True
         try:
             yield

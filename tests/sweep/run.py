@@ -31,17 +31,17 @@ from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
 _MOST_IDLE = 30
-"""How often a worker may find nothing to do, and let time pass, until it must be over."""
+"""The number of times that a worker may find nothing to do, and let time pass, until it must be over."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run that did not crash has to say."""
+    """The report of a run that did not crash."""
 
     points: int = 0
     names: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    """What the client found wrong."""
+    """The faults that the client found."""
 
 
 class Runner:
@@ -149,7 +149,7 @@ class Runner:
 
 
 class _Idle:
-    """What happens when nothing is left to do: an operator mends and replays, and time passes.
+    """The world after the last message: an operator fixes and replays, and time passes.
 
     Until all is over, or it went on for too long.
     """
@@ -179,8 +179,8 @@ class _Idle:
             if about in SHORT:
                 dead_letters.resolve(self._ledger, str(letter_id), actor="ann", reason="it is enough")
                 continue
-            self._diary.mend()
-            dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="mended")
+            self._diary.fix()
+            dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="fixed")
         with self._points.hidden():
             closed = jobs.list_(self._ledger, JobFilter(queue=CLOSED, status=JobStatus.QUEUED))
         for job in closed:

@@ -11,14 +11,14 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 import agentq
-from agentq import Bury, Cancel, Context, each, step
+from agentq import Cancel, Context, DeadLetterNow, each, step
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
@@ -29,11 +29,11 @@ ITEMS = 2
 GOAL = 3
 """As far as ``advance`` comes."""
 TOLD = ("begun", "drafted", "ended")
-"""What ``narrate`` tells."""
+"""The events of ``narrate``."""
 
 
 class Stage:
-    """What the steps of the run under way reach the world through."""
+    """The way of the run's steps to the world."""
 
     diary: Diary
     points: Points
@@ -94,15 +94,15 @@ def cancel_all(ctx: Context) -> None:
 
 @step(retries=0)
 def fragile(ctx: Context, which: str) -> str:
-    """Fail for good, until somebody has mended it."""
+    """Fail for good, until a person has fixed it."""
     effect(ctx, which)
-    if not Stage.diary.is_mended():
+    if not Stage.diary.is_fixed():
         raise ValueError("broken")
     return which
 
 
 @agentq.on_dead_letter
-def page_somebody(letter: DeadLetter) -> None:
+def page_operator(letter: DeadLetter) -> None:
     with Stage.points.around(lambda: f"effect of the handler of {letter.step}"):
         Stage.diary.add_handled(str(letter.id))
 
@@ -130,7 +130,7 @@ def limited(ctx: Context) -> str:
 @step
 def gone(ctx: Context) -> str:
     effect(ctx)
-    raise Bury("beyond repair")
+    raise DeadLetterNow("beyond repair")
 
 
 @step
@@ -152,14 +152,14 @@ def whole(ctx: Context, parts: list[str]) -> str:
 
 
 @step
-def gather(ctx: Context, parts: list[Any]) -> str:
+def collect_results(ctx: Context, parts: list[Any]) -> str:
     effect(ctx, *parts)
     return f"{parts}, without {[part.position for part in ctx.missing]}"
 
 
 @step
 def narrate(ctx: Context) -> str:
-    """Tell things before its effect and after it."""
+    """Show things before its effect and after it."""
     ctx.emit("begun")
     ctx.emit("drafted")
     effect(ctx)
@@ -169,7 +169,7 @@ def narrate(ctx: Context) -> str:
 
 @step
 def advance(ctx: Context) -> int:
-    """Tell how far it is, before its effect and after it."""
+    """Show how far it is, before its effect and after it."""
     ctx.progress(1, GOAL)
     effect(ctx)
     ctx.progress(2, GOAL)
@@ -273,9 +273,9 @@ _NEEDS: dict[str, Any] = {"needs": "all", "within": 60}
 LACKING = Scenario(
     canvases={
         "again": group(alone.s("here"), count_to.s(ITEMS).set(**_LATE) | each(double.s()) | largest.s())
-        | gather.s().set(**_NEEDS),
-        "short": group(alone.s("enough"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
-        "in vain": group(alone.s("in vain"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
+        | collect_results.s().set(**_NEEDS),
+        "short": group(alone.s("enough"), never.s().set(**_LATE)) | collect_results.s().set(**_NEEDS),
+        "in vain": group(alone.s("in vain"), never.s().set(**_LATE)) | collect_results.s().set(**_NEEDS),
     },
     ends={
         "again": (_SUCCEEDED, "['here', 2], without []"),
@@ -311,7 +311,7 @@ SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writer
 """Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name, "in vain"}
-"""The steps, and of fan-ins that lack parts the workflows' keys, whose dead letters the operator gives up."""
+"""The steps and the keys of workflows whose dead letters the operator cancels."""
 BY_HAND = {stuck.name}
 """The steps whose dead letters the operator takes on, edits and resolves."""
 SHORT = {"short"}
@@ -322,11 +322,11 @@ PAID = {pay.name, order.name}
 
 def seed(ledger: Ledger) -> None:
     """Write what was there before the client came: jobs of a dead worker, and one whose time is over."""
-    dead = Player(ledger)
+    dead = FakeWorker(ledger)
     for key, canvas in (("held", alone.s("held")), ("poisonous", fragile.s("by its worker"))):
-        dead.take(*dead.start(canvas, tenant=TENANT, key=key).bells)
+        dead.take(*dead.start(canvas, tenant=TENANT, key=key).dispatches)
     dead.renew(-1)
-    (late,) = dead.start(never.s().set(expires=60), tenant=TENANT, key="late").bells
+    (late,) = dead.start(never.s().set(expires=60), tenant=TENANT, key="late").dispatches
     old, past = seconds_from_now(-3_600), seconds_from_now(-1)
 
     def age(tx: Transaction) -> None:

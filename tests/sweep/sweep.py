@@ -18,7 +18,7 @@ _LOG_TAIL = 3_000
 
 @dataclass(frozen=True)
 class Crashes:
-    """Where a run and its recoveries crash, and whether the broker keeps its messages then."""
+    """The crashes of a run and of its recoveries, and whether the broker keeps its messages then."""
 
     points: tuple[int, ...]
     messages_kept: bool
@@ -30,7 +30,7 @@ class Crashes:
 
 @dataclass(frozen=True)
 class Wrong:
-    """What a sweep found."""
+    """The faults that a sweep found."""
 
     crashes: Crashes
     name: str
@@ -42,7 +42,7 @@ class Wrong:
 
 @dataclass
 class Result:
-    """What came of a sweep."""
+    """The result of a sweep."""
 
     points: list[str] = field(default_factory=list)
     chosen: int = 0

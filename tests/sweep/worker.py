@@ -19,7 +19,7 @@ _NO_TIME = 1e-9
 
 
 class _PromptReports(Reports):
-    """Writes what a step tells at once, in the step's own thread, where its place in the order is fixed."""
+    """Writes what a step shows at once, in the step's own thread, where its place in the order is fixed."""
 
     def add(self, kind: str, data: str) -> None:
         self._waiting.append((kind, data))
@@ -27,7 +27,7 @@ class _PromptReports(Reports):
 
 
 class Clock:
-    """The ``time`` of the duties, and of early bells: it stands still until it is put forward."""
+    """The ``time`` of the duties, and of early messages: it stands still until it is put forward."""
 
     def __init__(self) -> None:
         self._now = time.monotonic()
@@ -52,7 +52,7 @@ class SweptWorker:
         duties: Any = duties_module
         duties.time = clock
         early: Any = early_module
-        early.time = clock  # a machine that is slow for a moment must not ring once more
+        early.time = clock  # a machine that is slow for a while must not ring once more
         calling: Any = calling_module
         calling.Reports = _PromptReports
 

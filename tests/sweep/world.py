@@ -1,4 +1,4 @@
-"""What the world does to a ledger: time passes; and what a look at it from outside shows."""
+"""The world's effects on a ledger: time passes; and its state as seen from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from agentq.states import MISSING_PARTS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
+from agentq.states import MISSING_MEMBERS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
 FAR = 1e8
 """Seconds after which nothing in these runs is due."""
@@ -46,12 +46,12 @@ def is_over(ledger: Ledger, workflows: int) -> bool:
     return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0)
 
 
-ABOUT = case((DeadLetterRow.error_category == MISSING_PARTS, WorkflowRow.key), else_=DeadLetterRow.step)
-"""What a dead letter is told by: the step, or of a fan-in that lacks parts the workflow's key."""
+ABOUT = case((DeadLetterRow.error_category == MISSING_MEMBERS, WorkflowRow.key), else_=DeadLetterRow.step)
+"""The name of a dead letter: its step, or for a fan-in with missing members the workflow's key."""
 
 
 def open_letters(ledger: Ledger) -> list[tuple[uuid.UUID, str]]:
-    """Return of the dead letters that handlers were called with and nobody has closed id and ABOUT."""
+    """Return of the dead letters that handlers were called with and no process has closed id and ABOUT."""
     is_open = (DeadLetterRow.handled_at.is_not(None), DeadLetterRow.status == DeadLetterStatus.OPEN)
     query = select(DeadLetterRow.id, ABOUT.label("about")).join(WorkflowRow).where(*is_open)
     found = query.order_by(DeadLetterRow.id)

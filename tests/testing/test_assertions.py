@@ -1,4 +1,4 @@
-"""What assertions say where they do not hold, and the context of a unit test."""
+"""The messages of failed assertions, and the context of a unit test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from celery import group
 
 import agentq
 from agentq import Context, step
-from agentq.steps.context import MissingPart
+from agentq.steps.context import MissingMember
 from agentq.testing import assert_dead_letter, assert_succeeded, assert_waiting_for, make_context
 from agentq.testing.inline import Inline
 from tests.support.steps import add, echo, fail, numbers, total
 
 
-def test_what_did_not_succeed_is_shown_job_by_job(agentq_inline: Inline) -> None:
+def test_a_failed_workflow_is_shown_job_by_job(agentq_inline: Inline) -> None:
     workflow = agentq.start(add.s(1, 2) | fail.si("no such thing") | numbers.s())
     agentq_inline.run()
     with pytest.raises(AssertionError) as failure:
@@ -81,7 +81,7 @@ def report(ctx: Context, text: str) -> str:
 
 
 def test_a_step_is_called_with_a_context_of_the_tests_own() -> None:
-    part = MissingPart(0, "job", "find", "error", "not there")
+    part = MissingMember(0, "job", "find", "error", "not there")
     assert report(make_context(attempt=2, missing=[part]), "x") == "x, attempt 2 of 5, without ['find']"
     assert report(make_context(cancelled=True), "x") == "stopped"
     assert make_context().idempotency_key != make_context().idempotency_key

@@ -52,12 +52,12 @@ def endless(depth: int) -> Any:
 
 
 @pytest.mark.parametrize("made", [groups, chords, eaches, links])
-def test_what_is_nested_too_deep_is_refused_with_its_depth(agentq_inline: Inline, made: Any) -> None:
+def test_too_deep_nesting_is_refused_with_its_depth(agentq_inline: Inline, made: Any) -> None:
     with pytest.raises(CanvasError, match=r"the canvas is nested \d{3,} deep"):
         agentq.start(made(DEEP))
 
 
-def test_what_holds_itself_is_refused(agentq_inline: Inline) -> None:
+def test_a_canvas_that_contains_itself_is_refused(agentq_inline: Inline) -> None:
     with pytest.raises(CanvasError, match="the canvas holds itself"):
         agentq.start(endless(DEEP))
 

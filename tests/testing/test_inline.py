@@ -29,7 +29,7 @@ from agentq.exceptions import (
 from agentq.ledger.audit.audit import audit
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
-from agentq.runtime.attempt.lease import hold
+from agentq.runtime.attempt.lease import current_lease
 from agentq.states import JobStatus, WorkflowStatus
 from agentq.steps.parameters import Parameters
 from agentq.testing import assert_dead_letter, assert_succeeded, assert_waiting_for
@@ -56,7 +56,7 @@ def is_wanted(ctx: Context) -> bool:
 
 @pytest.fixture(autouse=True)
 def _sound(agentq_inline: Inline) -> Any:
-    """Whatever a test did, its ledger is sound at the end."""
+    """After every test its ledger is sound."""
     yield
     assert agentq_inline.ledger.read(audit) == []
 
@@ -81,7 +81,7 @@ class TestRunning:
         assert agentq.start(group(add.s(1, 2), add.s(3, 4)) | total.s()).result(timeout) == 10
         assert add.delay(5, 6).get(timeout) == 11
 
-    def test_a_result_that_fits_its_annotation_no_more_is_told_with_what_to_do(
+    def test_a_result_that_no_longer_fits_is_an_error_with_the_next_step(
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workflow = agentq.start(add.s(1, 2))
@@ -153,7 +153,7 @@ class TestTime:
         assert job.started_at is not None
         assert due <= job.started_at < due + timedelta(seconds=30)
 
-    def test_what_becomes_due_on_the_way_runs_at_its_moment(self, agentq_inline: Inline) -> None:
+    def test_jobs_that_become_due_on_the_way_run_at_their_time(self, agentq_inline: Inline) -> None:
         agentq_inline.fail(add, agentq.Retry(after=3600), times=2)
         workflow = agentq.start(add.s(1, 2))
         agentq_inline.advance(DAY)
@@ -188,7 +188,7 @@ class TestTime:
             expired.result(0)
 
     @pytest.mark.parametrize("by", [-1, timedelta(days=-1), float("nan")])
-    def test_it_does_not_go_back(self, agentq_inline: Inline, by: Any) -> None:
+    def test_the_clock_does_not_go_back(self, agentq_inline: Inline, by: Any) -> None:
         with pytest.raises(InvalidArguments, match="seconds from 0 up"):
             agentq_inline.advance(by)
 
@@ -207,7 +207,7 @@ class TestStubs:
         agentq_inline.stub(plain, 7)
         assert agentq.start(plain.s(1)).result(0) == 7
 
-    def test_what_does_not_fit_the_annotation_is_no_result(self, agentq_inline: Inline) -> None:
+    def test_a_value_that_does_not_fit_the_annotation_is_no_result(self, agentq_inline: Inline) -> None:
         agentq_inline.stub(double, "many")
         workflow = agentq.start(double.s(1))
         with pytest.raises(StepFailed, match=InvalidResult.__name__):
@@ -215,7 +215,7 @@ class TestStubs:
         ((attempt,),) = (job.attempts for job in workflow.jobs())
         assert attempt.error_traceback is None, "agentq's own frames say nothing to who wrote the step"
 
-    def test_failures_so_many_times_and_then_the_function(self, agentq_inline: Inline) -> None:
+    def test_a_step_fails_the_given_times_and_then_runs(self, agentq_inline: Inline) -> None:
         asked = agentq_inline.fail(double, ConnectionError("engaged"), times=2)
         workflow = agentq.start(double.s(2))
         agentq_inline.run()
@@ -229,37 +229,37 @@ class TestStubs:
         agentq_inline.fail(double, ConnectionError, times=1)
         assert agentq.start(double.s(1)).result() == 5
 
-    def test_a_name_that_nobody_has(self, agentq_inline: Inline) -> None:
+    def test_an_unknown_step_name_is_refused(self, agentq_inline: Inline) -> None:
         with pytest.raises(DefinitionError, match=r"'tests.plan'.*Did you mean 'tests.plain'"):
             agentq_inline.stub("tests.plan", 1)
 
 
 class TestEnds:
-    def test_a_dead_letter_is_told_and_replayed(
+    def test_a_dead_letter_is_handled_and_replayed(
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
-        told: list[DeadLetter] = []
-        agentq.on_dead_letter(told.append)
+        reported: list[DeadLetter] = []
+        agentq.on_dead_letter(reported.append)
         agentq_inline.fail(double, PermissionError("closed"), times=1)
         workflow = agentq.start(add.s(1, 2) | double.s() | echo.s())
         agentq_inline.run()
         letter = assert_dead_letter(workflow, double, error="closed")
-        assert [each.id for each in told] == [letter.id]
+        assert [each.id for each in reported] == [letter.id]
         dead_letters.replay(agentq_inline.ledger, str(letter.id), delay=3600)
         assert workflow.result(3601) == {"args": [6], "kwargs": {}}
         assert workflow.dead_letters() == []
 
-    def test_a_dead_letter_that_was_interrupted_is_told_again(
+    def test_an_interrupted_dead_letter_is_handled_again(
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
-        told: list[DeadLetter] = []
+        reported: list[DeadLetter] = []
 
         @agentq.on_dead_letter
-        def tell(letter: DeadLetter) -> None:
-            told.append(letter)
-            if len(told) == 1:
+        def report(letter: DeadLetter) -> None:
+            reported.append(letter)
+            if len(reported) == 1:
                 pytest.fail("interrupted")
 
         agentq_inline.fail(double, PermissionError("closed"))
@@ -268,7 +268,7 @@ class TestEnds:
             agentq_inline.run()
         agentq_inline.advance(60)
         letter = assert_dead_letter(workflow)
-        assert [each.id for each in told] == [letter.id, letter.id]
+        assert [each.id for each in reported] == [letter.id, letter.id]
 
     def test_a_cancel_before_it_ran(self, agentq_inline: Inline) -> None:
         workflow = agentq.start(add.s(1, 2) | double.s())
@@ -306,11 +306,11 @@ class TestPuttingBack:
         assert list(tmp_path.iterdir()) == [], "the embedded default was left alone"
         app.close()
 
-    def test_it_leaves_no_worker_behind(self, agentq_app: Celery) -> None:
+    def test_the_inline_run_leaves_no_worker_row(self, agentq_app: Celery) -> None:
         app = Celery("third", broker="redis://nowhere.invalid", set_as_current=False)
         agentq.AgentQ(app)
         with Inline(app):
-            hold()
+            current_lease()
         with pytest.raises(ConfigurationError, match="has no caretaker"):
-            hold()
+            current_lease()
         app.close()

@@ -1,4 +1,4 @@
-"""A fan-in that got too few parts in its time, inline: what is there to be decided, and what comes of it."""
+"""A fan-in that got too few members in its time, inline: what is there to be decided, and what comes of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def part(number: int) -> int:
 
 @pytest.fixture
 def lacking(agentq_inline: Inline) -> Workflow[Any]:
-    """Two of three parts wait for a retry when their fan-in's time is over; then the provider is back."""
+    """Two of three members wait for a retry when their fan-in's time is over; then the provider is back."""
 
     def engaged(number: int) -> int:
         if number:
@@ -41,14 +41,14 @@ def lacking(agentq_inline: Inline) -> Workflow[Any]:
 
 
 def test_it_is_a_dead_letter_and_the_ledger_is_sound(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
-    letter = assert_dead_letter(lacking, category="missing_parts", error="2 of its 3 parts are missing")
+    letter = assert_dead_letter(lacking, category="missing_members", error="2 of its 3 members are missing")
     assert [job.kind for job in lacking.jobs() if job.id == letter.job_id] == ["join"]
-    with pytest.raises(StepFailed, match=r"^a fan-in failed: agentq\.MissingParts: .* but it needs 2"):
+    with pytest.raises(StepFailed, match=r"^a fan-in failed: agentq\.MissingMembers: .* but it needs 2"):
         lacking.result(0)
     assert audit.run(agentq_inline.ledger).is_sound
 
 
-def test_its_parts_are_replayed_under_the_same_key(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
+def test_replay_runs_the_missing_members_under_the_same_key(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     letter = assert_dead_letter(lacking)
     dead_letters.replay(agentq_inline.ledger, str(letter.id), actor="ann")
     assert lacking.status is WorkflowStatus.RUNNING
@@ -58,13 +58,13 @@ def test_its_parts_are_replayed_under_the_same_key(agentq_inline: Inline, lackin
     assert (again.id, again.is_new) == (lacking.id, False)
 
 
-def test_it_goes_on_with_what_is_there(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
+def test_continue_goes_on_with_the_finished_members(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     dead_letters.resolve(agentq_inline.ledger, str(assert_dead_letter(lacking).id), actor="ann")
     agentq_inline.run()
     assert assert_succeeded(lacking) == 10
 
 
-def test_it_is_given_up(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
+def test_cancel_ends_it(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     dead_letters.cancel(agentq_inline.ledger, str(assert_dead_letter(lacking).id), actor="ann")
     agentq_inline.advance(600)
     assert lacking.status is WorkflowStatus.FAILED
@@ -72,11 +72,11 @@ def test_it_is_given_up(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     assert audit.run(agentq_inline.ledger).is_sound
 
 
-def test_parts_that_are_late_again_are_a_new_letter(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
+def test_members_that_are_late_again_are_a_new_letter(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
     first = assert_dead_letter(lacking)
     agentq_inline.fail(part, ConnectionError("engaged"))
     dead_letters.replay(agentq_inline.ledger, str(first.id), actor="ann")
     agentq_inline.advance(600)
     letters = lacking.dead_letters()
-    assert [letter.error_category for letter in letters].count("missing_parts") == 1
+    assert [letter.error_category for letter in letters].count("missing_members") == 1
     assert first.id not in [letter.id for letter in letters]

@@ -1,4 +1,4 @@
-"""A plain task keeps its own time limits, and sees in its request what Celery tells it there."""
+"""A plain task keeps its own time limits, and sees in its request what Celery shows it there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def slow(seconds: float) -> float:
 
 
 @shared_task(bind=True, name="tests.own_limits.looks")  # type: ignore[untyped-decorator]
-def looks(self: Any) -> list[str]:
+def queries(self: Any) -> list[str]:
     request = self.request
     return [request.id, request.root_id, request.parent_id, request.hostname]
 
@@ -52,7 +52,7 @@ def test_priority_queue_and_expiry_that_are_written_on_the_task_are_its_jobs(age
     assert agentq.start(add.s(1, 2) | urgent.s(), priority=3).jobs()[1].priority == 3
 
 
-def test_its_request_tells_job_workflow_and_worker(agentq_inline: Inline) -> None:
-    workflow = agentq.start(add.s(1, 2) | looks.si())
+def test_the_request_has_job_workflow_and_worker(agentq_inline: Inline) -> None:
+    workflow = agentq.start(add.s(1, 2) | queries.si())
     first, second = (str(job.id) for job in workflow.jobs())
     assert workflow.result() == [second, workflow.id, first, "inline"]

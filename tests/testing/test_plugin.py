@@ -104,5 +104,5 @@ def test_a_worker_that_does_not_start_says_why(pytester: pytest.Pytester) -> Non
 def test_it_costs_nothing_where_it_is_not_used() -> None:
     heavy = ("celery", "kombu", "sqlalchemy", "alembic", "pydantic", "redis")
     code = f"import agentq.testing.plugin, sys; print([name for name in {heavy} if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert told.stdout.strip() == "[]"
+    reported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert reported.stdout.strip() == "[]"

@@ -39,7 +39,7 @@ def failure(agentq_inline: Inline, workflow: Workflow[Any]) -> StepFailed:
 
 @pytest.mark.parametrize("how", ["replace", "add_to_chord", "retry"])
 @pytest.mark.parametrize("task", [uses, plain_uses], ids=["step", "plain task"])
-def test_what_is_not_durable_is_a_dead_letter_at_once(agentq_inline: Inline, task: Any, how: str) -> None:
+def test_a_call_that_is_not_durable_is_a_dead_letter_at_once(agentq_inline: Inline, task: Any, how: str) -> None:
     failed = failure(agentq_inline, agentq.start(task.s(how)))
     assert (failed.attempts, failed.category) == (1, "definition")
     assert f"self.{how}()" in failed.error_message

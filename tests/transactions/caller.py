@@ -37,7 +37,7 @@ def _main(broker: str, queue: str, ledger_url: str, folder: str) -> None:
     app.conf.task_default_queue = queue
     agentq = AgentQ(app, ledger=ledger_url)
     dispatcher: Any = Dispatcher
-    dispatcher.ring = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    dispatcher.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     with Session(create_engine(parse_url(ledger_url))) as session:
         session.add(Payment(what=KEY))
         agentq.start(count.s("done", folder, "body"), key=KEY, session=session)

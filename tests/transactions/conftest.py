@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from agentq.ledger.db.urls import parse_url
-from tests.runtime.place import Place, migrated_ledger, place
+from tests.runtime.place import Stack, migrated_ledger, stack
 from tests.support import redis_server
 from tests.transactions.steps import Base
 
@@ -29,19 +29,19 @@ def business(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One worker for the module; it finds only after a minute what was not dispatched."""
     folder: Path = tmp_path_factory.mktemp("transactions")
     with (
         redis_server() as broker,
         migrated_ledger(database, folder) as url,
-        place(broker, url, settings={"redispatch_after": 60}, arguments=STEPS) as running,
+        stack(broker, url, settings={"redispatch_after": 60}, arguments=STEPS) as running,
     ):
         yield running
 
 
 @pytest.fixture(scope="module")
-def engine(at: Place) -> Iterator[Engine]:
+def engine(at: Stack) -> Iterator[Engine]:
     """The application's own engine."""
     with business(at.ledger_url) as engine:
         yield engine

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import agentq
 from agentq import Context, Policy, rule, step
 from agentq.policies import Fixed
-from agentq.runtime.attempt.attempt import Attempt
+from agentq.runtime.attempt.attempt import AttemptRunner
 from tests.support import gates
 from tests.support.steps import add
 
@@ -27,7 +27,7 @@ class Base(DeclarativeBase):
 
 
 class Payment(Base):
-    """What must be there once."""
+    """A row that must be there once."""
 
     __tablename__ = "test_payments"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -128,13 +128,13 @@ async def pay_from_a_loop(ctx: Context, what: str) -> str:
 
 
 def _hold(folder: str) -> None:
-    executor: Any = Attempt
+    executor: Any = AttemptRunner
     record = executor._record
 
     def record_and_wait(self: Any, *args: Any) -> Any:
-        handed = record(self, *args)
+        recorded = record(self, *args)
         gates.pass_gate(folder, "recorded")
-        return handed
+        return recorded
 
     executor._record = record_and_wait
 

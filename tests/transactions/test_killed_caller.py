@@ -12,7 +12,9 @@ from tests.transactions.caller import KEY, start_and_die
 from tests.transactions.conftest import business
 
 
-def test_what_a_killed_caller_committed_runs_once(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
+def test_a_workflow_committed_by_a_killed_caller_runs_once(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
     with business(ledger_url) as engine, client(redis_broker, ledger_url) as agentq:
         assert start_and_die(redis_broker, ledger_url, gates.folder) == -signal.SIGKILL
         with redis_broker.redis as redis, engine.connect() as connection:

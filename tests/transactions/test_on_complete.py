@@ -9,9 +9,9 @@ from agentq.exceptions import InvalidArguments, StepFailed
 from agentq.operations import workflows as operations
 from agentq.testing import make_context
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Place
+from tests.runtime.place import Stack
 from tests.support import Broker, Gates, Worker, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import echo
 from tests.transactions import steps
 from tests.transactions.conftest import STEPS, business
@@ -22,7 +22,7 @@ def paid(engine: Engine, what: str) -> int:
         return steps.payments(connection, what)
 
 
-@covers(Fault.KILL_WORKER, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.KILL_WORKER, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize(("gate", "before", "bodies"), [("written", 0, 2), ("recorded", 1, 1)])
 def test_a_worker_that_is_killed_around_the_commit_pays_once(
     redis_broker: Broker, ledger_url: str, gates: Gates, gate: str, before: int, bodies: int
@@ -47,7 +47,7 @@ def test_a_worker_that_is_killed_around_the_commit_pays_once(
         require_sound(agentq)
 
 
-def test_a_job_that_was_lost_pays_nothing(at: Place, engine: Engine, gates: Gates) -> None:
+def test_a_job_that_was_lost_pays_nothing(at: Stack, engine: Engine, gates: Gates) -> None:
     workflow = at.agentq.start(steps.pay_late.s("late", str(gates.folder)))
     gates.await_reached("body")
     assert workflow.cancel("enough")
@@ -57,7 +57,7 @@ def test_a_job_that_was_lost_pays_nothing(at: Place, engine: Engine, gates: Gate
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-def test_attempts_whose_callback_fails_leave_nothing(at: Place, engine: Engine, failures: int) -> None:
+def test_attempts_whose_callback_fails_leave_nothing(at: Stack, engine: Engine, failures: int) -> None:
     what = f"badly {failures}"
     workflow = at.agentq.start(steps.pay_badly.s(what, failures))
     assert workflow.result(20) == what
@@ -65,7 +65,7 @@ def test_attempts_whose_callback_fails_leave_nothing(at: Place, engine: Engine, 
     assert paid(engine, what) == 1
 
 
-def test_the_last_error_of_a_callback_is_that_of_the_step(at: Place, engine: Engine) -> None:
+def test_the_last_error_of_a_callback_is_that_of_the_step(at: Stack, engine: Engine) -> None:
     workflow = at.agentq.start(steps.pay_badly.s("never", 2))
     with pytest.raises(StepFailed, match="failure 2") as failure:
         workflow.result(20)
@@ -73,14 +73,14 @@ def test_the_last_error_of_a_callback_is_that_of_the_step(at: Place, engine: Eng
     assert paid(engine, "never") == 0
 
 
-def test_what_the_database_refuses_fails_the_attempt(at: Place, engine: Engine) -> None:
+def test_a_constraint_violation_on_complete_fails_the_attempt(at: Stack, engine: Engine) -> None:
     with pytest.raises(StepFailed) as failure:
         at.agentq.start(steps.pay_twice.s("twice")).result(20)
     assert failure.value.error_class == "sqlalchemy.exc.IntegrityError"
     assert paid(engine, "twice") == 0
 
 
-def test_the_soft_limit_ends_a_callback_as_it_ends_a_step(at: Place, engine: Engine) -> None:
+def test_the_soft_limit_ends_a_callback_as_it_ends_a_step(at: Stack, engine: Engine) -> None:
     with pytest.raises(StepFailed) as failure:
         at.agentq.start(steps.pay_slowly.s("slowly")).result(20)
     assert failure.value.category == "timed_out"
@@ -91,7 +91,7 @@ def test_the_soft_limit_ends_a_callback_as_it_ends_a_step(at: Place, engine: Eng
     ("how", "why"),
     [("commit the connection", "committed with the job's outcome"), ("no such table", "nowhere")],
 )
-def test_what_a_callback_must_not_do_fails_its_attempt(at: Place, engine: Engine, how: str, why: str) -> None:
+def test_a_forbidden_call_in_a_callback_fails_its_attempt(at: Stack, engine: Engine, how: str, why: str) -> None:
     workflow = at.agentq.start(steps.misuse.s(how))
     with pytest.raises(StepFailed, match=why):
         workflow.result(20)
@@ -99,14 +99,14 @@ def test_what_a_callback_must_not_do_fails_its_attempt(at: Place, engine: Engine
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
-def test_a_start_that_would_wait_for_its_own_transaction_is_refused(at: Place, engine: Engine) -> None:
+def test_a_start_that_would_wait_for_its_own_transaction_is_refused(at: Stack, engine: Engine) -> None:
     with pytest.raises(StepFailed, match="session=session"):
         at.agentq.start(steps.misuse.s("start without the session")).result(20)
 
 
 @pytest.mark.parametrize("is_refused", [False, True])
 def test_a_workflow_that_a_callback_starts_is_there_with_the_completion(
-    at: Place, engine: Engine, is_refused: bool
+    at: Stack, engine: Engine, is_refused: bool
 ) -> None:
     key = f"order {is_refused}"
     first = at.agentq.start(steps.order.s(key, is_refused))
@@ -121,12 +121,12 @@ def test_a_workflow_that_a_callback_starts_is_there_with_the_completion(
         assert at.agentq.workflow(str(summary.id)).result(20) == 3
 
 
-def test_a_coroutine_step_writes_after_its_end(at: Place, engine: Engine) -> None:
+def test_a_coroutine_step_writes_after_its_end(at: Stack, engine: Engine) -> None:
     assert at.agentq.start(steps.pay_from_a_loop.s("loop")).result(20) == "loop"
     assert paid(engine, "loop") == 1
 
 
-def test_what_is_no_plain_function_is_refused() -> None:
+def test_a_callback_that_is_no_plain_function_is_refused() -> None:
     async def write(session: object) -> None: ...
 
     context = make_context()

@@ -14,17 +14,17 @@ from sqlalchemy.orm import Session
 import agentq
 from agentq.exceptions import InvalidArguments
 from agentq.operations import workflows as operations
-from tests.runtime.place import Place
+from tests.runtime.place import Stack
 from tests.support.steps import add, total
 
 
-def started(at: Place, tenant: str) -> int:
+def started(at: Stack, tenant: str) -> int:
     return operations.count(at.agentq.ledger, operations.WorkflowFilter(tenant=tenant))
 
 
-def test_bells_go_with_their_savepoint(at: Place, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    rung: list[Any] = []
-    monkeypatch.setattr(at.agentq.dispatcher, "ring", rung.extend)
+def test_dispatches_go_with_their_savepoint(at: Stack, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatched: list[Any] = []
+    monkeypatch.setattr(at.agentq.dispatcher, "publish", dispatched.extend)
     outer = at.agentq.start(add.s(1, 2), tenant="nested", session=session)
     with session.begin_nested() as savepoint:
         with session.begin_nested():
@@ -32,32 +32,30 @@ def test_bells_go_with_their_savepoint(at: Place, session: Session, monkeypatch:
         savepoint.rollback()
     with session.begin_nested(), session.begin_nested():
         inner = at.agentq.start(add.s(5, 6), tenant="nested", session=session)
-    assert rung == []
+    assert dispatched == []
     session.commit()
-    assert [str(bell.workflow_id) for bell in rung] == [outer.id, inner.id]
+    assert [str(dispatch.workflow_id) for dispatch in dispatched] == [outer.id, inner.id]
     assert started(at, "nested") == 2
 
 
-def test_a_session_that_is_closed_rings_for_nothing(
-    at: Place, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rung: list[Any] = []
-    monkeypatch.setattr(at.agentq.dispatcher, "ring", rung.extend)
+def test_a_closed_session_publishes_nothing(at: Stack, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatched: list[Any] = []
+    monkeypatch.setattr(at.agentq.dispatcher, "publish", dispatched.extend)
     at.agentq.start(add.s(1, 2), tenant="closed", session=session)
     session.close()
     session.commit()
-    assert (rung, started(at, "closed")) == ([], 0)
+    assert (dispatched, started(at, "closed")) == ([], 0)
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
 @pytest.mark.parametrize("kind", [AsyncSession, AsyncConnection])
 def test_an_asynchronous_transaction_is_joined(
-    at: Place, kind: type[AsyncSession] | type[AsyncConnection], is_committed: bool
+    at: Stack, kind: type[AsyncSession] | type[AsyncConnection], is_committed: bool
 ) -> None:
     asyncio.run(start_together(at, kind, f"{kind.__name__} {is_committed}", is_committed))
 
 
-async def start_together(at: Place, kind: Any, tenant: str, is_committed: bool) -> None:
+async def start_together(at: Stack, kind: Any, tenant: str, is_committed: bool) -> None:
     url = make_url(at.ledger_url)
     driver = "sqlite+aiosqlite" if url.get_backend_name() == "sqlite" else "postgresql+asyncpg"
     engine = create_async_engine(url.set(drivername=driver))
@@ -77,7 +75,7 @@ async def start_together(at: Place, kind: Any, tenant: str, is_committed: bool) 
     assert started(at, tenant) == (2 if is_committed else 0)
 
 
-def test_without_a_session_the_loop_is_free(at: Place) -> None:
+def test_without_a_session_the_loop_is_free(at: Stack) -> None:
     async def run() -> None:
         workflow = await agentq.astart(add.s(1, 2))
         found = await agentq.aworkflow(workflow.id)
@@ -87,7 +85,7 @@ def test_without_a_session_the_loop_is_free(at: Place) -> None:
     asyncio.run(run())
 
 
-def test_a_session_of_the_other_kind_is_refused(at: Place, session: Session) -> None:
+def test_a_session_of_the_other_kind_is_refused(at: Stack, session: Session) -> None:
     with pytest.raises(InvalidArguments, match=r"agentq\.start"):
         asyncio.run(agentq.astart(add.s(1, 2), session=session))  # type: ignore[arg-type]
     with pytest.raises(InvalidArguments, match="astart"):

@@ -72,7 +72,7 @@ def test_bytes_that_are_text_are_kept_as_that_text_as_before() -> None:
     assert taking(list[bytes]).dump_result([b"abc", "ü".encode()]) == ["abc", "ü"]
 
 
-def test_a_text_that_looks_like_kept_bytes_stays_text() -> None:
+def test_a_text_like_stored_bytes_stays_text() -> None:
     text = "agentq-base64:eA=="
     assert arrived(str, text) == text
     with pytest.raises(InvalidArguments, match="at title would come back from JSON as another value"):

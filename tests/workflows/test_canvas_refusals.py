@@ -1,4 +1,4 @@
-"""What a canvas cannot have is refused at the start, and the error names the part."""
+"""A canvas with unsupported options is refused at the start, and the error names the signature."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("canvas", "told"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_it_is_refused_and_named(canvas: Any, told: str) -> None:
-    with pytest.raises(CanvasError, match=told) as error:
+@pytest.mark.parametrize(("canvas", "reported"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_an_unsupported_signature_is_refused_and_named(canvas: Any, reported: str) -> None:
+    with pytest.raises(CanvasError, match=reported) as error:
         graph_of(canvas)
     assert isinstance(error.value, DefinitionError)
 
@@ -127,9 +127,11 @@ ARGUMENTS: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("canvas", "told"), [case[1:] for case in ARGUMENTS], ids=[case[0] for case in ARGUMENTS])
-def test_arguments_are_checked_at_the_start_also_of_later_steps(canvas: Any, told: str) -> None:
-    with pytest.raises(InvalidArguments, match=told):
+@pytest.mark.parametrize(
+    ("canvas", "reported"), [case[1:] for case in ARGUMENTS], ids=[case[0] for case in ARGUMENTS]
+)
+def test_arguments_are_checked_at_the_start_also_of_later_steps(canvas: Any, reported: str) -> None:
+    with pytest.raises(InvalidArguments, match=reported):
         graph_of(canvas)
 
 
@@ -150,7 +152,7 @@ class Catalogue:
         return "celery"
 
 
-def test_arguments_that_are_too_large_are_told_with_the_step() -> None:
+def test_too_large_arguments_are_an_error_that_names_the_step() -> None:
     with pytest.raises(ValueTooLarge, match=r"arguments of step 'some\.task': is .* bytes"):
         compile_canvas(Signature("some.task", ("x" * 200,)), Catalogue(), Defaults(max_value_bytes=100))
 

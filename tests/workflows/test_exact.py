@@ -1,4 +1,4 @@
-"""What is kept without a look at its JSON is exact: the short way is never wrong, and a plain model takes it."""
+"""A value stored without a look at its JSON is exact: the short way is never wrong, and a plain model takes it."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def cases(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 @given(cases())
-def test_what_is_said_to_be_exact_comes_back_the_same(case: tuple[Any, Any]) -> None:
+def test_a_value_called_exact_comes_back_the_same(case: tuple[Any, Any]) -> None:
     annotation, value = case
     try:
         kept = Annotation(annotation)

@@ -1,4 +1,4 @@
-"""What a canvas says of failures: which part is missing, what a fan-in needs, and what cannot be meant."""
+"""A canvas's options for failures: the missing member, a fan-in's needs, and nonsense that is refused."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ STOPS, GOES_ON = (None, "stop"), "continue"
     ],
     ids=["unsaid", "all", "needs one", "explicit wins", "by the step", "needed after", "not needed", "last"],
 )
-def test_a_job_knows_the_part_that_is_missing_if_it_fails(canvas: Signature, expected: list[Any]) -> None:
+def test_a_job_knows_the_member_that_is_missing_if_it_fails(canvas: Signature, expected: list[Any]) -> None:
     assert parts(graph_of(canvas.clone())) == expected
 
 
-def test_a_branch_of_an_each_is_a_part_of_it() -> None:
+def test_a_branch_of_an_each_is_one_of_its_branches() -> None:
     graph = graph_of(numbers.s(3) | each(echo.s() | echo.s()) | total.s().set(needs=0.5))
     template = graph.nodes[1].template
     assert template is not None
@@ -62,7 +62,7 @@ def test_a_branch_of_an_each_is_a_part_of_it() -> None:
     assert graph.nodes[1].needs == "0.500000"
 
 
-def test_what_is_deeper_belongs_to_the_part_around_it() -> None:
+def test_an_inner_job_belongs_to_the_member_around_it() -> None:
     inner = numbers.s(3) | each(echo.s()) | total.s()
     graph = graph_of(group(inner, A) | total.s().set(needs="any"))
     template = graph.nodes[1].template
@@ -78,8 +78,8 @@ def test_what_is_deeper_belongs_to_the_part_around_it() -> None:
         (group(A, B) | total.s().set(needs=1.5), "needs is 1.5"),
         (group(A, B) | total.s().set(needs=-1), "needs is -1"),
         (group(A, B) | total.s().set(needs=True), "needs is True"),
-        (group(A, B) | total.s().set(needs=3), r"needs is 3, but the group before it has 2 part"),
-        (group() | total.s().set(needs=1), r"needs is 1, but the group before it has 0 part"),
+        (group(A, B) | total.s().set(needs=3), r"needs is 3, but the group before it has 2 member"),
+        (group() | total.s().set(needs=1), r"needs is 1, but the group before it has 0 member"),
         (A | each(group(echo.s(), echo.s()) | echo.s().set(needs=3)), "needs is 3, but the group before it has 2"),
         (group(A, B) | total.s().set(within=0), "within is 0, must be over 0 seconds"),
         (A | echo.s().set(needs=1), "are for a step that takes the results of a group"),
@@ -92,7 +92,7 @@ def test_what_is_deeper_belongs_to_the_part_around_it() -> None:
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(canvas: Signature, message: str) -> None:
+def test_nonsense_options_are_refused(canvas: Signature, message: str) -> None:
     with pytest.raises(CanvasError, match=message):
         graph_of(canvas)
 
@@ -106,11 +106,11 @@ def test_a_step_refuses_it_too() -> None:
 def test_a_share_is_never_rounded_down(members: int, data: st.DataObject) -> None:
     missing = data.draw(st.integers(1, members))
     share = data.draw(st.floats(0.001, 0.999))
-    kept = needs.kept(share, "")
+    kept = needs.parse(share, "")
     there = members - missing
     assert needs.are_enough(kept, members, missing) is (there >= math.ceil(round(round(share, 6) * members, 6)))
 
 
-def test_without_a_missing_part_every_need_is_met() -> None:
+def test_without_a_missing_member_every_need_is_met() -> None:
     assert all(needs.are_enough(kept, 2, 0) for kept in (None, "all", "any", "5", "0.900000"))
     assert not needs.are_enough(None, 2, 2)

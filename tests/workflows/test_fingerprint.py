@@ -58,7 +58,7 @@ def test_a_deploy_that_changes_options_leaves_the_start_the_same(release: Any, o
     [{"queue": "io"}, {"priority": 1}, {"countdown": 5}, {"time_limit": 9}, {"needs": 1, "within": 5}],
     ids=str,
 )
-def test_so_do_options_of_the_call(options: dict[str, Any]) -> None:
+def test_options_of_the_call_change_the_fingerprint(options: dict[str, Any]) -> None:
     canvas = group(add.s(1, 1), add.s(2, 2)) | total.s()
     other = group(add.s(1, 1), add.s(2, 2)) | total.s().set(**options)
     assert fingerprint(graph_of(canvas)) == fingerprint(graph_of(other))
@@ -83,7 +83,7 @@ def test_a_call_is_the_same_however_it_is_written(release: Any) -> None:
 def weighed(topic: Any, depth: int = 3, *rest: int, tags: Any = None, **more: Any) -> Any: ...
 
 
-def test_so_is_the_call_of_a_plain_task() -> None:
+def test_the_call_of_a_plain_task_is_compared_too() -> None:
     ways = [
         weighed.s("a"),
         weighed.s(topic="a"),
@@ -102,7 +102,7 @@ def test_so_is_the_call_of_a_plain_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "reported"),
     [
         (add.s(1, 2), add.s(1, 3), f"argument 'y' of step '{add.name}' is 2 there and 3 here"),
         (add.s(1, 2), add.s(1, 2) | echo.s(), f"it has nothing more where this start has step '{echo.name}'"),
@@ -118,8 +118,8 @@ def test_so_is_the_call_of_a_plain_task() -> None:
     ],
     ids=["argument", "longer", "step", "input", "each", "secret", "plain"],
 )
-def test_other_work_is_told(before: Signature, now: Signature, told: str) -> None:
+def test_other_work_is_named_in_the_error(before: Signature, now: Signature, reported: str) -> None:
     one, other = graph_of(before), graph_of(now)
     assert fingerprint(one) != fingerprint(other)
-    assert told in (difference(one, other) or "")
+    assert reported in (difference(one, other) or "")
     assert difference(one, one) is None

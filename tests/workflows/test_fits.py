@@ -266,14 +266,14 @@ def test_a_step_that_can_never_take_what_is_given_is_refused_at_the_start(gives:
     ],
     ids=str,
 )
-def test_where_the_types_do_not_tell_it_is_started(gives: Any, takes: Any) -> None:
+def test_a_canvas_with_unknown_types_is_started(gives: Any, takes: Any) -> None:
     started(gives, takes)
 
 
 def test_the_refusal_names_both_steps_both_types_and_what_to_do() -> None:
-    with pytest.raises(CanvasError) as told:
+    with pytest.raises(CanvasError) as reported:
         started(A, B)
-    assert str(told.value) == (
+    assert str(reported.value) == (
         "step 'fits.second' takes B as 'value', but step 'fits.first' before it gives A, which can never be that: "
         "its field 'y' must be given and never is; change one of the annotations, put a step between them that "
         "converts, or write .si(…) where 'fits.second' takes nothing from it"
@@ -323,12 +323,12 @@ ACCEPTED: dict[str, tuple[Any, Any, Callable[[Any, Any], Signature]]] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_what_can_work_is_started(case: str) -> None:
+def test_a_canvas_that_can_work_is_started(case: str) -> None:
     gives, takes, canvas = ACCEPTED[case]
     started(gives, takes, canvas)
 
 
-def test_what_the_call_itself_gives_is_not_what_the_step_before_gives() -> None:
+def test_arguments_of_the_call_are_not_the_result_before() -> None:
     def second(ctx: Context, value: int, more: list[str], *, last: str = "") -> None: ...
 
     registry._steps.pop("fits.call", None)
@@ -413,7 +413,9 @@ def pairs() -> st.SearchStrategy[tuple[Any, list[Any]]]:
 
 
 @given(pairs(), pairs())
-def test_what_any_value_fits_is_never_refused(gives: tuple[Any, list[Any]], takes: tuple[Any, list[Any]]) -> None:
+def test_a_step_that_takes_any_value_is_never_refused(
+    gives: tuple[Any, list[Any]], takes: tuple[Any, list[Any]]
+) -> None:
     producer, consumer = Annotation(gives[0]), Annotation(takes[0])
     if mismatch(shape_given(producer.schema), shape_taken(consumer.schema)) is None:
         return

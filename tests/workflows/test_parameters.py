@@ -1,4 +1,4 @@
-"""Arguments and results through the annotations: what goes in comes out, and what does not fit is told."""
+"""Arguments and results through the annotations: what goes in comes out, and what does not fit is reported."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_args_and_kwargs_are_typed_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "told"),
+    ("args", "kwargs", "reported"),
     [
         ((), {}, "missing a required argument: 'a'"),
         ((1, 2, 3), {}, "too many positional arguments"),
@@ -187,8 +187,8 @@ def test_args_and_kwargs_are_typed_one_by_one() -> None:
     ],
     ids=str,
 )
-def test_a_call_that_does_not_fit_is_told_with_the_parameters(args: Any, kwargs: Any, told: str) -> None:
-    with pytest.raises(InvalidArguments, match=told) as error:
+def test_a_call_that_does_not_fit_is_an_error_with_the_parameters(args: Any, kwargs: Any, reported: str) -> None:
+    with pytest.raises(InvalidArguments, match=reported) as error:
         Parameters("unit", first).dump(args, kwargs, given=False)
     assert "'unit'" in str(error.value)
     assert "(a: int, b: int = 0)" in str(error.value).replace("'", "")
@@ -222,7 +222,7 @@ def test_many_misfits_are_cut_short() -> None:
 
 
 @pytest.mark.parametrize("name", ["password", "api_key", "token", "client_secret"])
-def test_the_value_of_a_secret_argument_is_not_told(name: str) -> None:
+def test_an_error_hides_the_value_of_a_secret_argument(name: str) -> None:
     def function(**kwargs: int) -> None: ...
 
     with pytest.raises(InvalidArguments) as error:
@@ -231,7 +231,7 @@ def test_the_value_of_a_secret_argument_is_not_told(name: str) -> None:
     assert name in str(error.value)
 
 
-def test_a_secret_within_a_value_is_not_told() -> None:
+def test_an_error_hides_a_secret_within_a_value() -> None:
     def function(login: dict[str, int]) -> None: ...
 
     with pytest.raises(InvalidArguments) as error:
@@ -239,7 +239,7 @@ def test_a_secret_within_a_value_is_not_told() -> None:
     assert "hunter2" not in str(error.value)
 
 
-def test_a_secret_type_is_not_told() -> None:
+def test_an_error_hides_a_value_of_a_secret_type() -> None:
     def function(key: int) -> None: ...
 
     with pytest.raises(InvalidArguments) as error:
@@ -247,7 +247,7 @@ def test_a_secret_type_is_not_told() -> None:
     assert "hunter2" not in str(error.value)
 
 
-def test_stored_arguments_that_no_longer_fit_are_told_before_the_function_runs() -> None:
+def test_stored_arguments_that_no_longer_fit_fail_before_the_function_runs() -> None:
     def function(a: int) -> None:
         raise AssertionError("it is not called")
 
@@ -258,7 +258,7 @@ def test_stored_arguments_that_no_longer_fit_are_told_before_the_function_runs()
 def before(a: int, b: str = "x", *, c: Point | None = None) -> None: ...
 
 
-def same_but_told_otherwise(a: int, b: str = "y", *, c: Point | None = None) -> str:
+def same_but_annotated_otherwise(a: int, b: str = "y", *, c: Point | None = None) -> str:
     """Another default, a result, words."""
     return f"{a}"
 
@@ -287,7 +287,7 @@ def of_other_fields(a: int, b: str = "x", *, c: Note | None = None) -> None: ...
 def by_position(a: int, b: str = "x", c: Point | None = None) -> None: ...
 
 
-@pytest.mark.parametrize("function", [same_but_told_otherwise, with_context])
+@pytest.mark.parametrize("function", [same_but_annotated_otherwise, with_context])
 def test_the_digest_is_the_same_for_what_takes_the_same(function: Callable[..., Any]) -> None:
     assert Parameters("step", function).digest == Parameters("step", before).digest
 
@@ -325,7 +325,7 @@ def test_the_digest_of_what_has_no_schema_is_the_same_in_every_process() -> None
     assert len(digests) == 1
 
 
-def test_a_result_that_does_not_fit_is_told() -> None:
+def test_a_result_that_does_not_fit_is_an_error() -> None:
     def function() -> Note:
         return Note(text="")
 
@@ -343,14 +343,14 @@ class Opaque:
     pass
 
 
-def test_an_annotation_without_a_json_form_is_told_when_the_step_is_used() -> None:
+def test_an_annotation_without_a_json_form_is_an_error_at_first_use() -> None:
     def function(thing: Opaque) -> None: ...
 
     with pytest.raises(StepDefinitionError, match=r"'thing' is annotated .*Opaque.*no JSON form"):
         Parameters("unit", function)
 
 
-def test_an_annotation_that_cannot_be_evaluated_is_told() -> None:
+def test_an_annotation_that_cannot_be_evaluated_is_an_error() -> None:
     def function(thing: int) -> None: ...
 
     function.__annotations__["thing"] = "OnlyForTypeChecking"

@@ -44,14 +44,14 @@ def test_keys_are_masked_wherever_they_stand(secret: str) -> None:
         ("-----BEGIN PRIVATE KEY-----\nhunter2 cut off", MASK),
     ],
 )
-def test_what_looks_like_a_secret_is_masked(text: str, shown: str) -> None:
+def test_an_apparent_secret_is_masked(text: str, shown: str) -> None:
     assert clean(text, 1000) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["a plain sentence", "10:30 at the station", "see https://example.com/a?b=c", "sk-8 tokens", ""]
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_other_text_than_secrets_stays(text: str) -> None:
     assert clean(text, 1000) == text
 
 
@@ -93,7 +93,7 @@ def test_a_secret_type_is_not_shown() -> None:
     assert show(SecretStr("hunter2")) == MASK
 
 
-def test_a_repr_that_raises_is_told() -> None:
+def test_a_repr_that_raises_is_shown_as_such() -> None:
     class Broken:
         def __repr__(self) -> str:
             raise RuntimeError("hunter2")

@@ -48,7 +48,7 @@ from tests.workflows.boundary import arrived, taking
 
 class Aliased(BaseModel):
     limit: int = Field(10, alias="max")
-    word: str = Field("", validation_alias="given", serialization_alias="told")
+    word: str = Field("", validation_alias="given", serialization_alias="reported")
 
 
 class Base(BaseModel):
@@ -280,7 +280,7 @@ def hidden() -> Hidden:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_has_a_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
+def test_a_value_with_a_json_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
     assert difference(value, arrived(annotation, value)) is None
     parameters = taking(annotation)
     assert difference(value, parameters.load_result(plain(parameters.dump_result(value), 1_000))) is None
@@ -331,7 +331,7 @@ def test_what_has_a_form_arrives_as_it_was(annotation: Any, value: Any) -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_would_change_is_refused_as_argument_and_as_result(annotation: Any, value: Any) -> None:
+def test_a_value_that_would_change_is_refused_as_argument_and_as_result(annotation: Any, value: Any) -> None:
     parameters = taking(annotation)
     with pytest.raises(InvalidArguments, match="step 'unit': argument 'argument'") as refused:
         parameters.dump((value,), {}, given=False)
@@ -359,18 +359,18 @@ def test_a_secret_is_refused_with_what_to_do() -> None:
     for annotation, value in [(SecretStr, "hunter2"), (Secretive, {"pw": "hunter2"})]:
         with pytest.raises(
             InvalidArguments, match=r"is a secret, .*pass its name and read it in the step"
-        ) as told:
+        ) as reported:
             taking(annotation).dump((value,), {}, given=False)
-        assert "hunter2" not in str(told.value)
+        assert "hunter2" not in str(reported.value)
 
 
 def test_a_secret_is_never_kept_masked_where_nothing_is_annotated() -> None:
     held: dict[str, Any] = {"a": [Secretive(pw=SecretStr("hunter2"))]}
     held["itself"] = held
     for value in (SecretStr("hunter2"), [Secret[int](7)], Secretive(pw=SecretStr("hunter2")), held):
-        with pytest.raises(InvalidValue, match=r"is a secret|is nested deeper") as told:
+        with pytest.raises(InvalidValue, match=r"is a secret|is nested deeper") as reported:
             arrived(Any, value)
-        assert "hunter2" not in str(told.value)
+        assert "hunter2" not in str(reported.value)
 
 
 def test_a_validator_that_changes_a_value_changes_it_once() -> None:
@@ -381,12 +381,12 @@ def test_a_validator_that_changes_a_value_changes_it_once() -> None:
         taking(Cents).dump_result(5)
 
 
-def test_a_result_that_fits_its_annotation_no_more_is_told_in_agentqs_words() -> None:
+def test_a_result_that_no_longer_fits_is_an_error_of_agentqs() -> None:
     with pytest.raises(InvalidResult, match=r"the result of step 'unit' does not fit .*the result.name"):
         taking(Base).load_result({"other": 1})
 
 
-def test_an_error_of_a_users_validator_is_told_in_agentqs_words() -> None:
+def test_an_error_of_a_users_validator_is_an_error_of_agentqs() -> None:
     def look_up(value: str) -> str:
         empty: dict[str, str] = {}
         return empty[value]

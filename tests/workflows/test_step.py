@@ -1,4 +1,4 @@
-"""``@step``: a plain function to its caller, a named policy to agentq; wrong options are told."""
+"""``@step``: a plain function to its caller, a named policy to agentq; wrong options are reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def name() -> Iterator[str]:
 
 @step
 def greet(name: str, *, loud: bool = False) -> str:
-    """Greet somebody.
+    """Greet a person.
 
     And more that is not for the listing.
     """
@@ -48,7 +48,7 @@ def test_a_step_without_options() -> None:
     assert isinstance(greet, Step)
     assert greet.name == f"{__name__}.greet"
     assert (greet.queue, greet.priority, greet.timeout, greet.retries) == (None, None, None, 4)
-    assert greet.description == "Greet somebody."
+    assert greet.description == "Greet a person."
     assert registry.find(greet.name) is greet
     assert repr(greet) == f"<step {greet.name}>"
 
@@ -69,7 +69,7 @@ def test_signatures_are_celerys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({"priority": 10}, "priority is 10, must be 0 to 9"),
         ({"priority": -1}, "priority is -1"),
@@ -90,8 +90,8 @@ def test_signatures_are_celerys() -> None:
     ],
     ids=str,
 )
-def test_an_option_that_makes_no_sense_is_told(name: str, options: dict[str, Any], told: str) -> None:
-    with pytest.raises(StepDefinitionError, match=told) as error:
+def test_an_invalid_option_is_an_error(name: str, options: dict[str, Any], reported: str) -> None:
+    with pytest.raises(StepDefinitionError, match=reported) as error:
         step(**{"name": name, **options})(lambda: None)
     assert isinstance(error.value, DefinitionError)
     assert registry.find(name) is None

@@ -25,7 +25,7 @@ def test_each_wrong_call_is_an_error_and_nothing_else_is(tmp_path: Path) -> None
 
 
 def mypy(folder: Path) -> str:
-    """What mypy says of a copy of the user's file, outside of the project and its configuration."""
+    """The output of mypy for a copy of the user's file, outside of the project and its configuration."""
     (folder / "mypy.ini").write_text(CONFIGURATION)
     (folder / "user.py").write_text(USER_FILE.read_text())
     command = [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", "user.py"]

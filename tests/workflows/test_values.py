@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from agentq.exceptions import InvalidValue, ValueTooLarge
 from agentq.steps.values.encoding import MAX_DEPTH, encode, plain
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 
 LIMIT = 1_000_000
 STORABLE_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -52,7 +52,7 @@ def test_json_comes_back_equal(value: Any) -> None:
     assert repr(back) == repr(value)
 
 
-@covers(Fault.BAD_VALUE, Moment.START)
+@covers(Fault.BAD_VALUE, Phase.START)
 @given(ANYTHING)
 def test_anything_comes_back_as_json_or_is_refused(value: Any) -> None:
     try:
@@ -84,7 +84,7 @@ def parts(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "reported"),
     [
         (math.nan, r"at the top is nan, which JSON does not have"),
         ({"a": [1, math.inf]}, r"at a\[1\] is inf"),
@@ -104,8 +104,8 @@ def parts(value: Any) -> list[Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_cannot_be_kept_is_told_with_its_path(value: Any, told: str) -> None:
-    with pytest.raises(InvalidValue, match=told):
+def test_a_value_that_cannot_be_stored_is_an_error_with_its_path(value: Any, reported: str) -> None:
+    with pytest.raises(InvalidValue, match=reported):
         encode(value, LIMIT)
 
 
@@ -170,7 +170,7 @@ class Secretive(BaseModel):
     password: str
 
 
-def test_a_fault_does_not_tell_the_value() -> None:
+def test_an_error_does_not_show_the_value() -> None:
     for value in ({"password": "hunter2", "n": math.nan}, {"password": "hunter2\x00"}, ["hunter2\ud800"]):
         with pytest.raises(InvalidValue) as error:
             encode(value, LIMIT)

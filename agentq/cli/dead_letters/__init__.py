@@ -21,7 +21,7 @@ from agentq.cli.target import Target, pass_target
 from agentq.operations import dead_letters as operations
 from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary
-from agentq.states import MISSING_PARTS, DeadLetterStatus
+from agentq.states import MISSING_MEMBERS, DeadLetterStatus
 
 
 @click.group("dead-letters", cls=ListingGroup)
@@ -147,11 +147,11 @@ def _shown(letter: DeadLetter, page: str) -> Iterator[str]:
     else:
         yield from map(_attempt, letter.snapshot["attempts"])
     if letter.actions:
-        rows = [(age(deed.created_at), deed.actor, deed.action, deed.reason) for deed in letter.actions]
+        rows = [(age(action.created_at), action.actor, action.action, action.reason) for action in letter.actions]
         yield f"\nactions\n{table(('WHEN', 'WHO', 'WHAT', 'WHY'), rows)}"
-    for deed in letter.actions:
-        if deed.replaced is not None:
-            yield f"\narguments before {deed.actor} edited them\n{indent(data(deed.replaced), '  ')}"
+    for action in letter.actions:
+        if action.replaced is not None:
+            yield f"\narguments before {action.actor} edited them\n{indent(data(action.replaced), '  ')}"
 
 
 def _head(letter: DeadLetter, page: str) -> str:
@@ -183,22 +183,22 @@ def _head(letter: DeadLetter, page: str) -> str:
 
 
 def _decisions(letter: DeadLetter) -> str:
-    """What a person can do about it, in the words of this program's commands."""
+    """The decisions that a person can take on a dead letter, as commands of this program."""
     if letter.job_id is None or letter.step == EACH:
-        return "cancel gives it up; nothing else can be done about it"
-    if letter.error_category == MISSING_PARTS:
-        return "replay runs its missing parts again; resolve, without --result, goes on with what is there; cancel"
+        return "cancel ends it; no other decision is possible"
+    if letter.error_category == MISSING_MEMBERS:
+        return "replay runs its missing members again; resolve, without --result, goes on with the others; cancel"
     return "replay, edit its arguments, resolve with a result, assign or cancel"
 
 
 def _attempts(letter: DeadLetter) -> str:
-    """As the snapshot tells it, which an older agentq may have written."""
-    return "" if letter.job_id is None else letter.snapshot.get("attempts_told") or str(letter.attempts)
+    """The snapshot's text, which an older agentq may have written."""
+    return "" if letter.job_id is None else letter.snapshot.get("attempts_summary") or str(letter.attempts)
 
 
 def _attempt(attempt: dict[str, Any]) -> str:
     """One attempt as the snapshot has it, which an older agentq may have written."""
-    started, finished = (_moment(attempt.get(name)) for name in ("started_at", "finished_at"))
+    started, finished = (_instant(attempt.get(name)) for name in ("started_at", "finished_at"))
     duration = took(started, finished)
     lines = [
         f"\nattempt {attempt['number']}: {coloured(attempt['outcome'])}",
@@ -212,5 +212,5 @@ def _attempt(attempt: dict[str, Any]) -> str:
     return "".join(lines) + "".join("\n" + indent(printable(text), "  ") for text in details if text)
 
 
-def _moment(text: str | None) -> datetime | None:
+def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

@@ -19,7 +19,7 @@ from agentq.cli.dead_letters.filters import (
     whole_ids,
 )
 from agentq.cli.display import data, echo_json
-from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all, told
+from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all, summary
 from agentq.cli.target import Target, pass_target
 from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters as operations
@@ -73,7 +73,7 @@ def replay(
     if as_json:
         echo_json(done)
     else:
-        click.echo("\n".join(told(done, words)))
+        click.echo("\n".join(summary(done, words)))
 
 
 @click.command()
@@ -130,7 +130,7 @@ def edit(
     "--result",
     "result_json",
     metavar="JSON",
-    help="What the step should have returned. None for a fan-in that lacks parts: it goes on with what is there.",
+    help="The step's result. None for a fan-in with missing members: it goes on with the others.",
 )
 @click.option("--unchecked", is_flag=True, help="Take it as it is: for a step that no code has any more.")
 @options.reason
@@ -149,8 +149,8 @@ def resolve(
     """Give a dead job its result by hand; its workflow goes on with it.
 
     It must fit what the step says that it returns, so the app that defines it is needed: -A. A fan-in that lacks
-    parts is resolved without a result: it goes on with the parts that are there. With --all, the same result for
-    each.
+    members is resolved without a result: it goes on with the members that are there. With --all, the same result
+    for each.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def resolve(
         _all(operations.resolve_all, ledger, narrow, many, Words("resolve", "resolved", _NOUN), as_json, **how)
         return
     letter = operations.resolve(ledger, letter_of(ledger, letter_id), **how)
-    _tell(letter, f"resolved dead letter {letter.id} of step {letter.step}", as_json)
+    _report(letter, f"resolved dead letter {letter.id} of step {letter.step}", as_json)
 
 
 @click.command()
@@ -187,7 +187,7 @@ def assign(target: Target, letter_id: str, owner: str, note: str, reason: str, a
     """
     ledger = target.current_ledger()
     letter = operations.assign(ledger, letter_of(ledger, letter_id), owner=owner, note=note, reason=reason)
-    _tell(letter, f"assigned dead letter {letter.id} of step {letter.step} to {letter.owner}", as_json)
+    _report(letter, f"assigned dead letter {letter.id} of step {letter.step} to {letter.owner}", as_json)
 
 
 @click.command()
@@ -199,7 +199,7 @@ def assign(target: Target, letter_id: str, owner: str, note: str, reason: str, a
 @options.as_json
 @pass_target
 def cancel(target: Target, letter_id: str | None, many: Many, reason: str, as_json: bool, **narrow: Any) -> None:
-    """Give a dead job, or messages that nobody could take, up; a job's workflow stays failed.
+    """Cancel a dead job, or messages that no worker could take; a job's workflow stays failed.
 
     \b
     Example:
@@ -213,7 +213,7 @@ def cancel(target: Target, letter_id: str | None, many: Many, reason: str, as_js
         _all(operations.cancel_all, ledger, narrow, many, words, as_json, reason=reason)
         return
     letter = operations.cancel(ledger, letter_of(ledger, letter_id), reason=reason)
-    _tell(letter, f"cancelled dead letter {letter.id} of step {letter.step}", as_json)
+    _report(letter, f"cancelled dead letter {letter.id} of step {letter.step}", as_json)
 
 
 def _all(
@@ -233,7 +233,7 @@ def _all(
     carry_out(act, many, words, as_json=as_json)
 
 
-def _tell(letter: DeadLetter, line: str, as_json: bool) -> None:
+def _report(letter: DeadLetter, line: str, as_json: bool) -> None:
     if as_json:
         echo_json(letter)
     else:

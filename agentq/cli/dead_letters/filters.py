@@ -1,4 +1,4 @@
-"""What the commands on dead letters have in common: which letters, why, and what an app says about them."""
+"""Options that the commands on dead letters share: the selection, the reason, and a line on an app's handlers."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from pydantic import BaseModel
 from agentq.contrib.django import confirm
 from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, jobs, workflows
-from agentq.operations.attempt_counts import attempts_told
+from agentq.operations.attempt_counts import attempts_summary
 from agentq.states import VIRTUAL, WorkflowStatus
 
 _MOST_COUNTED = 10_000
 """Rows that a list counts to its end; counting all of a large table would take longer than showing a page."""
 _ATTEMPT = ("number", "outcome", "started_at", "finished_at", "error_category", "error_message")
 _ACTION = ("created_at", "action", "actor", "reason")
-_JOB = ("id", "step", "status", "attempts_told", "waiting_for", "error_message")
+_JOB = ("id", "step", "status", "attempts_summary", "waiting_for", "error_message")
 _COUNTS = ("attempt", "max_attempts", "attempts_before", "uncounted")
 """Columns of a job of which a page shows the sum, ``attempts``."""
 
@@ -64,7 +64,7 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        """Compare whole values, which have an index; part of one would read the whole table."""
+        """Compare whole values, which have an index; a substring would read the whole table."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -90,7 +90,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
 
     @admin.display
     def error(self, row: Workflow) -> str:
-        """What ended it before its end: the first line of its error, or why it was cancelled."""
+        """The error that ended it early: its first line, or the reason of a cancel."""
         failed = row.failed_job if row.status == WorkflowStatus.FAILED else None
         return _first_line(row.reason or "") if failed is None else _error(failed)
 
@@ -101,7 +101,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="decisions")
     def decisions(self, row: Workflow) -> str:
-        """What operators did."""
+        """The actions of operators."""
         return _table(_ACTION, row.record.actions)
 
     @admin.action(description="Cancel selected workflows", permissions=["cancel"])
@@ -126,8 +126,8 @@ class JobAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="attempts")
     def tries(self, row: Job) -> str:
-        """How many attempts count, of how many that it may have."""
-        return attempts_told(row)
+        """The attempts that count, of those that it may have."""
+        return attempts_summary(row)
 
     @admin.display
     def error(self, row: Job) -> str:
@@ -136,7 +136,7 @@ class JobAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="result given by hand")
     def by_hand(self, row: Job) -> str:
-        """Who gave its result, when and why."""
+        """The person who gave its result, with time and reason."""
         given = row.record.by_hand
         return (
             "no"
@@ -146,7 +146,7 @@ class JobAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="waits for")
     def waits_for(self, row: Job) -> str:
-        """What keeps it."""
+        """The condition that holds it back."""
         return row.record.waiting_for or "nothing"
 
     @admin.display
@@ -156,7 +156,7 @@ class JobAdmin(_ReadOnlyAdmin):
 
     @admin.display
     def result(self, row: Job) -> str:
-        """What it returned, with secrets masked."""
+        """Its result, with secrets masked."""
         return _json(row.record.result)
 
     @admin.display(description="history")
@@ -200,7 +200,7 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="decisions")
     def decisions(self, row: DeadLetter) -> str:
-        """What was done about it."""
+        """The actions taken on it."""
         return _table(_ACTION, row.record.actions)
 
     @admin.action(description="Replay selected dead letters", permissions=["replay"])
@@ -208,12 +208,12 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
         """Give the jobs new attempts, after a question."""
         return confirm.decide(self, request, queryset, "replay", dead_letters.replay)
 
-    @admin.action(description="Let fan-ins go on with the parts that are there", permissions=["replay"])
+    @admin.action(description="Let fan-ins go on with the members that are there", permissions=["replay"])
     def go_on(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
-        """Let fan-ins that lack parts go on without them, after a question."""
+        """Let fan-ins with missing members go on without them, after a question."""
         return confirm.decide(self, request, queryset, "go on", dead_letters.resolve)
 
-    @admin.action(description="Give up selected dead letters", permissions=["cancel"])
+    @admin.action(description="Cancel selected dead letters", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
         """Close dead letters, after a question."""
         return confirm.decide(self, request, queryset, "cancel", dead_letters.cancel)
@@ -233,7 +233,7 @@ def _json(value: Any) -> str:
 
 def _table(columns: tuple[str, ...], rows: Any, *, links: str = "") -> str:
     head = format_html_join(
-        "", "<th>{}</th>", ((column.removesuffix("_told").replace("_", " "),) for column in columns)
+        "", "<th>{}</th>", ((column.removesuffix("_summary").replace("_", " "),) for column in columns)
     )
     body = format_html_join("", "<tr>{}</tr>", ((_cells(columns, row, links),) for row in rows))
     return (

@@ -37,7 +37,7 @@ def decide(
 ) -> TemplateResponse | None:
     """Ask whether *verb* is meant, and for the reason; when it is confirmed, do *operation* for each row.
 
-    Each row is a transaction of its own: what cannot be decided is told, and keeps nothing from the others.
+    Each row is a transaction of its own: a row that cannot be decided is reported, and does not stop the others.
     """
     chosen = list(rows[: _MOST + 1])
     if len(chosen) > _MOST:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 
 
-class _Guest:
+class _SharedDialect:
     """Leaves the connection as it is, and its transactions to Django."""
 
     def on_connect(self) -> Any:
@@ -37,13 +37,13 @@ class _Guest:
         pass
 
 
-class PostgresqlGuest(_Guest, PGDialect_psycopg):
+class PostgresqlSharedDialect(_SharedDialect, PGDialect_psycopg):
     """PostgreSQL through psycopg 3."""
 
     supports_statement_cache = True
 
 
-class _Moment(DATETIME):
+class _DjangoDateTime(DATETIME):
     """Django has the driver turn a column's text into a datetime, which SQLAlchemy would do itself."""
 
     def result_processor(self, dialect: Any, coltype: object) -> Callable[[Any], Any]:
@@ -52,19 +52,19 @@ class _Moment(DATETIME):
         return lambda value: value if isinstance(value, datetime) else from_text(value)
 
 
-class SqliteGuest(_Guest, SQLiteDialect_pysqlite):
+class SqliteSharedDialect(_SharedDialect, SQLiteDialect_pysqlite):
     """SQLite through Python's own driver."""
 
     supports_statement_cache = True
-    colspecs = {**SQLiteDialect_pysqlite.colspecs, DateTime: _Moment}
+    colspecs = {**SQLiteDialect_pysqlite.colspecs, DateTime: _DjangoDateTime}
 
 
-for _vendor, _dialect in (("postgresql", PostgresqlGuest), ("sqlite", SqliteGuest)):
+for _vendor, _dialect in (("postgresql", PostgresqlSharedDialect), ("sqlite", SqliteSharedDialect)):
     registry.register(f"{_vendor}.django", __name__, _dialect.__name__)
 
 
 @contextmanager
-def borrow(alias: str) -> Iterator[Connection]:
+def django_connection(alias: str) -> Iterator[Connection]:
     """Give Django's connection of this thread to the database *alias*, as SQLAlchemy's.
 
     Commits and rollbacks of it do nothing: they are Django's. Raises SQLAlchemy's DBAPIError where the database

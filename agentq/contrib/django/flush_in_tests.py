@@ -9,17 +9,17 @@ from django.test.utils import _TestState
 from sqlalchemy import delete
 
 from agentq.contrib.django import options
-from agentq.contrib.django.connection import borrow
+from agentq.contrib.django.connection import django_connection
 from agentq.ledger.models import Base
 
 
-def empty_with_the_rest(using: str, **told: Any) -> None:
-    """Delete all rows of the ledger when a test's database was flushed, as Django tells with ``post_migrate``.
+def empty_with_the_rest(using: str, **reported: Any) -> None:
+    """Delete all rows of the ledger when a test's database was flushed, as ``post_migrate`` reports it.
 
     A migration comes with its plan. Outside of tests nothing is deleted: projects send the signal themselves.
     """
-    if "plan" in told or not hasattr(_TestState, "saved_data") or using != options.load().database:
+    if "plan" in reported or not hasattr(_TestState, "saved_data") or using != options.load().database:
         return
-    with transaction.atomic(using=using), borrow(using) as connection:
+    with transaction.atomic(using=using), django_connection(using) as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(delete(table))

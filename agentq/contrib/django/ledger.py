@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from agentq.contrib.django.connection import borrow
+from agentq.contrib.django.connection import django_connection
 from agentq.exceptions import ConfigurationError, SchemaMismatch
 from agentq.ledger.db.session import BEGIN_WRITING, Ledger
 from agentq.ledger.transaction import Publish, Transaction
@@ -44,15 +44,15 @@ class DjangoLedger(Ledger):
         """Do *work* in the thread that has the request's connection, and a test's transaction."""
         return await sync_to_async(work)()
 
-    def write_together(
+    def write_with_application(
         self,
         work: Callable[[Transaction], T],
         *,
-        patience: float | None = None,
+        wait_timeout: float | None = None,
         publish: Publish | None = None,
     ) -> T:
-        """Run *work* on Django's connection, also in a worker: what models write meanwhile joins."""
-        return self._write(lambda work: self._atomic(self._in_time(work)), work, patience, publish)
+        """Run *work* on Django's connection, also in a worker: rows of models written in it join."""
+        return self._write(lambda work: self._atomic(self._in_time(work)), work, wait_timeout, publish)
 
     def _after_commit(self, work: Callable[[], object]) -> None:
         if self._is_joined:
@@ -83,7 +83,7 @@ class DjangoLedger(Ledger):
         return self._atomic(work)
 
     def _atomic(self, work: Callable[[Connection], T]) -> T:
-        with borrow(self._alias) as connection, transaction.atomic(using=self._alias):
+        with django_connection(self._alias) as connection, transaction.atomic(using=self._alias):
             return work(connection)
 
     def _autocommit(self, work: Callable[[Connection], T]) -> T:
@@ -105,7 +105,7 @@ class DjangoLedger(Ledger):
     def _joined_statement(self, work: Callable[[Connection], T]) -> T:
         """Run one statement, or reads, without a savepoint around it: a failure then spoils the transaction."""
         try:
-            with borrow(self._alias) as connection:
+            with django_connection(self._alias) as connection:
                 return work(connection)
         except DBAPIError:
             if self._is_joined:
@@ -116,13 +116,13 @@ class DjangoLedger(Ledger):
         self.url = _url(self._alias)  # tests move the database's name after the project has started
         return super()._create_engine()
 
-    def _retried(self, run: Callable[[], T], patience: float | None) -> T:
-        # What the transaction held before is lost with it: only whoever began it can run it again.
-        return super()._retried(run, 0 if self._is_joined else patience)
+    def _retried(self, run: Callable[[], T], wait_timeout: float | None) -> T:
+        # The earlier writes of the transaction are lost with it: only its owner can run it again.
+        return super()._retried(run, 0 if self._is_joined else wait_timeout)
 
     @property
     def _is_own(self) -> bool:
-        """Whether it uses connections of its own."""
+        """True with connections of its own."""
         return self._is_in_worker() and not self._is_joined
 
 

@@ -63,7 +63,7 @@ class Workflow(_LedgerRow):
         permissions = [("cancel_workflow", "Can cancel workflow")]
 
     @cached_property
-    def record(self) -> schemas.Workflow:
+    def record(self) -> schemas.WorkflowDetails:
         """Everything about it, with its jobs."""
         return workflows.get(project.current().ledger, str(self.pk))
 
@@ -97,7 +97,7 @@ class Job(_LedgerRow):
 
 
 class DeadLetter(_LedgerRow):
-    """The record of a job that is exhausted or must not be tried again, or of a message that nobody can take."""
+    """The record of a job that is exhausted or must not be retried, or of a message that no worker can take."""
 
     kind = _one_of(DeadLetterKind)
     status = _one_of(DeadLetterStatus)
@@ -119,7 +119,7 @@ class DeadLetter(_LedgerRow):
         verbose_name = "dead letter"
         permissions = [
             ("replay_deadletter", "Can replay dead letter"),
-            ("cancel_deadletter", "Can give up dead letter"),
+            ("cancel_deadletter", "Can cancel dead letter"),
         ]
 
     @cached_property

@@ -17,8 +17,8 @@ _KNOWN = _OWN | {name.upper() for name in Settings.model_fields if name != "ledg
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What ``AGENTQ`` says."""
+class DjangoOptions:
+    """The options in ``AGENTQ``."""
 
     app: str
     """The Celery app, as for ``celery -A``. Default: the package of the settings module."""
@@ -28,7 +28,7 @@ class Options:
     """Settings of ``agentq.settings.Settings`` by name."""
 
 
-def load() -> Options:
+def load() -> DjangoOptions:
     """Read ``AGENTQ``; raises ConfigurationError for what is not known or does not fit."""
     given = getattr(django_settings, "AGENTQ", {})
     if not isinstance(given, dict):
@@ -46,7 +46,7 @@ def load() -> Options:
     if database not in django_settings.DATABASES:
         hint = nearest(str(database), django_settings.DATABASES)
         raise ConfigurationError(f"AGENTQ['DATABASE'] is {database!r}, which is not in DATABASES.{hint}")
-    return Options(
+    return DjangoOptions(
         app=given.get("APP", django_settings.SETTINGS_MODULE.partition(".")[0]),
         database=database,
         settings={name.lower(): value for name, value in given.items() if name not in _OWN},

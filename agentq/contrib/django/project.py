@@ -10,7 +10,7 @@ from celery.app.utils import find_app
 from django.apps import apps
 
 from agentq.contrib.django.ledger import DjangoLedger
-from agentq.contrib.django.options import Options
+from agentq.contrib.django.options import DjangoOptions
 from agentq.exceptions import ConfigurationError
 from agentq.ledger.db.session import Ledger
 from agentq.runtime.app import AgentQ
@@ -19,10 +19,10 @@ from agentq.runtime.app import AgentQ
 class ProjectAgentQ(AgentQ):
     """``AgentQ`` as the setting ``AGENTQ`` wants it."""
 
-    def __init__(self, app: Celery, options: Options) -> None:
+    def __init__(self, app: Celery, options: DjangoOptions) -> None:
         self.options = options
         super().__init__(app, ledger=f"DATABASES[{options.database!r}]", **options.settings)
-        _ = self.settings, self.ledger  # what does not fit is told when the project starts
+        _ = self.settings, self.ledger  # a setting that does not fit is an error when the project starts
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -40,7 +40,7 @@ def current() -> ProjectAgentQ:
     return cast("ProjectAgentQ", apps.get_app_config("agentq").agentq)
 
 
-def set_up(options: Options) -> ProjectAgentQ:
+def set_up(options: DjangoOptions) -> ProjectAgentQ:
     """Set agentq up on the project's Celery app, unless that was done.
 
     Raises ConfigurationError where there is no such app, or it has an ``AgentQ`` that knows nothing of Django.

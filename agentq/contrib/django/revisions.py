@@ -7,7 +7,7 @@ from typing import Any
 from django.db.migrations import RunPython
 
 from agentq.contrib.django import options
-from agentq.contrib.django.connection import borrow
+from agentq.contrib.django.connection import django_connection
 from agentq.ledger.db import migrate
 
 
@@ -19,12 +19,12 @@ def ledger_revision(revision: str) -> RunPython:
 
     def upgrade(apps: Any, schema_editor: Any) -> None:
         if _has_ledger(schema_editor):
-            with borrow(schema_editor.connection.alias) as connection:
+            with django_connection(schema_editor.connection.alias) as connection:
                 migrate.upgrade_to(connection, revision)
 
     def downgrade(apps: Any, schema_editor: Any) -> None:
         if _has_ledger(schema_editor):
-            with borrow(schema_editor.connection.alias) as connection:
+            with django_connection(schema_editor.connection.alias) as connection:
                 migrate.downgrade_below(connection, revision)
 
     return RunPython(upgrade, downgrade)

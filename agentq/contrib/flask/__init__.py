@@ -1,6 +1,6 @@
-"""agentq in a Flask app: ``AgentQ(app)``, or ``AgentQ().init_app(app)``; see docs/flask.md."""
+"""agentq in a Flask app: ``FlaskAgentQ(app)``, or ``FlaskAgentQ().init_app(app)``; see docs/flask.md."""
 
 from agentq.contrib.flask.blueprint import status_blueprint
-from agentq.contrib.flask.extension import AgentQ
+from agentq.contrib.flask.extension import FlaskAgentQ
 
-__all__ = ["AgentQ", "status_blueprint"]
+__all__ = ["FlaskAgentQ", "status_blueprint"]

@@ -15,7 +15,7 @@ def _load() -> Celery:
     found = flask_app.extensions.get("celery")
     if not isinstance(found, Celery):
         raise ConfigurationError(
-            f"the Flask app {flask_app.name!r} has no Celery app; call AgentQ(app), of agentq.contrib.flask, "
+            f"the Flask app {flask_app.name!r} has no Celery app; call FlaskAgentQ(app), of agentq.contrib.flask, "
             "where the app is made"
         )
     return found

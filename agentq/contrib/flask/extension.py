@@ -1,4 +1,4 @@
-"""``AgentQ``: agentq as an extension of Flask."""
+"""``FlaskAgentQ``: agentq as an extension of Flask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.exceptions import ConfigurationError
 from agentq.runtime import app as runtime
 
 
-class AgentQ:
+class FlaskAgentQ:
     """Set agentq up on Flask apps.
 
     Args:
@@ -42,13 +42,13 @@ class AgentQ:
         chosen = options.load(app)
         celery = _celery_app(app, chosen)
         agentq = getattr(celery, "agentq", None) or runtime.AgentQ(celery, **chosen.settings)
-        _ = agentq.settings  # what does not fit is told when the app is made
+        _ = agentq.settings  # a setting that does not fit is an error when the app is made
         app.extensions["agentq"] = agentq
         app.extensions["agentq.current"] = CurrentApp(app, celery)
         app.cli.add_command(commands.of(celery))
 
 
-def _celery_app(app: Flask, chosen: options.Options) -> Celery:
+def _celery_app(app: Flask, chosen: options.FlaskOptions) -> Celery:
     found = app.extensions.get("celery")
     if found is None:
         found = app.extensions["celery"] = _make_celery_app(app, chosen.celery)

@@ -15,8 +15,8 @@ _KNOWN = {"celery", *Settings.model_fields}
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What the configuration says."""
+class FlaskOptions:
+    """The options in the configuration."""
 
     celery: Mapping[str, Any]
     """Celery's configuration: ``AGENTQ["celery"]``, else ``CELERY``, as in Flask's documentation."""
@@ -24,7 +24,7 @@ class Options:
     """Settings of ``agentq.settings.Settings`` by name."""
 
 
-def load(app: Flask) -> Options:
+def load(app: Flask) -> FlaskOptions:
     """Read ``AGENTQ`` and ``CELERY``; raises ConfigurationError for what is not known or does not fit."""
     given = _mapping("AGENTQ", app.config.get("AGENTQ", {}))
     unknown = sorted(map(str, set(given) - _KNOWN))
@@ -34,7 +34,7 @@ def load(app: Flask) -> Options:
         celery = _mapping("AGENTQ['celery']", given["celery"])
     else:
         celery = _mapping("CELERY", app.config.get("CELERY", {}))
-    return Options(celery, {name: value for name, value in given.items() if name != "celery"})
+    return FlaskOptions(celery, {name: value for name, value in given.items() if name != "celery"})
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:

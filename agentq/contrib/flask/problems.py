@@ -14,7 +14,7 @@ from agentq.redaction import clean
 
 
 def answer_in_json(blueprint: Blueprint) -> None:
-    """Let a blueprint's errors be told in JSON; what an error of the app's own says stays the app's to tell."""
+    """Let a blueprint's errors be JSON; an error handler of the app's own stays in charge."""
     blueprint.register_error_handler(HTTPException, _http)
     blueprint.register_error_handler(ValidationError, _invalid)
     blueprint.register_error_handler(NotFound, _not_found)

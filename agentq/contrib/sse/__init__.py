@@ -14,7 +14,16 @@ from agentq.operations.events import is_event_id
 from agentq.operations.schemas import Event
 from agentq.runtime.workflow import Workflow
 
-__all__ = ["CONTENT_TYPE", "HEADERS", "RESUME_HEADER", "aframes", "frame", "frames", "is_told", "resume_after"]
+__all__ = [
+    "CONTENT_TYPE",
+    "HEADERS",
+    "RESUME_HEADER",
+    "aframes",
+    "frame",
+    "frames",
+    "has_ended_for",
+    "resume_after",
+]
 
 CONTENT_TYPE = "text/event-stream"
 RESUME_HEADER = "Last-Event-ID"
@@ -42,7 +51,7 @@ def frames(workflow: Workflow[Any], after: str | None = None, *, heartbeat: floa
         after: the id of the last event that the browser has; see ``resume_after``.
         heartbeat: seconds between two comments that keep proxies from closing the connection.
     """
-    while not is_told(workflow, after):
+    while not has_ended_for(workflow, after):
         for event in workflow.events(after, timeout=heartbeat):
             after = event.id
             yield frame(event)
@@ -54,8 +63,8 @@ def frames(workflow: Workflow[Any], after: str | None = None, *, heartbeat: floa
 async def aframes(
     workflow: Workflow[Any], after: str | None = None, *, heartbeat: float = 15.0
 ) -> AsyncIterator[str]:
-    """Yield what ``frames`` does, without keeping the event loop."""
-    while not await asyncio.to_thread(is_told, workflow, after):
+    """Yield the same as ``frames``, without blocking the event loop."""
+    while not await asyncio.to_thread(has_ended_for, workflow, after):
         async for event in workflow.aevents(after, timeout=heartbeat):
             after = event.id
             yield frame(event)
@@ -69,7 +78,7 @@ def resume_after(header: str | None) -> str | None:
     return header if header and is_event_id(header) else None
 
 
-def is_told(workflow: Workflow[Any], after: str | None) -> bool:
+def has_ended_for(workflow: Workflow[Any], after: str | None) -> bool:
     """Say whether the workflow has ended and nothing came after that event.
 
     A browser opens a connection that was closed anew, unless it is answered with status 204 then. Raises NotFound

@@ -17,11 +17,11 @@ def events_response(request: HttpRequest, workflow: Workflow[Any], *, heartbeat:
 
     For a view that is no coroutine. Under WSGI it keeps a thread of the server for as long as the browser listens,
     and up to two heartbeats longer; under ASGI the one that Django has for each request, idle. Its status is 204,
-    on which a browser stops asking, where all is told. *heartbeat* as in ``sse.frames``. Raises NotFound where
+    on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``. Raises NotFound where
     there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
-    if sse.is_told(workflow, after):
+    if sse.has_ended_for(workflow, after):
         return HttpResponse(status=204)
     frames = sse.aframes if isinstance(request, ASGIRequest) else sse.frames
     stream = frames(workflow, after, heartbeat=heartbeat)

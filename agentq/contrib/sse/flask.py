@@ -14,11 +14,11 @@ def events_response(workflow: Workflow[Any], *, heartbeat: float = 15.0) -> Resp
     """Return a response that streams the workflow's events, on from the current request's ``Last-Event-ID``.
 
     It keeps a thread of the server for as long as the browser listens, and up to two heartbeats longer. Its status
-    is 204, on which a browser stops asking, where all is told. *heartbeat* as in ``sse.frames``. Raises NotFound
+    is 204, on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``. Raises NotFound
     where there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
-    if sse.is_told(workflow, after):
+    if sse.has_ended_for(workflow, after):
         return Response(status=204)
     stream = sse.frames(workflow, after, heartbeat=heartbeat)
     return Response(stream, content_type=sse.CONTENT_TYPE, headers=sse.HEADERS)

@@ -15,11 +15,11 @@ from agentq.runtime.workflow import Workflow
 async def events_response(workflow: Workflow[Any], request: Request, *, heartbeat: float = 15.0) -> Response:
     """Return a response that streams the workflow's events, on from the request's ``Last-Event-ID``.
 
-    Its status is 204, on which a browser stops asking, where all is told. *heartbeat* as in ``sse.frames``.
+    Its status is 204, on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``.
     Raises NotFound where there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
-    if await asyncio.to_thread(sse.is_told, workflow, after):
+    if await asyncio.to_thread(sse.has_ended_for, workflow, after):
         return Response(status_code=204)
     stream = sse.aframes(workflow, after, heartbeat=heartbeat)
     return StreamingResponse(stream, media_type=sse.CONTENT_TYPE, headers=sse.HEADERS)

@@ -10,40 +10,40 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from agentq.ledger.audit import invariants
-from agentq.ledger.audit.invariants.common import Rule
+from agentq.ledger.audit.invariants.common import Invariant
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
 
 MOST = 100
-"""Violations of one rule that are listed; of the others only the number is told."""
+"""Violations of one invariant that are listed; the others are only counted."""
 _LONGEST = 600_000
-"""Milliseconds that one rule may take: the ledger's own timeout is for statements that somebody waits for."""
+"""Milliseconds for one invariant: the ledger's own timeout is for statements with a caller that waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class InvariantViolation:
     """Something that must never be: the rule it breaks, the row, and what was found there."""
 
-    rule: Rule
+    invariant: Invariant
     row_id: uuid.UUID
     found: str
 
     def __str__(self) -> str:
-        return f"{self.rule.text}: {self.rule.noun} {self.row_id} ({self.found})"
+        return f"{self.invariant.text}: {self.invariant.noun} {self.row_id} ({self.found})"
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What the audit read and what it found."""
+    """The result of an audit: the rows it read and the violations it found."""
 
     workflows: int
     jobs: int
-    violations: tuple[Violation, ...]
-    unlisted: dict[Rule, int]
-    """How many more violations of a rule there are than are listed."""
+    violations: tuple[InvariantViolation, ...]
+    unlisted: dict[Invariant, int]
+    """The number of further violations of an invariant, beyond those that are listed."""
 
 
-def audit(connection: Connection) -> list[Violation]:
+def audit(connection: Connection) -> list[InvariantViolation]:
     """Return the violations in the ledger, of each rule the first; an empty list is what a sound one gives.
 
     It reads whole tables, so it is for checks and tests, not for a hot path. As it sets the transaction's
@@ -54,7 +54,7 @@ def audit(connection: Connection) -> list[Violation]:
 
 
 def take_snapshot(connection: Connection) -> None:
-    """Let all that the transaction reads be of one moment, and take its time."""
+    """Let all that the transaction reads be one snapshot, and take its time."""
     # SQLite reads one snapshot per transaction anyway; PostgreSQL, at the ledger's level, one per statement.
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -65,21 +65,21 @@ def take_snapshot(connection: Connection) -> None:
 
 def examine(connection: Connection, most: int = MOST) -> Audited:
     """Audit what the transaction sees, listing up to *most* violations of each rule."""
-    moment = {"moment": connection.scalar(select(now()))}
-    violations: list[Violation] = []
-    unlisted: dict[Rule, int] = {}
-    for rule in invariants.ALL:
-        found = connection.execute(_first(rule, most), moment).all()
-        violations += [Violation(rule, row_id, what) for row_id, what in found]
-        if len(found) == most and (more := _count(connection, rule.query().subquery(), moment) - most):
-            unlisted[rule] = more
+    instant = {"instant": connection.scalar(select(now()))}
+    violations: list[InvariantViolation] = []
+    unlisted: dict[Invariant, int] = {}
+    for invariant in invariants.ALL:
+        found = connection.execute(_first(invariant, most), instant).all()
+        violations += [InvariantViolation(invariant, row_id, what) for row_id, what in found]
+        if len(found) == most and (more := _count(connection, invariant.query().subquery(), instant) - most):
+            unlisted[invariant] = more
     return Audited(_count(connection, WorkflowRow), _count(connection, JobRow), tuple(violations), unlisted)
 
 
 @cache
-def _first(rule: Rule, most: int) -> Select[uuid.UUID, str]:
+def _first(invariant: Invariant, most: int) -> Select[uuid.UUID, str]:
     """The same object for each audit: SQLAlchemy walks through a query to recognise it, but only once."""
-    return rule.query().limit(most)
+    return invariant.query().limit(most)
 
 
 def _count(connection: Connection, rows: Any, values: dict[str, Any] | None = None) -> int:

@@ -1,1 +1,1 @@
-"""What keeps the ledger moving when workers, messages and time do what they do. Every call is bounded."""
+"""The caretaker's moves in the ledger: for due, lost and late jobs. Every call is bounded."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import and_, bindparam, select
 
 from agentq.ledger import moves
-from agentq.ledger.cancels import cancel, give_up
+from agentq.ledger.cancels import cancel, cancel_with_dependents
 from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED
 from agentq.ledger.db.types import now
-from agentq.ledger.handover import bury, close_fan_in
+from agentq.ledger.handover import close_fan_in, fail_for_good
 from agentq.ledger.history import end_attempt
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
@@ -39,7 +39,7 @@ def expire(tx: Transaction, most: int) -> int:
     expired = tx.connection.execute(_expired, {"most": most}).all()
     for row in expired:
         why = Failure("expired", "agentq.Expired", f"step {row.step!r} expired before it ran")
-        give_up(tx, row, actor="agentq", why=why)
+        cancel_with_dependents(tx, row, actor="agentq", why=why)
     return len(expired)
 
 
@@ -53,7 +53,7 @@ def end_overdue(tx: Transaction, most: int) -> int:
         if moves.fail_overdue(tx, row, DEADLINE_EXCEEDED):
             if row.status == JobStatus.RUNNING:
                 end_attempt(tx, row, AttemptOutcome.FAILED, DEADLINE_EXCEEDED)
-            bury(tx, row)
+            fail_for_good(tx, row)
     fan_ins = moves.overdue_fan_ins(tx, most)
     for fan_in in fan_ins:
         close_fan_in(tx, fan_in.id, fan_in.workflow_id)

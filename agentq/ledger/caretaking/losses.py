@@ -1,4 +1,4 @@
-"""Why an attempt ended without an outcome of its own."""
+"""The reasons why an attempt ended without an outcome of its own."""
 
 from agentq.outcomes import Failure
 

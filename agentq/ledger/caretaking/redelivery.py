@@ -8,46 +8,46 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import Connection, select
 
 from agentq.ledger import moves
-from agentq.ledger.db.leaps import distinct
+from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.handover import dispatch_queued
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow
 from agentq.ledger.moves import Overtaken
-from agentq.ledger.records import Bell, bell
+from agentq.ledger.records import Dispatch, dispatch_of
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
 
-_queues = distinct(JobRow.queue, JobRow.status == JobStatus.QUEUED)
+_queues = distinct_by_index(JobRow.queue, JobRow.status == JobStatus.QUEUED)
 UNCLAIMED_QUEUES = select(_queues).where(
     select(JobRow.id).where(moves.UNCLAIMED, JobRow.queue == _queues.c.queue).exists()
 )
-"""The queues in which nobody came for a job."""
+"""The queues with a job that no worker has claimed."""
 
 
 def queues_with_unclaimed(connection: Connection, grace: float) -> list[str]:
-    """Return the queues in which a job's last bell was rung over *grace* seconds ago, and nobody came.
+    """Return the queues with a job that was last dispatched over *grace* seconds ago and is not claimed.
 
-    Its message may be lost, or just wait its turn. The grace grows after each ringing.
+    Its message may be lost, or just wait its turn. The grace grows with each dispatch.
     """
     return [str(queue) for queue in connection.scalars(UNCLAIMED_QUEUES, {"grace": grace})]
 
 
-def ring_again(
+def redispatch(
     tx: Transaction,
     queue: str,
     grace: float,
     most: int,
     overtaken: Overtaken | None = None,
-    in_hand: Collection[uuid.UUID] = (),
+    reserved: Collection[uuid.UUID] = (),
     knows: Knowledge | None = None,
-) -> list[Bell]:
+) -> list[Dispatch]:
     """Dispatch up to *most* unclaimed jobs of a queue once more, and return them.
 
     *overtaken* narrows it to jobs that later messages have overtaken; *in_hand* are jobs whose messages the
-    caller has, and *knows* what it can run: whoever cannot run a job has no cause to call for it.
+    caller has, and *knows* the steps and tasks it can run: a worker redispatches only jobs that it can run.
     """
-    found = moves.ring_again(tx, queue, grace, overtaken, in_hand, most, knows)
-    again = [bell(row) for row in found]
+    found = moves.redispatch(tx, queue, grace, overtaken, reserved, most, knows)
+    again = [dispatch_of(row) for row in found]
     tx.dispatch(*again)
     return again
 

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 from agentq.ledger import moves
 from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.db.types import AnyRow, now
-from agentq.ledger.handover import bury, dispatch_queued
+from agentq.ledger.handover import dispatch_queued, fail_for_good
 from agentq.ledger.history import end_attempt
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
-from agentq.ledger.records import Bell, bell
+from agentq.ledger.records import Dispatch, dispatch_of
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Fail, Failure, RetryLater
 from agentq.states import AttemptOutcome, JobStatus
@@ -25,7 +25,7 @@ def _of_workflow(column: Any) -> Any:
     return select(column).where(WorkflowRow.id == JobRow.workflow_id).scalar_subquery().label(column.key)
 
 
-_HELD: tuple[Any, ...] = (
+_LOST_ATTEMPT: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
     JobRow.kind,
@@ -46,23 +46,23 @@ _HELD: tuple[Any, ...] = (
 
 _worker = select(WorkerRow.hostname).where(WorkerRow.id == JobRow.worker_id).scalar_subquery()
 _lost = (
-    select(*_HELD, func.coalesce(_worker, "(unknown)").label("worker"))
+    select(*_LOST_ATTEMPT, func.coalesce(_worker, "(unknown)").label("worker"))
     .where(moves.LOST)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True, of=JobRow)
 )
-HELD_BY = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker", type_=Uuid()))
+RUNNING_ON = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindparam("worker", type_=Uuid()))
 """A job that the ledger says this worker is running."""
-_held_by = select(JobRow.id, JobRow.attempt).where(HELD_BY)
-_held_in_full = select(*_HELD).where(HELD_BY)
+_running_on = select(JobRow.id, JobRow.attempt).where(RUNNING_ON)
+_running_in_full = select(*_LOST_ATTEMPT).where(RUNNING_ON)
 
 
-Judge = Callable[[AnyRow, Failure], RetryLater | Fail]
+DecideLoss = Callable[[AnyRow, Failure], RetryLater | Fail]
 """Says what becomes of a lost attempt, from its row and the reason of its loss."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RunningAttempt:
     """An attempt that the ledger says is running."""
 
     job_id: uuid.UUID
@@ -73,7 +73,7 @@ class Held:
 class Lost:
     """An attempt that was taken from its worker: why, and what becomes of its job."""
 
-    held: Held
+    attempt: RunningAttempt
     step: str
     worker: str | None
     """The worker whose lease is over; None for one that lives."""
@@ -82,32 +82,34 @@ class Lost:
     """None: it is given back, and the attempt does not count."""
 
 
-def rescue_lost(tx: Transaction, judge: Judge, most: int) -> list[Lost]:
+def rescue_lost(tx: Transaction, decide: DecideLoss, most: int) -> list[Lost]:
     """Take up to *most* jobs from workers whose lease is over: to be tried again, or failed for good."""
     rows = moves.by_workflow(tx.connection.execute(_lost, {"most": most}))
-    return _rescue(tx, ((row, WORKER_LOST) for row in rows), judge)
+    return _rescue(tx, ((row, WORKER_LOST) for row in rows), decide)
 
 
-def held_by(connection: Connection, worker_id: uuid.UUID) -> frozenset[Held]:
+def running_on(connection: Connection, worker_id: uuid.UUID) -> frozenset[RunningAttempt]:
     """Return the attempts that the ledger says this worker is running."""
-    rows = connection.execute(_held_by, {"worker": worker_id})
-    return frozenset(Held(row.id, row.attempt) for row in rows)
+    rows = connection.execute(_running_on, {"worker": worker_id})
+    return frozenset(RunningAttempt(row.id, row.attempt) for row in rows)
 
 
 def rescue_abandoned(
     tx: Transaction,
     worker_id: uuid.UUID,
-    abandoned: Mapping[Held, Failure],
-    judge: Judge,
+    abandoned: Mapping[RunningAttempt, Failure],
+    decide: DecideLoss,
 ) -> list[Lost]:
     """Take the given attempts from a worker that lives but does not run them, each for its reason."""
-    held_now = tx.connection.execute(_held_in_full, {"worker": worker_id}).all()
-    rows = {Held(row.id, row.attempt): row for row in held_now}
-    found = [(rows[held], why) for held, why in abandoned.items() if held in rows]
-    return _rescue(tx, sorted(found, key=lambda pair: pair[0].workflow_id), judge)
+    running_now = tx.connection.execute(_running_in_full, {"worker": worker_id}).all()
+    rows = {RunningAttempt(row.id, row.attempt): row for row in running_now}
+    found = [(rows[attempt], why) for attempt, why in abandoned.items() if attempt in rows]
+    return _rescue(tx, sorted(found, key=lambda pair: pair[0].workflow_id), decide)
 
 
-def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+def no_longer_owned(
+    connection: Connection, worker_id: uuid.UUID, jobs: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
     """Return status by id of those *jobs* that this worker should not run any more.
 
     Not those that it has just ended itself: Celery may hear of that later, when the broker is back.
@@ -123,50 +125,50 @@ def taken_away(connection: Connection, worker_id: uuid.UUID, jobs: Collection[uu
     return {row.id: row.status for row in rows}
 
 
-def release_all(tx: Transaction, worker_id: uuid.UUID) -> list[Bell]:
+def release_all(tx: Transaction, worker_id: uuid.UUID) -> list[Dispatch]:
     """Give back all that a stopping worker still holds, at once and without cost to the jobs; returns those."""
-    held = tx.connection.execute(_held_in_full, {"worker": worker_id}).all()
-    given_back = [_give_back(tx, row) for row in held]
+    attempt = tx.connection.execute(_running_in_full, {"worker": worker_id}).all()
+    given_back = [_give_back(tx, row) for row in attempt]
     return [job for job in given_back if job is not None]
 
 
-def _give_back(tx: Transaction, row: AnyRow) -> Bell | None:
+def _give_back(tx: Transaction, row: AnyRow) -> Dispatch | None:
     released = moves.release(tx, row.id, row.attempt)
     if released is None:
         return None
     end_attempt(tx, row, AttemptOutcome.RELEASED)
-    given_back = bell(released)
+    given_back = dispatch_of(released)
     tx.dispatch(given_back)
     return given_back
 
 
-def _rescue(tx: Transaction, lost: Iterable[tuple[AnyRow, Failure]], judge: Judge) -> list[Lost]:
-    taken = [_take_away(tx, row, why, judge) for row, why in lost]
+def _rescue(tx: Transaction, lost: Iterable[tuple[AnyRow, Failure]], decide: DecideLoss) -> list[Lost]:
+    taken = [_take_away(tx, row, why, decide) for row, why in lost]
     return [job for job in taken if job is not None]
 
 
-def _take_away(tx: Transaction, row: AnyRow, why: Failure, judge: Judge) -> Lost | None:
+def _take_away(tx: Transaction, row: AnyRow, why: Failure, decide: DecideLoss) -> Lost | None:
     """Take one attempt from its worker; None where that does not hold the job any more."""
     if why is GIVEN_UP:
         return _lost_one(row, why, None) if _give_back(tx, row) else None
-    judged = judge(row, why)
-    if isinstance(judged, RetryLater):
-        moved = moves.retry(tx, row.id, row.attempt, judged)
+    decided = decide(row, why)
+    if isinstance(decided, RetryLater):
+        moved = moves.retry(tx, row.id, row.attempt, decided)
         if moved is None:
             return None
         outcome = AttemptOutcome.RETRIED
         dispatch_queued(tx, [moved])
     else:
-        dead = moves.fail(tx, row.id, row.attempt, judged)
+        dead = moves.fail(tx, row.id, row.attempt, decided)
         if dead is None:
             return None
         outcome = AttemptOutcome.FAILED
-        bury(tx, dead, needs_person=judged.needs_person)
+        fail_for_good(tx, dead, needs_person=decided.needs_person)
     if why.category == WORKER_LOST.category:
         outcome = AttemptOutcome.LOST
     end_attempt(tx, row, outcome, why)
-    return _lost_one(row, why, judged)
+    return _lost_one(row, why, decided)
 
 
 def _lost_one(row: AnyRow, why: Failure, becomes: RetryLater | Fail | None) -> Lost:
-    return Lost(Held(row.id, row.attempt), row.step, getattr(row, "worker", None), why, becomes)
+    return Lost(RunningAttempt(row.id, row.attempt), row.step, getattr(row, "worker", None), why, becomes)

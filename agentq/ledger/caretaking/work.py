@@ -1,4 +1,4 @@
-"""What there is to do for a caretaker, found by one look: one query, however many the duties."""
+"""The work of a caretaker, found by one query, however many duties it has."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agentq.ledger.models import DeadLetterRow, JobRow
 
 
 class Work(StrEnum):
-    """What one of a caretaker's duties is there for."""
+    """The reason for one of a caretaker's duties."""
 
     DUE = "due"
     """A job's time has come."""
-    HELD = "held"
+    RUNNING = "held"
     """This worker runs a job, or the ledger says so."""
     UNCLAIMED = "unclaimed"
-    """Nobody came for a job; its message may be lost."""
+    """No worker has claimed a job; its message may be lost."""
     LOST = "lost"
     """The lease of a worker that ran a job is over."""
     OVERDUE = "overdue"
@@ -30,9 +30,9 @@ class Work(StrEnum):
 
 
 # Each is answered by an index of nothing but what is not done; so it costs the same however much is.
-_LOOK = select(
+_FIND_WORK = select(
     select(JobRow.id).where(moves.DUE).exists().label(Work.DUE),
-    select(JobRow.id).where(rescues.HELD_BY).exists().label(Work.HELD),
+    select(JobRow.id).where(rescues.RUNNING_ON).exists().label(Work.RUNNING),
     redelivery.UNCLAIMED_QUEUES.exists().label(Work.UNCLAIMED),
     moves.LOST_WORKERS.exists().label(Work.LOST),
     or_(
@@ -47,7 +47,7 @@ _LOOK = select(
 def find_work(connection: Connection, worker_id: uuid.UUID, grace: float) -> set[Work]:
     """Return what there is to do now for the caretaker of a worker; with one statement, which only reads.
 
-    *grace* is for how many seconds a message may be on its way before it is looked into.
+    *grace* is the number of seconds that a message may be on its way before its job is checked.
     """
-    row = connection.execute(_LOOK, {"worker": worker_id, "grace": grace}).one()
+    row = connection.execute(_FIND_WORK, {"worker": worker_id, "grace": grace}).one()
     return {work for work in Work if row._mapping[work]}

@@ -7,17 +7,17 @@ from typing import Any
 import psycopg
 from psycopg.waiting import Wait
 
-from agentq.ledger.db.statement import Meanwhile
+from agentq.ledger.db.statement import WhileExecuting
 
 
 class WorkingConnection(psycopg.Connection[Any]):
     """A connection whose process can work while it waits for the answer to a statement."""
 
-    meanwhile: Meanwhile | None = None
+    while_executing: WhileExecuting | None = None
     """Done once, as soon as the next statement has been sent."""
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        work, self.meanwhile = self.meanwhile, None
+        work, self.while_executing = self.while_executing, None
         return super().wait(gen if work is None else _interposed(gen, work), *args, **kwargs)
 
 
@@ -26,7 +26,7 @@ def connect(dialect: Any, record: Any, args: Any, options: Any) -> WorkingConnec
     return WorkingConnection.connect(*args, **options)
 
 
-def _interposed(waiting: Any, work: Meanwhile) -> Any:
+def _interposed(waiting: Any, work: WhileExecuting) -> Any:
     """The driver's own conversation with the server, a generator of what it waits for, with *work* in between."""
     try:
         awaited = next(waiting)

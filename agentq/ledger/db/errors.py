@@ -64,7 +64,7 @@ def needs_other_session(error: BaseException) -> bool:
 
 
 def is_stale_plan(error: DBAPIError) -> bool:
-    """Say whether a prepared statement does not fit a table any more that was changed meanwhile."""
+    """Say whether a prepared statement does not fit a table any more that was changed since."""
     diagnosis = getattr(error.orig, "diag", None)  # its text may be in any language
     return getattr(diagnosis, "source_function", None) == "RevalidateCachedQuery"
 
@@ -110,7 +110,7 @@ def sqlstate_of(error: DBAPIError) -> str | None:
 
 
 def first_line(error: DBAPIError) -> str:
-    """Return what may be told of an error: what follows its first line may quote the row."""
+    """Return the text of an error that may be shown: the lines after its first may quote the row."""
     return str(error.orig).strip().partition("\n")[0]
 
 

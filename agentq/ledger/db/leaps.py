@@ -8,7 +8,7 @@ from sqlalchemy import CTE, ColumnElement, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 
-def distinct(column: InstrumentedAttribute[Any], where: ColumnElement[bool]) -> CTE:
+def distinct_by_index(column: InstrumentedAttribute[Any], where: ColumnElement[bool]) -> CTE:
     """Return the values of *column* in the rows that *where* picks, and at last a NULL.
 
     One look into the index on *column* for each value.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-# Alembic tells at INFO, as it is imported, what its own parts are: nothing that a worker's log needs.
+# Alembic logs at INFO, as it is imported, its own plugins: nothing that a worker's log needs.
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
 from alembic import command  # noqa: E402
@@ -20,7 +20,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK_TIMEOUT = "500ms"
 """As long as a table is waited for, all others who want it wait behind: so for a short time, again and again."""
-_PATIENCE = 60.0
+_WAIT_TIMEOUT = 60.0
 """Seconds for which it is tried beside a report or a dump, which hold their locks until they end."""
 
 
@@ -29,7 +29,7 @@ def upgrade(ledger: Ledger) -> None:
 
     Raises LedgerUnavailable where another session held a lock for too long; nothing is changed then.
     """
-    ledger.write(lambda tx: _upgrade(tx.connection), patience=_PATIENCE)
+    ledger.write(lambda tx: _upgrade(tx.connection), wait_timeout=_WAIT_TIMEOUT)
 
 
 def upgrade_to(connection: Connection, revision: str) -> None:

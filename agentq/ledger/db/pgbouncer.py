@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from agentq.exceptions import ConfigurationError
 
 SESSION: dict[str, Any] = {"prepare_threshold": None}
-"""What the driver is told: to prepare nothing, as the next statement may come to another session."""
+"""The driver's options: it prepares nothing, as the next statement may come to another session."""
 _OPTION, _MODE = "pool_mode", "transaction"
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _SETTINGS = ("default_transaction_isolation", *_TIMEOUTS)

@@ -11,7 +11,7 @@ from agentq.ledger.db import pgbouncer
 
 
 def options(timeout: float, url: URL) -> dict[str, Any]:
-    """Return what SQLAlchemy is told for a ledger at *url*, whose statements may take *timeout* seconds."""
+    """Return SQLAlchemy's options for a ledger at *url*, whose statements may take *timeout* seconds."""
     session = pgbouncer.SESSION if pgbouncer.is_pooled(url) else _settings(timeout, url)
     return {
         "isolation_level": "READ COMMITTED",

@@ -23,16 +23,16 @@ from agentq.ledger.db import errors, pgbouncer, postgresql, schema
 from agentq.ledger.db.fork import ForkGate
 from agentq.ledger.db.statement import run_text
 from agentq.ledger.db.urls import parse_url
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Publish, Transaction
 
 T = TypeVar("T")
 
 BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
-"""On SQLite, where one that begins as a reader and then writes fails at once when another one wrote meanwhile."""
+"""On SQLite, where one that begins as a reader and then writes fails at once when another one wrote since."""
 
 
-_keeping = threading.local()
+_keeps = threading.local()
 
 
 def keep_connections() -> None:
@@ -40,11 +40,11 @@ def keep_connections() -> None:
 
     The main thread does so anyhow: a process of Celery's prefork pool has no other that works.
     """
-    _keeping.is_on = True
+    _keeps.is_on = True
 
 
 def _keeps_connections() -> bool:
-    return getattr(_keeping, "is_on", False) or threading.current_thread() is threading.main_thread()
+    return getattr(_keeps, "is_on", False) or threading.current_thread() is threading.main_thread()
 
 
 class Ledger:
@@ -83,7 +83,7 @@ class Ledger:
         self,
         work: Callable[[Transaction], T],
         *,
-        patience: float | None = None,
+        wait_timeout: float | None = None,
         publish: Publish | None = None,
     ) -> T:
         """Run *work* in one transaction and return what it returns.
@@ -95,15 +95,15 @@ class Ledger:
         The jobs that it collects are dispatched after the commit, by *publish* or else by what the ledger was
         given; a ledger that was given nothing schedules them in the same transaction, for a caretaker.
 
-        Raises LedgerUnavailable when patience ran out.
+        Raises LedgerUnavailable after *patience* seconds.
         """
-        return self._write(self._transaction, work, patience, publish)
+        return self._write(self._transaction, work, wait_timeout, publish)
 
     def write_statement(
         self,
         work: Callable[[Transaction], T],
         *,
-        patience: float | None = None,
+        wait_timeout: float | None = None,
         publish: Publish | None = None,
     ) -> T:
         """Run *work*, which writes with one statement only, without a transaction around it if that saves one.
@@ -111,21 +111,21 @@ class Ledger:
         PostgreSQL commits a statement by itself: one round trip instead of three. Otherwise as ``write``.
         """
         run = self._autocommit if self.is_postgresql else self._transaction
-        return self._write(run, work, patience, publish)
+        return self._write(run, work, wait_timeout, publish)
 
-    def write_together(
+    def write_with_application(
         self,
         work: Callable[[Transaction], T],
         *,
-        patience: float | None = None,
+        wait_timeout: float | None = None,
         publish: Publish | None = None,
     ) -> T:
         """Run *work*, in which the application's own code writes too, as ``write`` does."""
-        return self.write(work, patience=patience, publish=publish)
+        return self.write(work, wait_timeout=wait_timeout, publish=publish)
 
-    def read(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+    def read(self, work: Callable[[Connection], T], *, wait_timeout: float | None = None) -> T:
         """Run *work*, which only reads, on one consistent snapshot where the database offers it."""
-        return self._retried(lambda: self._transaction(work, begin=BEGIN_READING), patience)
+        return self._retried(lambda: self._transaction(work, begin=BEGIN_READING), wait_timeout)
 
     def read_statement(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which reads with one statement only: as ``write_statement``, one round trip."""
@@ -157,27 +157,27 @@ class Ledger:
 
     def _write(
         self,
-        run: Callable[[Callable[[Connection], tuple[T, list[Bell]]]], tuple[T, list[Bell]]],
+        run: Callable[[Callable[[Connection], tuple[T, list[Dispatch]]]], tuple[T, list[Dispatch]]],
         work: Callable[[Transaction], T],
-        patience: float | None,
+        wait_timeout: float | None,
         publish: Publish | None,
     ) -> T:
         publish = publish or self.publish
 
-        def work_once(connection: Connection) -> tuple[T, list[Bell]]:
+        def work_once(connection: Connection) -> tuple[T, list[Dispatch]]:
             tx = Transaction(connection)
             done = work(tx)
             if publish is None:
                 moves.schedule_dispatches(tx)
             return done, tx.take_dispatches()
 
-        done, jobs = self._retried(lambda: run(work_once), patience)
+        done, jobs = self._retried(lambda: run(work_once), wait_timeout)
         if jobs and publish is not None:
             self._after_commit(partial(publish, jobs))
         return done
 
     def _after_commit(self, work: Callable[[], object]) -> None:
-        """Run *work* when what was written is committed: at once, unless it joined somebody's transaction."""
+        """Run *work* after the commit of the writes: at once, unless they joined the caller's transaction."""
         work()
 
     def _transaction(self, work: Callable[[Connection], T], *, begin: str | None = BEGIN_WRITING) -> T:
@@ -215,8 +215,8 @@ class Ledger:
             raise
         self._kept[key] = kept
 
-    def _retried(self, run: Callable[[], T], patience: float | None) -> T:
-        deadline = time.monotonic() + (self.timeout if patience is None else patience)
+    def _retried(self, run: Callable[[], T], wait_timeout: float | None) -> T:
+        deadline = time.monotonic() + (self.timeout if wait_timeout is None else wait_timeout)
         pause = 0.02
         while True:
             try:
@@ -225,7 +225,7 @@ class Ledger:
                 if time.monotonic() + pause > deadline:
                     raise LedgerUnavailable(f"no connection to the ledger was free: {error}") from None
             except DBAPIError as error:
-                # Nothing is chained: the driver's own text may quote a row, and with it somebody's arguments.
+                # Nothing is chained: the driver's own text may quote a row, and with it a user's arguments.
                 if not errors.may_pass(error):
                     raise LedgerError(f"the ledger refused a statement: {errors.first_line(error)}") from None
                 if time.monotonic() + pause > deadline:
@@ -237,7 +237,7 @@ class Ledger:
         begin = connection.get_execution_options().get("agentq_begin", BEGIN_WRITING)
         if begin is None:
             return
-        # SQLite's own wait for a writer begins with a whole millisecond, and soon grows to a hundred.
+        # SQLite's own wait for a writer begins with a whole millisecond, and soon rises to a hundred.
         deadline, pause = time.monotonic() + self.timeout, 0.0001
         while True:
             try:
@@ -251,8 +251,8 @@ class Ledger:
 
     def _unavailable(self, error: DBAPIError) -> str:
         where = self.url.render_as_string(hide_password=True)
-        told = errors.first_line(error).rstrip(".")
-        return f"the ledger at {where} does not answer: {told}. {errors.advice(error)}"
+        reported = errors.first_line(error).rstrip(".")
+        return f"the ledger at {where} does not answer: {reported}. {errors.advice(error)}"
 
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}

@@ -1,7 +1,7 @@
 """Statements of the hot path: compiled once for each database, then run on the driver's own cursor.
 
 SQLAlchemy builds them; what it spends on each execution is two to three times what the driver spends. They go
-through the dialect's ``do_execute`` like all others: whoever wraps that sees every statement.
+through the dialect's ``do_execute`` like all others: a wrapper of that sees every statement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from agentq.ledger.db.types import AnyRow
 
 Processor = Callable[[Any], Any]
-Meanwhile = Callable[[], object]
+WhileExecuting = Callable[[], object]
 """Done while the database works on a statement; must not use the same connection."""
 
 
@@ -33,13 +33,13 @@ class Prepared:
         self._by_dialect: dict[type[Dialect], _Compiled] = {}
 
     def all(
-        self, connection: Connection, values: Mapping[str, Any], meanwhile: Meanwhile | None = None
+        self, connection: Connection, values: Mapping[str, Any], while_executing: WhileExecuting | None = None
     ) -> list[AnyRow]:
         """Run it and return its rows, whose columns are read by name.
 
-        *meanwhile* is done while the database works, where the driver can do that; or else not at all.
+        *meanwhile* is called while the database executes, where the driver can do that; or else not at all.
         """
-        compiled, cursor = self._run(connection, values, meanwhile)
+        compiled, cursor = self._run(connection, values, while_executing)
         return compiled.rows(cursor)
 
     def one_or_none(self, connection: Connection, values: Mapping[str, Any]) -> AnyRow | None:
@@ -62,13 +62,13 @@ class Prepared:
             run_text(connection, compiled.text, parameters, many=True).close()
 
     def _run(
-        self, connection: Connection, values: Mapping[str, Any], meanwhile: Meanwhile | None = None
+        self, connection: Connection, values: Mapping[str, Any], while_executing: WhileExecuting | None = None
     ) -> tuple[_Compiled, Any]:
         compiled = self._compiled_for(connection)
         parameters = compiled.parameters(values)
         driver: Any = connection.connection.dbapi_connection
-        if meanwhile is not None and hasattr(driver, "meanwhile"):
-            driver.meanwhile = meanwhile
+        if while_executing is not None and hasattr(driver, "while_executing"):
+            driver.while_executing = while_executing
         return compiled, run_text(connection, compiled.text, parameters)
 
     def _compiled_for(self, connection: Connection) -> _Compiled:
@@ -132,8 +132,8 @@ class _Compiled:
         dialect = self._dialect
         return [
             (place, process)
-            for place, (column, told) in enumerate(zip(self._columns, description, strict=True))
-            if (process := column.type.dialect_impl(dialect).result_processor(dialect, told[1])) is not None
+            for place, (column, reported) in enumerate(zip(self._columns, description, strict=True))
+            if (process := column.type.dialect_impl(dialect).result_processor(dialect, reported[1])) is not None
         ]
 
     def _row_of(self, values: tuple[Any, ...]) -> AnyRow:
@@ -154,7 +154,7 @@ def _bind_processor(kind: Any, dialect: Dialect) -> Processor | None:
 def _with_constants(statement: Any) -> Any:
     """Write what is the same at every execution into the text.
 
-    There is less to send then, and PostgreSQL's plan can use an index on a part of the table.
+    There is less to send then, and PostgreSQL's plan can use a partial index.
     """
 
     def constant(element: Any, **_: Any) -> ColumnElement[Any] | None:

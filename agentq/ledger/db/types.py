@@ -52,7 +52,7 @@ def is_word_of(value: str, words: Iterable[str]) -> str:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: ``timestamptz`` on PostgreSQL, sortable text on SQLite; always aware in Python."""
+    """A time in UTC: ``timestamptz`` on PostgreSQL, sortable text on SQLite; always aware in Python."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -94,14 +94,14 @@ class seconds_from_now(FunctionElement[datetime]):
 
 
 class later(FunctionElement[datetime]):
-    """A moment plus so many seconds, which may be negative."""
+    """A time plus a number of seconds, which may be negative."""
 
     type = UtcDateTime()
     inherit_cache = True
     name = "later"
 
-    def __init__(self, moment: ColumnElement[Any] | Any, seconds: float) -> None:
-        super().__init__(moment, seconds)
+    def __init__(self, instant: ColumnElement[Any] | Any, seconds: float) -> None:
+        super().__init__(instant, seconds)
 
 
 @compiles(now, "postgresql")
@@ -127,11 +127,11 @@ def _from_now_sqlite(element: seconds_from_now, compiler: Any, **kw: Any) -> str
 
 @compiles(later, "postgresql")
 def _later_postgresql(element: later, compiler: Any, **kw: Any) -> str:
-    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"{moment} + make_interval(secs => {seconds})"
+    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{instant} + make_interval(secs => {seconds})"
 
 
 @compiles(later, "sqlite")
 def _later_sqlite(element: later, compiler: Any, **kw: Any) -> str:
-    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"strftime('%Y-%m-%d %H:%M:%f', {moment}, printf('%+.3f seconds', {seconds}))"
+    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {instant}, printf('%+.3f seconds', {seconds}))"

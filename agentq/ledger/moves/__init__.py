@@ -1,10 +1,10 @@
 """The one place where a status changes. Every move is one guarded UPDATE; no row means the move was lost.
 
-The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: attempts only ever grow, so a
+The guard of a worker's write is ``status = 'running' AND attempt = :attempt``: attempts only ever increase, so a
 worker that lost its job to another attempt, to a rescue or to a cancel cannot write.
 """
 
-from agentq.ledger.moves.attempt import fail, give_up, leave, release, retry, succeed
+from agentq.ledger.moves.attempt import cancel_own, fail, leave, release, retry, succeed
 from agentq.ledger.moves.claims import claim, new_claim_token
 from agentq.ledger.moves.dead_letter import (
     close_letter,
@@ -14,16 +14,16 @@ from agentq.ledger.moves.dead_letter import (
     revive,
     supply,
 )
-from agentq.ledger.moves.event import forget_before, tell
+from agentq.ledger.moves.event import forget_before, record_event
 from agentq.ledger.moves.fan_in import (
-    LACKS_PARTS,
-    cancel_parts,
+    LACKS_MEMBERS,
+    cancel_members,
     close_fan_in,
     go_on_short,
     lock_late,
-    lock_part,
+    lock_member,
     mark_missing,
-    revive_parts,
+    revive_members,
     unmark_missing,
 )
 from agentq.ledger.moves.handover import (
@@ -34,8 +34,8 @@ from agentq.ledger.moves.handover import (
     ready,
     ready_successors,
 )
-from agentq.ledger.moves.shared import BELL, DEAD
-from agentq.ledger.moves.succeed_fast import succeed_plainly
+from agentq.ledger.moves.shared import DEAD, DISPATCH
+from agentq.ledger.moves.succeed_fast import succeed_fast
 from agentq.ledger.moves.timed import (
     DUE,
     LOST,
@@ -51,18 +51,18 @@ from agentq.ledger.moves.timed import (
     overdue_fan_ins,
     pass_on,
     queue_due,
-    ring_again,
-    ring_these,
+    redispatch,
+    redispatch_unclaimed,
     schedule_dispatches,
     schedule_now,
 )
 from agentq.ledger.moves.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
 __all__ = [
-    "BELL",
+    "DISPATCH",
     "DEAD",
     "DUE",
-    "LACKS_PARTS",
+    "LACKS_MEMBERS",
     "LOST",
     "LOST_WORKERS",
     "OVERDUE",
@@ -71,7 +71,7 @@ __all__ = [
     "by_workflow",
     "cancel_job",
     "cancel_jobs",
-    "cancel_parts",
+    "cancel_members",
     "claim",
     "close_fan_in",
     "close_letter",
@@ -86,12 +86,12 @@ __all__ = [
     "fail_workflow",
     "finish_virtual",
     "forget_before",
-    "give_up",
+    "cancel_own",
     "go_on_short",
     "leave",
     "lock_late",
     "lock_overdue",
-    "lock_part",
+    "lock_member",
     "mark_missing",
     "move_job",
     "new_claim_token",
@@ -106,14 +106,14 @@ __all__ = [
     "reopen_workflow",
     "retry",
     "revive",
-    "revive_parts",
-    "ring_again",
-    "ring_these",
+    "revive_members",
+    "redispatch",
+    "redispatch_unclaimed",
     "schedule_dispatches",
     "schedule_now",
     "succeed",
-    "succeed_plainly",
+    "succeed_fast",
     "supply",
-    "tell",
+    "record_event",
     "unmark_missing",
 ]

@@ -18,7 +18,7 @@ from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
 from agentq.ledger.moves.ready import READY, ready_or_due
-from agentq.ledger.moves.shared import BELL, DEAD, FAILURE, MINE, failure_values
+from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, MINE, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Fail, Failure, Leave, RetryLater
 from agentq.states import JobStatus
@@ -61,7 +61,7 @@ _RETRY = (
         paused=JobRow.paused + bindparam("pause", type_=Float()),
         **FAILURE,
     )
-    .returning(*BELL)
+    .returning(*DISPATCH)
 )
 _FAIL = (
     update(JobRow)
@@ -69,10 +69,10 @@ _FAIL = (
     .values(status=JobStatus.FAILED, finished_at=now(), due_reason=bindparam("due_why"), **FAILURE)
     .returning(*DEAD)
 )
-_GIVE_UP = (
+_CANCEL_OWN = (
     update(JobRow).where(MINE).values(status=JobStatus.CANCELLED, finished_at=now(), **FAILURE).returning(*DEAD)
 )
-_RELEASE = update(JobRow).where(MINE).values(READY | _AT_NO_COST).returning(*BELL)
+_RELEASE = update(JobRow).where(MINE).values(READY | _AT_NO_COST).returning(*DISPATCH)
 _LEAVE = (
     update(JobRow)
     .where(MINE)
@@ -83,7 +83,7 @@ _LEAVE = (
         **_AT_NO_COST,
         **FAILURE,
     )
-    .returning(*BELL)
+    .returning(*DISPATCH)
 )
 
 
@@ -94,7 +94,7 @@ def succeed(tx: Transaction, job_id: uuid.UUID, attempt: int, result: str) -> bo
 
 
 def retry(tx: Transaction, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
-    """Running to scheduled, or to queued without a delay; the columns of BELL, or None where it is lost."""
+    """Running to scheduled, or to queued without a delay; the columns of DISPATCH, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": later.delay, "due_why": later.reason or None}
     values |= {"wait": 0 if later.burns_attempt else 1, "attempts": later.attempts or 0}
     values |= {"pause": later.delay if later.burns_attempt and not later.is_asked else 0.0}
@@ -108,10 +108,10 @@ def fail(tx: Transaction, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow 
     return tx.connection.execute(_FAIL, values).one_or_none()
 
 
-def give_up(tx: Transaction, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
+def cancel_own(tx: Transaction, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
     """Running to cancelled, by the step's own word; the columns of DEAD, or None as for ``fail``."""
     values = {"job_id": job_id, "held_attempt": attempt, **failure_values(why)}
-    return tx.connection.execute(_GIVE_UP, values).one_or_none()
+    return tx.connection.execute(_CANCEL_OWN, values).one_or_none()
 
 
 def release(tx: Transaction, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
@@ -122,7 +122,7 @@ def release(tx: Transaction, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
 def leave(tx: Transaction, job_id: uuid.UUID, attempt: int, left: Leave) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay, without cost: for a worker whose code can run it.
 
-    Returns the columns of BELL, or None where it is lost.
+    Returns the columns of DISPATCH, or None where it is lost.
     """
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": left.delay, "due_why": left.reason}
     return tx.connection.execute(_LEAVE, values | failure_values(left.failure)).one_or_none()

@@ -111,7 +111,8 @@ _is_queued = JobRow.status == JobStatus.QUEUED
 _result_before = select(_before.result).where(_before.id == _AFTER_ID).scalar_subquery()
 _CLAIM = _claiming(_is_queued, _result_before, null(), now())
 
-# What waits for this job alone, so that its bell can be rung while the database still commits the hand-over.
+# The jobs that wait for this job alone, so that a message can be published while the database commits the
+# hand-over.
 _next = aliased(JobRow)
 _two_next = (
     select(
@@ -135,7 +136,7 @@ _successors = case(
 )
 _CLAIM_KNOWING_NEXT = _claiming(_is_queued, _result_before, _successors, now())
 
-# For the bell that was rung early: the lock waits for the hand-over that the job before is at, and finds its
+# For an early dispatch: the lock waits for the hand-over of the job before, and finds its
 # result, which this statement's own snapshot may be too old for. Then the job's own row is read anew too.
 _done_before = (
     select(JobRow.status, JobRow.result, JobRow.finished_at)
@@ -164,10 +165,11 @@ def claim(
     early_after: uuid.UUID | None = None,
     sent_to: str | None = None,
 ) -> AnyRow | None:
-    """Queued to running, counting the attempt. None: somebody else has it, or it is not to be run.
+    """Queued to running, counting the attempt. None: another worker has it, or it is not to be run.
 
-    *early_after* is the job before it, where the bell was rung before that one's hand-over was committed: this
-    waits for that commit, if it is on its way. *sent_to* is the queue that the message was sent to, where it says.
+    *early_after* is the job before it, where the message was published before that one's hand-over was committed:
+    this waits for that commit, if it is on its way. *sent_to* is the queue that the message was sent to, where it
+    says.
     """
     values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token, "sent_to": sent_to}
     if tx.connection.dialect.name != "postgresql":
@@ -178,5 +180,5 @@ def claim(
 
 
 def new_claim_token() -> int:
-    """Return a number that tells this claim from any other, also after a lost reply."""
+    """Return a number that distinguishes this claim from any other, also after a lost reply."""
     return random.getrandbits(62)

@@ -59,7 +59,7 @@ _OF_MESSAGES = {
 
 
 def _count_alike(dialect: Any) -> Any:
-    """A new letter, or more messages for the one that is there; one that was closed opens again and is told of."""
+    """A new letter, or more messages for one that exists; a closed one opens again and is issued again."""
     new = dialect.insert(DeadLetterRow).values(_OF_MESSAGES)
     was_open = DeadLetterRow.status == DeadLetterStatus.OPEN
     return new.on_conflict_do_update(
@@ -102,7 +102,7 @@ _REVIVE = (
     update(JobRow)
     .where(*_is_failed)
     .values(
-        # Never straight to queued: whoever replays may have no way to the broker, a caretaker has.
+        # Never straight to queued: a person who replays may have no way to the broker, a caretaker has.
         due(seconds_from_now(_delay)) | REVIVED
     )
 )

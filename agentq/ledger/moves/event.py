@@ -1,6 +1,6 @@
-"""What a running attempt tells: one guarded INSERT per event, which takes the workflow's next number.
+"""Events of a running attempt: one guarded INSERT each, which takes the workflow's next number.
 
-The number comes from the primary key alone: whoever takes one sees the one before it committed, and of two that
+The number comes from the primary key alone: a writer of one sees the one before it committed, and of two that
 take the same, the second waits for the first and then finds it taken. So numbers are committed in their order.
 """
 
@@ -19,7 +19,7 @@ from agentq.ledger.moves.shared import JOB_ID, MINE
 from agentq.ledger.transaction import Transaction
 
 _before = select(func.coalesce(func.max(EventRow.number), 0)).where(EventRow.workflow_id == JobRow.workflow_id)
-# Locked against the attempt's end: so nothing is told after it, and a rescue waits for one statement at most.
+# Locked against the attempt's end: so no event comes after it, and a rescue waits for one statement at most.
 _next = (
     select(
         JobRow.workflow_id,
@@ -41,10 +41,10 @@ _FORGET = delete(EventRow).where(
 )
 
 
-def tell(tx: Transaction, job_id: uuid.UUID, attempt: int, kind: str, data: str) -> int | None:
+def record_event(tx: Transaction, job_id: uuid.UUID, attempt: int, kind: str, data: str) -> int | None:
     """Write an event of the attempt that holds the job, *data* as JSON text; returns its number.
 
-    None where the attempt no longer holds the job, or another one took the number at the same moment.
+    None where the attempt no longer owns the job, or another one took the number first.
     """
     values = {"job_id": job_id, "held_attempt": attempt, "event_kind": kind, "event_data": data}
     number: int | None = tx.connection.scalar(_insert(tx.connection.dialect.name), values)
@@ -52,7 +52,7 @@ def tell(tx: Transaction, job_id: uuid.UUID, attempt: int, kind: str, data: str)
 
 
 def forget_before(tx: Transaction, job_id: uuid.UUID, kind: str, number: int) -> None:
-    """Delete the events of this kind that a job told before the one of this number."""
+    """Delete the events of this kind that a job recorded before the one of this number."""
     tx.connection.execute(_FORGET, {"job_id": job_id, "event_kind": kind, "event_number": number})
 
 

@@ -1,4 +1,4 @@
-"""The moves of a fan-in's parts: missing, back again, cancelled. A part is the branch that ends in one member."""
+"""The moves of a fan-in's members: missing, back again, cancelled, with all jobs that lead to them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from agentq.ledger.moves.ready import due_or_waiting
 from agentq.ledger.moves.shared import JOB_ID, REVIVED, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import JOB_OPEN, MISSING_PARTS, VIRTUAL, JobStatus, OnFailure
+from agentq.states import JOB_OPEN, MISSING_MEMBERS, VIRTUAL, JobStatus, OnFailure
 
 _BATCH = 500
 _LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
-LACKS_PARTS = and_(
-    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(VIRTUAL)), JobRow.error_category == MISSING_PARTS
+LACKS_MEMBERS = and_(
+    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(VIRTUAL)), JobRow.error_category == MISSING_MEMBERS
 )
-"""A fan-in that failed since it lacks parts, not an ``each`` that got no list."""
+"""A fan-in that failed for missing members, not an ``each`` that got no list."""
 _WAITS_ANEW: dict[str, Any] = {
     "status": JobStatus.WAITING,
     "finished_at": null(),
@@ -64,7 +64,7 @@ _COUNT_MISSING = (
 )
 _COUNT_BACK = (
     update(JobRow)
-    .where(JobRow.id == JOB_ID, or_(JobRow.status == JobStatus.WAITING, LACKS_PARTS))
+    .where(JobRow.id == JOB_ID, or_(JobRow.status == JobStatus.WAITING, LACKS_MEMBERS))
     .values(remaining=JobRow.remaining + 1, missing=JobRow.missing - 1, **_WAITS_ANEW)
 )
 _CLOSE = (
@@ -91,7 +91,7 @@ _CANCEL = (
     .values(
         status=JobStatus.CANCELLED,
         finished_at=now(),
-        # What failed itself, as a fan-in that lacks parts did, keeps its own reason.
+        # A job that failed itself, or a fan-in with missing members, keeps its own reason.
         error_category=func.coalesce(JobRow.error_category, bindparam("category")),
         error_class=func.coalesce(JobRow.error_class, bindparam("class_name")),
         error_message=func.coalesce(JobRow.error_message, bindparam("message")),
@@ -99,12 +99,14 @@ _CANCEL = (
 )
 _GO_ON_SHORT = (
     update(JobRow)
-    .where(JobRow.id == JOB_ID, LACKS_PARTS)
+    .where(JobRow.id == JOB_ID, LACKS_MEMBERS)
     .values({**_WAITS_ANEW, "status": JobStatus.SUCCEEDED, "finished_at": now()})
     .returning(*FAN_IN)
 )
 _ENDED = (JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(_LOST))
-_ENDED_OF_PARTS = select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
+_ENDED_OF_MEMBERS = (
+    select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
+)
 _LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.kind.in_(sorted(VIRTUAL)))
 _before, _member = aliased(JobRow), aliased(JobRow)
 _is_ready = or_(
@@ -155,23 +157,23 @@ _WAIT_ANEW = (
 )
 
 
-def lock_part(tx: Transaction, part_id: uuid.UUID) -> None:
-    """Wait for whoever loses a part or lets it live again, so that what failed in it is seen by one of two."""
+def lock_member(tx: Transaction, part_id: uuid.UUID) -> None:
+    """Wait for a concurrent loss or revival of a member, so that one of two sees the failures in it."""
     tx.connection.execute(_LOCK, {"job_id": part_id})
 
 
 def mark_missing(tx: Transaction, part_id: uuid.UUID) -> AnyRow | None:
-    """Note that a part of a fan-in will not come, and count it; the columns of FAN_IN.
+    """Note that a member of a fan-in will not come, and count it; the columns of FAN_IN.
 
-    None where it was noted before, or the fan-in has gone on: only the first loss of a part counts.
+    None where it was noted before, or the fan-in has gone on: only the first loss of a member counts.
     """
-    lock_part(tx, part_id)
+    lock_member(tx, part_id)
     join_id = tx.connection.scalar(_MARK, {"job_id": part_id})
     return None if join_id is None else tx.connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
 
 
 def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
-    """Take back that a part is missing; the id of its fan-in, or None where it was not, or that has gone on."""
+    """Take back that a member is missing; the id of its fan-in, or None where it was not, or that has gone on."""
     join_id: uuid.UUID | None = tx.connection.scalar(_UNMARK, {"job_id": part_id})
     if join_id is None or tx.connection.execute(_COUNT_BACK, {"job_id": join_id}).rowcount == 0:
         return None
@@ -179,7 +181,7 @@ def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
 
 
 def lock_late(tx: Transaction, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
-    """Lock what is open in the *parts* of a fan-in, and then it, as those do who complete a part.
+    """Lock the open jobs of a fan-in's *members*, and then it, as a completion of a member does.
 
     False where its time is not over, or it does not wait any more.
     """
@@ -196,19 +198,22 @@ def close_fan_in(tx: Transaction, join_id: uuid.UUID, late: Sequence[uuid.UUID])
 
 
 def go_on_short(tx: Transaction, join_id: uuid.UUID) -> AnyRow | None:
-    """Failed to succeeded for a fan-in that lacks parts; the columns of FAN_IN, or None where it does not."""
+    """Failed to succeeded for a fan-in with missing members; the columns of FAN_IN, or None for others."""
     return tx.connection.execute(_GO_ON_SHORT, {"job_id": join_id}).one_or_none()
 
 
-def revive_parts(
+def revive_members(
     tx: Transaction, join_id: uuid.UUID, *, attempts: int | None, delay: float
 ) -> list[AnyRow] | None:
-    """Let the missing parts of a fan-in that lacks them run again, and it wait for them, as ``revive`` does.
+    """Let the missing members of a fan-in run again, and it wait for them, as ``revive`` does.
 
     What had failed or was cancelled becomes scheduled, or waits for what is before it, also in fan-ins inside.
-    Returns id and status before of each job but *join_id*; None where that does not lack parts.
+    Returns id and status before of each job but *join_id*; None where no member of that is missing.
     """
-    if tx.connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_PARTS).with_for_update()) is None:
+    if (
+        tx.connection.scalar(select(JobRow.id).where(JobRow.id == join_id, LACKS_MEMBERS).with_for_update())
+        is None
+    ):
         return None
     revived: list[AnyRow] = []
     fan_ins = [join_id]
@@ -218,7 +223,7 @@ def revive_parts(
         for batch in _batches(members):
             # First, since it locks them: what fails in them from now on makes them missing again.
             tx.connection.execute(_UNMARK_ALL, {"members": batch})
-            rows = tx.connection.execute(_ENDED_OF_PARTS, {"parts": batch}).all()
+            rows = tx.connection.execute(_ENDED_OF_MEMBERS, {"parts": batch}).all()
             revived += rows
             fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
             values = {"parts": batch, "seconds": delay, "attempts": attempts}
@@ -227,11 +232,12 @@ def revive_parts(
     return revived
 
 
-def cancel_parts(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
-    """Everything open in these parts to cancelled, also in fan-ins inside them; returns how many jobs."""
+def cancel_members(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
+    """Everything open in these members to cancelled, also in fan-ins inside them; returns how many jobs."""
     count = 0
     for batch in _batches(parts):
-        # Again, for branches that an each was growing, or a job that was replayed, when the first one looked.
+        # Again, for branches of an each that was being expanded, or a job that was replayed, when the first one
+        # read.
         while cancelled := _cancel_open(tx, batch, why):
             count += cancelled
     return count
@@ -244,12 +250,12 @@ def _cancel_open(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> i
 
 
 def _cancel_members(tx: Transaction, fan_ins: Sequence[uuid.UUID], why: Failure) -> int:
-    """The parts of fan-ins that do not come are missing too."""
+    """The members of inner fan-ins that do not come are missing too."""
     undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
     members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
     for batch in _batches(members):
         tx.connection.execute(_MARK_LATE, {"members": batch})
-    return cancel_parts(tx, members, why)
+    return cancel_members(tx, members, why)
 
 
 def _batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:

@@ -11,7 +11,7 @@ from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
 from agentq.ledger.moves.ready import AFTER_OTHERS
-from agentq.ledger.moves.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
+from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, JOB_ID, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.states import JobKind, JobStatus
@@ -27,18 +27,18 @@ FAN_IN: tuple[Any, ...] = (
     JobRow.part_id,
     JobRow.on_failure,
 )
-"""What the finish of a fan-in needs to know of it."""
+"""The columns that the end of a fan-in needs."""
 JOIN_CLOCK = func.coalesce(
     JobRow.deadline_at, case((JobRow.deadline.is_not(None), seconds_from_now(JobRow.deadline)))
 )
-"""A fan-in with a deadline waits so long after its first part has ended."""
+"""A fan-in with a deadline waits that long after its first member has ended."""
 _BECOMES_READY = (
     update(JobRow)
     .where(JobRow.status == JobStatus.WAITING)
     .values(AFTER_OTHERS)
     .returning(
-        *BELL,
-        *(column for column in FAN_IN if column not in BELL),
+        *DISPATCH,
+        *(column for column in FAN_IN if column not in DISPATCH),
         JobRow.is_plain,
         case((JobRow.kind == JobKind.EACH, JobRow.arguments), else_=null()).label("template"),
     )
@@ -84,7 +84,7 @@ def ready(tx: Transaction, job_id: uuid.UUID) -> AnyRow | None:
 def count_down(tx: Transaction, join_id: uuid.UUID) -> AnyRow | None:
     """Count one member of a join as done; the one that sees ``remaining == 0`` finishes the join.
 
-    Counting by a decrement is right when two members finish at the same moment; counting the unfinished
+    Counting by a decrement is right when two members finish concurrently; counting the unfinished
     rows is not, at any isolation level.
     """
     return _COUNT_DOWN.one_or_none(tx.connection, {"job_id": join_id})

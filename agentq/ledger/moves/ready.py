@@ -15,7 +15,7 @@ from agentq.ledger.models import JobRow
 from agentq.states import VIRTUAL, JobStatus
 
 READY: dict[str, Any] = {"status": JobStatus.QUEUED, "dispatched_at": now(), "dispatches": 0}
-"""What makes a job ready."""
+"""The ways in which a job becomes ready."""
 
 
 def due(at: Any) -> dict[str, Any]:
@@ -52,4 +52,4 @@ AFTER_OTHERS: dict[str, Any] = _later | {
     # What no worker runs stays, for the hand-over.
     "status": case((JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING), else_=_later["status"]),
 }
-"""What makes a job ready, or due, when all are done that it waited for."""
+"""The values that make a job ready, or due, when all are done that it waited for."""

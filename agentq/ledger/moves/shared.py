@@ -1,4 +1,4 @@
-"""What several moves have in common: columns, guards, values."""
+"""Columns, guards and values that several moves share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentq.ledger.models import JobRow
 from agentq.outcomes import Failure
 from agentq.states import JobStatus
 
-BELL: tuple[Any, ...] = (
+DISPATCH: tuple[Any, ...] = (
     JobRow.id,
     JobRow.workflow_id,
     JobRow.after_id,
@@ -24,7 +24,7 @@ BELL: tuple[Any, ...] = (
     JobRow.status,
     JobRow.kind,
 )
-"""What a bell and its sender need to know of a job."""
+"""The columns of a ``Dispatch``."""
 
 DEAD: tuple[Any, ...] = (
     JobRow.id,
@@ -34,7 +34,7 @@ DEAD: tuple[Any, ...] = (
     JobRow.part_id,
     JobRow.on_failure,
 )
-"""What the burial of a job that failed for good needs to know of it."""
+"""The columns that a job's failure for good needs."""
 
 JOB_ID = bindparam("job_id", type_=Uuid())
 
@@ -54,7 +54,7 @@ FAILURE: dict[str, Any] = {
 REVIVED: dict[str, Any] = {
     "finished_at": null(),
     "deadline_at": null(),
-    "expires_at": null(),  # whoever replays it wants it to run now
+    "expires_at": null(),  # a person who replays it wants it to run now
     "attempts_before": JobRow.attempt,
     "uncounted": 0,
     "waits": 0,
@@ -63,7 +63,7 @@ REVIVED: dict[str, Any] = {
     "due_reason": literal("replayed"),
     "max_attempts": JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
 }
-"""What a replayed job has anew."""
+"""The values of a job that is replayed."""
 
 
 def failure_values(failure: Failure) -> dict[str, str]:

@@ -19,13 +19,13 @@ from sqlalchemy import (
     update,
 )
 
-from agentq.ledger.db.statement import Meanwhile, Prepared
+from agentq.ledger.db.statement import Prepared, WhileExecuting
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now
 from agentq.ledger.history import ending
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
 from agentq.ledger.moves.ready import AFTER_OTHERS
-from agentq.ledger.moves.shared import BELL
+from agentq.ledger.moves.shared import DISPATCH
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
@@ -66,7 +66,7 @@ def _readied_by(done: CTE, name: str) -> CTE:
         update(JobRow)
         .where(JobRow.after_id == waits_for, JobRow.status == JobStatus.WAITING)
         .values(AFTER_OTHERS)
-        .returning(*BELL)
+        .returning(*DISPATCH)
         .cte(name)
     )
 
@@ -89,25 +89,25 @@ def _handing_over_to(readied: CTE) -> Select[Any]:
     return select(_done.c.id.label("done_id"), *readied.c).select_from(_done.outerjoin(readied, true()))
 
 
-# Each part of a statement costs time, also where it finds nothing to do: so a job has only those that it needs.
+# Each CTE of a statement costs time, also where it finds nothing to do: so a job has only those that it needs.
 _SUCCEED_LAST = Prepared(select(_done.c.id).add_cte(_history, _ended_by(_done, "ended_by_job")))
 _SUCCEED_BEFORE_ANOTHER = Prepared(_handing_over_to(_readied_by_job).add_cte(_history))
 _SUCCEED_INTO_JOIN = Prepared(_handing_over_to(_readied).add_cte(_history, _ended_by(_joined, "ended_by_join")))
 
 
-def succeed_plainly(
-    tx: Transaction, held: Claim, result: str, meanwhile: Meanwhile | None = None
+def succeed_fast(
+    tx: Transaction, claimed: Claim, result: str, while_executing: WhileExecuting | None = None
 ) -> list[AnyRow] | None:
     """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
 
-    For jobs with ``is_plain``, on PostgreSQL. Returns the columns of BELL for each job that became ready, or
-    None where this attempt no longer holds the job. *meanwhile* is as in ``Prepared.all``.
+    For jobs with ``is_plain``, on PostgreSQL. Returns the columns of DISPATCH for each job that became ready, or
+    None where this attempt no longer owns the job. *meanwhile* is as in ``Prepared.all``.
     """
-    values = {"job_id": held.job_id, "held_attempt": held.attempt, "new_result": result}
-    values |= {"by_worker": held.worker_id, "began_at": held.started_at}
-    if held.is_last:
-        return [] if _SUCCEED_LAST.all(tx.connection, values, meanwhile) else None
-    statement = _SUCCEED_BEFORE_ANOTHER if held.join_id is None else _SUCCEED_INTO_JOIN
-    rows = statement.all(tx.connection, values, meanwhile)
+    values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
+    values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
+    if claimed.is_last:
+        return [] if _SUCCEED_LAST.all(tx.connection, values, while_executing) else None
+    statement = _SUCCEED_BEFORE_ANOTHER if claimed.join_id is None else _SUCCEED_INTO_JOIN
+    rows = statement.all(tx.connection, values, while_executing)
     # In the order of the canvas; RETURNING has none.
     return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None

@@ -22,12 +22,12 @@ from sqlalchemy import (
     update,
 )
 
-from agentq.ledger.db.leaps import distinct
+from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.moves.ready import READY, due
-from agentq.ledger.moves.shared import BELL, DEAD, FAILURE, JOB_ID, failure_values
+from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, JOB_ID, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.states import JOB_AHEAD, RUNNABLE, VIRTUAL, JobKind, JobStatus
@@ -45,7 +45,7 @@ _QUEUE_DUE = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.SCHEDULED)
     .values(READY)
-    .returning(*BELL)
+    .returning(*DISPATCH)
 )
 _SCHEDULE_NOW = (
     update(JobRow)
@@ -67,7 +67,7 @@ _MOVE = (
     .values(queue=bindparam("new_queue", type_=String()))
     .returning(JobRow.status)
 )
-# Rung again after a pause that grows, so that a job that nobody can run does not flood the broker.
+# Redispatched after a pause that grows, so that a job that no worker can run does not flood the broker.
 _grace = bindparam("grace", type_=Float())
 _pause = _grace * literal(1).op("<<")(case((JobRow.dispatches > 3, 3), else_=JobRow.dispatches))
 UNCLAIMED = and_(
@@ -76,13 +76,13 @@ UNCLAIMED = and_(
     JobRow.dispatched_at < seconds_from_now(-_pause),
     or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
 )
-"""A job whose bell was rung over ``grace`` seconds ago, more after each ringing, and that nobody claimed."""
-_TO_RING = (
+"""A job that was dispatched over ``grace`` seconds ago, more after each dispatch, and that is not claimed."""
+_TO_REDISPATCH = (
     select(JobRow.id)
     .where(
         UNCLAIMED,
         JobRow.queue == bindparam("on_queue"),
-        JobRow.id.not_in(bindparam("in_hand", expanding=True)),
+        JobRow.id.not_in(bindparam("reserved", expanding=True)),
         or_(
             bindparam("any_step", type_=Boolean()),
             and_(JobRow.kind.in_(sorted(RUNNABLE)), JobRow.step.in_(bindparam("steps", expanding=True))),
@@ -99,17 +99,17 @@ _TO_RING = (
     .order_by(JobRow.dispatched_at, JobRow.id)
     .limit(bindparam("most"))
 )
-_RING_AGAIN = (
+_REDISPATCH = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), UNCLAIMED)
     .values(dispatched_at=now(), dispatches=JobRow.dispatches + 1)
-    .returning(*BELL)
+    .returning(*DISPATCH)
 )
 _PASS_ON = (
     update(JobRow)
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.QUEUED)
     .values(dispatched_at=now())
-    .returning(*BELL)
+    .returning(*DISPATCH)
 )
 OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
 """A job or a fan-in whose deadline has passed."""
@@ -137,7 +137,7 @@ _FAIL_OVERDUE = (
     )
     .values(status=JobStatus.FAILED, finished_at=now(), due_reason=None, **FAILURE)
 )
-_workers = distinct(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
+_workers = distinct_by_index(JobRow.worker_id, JobRow.status == JobStatus.RUNNING)
 _leased = select(WorkerRow.id).where(WorkerRow.id == _workers.c.worker_id, WorkerRow.lease_until >= now()).exists()
 LOST_WORKERS = select(_workers.c.worker_id).where(_workers.c.worker_id.is_not(None), ~_leased)
 """The workers that run jobs, says the ledger, though they have no lease any more."""
@@ -160,13 +160,13 @@ def queue_due(tx: Transaction, most: int) -> list[AnyRow]:
 
 
 def schedule_now(tx: Transaction, jobs: Sequence[uuid.UUID]) -> None:
-    """Queued to scheduled, due at once, for those *jobs* that nobody has claimed."""
+    """Queued to scheduled, due at once, for those *jobs* that are not claimed."""
     if jobs:
         tx.connection.execute(_SCHEDULE_NOW, {"job_ids": list(jobs)})
 
 
 def schedule_dispatches(tx: Transaction) -> None:
-    """Leave the jobs that *tx* has to dispatch to a caretaker: for whoever may have no way to the broker."""
+    """Leave the jobs that *tx* has to dispatch to a caretaker, for a caller that may have no way to the broker."""
     schedule_now(tx, [job.job_id for job in tx.take_dispatches()])
 
 
@@ -183,10 +183,10 @@ def move_job(tx: Transaction, job_id: uuid.UUID, queue: str) -> bool:
     return moved is not None
 
 
-def ring_these(tx: Transaction, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
-    """Note another dispatch of those *jobs* that are UNCLAIMED; the columns of BELL for each."""
+def redispatch_unclaimed(tx: Transaction, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:
+    """Redispatch those *jobs* that are UNCLAIMED; the columns of DISPATCH for each."""
     values = {"job_ids": list(jobs), "grace": grace}
-    return _in_order_of(jobs, tx.connection.execute(_RING_AGAIN, values).all()) if jobs else []
+    return _in_order_of(jobs, tx.connection.execute(_REDISPATCH, values).all()) if jobs else []
 
 
 def pass_on(tx: Transaction, jobs: Sequence[uuid.UUID]) -> list[AnyRow]:
@@ -200,7 +200,7 @@ def lock_overdue(tx: Transaction, most: int) -> list[AnyRow]:
 
 
 def overdue_fan_ins(tx: Transaction, most: int) -> list[AnyRow]:
-    """Return id and workflow_id of up to *most* fan-ins whose time is over, not locked: first come their parts."""
+    """Return id and workflow_id of up to *most* overdue fan-ins, not locked: their members are locked first."""
     return by_workflow(tx.connection.execute(_OVERDUE_FAN_INS, {"most": most}))
 
 
@@ -210,26 +210,26 @@ def fail_overdue(tx: Transaction, seen: AnyRow, failure: Failure) -> bool:
     return tx.connection.execute(_FAIL_OVERDUE, values | failure_values(failure)).rowcount == 1
 
 
-def ring_again(
+def redispatch(
     tx: Transaction,
     queue: str,
     grace: float,
     overtaken: Overtaken | None,
-    in_hand: Collection[uuid.UUID],
+    reserved: Collection[uuid.UUID],
     most: int,
     knows: Knowledge | None = None,
 ) -> list[AnyRow]:
-    """Note another dispatch of up to *most* UNCLAIMED jobs; the columns of BELL for each, oldest first.
+    """Redispatch up to *most* UNCLAIMED jobs; the columns of DISPATCH for each, oldest first.
 
     Only those that a worker which *knows* so much can run; None for all.
     """
     values: dict[str, Any] = {"on_queue": queue, "grace": grace, "most": most, "before": None, "of_priority": None}
-    values |= {"in_hand": list(in_hand), "any_step": knows is None}
+    values |= {"reserved": list(reserved), "any_step": knows is None}
     values |= {"steps": sorted(knows.steps) if knows else [], "tasks": sorted(knows.tasks) if knows else []}
     if overtaken is not None:
         values |= {"before": overtaken.before, "of_priority": overtaken.priority}
-    found = tx.connection.scalars(_TO_RING, values).all()
-    return ring_these(tx, found, grace)
+    found = tx.connection.scalars(_TO_REDISPATCH, values).all()
+    return redispatch_unclaimed(tx, found, grace)
 
 
 def by_workflow(rows: Iterable[AnyRow]) -> list[AnyRow]:
@@ -241,6 +241,6 @@ def by_workflow(rows: Iterable[AnyRow]) -> list[AnyRow]:
 
 
 def _in_order_of(ids: Sequence[uuid.UUID], rows: Sequence[AnyRow]) -> list[AnyRow]:
-    """Sort what RETURNING gave, which has no order, as it was asked for: who waits longest is rung for first."""
+    """Sort the rows of RETURNING, which has no order, as they were asked for: the longest wait comes first."""
     places = {job_id: place for place, job_id in enumerate(ids)}
     return sorted(rows, key=lambda row: places[row.id])

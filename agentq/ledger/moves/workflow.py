@@ -39,11 +39,11 @@ _FAIL_WORKFLOW = (
     )
 )
 _other_failed = aliased(JobRow)
-_its_part = aliased(JobRow)
+_its_member = aliased(JobRow)
 # What stops a workflow: a failed job; not what it goes on without.
 _stops = and_(
     _other_failed.on_failure != OnFailure.CONTINUE,
-    ~select(_its_part.id).where(_its_part.id == _other_failed.part_id, _its_part.is_missing).exists(),
+    ~select(_its_member.id).where(_its_member.id == _other_failed.part_id, _its_member.is_missing).exists(),
     _other_failed.status == JobStatus.FAILED,
 )
 _another_failed = (

@@ -1,1 +1,1 @@
-"""What people and handles ask the ledger."""
+"""Queries of the ledger for people and handles."""

@@ -1,7 +1,7 @@
-"""Events of a workflow: what its steps told, and how their attempts ended, which the history knows already.
+"""Events of a workflow: the reports of its steps, and the ends of their attempts, which the history has already.
 
-What steps told has numbers that are committed in their order. The ends of attempts have only their times, which
-may be committed out of order; so a reader goes by how many it was told of, and looks again at the last one: where
+Reports of steps have numbers that are committed in their order. The ends of attempts have only their times, which
+may be committed out of order; so a reader goes by the number it has read, and reads the last one again: where
 that is not what it was, one came in before it, and what is near is read once more.
 """
 
@@ -20,8 +20,8 @@ _LATEST_COMMIT = 60.0
 """Seconds between the time of an attempt's end and its commit, at most: the ledger's own time-outs are shorter."""
 
 _WORKFLOW = bindparam("workflow", type_=EventRow.workflow_id.type)
-_MOMENT = bindparam("moment", type_=UtcDateTime())
-_TOLD = (
+_INSTANT = bindparam("instant", type_=UtcDateTime())
+_REPORTED = (
     select(EventRow.number, EventRow.job_id, JobRow.step, EventRow.attempt, EventRow.kind, EventRow.data)
     .add_columns(EventRow.created_at)
     .join(JobRow, JobRow.id == EventRow.job_id)
@@ -42,38 +42,38 @@ _COUNT_ENDED = (
     select(func.count())
     .select_from(AttemptRow)
     .join(JobRow, JobRow.id == AttemptRow.job_id)
-    .where(JobRow.workflow_id == _WORKFLOW, AttemptRow.finished_at <= later(_MOMENT, -_LATEST_COMMIT))
+    .where(JobRow.workflow_id == _WORKFLOW, AttemptRow.finished_at <= later(_INSTANT, -_LATEST_COMMIT))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How far the ends of attempts were told: how many, and the time of the last one."""
+    """The reader's position among the ends of attempts: their number, and the time of the last one."""
 
     count: int = 0
-    moment: datetime | None = None
+    instant: datetime | None = None
 
 
 NOTHING_ENDED = Ended()
 
 
-def told_after(connection: Connection, workflow_id: uuid.UUID, number: int, limit: int) -> list[AnyRow]:
+def events_after(connection: Connection, workflow_id: uuid.UUID, number: int, limit: int) -> list[AnyRow]:
     """Return up to *limit* of the events after that number, in their order."""
-    return list(connection.execute(_TOLD, {"workflow": workflow_id, "after": number, "limit": limit}))
+    return list(connection.execute(_REPORTED, {"workflow": workflow_id, "after": number, "limit": limit}))
 
 
 def ended_after(
-    connection: Connection, workflow_id: uuid.UUID, told: Ended, limit: int
+    connection: Connection, workflow_id: uuid.UUID, read: Ended, limit: int
 ) -> tuple[int, list[AnyRow]]:
-    """Return up to *limit* ends of attempts that were not told yet, oldest first, and how many come before them.
+    """Return up to *limit* ends of attempts that were not read yet, oldest first, and the number before them.
 
-    Some may have been told, where one was committed later than its time.
+    Some may have been read before, where one was committed later than its time.
     """
-    skipped = told.count
-    if told.moment is not None:
+    skipped = read.count
+    if read.instant is not None:
         last = _ended(connection, workflow_id, skipped - 1, 1)
-        if not last or last[0].finished_at != told.moment:
-            values = {"workflow": workflow_id, "moment": told.moment}
+        if not last or last[0].finished_at != read.instant:
+            values = {"workflow": workflow_id, "instant": read.instant}
             skipped = connection.scalar(_COUNT_ENDED, values) or 0
     return skipped, _ended(connection, workflow_id, skipped, limit)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, literal, select
 
-from agentq.ledger.db.leaps import distinct
+from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.db.types import now
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -17,14 +17,14 @@ from agentq.states import OTHER_PARAMETERS, JobStatus
 MOST = 10_000
 """Jobs up to which a status is counted: of the queued ones in each queue, of all others in the whole ledger."""
 
-_queues = distinct(JobRow.queue, JobRow.status == JobStatus.QUEUED)
+_queues = distinct_by_index(JobRow.queue, JobRow.status == JobStatus.QUEUED)
 _is_queued_here = (JobRow.status == JobStatus.QUEUED, JobRow.queue == _queues.c.queue)
 _first = select(literal(1)).where(*_is_queued_here).limit(bindparam("most")).correlate(_queues).subquery()
 _QUEUED = select(
     _queues.c.queue,
     select(func.count()).select_from(_first).correlate(_queues).scalar_subquery().label("jobs"),
     select(func.min(JobRow.dispatched_at)).where(*_is_queued_here).scalar_subquery().label("oldest"),
-    now().label("moment"),
+    now().label("instant"),
 ).where(_queues.c.queue.is_not(None))
 
 
@@ -49,9 +49,9 @@ def _by_step(status: JobStatus, indexed: Any) -> Select[str, str, str, int]:
 def _left(status: JobStatus, indexed: Any) -> Select[str, str, str, str | None, int]:
     columns = (JobRow.queue, JobRow.kind, JobRow.step, JobRow.workflow_id, JobRow.error_class)
     first = select(*columns).where(JobRow.status == status).order_by(indexed).limit(bindparam("most")).subquery()
-    told = (first.c.queue, first.c.kind, first.c.step, WorkflowRow.terms)
-    found = select(*told, func.count().label("jobs")).join(WorkflowRow, WorkflowRow.id == first.c.workflow_id)
-    return found.where(first.c.error_class == OTHER_PARAMETERS).group_by(*told)
+    reported = (first.c.queue, first.c.kind, first.c.step, WorkflowRow.terms)
+    found = select(*reported, func.count().label("jobs")).join(WorkflowRow, WorkflowRow.id == first.c.workflow_id)
+    return found.where(first.c.error_class == OTHER_PARAMETERS).group_by(*reported)
 
 
 _STEPS = (_by_step(JobStatus.QUEUED, JobRow.queue), _by_step(JobStatus.SCHEDULED, JobRow.due_at))
@@ -87,7 +87,7 @@ def loads(connection: Connection, most: int = MOST) -> dict[str, Load]:
             queued=row.jobs if row else 0,
             scheduled=scheduled[queue],
             running=running[queue],
-            oldest_seconds=(row.moment - row.oldest).total_seconds() if row and row.oldest else None,
+            oldest_seconds=(row.instant - row.oldest).total_seconds() if row and row.oldest else None,
             capped=(*([JobStatus.QUEUED] if row and row.jobs == most else []), *capped),
         )
     return found

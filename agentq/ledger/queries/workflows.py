@@ -1,4 +1,4 @@
-"""What the ledger knows of a workflow or a job, read in one go."""
+"""The ledger's knowledge of a workflow or a job, read in one statement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.results import gather
+from agentq.ledger.results import collect_results
 from agentq.states import VIRTUAL, WorkflowStatus
 
 _same = aliased(WorkflowRow)
@@ -55,7 +55,7 @@ def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
         raise WorkflowCancelled(workflow_id=str(status.id), reason=status.reason or "")
     if status.status == WorkflowStatus.FAILED:
         raise _failure(connection, status)
-    result = gather(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
+    result = collect_results(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
     return status.step or "", json.loads(result or "null")
 
 

@@ -1,4 +1,4 @@
-"""What people decide about a dead letter: edit the arguments, supply the result, take it on, give it up."""
+"""Decisions of people on a dead letter: edit the arguments, supply the result, assign it, cancel it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.transaction import Transaction
-from agentq.operations.actors import LONGEST_REASON, Deed, deed
+from agentq.operations.actors import LONGEST_REASON, OperatorAction, operator_action
 from agentq.operations.dead_letters.queries import find, keep_snapshot, read
 from agentq.operations.dead_letters.values import checked_result, edited_arguments
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import DeadLetter
 from agentq.redaction import clean, show
-from agentq.states import MISSING_PARTS, VIRTUAL, DeadLetterKind, DeadLetterStatus
+from agentq.states import MISSING_MEMBERS, VIRTUAL, DeadLetterKind, DeadLetterStatus
 
 MAX_VALUE_BYTES = 262_144
 ABSENT: Any = object()
@@ -56,7 +56,7 @@ def edit(
         raise InvalidArguments(f"args is {show(args)}, kwargs {show(kwargs)}; give a list and a dict")
     if args is None and kwargs is None:
         raise InvalidArguments("neither args nor kwargs is given; give those that are to be replaced")
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         job = _job_of(tx.connection, letter)
@@ -81,7 +81,7 @@ def resolve(
     Args:
         ledger: where.
         letter_id: the dead letter's id or its job's.
-        result: what the step should have returned, as JSON data. Left out for a fan-in that lacks parts: it goes
+        result: the step's result, as JSON data. Left out for a fan-in with missing members: it goes
             on with those that are there.
         unchecked: take the result as it is: for a step that no code has any more.
         max_value_bytes: size limit of the result, in bytes of JSON.
@@ -92,7 +92,7 @@ def resolve(
     once, one gets this; ConfigurationError where the job's step is not known in this process; InvalidResult or
     ValueTooLarge for a result that does not fit it.
     """
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if result is ABSENT:
@@ -123,7 +123,7 @@ def assign(
     """
     if not (0 < len(owner) <= 255 and owner.isprintable()):
         raise InvalidArguments(f"owner is {show(owner)}; it must be 1 to 255 printable characters")
-    done, note = deed(actor, reason), clean(note, LONGEST_REASON)
+    done, note = operator_action(actor, reason), clean(note, LONGEST_REASON)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         ledger_dead_letters.assign(tx, letter.job_id, owner, note, **done)
@@ -132,11 +132,11 @@ def assign(
 
 
 def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "") -> DeadLetter:
-    """Give a dead job, or a message that nobody could take, up: its dead letter is closed.
+    """Cancel a dead job, or a message that no worker could take: its dead letter is closed.
 
     The job's workflow stays failed. Raises NotFound, and StateConflict where the letter is not open.
     """
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if letter.kind == DeadLetterKind.MESSAGE:
@@ -150,12 +150,12 @@ def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "")
 def decide(
     ledger: Ledger,
     letter_id: str,
-    done: Deed,
+    done: OperatorAction,
     write: Callable[[Transaction, AnyRow], None],
     *,
     also_messages: bool = False,
 ) -> DeadLetter:
-    """Let *write* decide about an open dead letter, which is locked meanwhile, and return it as it is then.
+    """Let *write* decide on an open dead letter, which is locked until then, and return the letter after it.
 
     Raises NotFound, and StateConflict where it is closed, or is of messages and those are not meant.
     """
@@ -176,11 +176,11 @@ def decide(
     return ledger.write(change)
 
 
-def _is_done(connection: Connection, letter: AnyRow, done: Deed) -> bool:
+def _is_done(connection: Connection, letter: AnyRow, done: OperatorAction) -> bool:
     """Say whether this was done before, by a try whose commit got no answer."""
     if letter.kind == DeadLetterKind.MESSAGE:  # it has no actions: who closed it and why are its owner and note
-        told = (letter.status, letter.owner, letter.note)
-        return told == (DeadLetterStatus.CANCELLED, done["actor"], done["reason"])
+        reported = (letter.status, letter.owner, letter.note)
+        return reported == (DeadLetterStatus.CANCELLED, done["actor"], done["reason"])
     return actions.is_noted(connection, done["action_id"])
 
 
@@ -189,11 +189,10 @@ def _job_of(connection: Connection, letter: AnyRow) -> AnyRow:
     job = connection.execute(select(*columns).where(JobRow.id == letter.job_id)).one()
     if job.kind in VIRTUAL:
         next_step = (
-            f"Its parts run again with: agentq dead-letters replay {letter.id}; it goes on with those that are "
+            f"Its members run again with: agentq dead-letters replay {letter.id}; it goes on with those that are "
             f"there with: agentq dead-letters resolve {letter.id}, without a result"
-            if letter.error_category == MISSING_PARTS
-            else "An each() that got no list cannot go on. Give it up with: agentq dead-letters cancel "
-            f"{letter.id}"
+            if letter.error_category == MISSING_MEMBERS
+            else f"An each() that got no list cannot go on. Cancel it with: agentq dead-letters cancel {letter.id}"
         )
         raise StateConflict(
             f"the kind of job {job.id}", expected=["step", "task"], found=job.kind, next_step=next_step
@@ -212,7 +211,7 @@ def _no_job(letter: AnyRow) -> StateConflict:
         f"the kind of dead letter {letter.id}",
         expected=[DeadLetterKind.JOB],
         found=letter.kind,
-        next_step="Messages that nobody can take can only be given up, with: agentq dead-letters cancel "
+        next_step="Messages that no worker can take can only be cancelled, with: agentq dead-letters cancel "
         f"{letter.id}",
     )
 

@@ -1,4 +1,4 @@
-"""One decision about many dead letters: edit their arguments, give their result by hand, give them up."""
+"""One decision on many dead letters: edit their arguments, give their result by hand, cancel them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def edit_all(
         reason: why, for the history.
 
     Returns those that were edited, or would be, and those that were refused: the arguments do not fit their
-    steps, or somebody else decided meanwhile. Each is a transaction of its own. Raises InvalidArguments where
+    steps, or another person decided first. Each is a transaction of its own. Raises InvalidArguments where
     neither is given.
     """
     if args is None and kwargs is None:
@@ -67,7 +67,7 @@ def resolve_all(
     Args:
         ledger: where.
         wanted: which; its status is taken to be open.
-        result: what each step should have returned, as JSON data; left out for fan-ins that lack parts.
+        result: the result of each step, as JSON data; left out for fan-ins with missing members.
         unchecked: take the result as it is: for steps that no code has any more.
         max_value_bytes: size limit of the result, in bytes of JSON.
         most: how many at most, up to 10,000.
@@ -76,7 +76,7 @@ def resolve_all(
         reason: why, for the history.
 
     Returns those that were resolved, or would be, and those that were refused: the result does not fit their
-    steps, or somebody else decided meanwhile. Each is a transaction of its own. Raises InvalidArguments.
+    steps, or another person decided first. Each is a transaction of its own. Raises InvalidArguments.
     """
     how: dict[str, Any] = {"result": result, "unchecked": unchecked, "max_value_bytes": max_value_bytes}
     return _all(ledger, wanted, resolve, most, dry_run, actor=actor, reason=reason, **how)
@@ -91,7 +91,7 @@ def cancel_all(
     actor: str = "",
     reason: str = "",
 ) -> Decided[DeadLetterSummary]:
-    """Give dead jobs, and messages that nobody could take, up, oldest first: their dead letters are closed.
+    """Cancel dead jobs, and messages that no worker could take, oldest first: their dead letters are closed.
 
     Args:
         ledger: where.
@@ -101,7 +101,7 @@ def cancel_all(
         actor: who, for the history. Default: the name of the process's user.
         reason: why, for the history.
 
-    Returns those that were closed, or would be, and those that were refused: somebody else decided meanwhile.
+    Returns those that were closed, or would be, and those that were refused: another person decided first.
     Each is a transaction of its own. Raises InvalidArguments.
     """
     return _all(ledger, wanted, cancel, most, dry_run, kind=None, actor=actor, reason=reason)

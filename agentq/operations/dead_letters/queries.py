@@ -35,7 +35,7 @@ _HOUR, _DAY, _WEEK = 3_600.0, 86_400.0, 604_800.0
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters; None means any. ``older_than`` is in seconds."""
+    """A filter on dead letters; None means any. ``older_than`` is in seconds."""
 
     status: DeadLetterStatus | None = DeadLetterStatus.OPEN
     kind: DeadLetterKind | None = None
@@ -49,7 +49,7 @@ class DeadLetterFilter:
 
 
 class CountBy(StrEnum):
-    """What dead letters are counted by."""
+    """The columns by which dead letters are counted."""
 
     STEP = "step"
     CATEGORY = "category"

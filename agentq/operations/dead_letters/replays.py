@@ -17,11 +17,11 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.transaction import Transaction
 from agentq.operations import many
-from agentq.operations.actors import deed
+from agentq.operations.actors import operator_action
 from agentq.operations.dead_letters.decisions import decide
 from agentq.operations.dead_letters.queries import DeadLetterFilter, find_all, get, open_letters, summaries
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary, Replays
-from agentq.states import MISSING_PARTS, DeadLetterKind, DeadLetterStatus
+from agentq.states import MISSING_MEMBERS, DeadLetterKind, DeadLetterStatus
 
 MOST_REPLAYS = 10
 
@@ -46,7 +46,7 @@ def replay(
 ) -> DeadLetter:
     """Give a dead job new attempts; its workflow goes on where it stopped, joins included.
 
-    Of a fan-in that lacks parts, all that are missing run again.
+    Of a fan-in with missing members, all those run again.
 
     Args:
         ledger: where.
@@ -65,7 +65,7 @@ def replay(
         raise InvalidArguments(f"attempts is {attempts!r}; it must be 1 to 1000")
     if not 0 <= delay < 1e9:
         raise InvalidArguments(f"delay is {delay!r}; it must be seconds from 0 up")
-    done = deed(actor, reason)
+    done = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if not force:
@@ -88,7 +88,7 @@ def replay_all(
     actor: str = "",
     reason: str = "",
 ) -> Replays:
-    """Replay open dead letters of jobs, oldest first; a fan-in that lacks parts takes those of its parts along.
+    """Replay open dead letters of jobs, oldest first; a fan-in replays its missing members too.
 
     Args:
         ledger: where.
@@ -103,7 +103,7 @@ def replay_all(
         reason: why, for the history.
 
     Returns those that were replayed, or would be; up to *most* of those that were left since they had been
-    replayed *most_replays* times; and those that were refused: since somebody else decided about them meanwhile,
+    replayed *most_replays* times; and those that were refused: since another person decided first,
     or nothing waits for their results any more. Each is a transaction of its own. Raises InvalidArguments.
     """
     if not 0 < rate <= 10_000:
@@ -124,7 +124,7 @@ def replay_all(
             if letter.workflow_id in whole and now.status == DeadLetterStatus.REPLAYED:
                 return now  # with the fan-in that lacked it
             raise
-        if letter.error_category == MISSING_PARTS:
+        if letter.error_category == MISSING_MEMBERS:
             whole.add(letter.workflow_id)
         return done
 
@@ -134,9 +134,9 @@ def replay_all(
 
 
 def _fan_ins_first(letters: Sequence[DeadLetterSummary]) -> list[DeadLetterSummary]:
-    """Put the fan-ins that lack parts before those parts, which run again with them, the outer ones first."""
-    fan_ins = [letter for letter in letters if letter.error_category == MISSING_PARTS]
-    return [*reversed(fan_ins), *(letter for letter in letters if letter.error_category != MISSING_PARTS)]
+    """Put fan-ins with missing members before those members, which run again with them, outer ones first."""
+    fan_ins = [letter for letter in letters if letter.error_category == MISSING_MEMBERS]
+    return [*reversed(fan_ins), *(letter for letter in letters if letter.error_category != MISSING_MEMBERS)]
 
 
 def _worn(ledger: Ledger, letters: Select[Any], most_replays: int, most: int) -> list[DeadLetterSummary]:
@@ -151,6 +151,5 @@ def _require_below(connection: Connection, letter: AnyRow, most_replays: int) ->
             f"job {letter.job_id}",
             expected=[f"below the limit of {most_replays}, max_replays,"],
             found=f"replayed {replays} time(s) already",
-            next_step="Mend what it fails of, edit its arguments, or resolve it; or replay it all the same with "
-            "--force.",
+            next_step="Fix the cause, edit its arguments, or resolve it; or replay it all the same with --force.",
         )

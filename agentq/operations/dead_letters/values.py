@@ -1,4 +1,4 @@
-"""What a person gives for a dead job, arguments or a result: checked as the step's own would be."""
+"""Arguments or a result that a person gives for a dead job, checked as the step's own would be."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def parameters_of(step: str, hint: str = "") -> Parameters:
 
 
 def _unmasked(new: Any, old: Any, shown: Any) -> Any:
-    """Put secrets back where somebody left them as they were shown."""
+    """Put secrets back where an edit left them as they were shown."""
     if isinstance(new, str) and new == shown:
         return old
     if isinstance(new, dict) and isinstance(shown, dict):

@@ -1,1 +1,1 @@
-"""What an exception is: its category, its cause, and the data that is kept of it."""
+"""The reading of exceptions: category, cause, and the data that is kept."""

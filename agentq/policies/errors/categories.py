@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Category(StrEnum):
-    """What kind of failure it was.
+    """The kind of a failure.
 
     ``TIMEOUT`` is something outside that did not answer in time; ``TIMED_OUT`` is the step itself, over its own
     time limit. ``NOT_RECORDED`` is an attempt whose outcome agentq could not write. ``INVALID_RESPONSE`` is an
-    answer that nobody can use: a model asked again may do better. ``ERROR`` is everything that nothing more is
+    answer that cannot be used: a model asked again may do better. ``ERROR`` is everything that nothing more is
     known about.
     """
 
@@ -55,4 +55,4 @@ NEVER_RETRIED = frozenset(
         Category.CANCELLED,
     }
 )
-"""What cannot come right by itself: the same request meets the same answer again."""
+"""The categories that cannot come right by themselves: the same request gets the same answer."""

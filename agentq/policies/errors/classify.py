@@ -1,4 +1,4 @@
-"""What an error is: its category and what the provider said, as plain data. Imports no provider, never raises."""
+"""The facts of an error: its category and the provider's answer, as plain data. Imports no provider."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from agentq.outcomes import LONGEST_MESSAGE
 from agentq.policies.errors import tables
 from agentq.policies.errors.categories import NEVER_RETRIED, Category
-from agentq.policies.errors.retry_after import told
-from agentq.policies.errors.signs import Evidence, gather
+from agentq.policies.errors.retry_after import retry_after
+from agentq.policies.errors.signs import ExceptionView, view_of
 from agentq.policies.errors.untrusted import causes_of, class_name, is_a, members_of, safely
 from agentq.redaction import clean
 
@@ -26,7 +26,7 @@ class ErrorFacts:
         category: what kind of failure it was.
         error_class: the qualified name of the class that was raised.
         message: its text, cleaned and bounded.
-        names: the qualified names of all its classes, and of those of the cause that told the category.
+        names: the qualified names of all its classes, and of those of the cause that gave the category.
         provider: who answered, or the library that failed to get an answer.
         status: the HTTP status.
         code: the provider's own word for it, and ``codes`` all of them, the most precise first.
@@ -49,16 +49,16 @@ class ErrorFacts:
 def describe(error: BaseException, *, now: float | None = None) -> ErrorFacts:
     """Classify an exception.
 
-    What the exception itself does not tell is looked for in what it was raised from, and in the members of an
+    Facts that the exception itself lacks are looked for in its cause, and in the members of an
     exception group.
 
     Args:
         error: any exception.
         now: the wall clock in seconds, for times of day that a provider sent. Default: this machine's.
     """
-    moment = time.time() if now is None else now
+    instant = time.time() if now is None else now
     unknown = ErrorFacts(Category.ERROR, error_class=safely("?", class_name, type(error)))
-    return safely(unknown, _describe, error, moment)
+    return safely(unknown, _describe, error, instant)
 
 
 def _describe(error: BaseException, now: float) -> ErrorFacts:
@@ -74,26 +74,26 @@ def _describe(error: BaseException, now: float) -> ErrorFacts:
 
 
 def _look(error: BaseException, now: float) -> tuple[ErrorFacts, bool]:
-    """Return the facts of one exception alone, and whether it told its category."""
-    evidence = gather(error)
-    category = classify(evidence)
+    """Return the facts of one exception alone, and whether it gave its category."""
+    view = view_of(error)
+    category = classify(view)
     facts = ErrorFacts(
         category=category or Category.ERROR,
-        error_class=clean(evidence.names[0], _LONGEST_NAME),
-        message=clean(evidence.message or evidence.names[0], LONGEST_MESSAGE),
-        names=tuple(clean(name, _LONGEST_NAME) for name in evidence.names),
-        provider=_provider(evidence),
-        status=evidence.status,
-        code=_short(_telling_code(evidence, category)),
-        codes=tuple(clean(code, 100) for code in evidence.codes[:20]),
-        request_id=_short(evidence.request_id),
-        retry_after=told(evidence, category, now),
+        error_class=clean(view.names[0], _LONGEST_NAME),
+        message=clean(view.message or view.names[0], LONGEST_MESSAGE),
+        names=tuple(clean(name, _LONGEST_NAME) for name in view.names),
+        provider=_provider(view),
+        status=view.status,
+        code=_short(_decisive_code(view, category)),
+        codes=tuple(clean(code, 100) for code in view.codes[:20]),
+        request_id=_short(view.request_id),
+        retry_after=retry_after(view, category, now),
     )
     return facts, category is not None
 
 
 def _joined(facts: ErrorFacts, cause: ErrorFacts, *, take_category: bool) -> ErrorFacts:
-    """Return the facts of an exception with what only its cause tells."""
+    """Return the facts of an exception with those that only its cause has."""
     return replace(
         facts,
         category=cause.category if take_category else facts.category,
@@ -116,9 +116,9 @@ def _of_group(error: BaseException, facts: ErrorFacts, now: float) -> ErrorFacts
     if not members:
         return facts
     alternatives = facts.error_class.endswith("FallbackExceptionGroup")
-    told_by = max(members, key=lambda member: _gravity(member, final=not alternatives))
+    decisive = max(members, key=lambda member: _gravity(member, final=not alternatives))
     texts = "; ".join(f"{member.error_class}: {member.message[:200]}" for member in members[:5])
-    joined = _joined(facts, told_by, take_category=True)
+    joined = _joined(facts, decisive, take_category=True)
     return replace(joined, message=clean(f"{facts.message}: {texts}", LONGEST_MESSAGE))
 
 
@@ -127,27 +127,27 @@ def _gravity(facts: ErrorFacts, *, final: bool) -> tuple[bool, bool, float]:
     return (facts.category in NEVER_RETRIED) is final, known, facts.retry_after or 0.0
 
 
-def classify(evidence: Evidence) -> Category | None:
-    """Return the category that one exception shows, None where nothing tells; see ``tables`` for the order."""
-    codes = [code.lower() for code in evidence.codes]
-    looks: tuple[Callable[[], Category | None], ...] = (
-        lambda: _by_phrase(evidence),
+def classify(view: ExceptionView) -> Category | None:
+    """Return the category of one exception, None for an unknown one; see ``tables`` for the order."""
+    codes = [code.lower() for code in view.codes]
+    queries: tuple[Callable[[], Category | None], ...] = (
+        lambda: _by_phrase(view),
         lambda: _by_code(codes),
-        lambda: _by_name(evidence.names, tables.PRECISE_NAMES, timeouts=True),
+        lambda: _by_name(view.names, tables.PRECISE_NAMES, timeouts=True),
         lambda: _first(tables.GENERAL_CODES.get(code) for code in codes),
-        lambda: None if evidence.status is None else tables.of_status(evidence.status),
-        lambda: _by_name(evidence.names, tables.GENERAL_NAMES, timeouts=False),
+        lambda: None if view.status is None else tables.of_status(view.status),
+        lambda: _by_name(view.names, tables.GENERAL_NAMES, timeouts=False),
     )
-    return _first(look() for look in looks)
+    return _first(look() for look in queries)
 
 
 def _first(found: Iterable[Category | None]) -> Category | None:
     return next((category for category in found if category is not None), None)
 
 
-def _by_phrase(evidence: Evidence) -> Category | None:
-    phrases = tables.PHRASES.get(evidence.status or 0, ())
-    return _first(category for phrase, category in phrases if phrase in evidence.text)
+def _by_phrase(view: ExceptionView) -> Category | None:
+    phrases = tables.PHRASES.get(view.status or 0, ())
+    return _first(category for phrase, category in phrases if phrase in view.text)
 
 
 def _by_code(codes: list[str]) -> Category | None:
@@ -166,16 +166,16 @@ def _by_name(names: tuple[str, ...], table: dict[str, Category], *, timeouts: bo
     return None
 
 
-def _telling_code(evidence: Evidence, category: Category | None) -> str | None:
-    """Return the code that tells the category, or else the most precise one."""
-    telling = (code for code in evidence.codes if category is not None and _by_code([code.lower()]) is category)
-    return next(telling, evidence.codes[0] if evidence.codes else None)
+def _decisive_code(view: ExceptionView, category: Category | None) -> str | None:
+    """Return the code that decides the category, or else the most precise one."""
+    decisive = (code for code in view.codes if category is not None and _by_code([code.lower()]) is category)
+    return next(decisive, view.codes[0] if view.codes else None)
 
 
-def _provider(evidence: Evidence) -> str | None:
-    roots = {name.partition(".")[0] for name in evidence.names if "." in name}
+def _provider(view: ExceptionView) -> str | None:
+    roots = {name.partition(".")[0] for name in view.names if "." in name}
     found = next((provider for root, provider in tables.PROVIDERS.items() if root in roots), None)
-    return _short(evidence.vendor) if found == "litellm" and evidence.vendor else found
+    return _short(view.vendor) if found == "litellm" and view.vendor else found
 
 
 def _nearer(outer: str | None, inner: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""When to come back, as the provider told it: headers, dates, bodies, and as a last resort its sentence."""
+"""The provider's own time for the next try: from headers, dates, bodies, and as a last resort its sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from agentq.policies.errors.categories import Category
-from agentq.policies.errors.signs import Evidence
+from agentq.policies.errors.signs import ExceptionView
 from agentq.policies.errors.untrusted import entries, entry, first_known, is_a, safely, seconds, text_of
 
 _LONGEST = 366 * 86_400.0
@@ -23,7 +23,7 @@ _RESET = re.compile(
 )
 
 
-def told(evidence: Evidence, category: Category | None, now: float) -> float | None:
+def retry_after(view: ExceptionView, category: Category | None, now: float) -> float | None:
     """Return the seconds after which the provider wants to be asked again; None where it did not say.
 
     Args:
@@ -31,15 +31,15 @@ def told(evidence: Evidence, category: Category | None, now: float) -> float | N
         category: its classification. What is left of a quota counts only where a rate limit is the problem.
         now: the wall clock, for a time of day that comes without the provider's own ``Date``.
     """
-    found = _explicit(evidence, now)
+    found = _explicit(view, now)
     if found is None and category is Category.RATE_LIMIT:
-        found = _reset(evidence.headers, now)
-        found = _sentence(evidence.text) if found is None else found
+        found = _reset(view.headers, now)
+        found = _sentence(view.text) if found is None else found
     return None if found is None else min(found, _LONGEST)
 
 
-def _explicit(evidence: Evidence, now: float) -> float | None:
-    headers = evidence.headers
+def _explicit(view: ExceptionView, now: float) -> float | None:
+    headers = view.headers
     for name in ("retry-after-ms", "x-amz-retry-after"):
         milliseconds = seconds(headers.get(name))
         if milliseconds is not None:
@@ -48,23 +48,23 @@ def _explicit(evidence: Evidence, now: float) -> float | None:
     if found is None and "retry-after" in headers:
         found = _until(headers["retry-after"], headers.get("date"), now)
     if found is None:
-        found = next(_retry_infos(evidence.body), None)
-    return seconds(evidence.retry_after) if found is None else found
+        found = next(_retry_infos(view.body), None)
+    return seconds(view.retry_after) if found is None else found
 
 
 def _until(date: str, today: str | None, now: float) -> float | None:
-    """Return the seconds until an HTTP date, by the clock of whoever sent it where that is known."""
+    """Return the seconds until an HTTP date, by the clock of its sender where that is known."""
     then, sent = _http_date(date), _http_date(today) if today else None
     return None if then is None else max(0.0, then - (now if sent is None else sent))
 
 
 def _http_date(text: str) -> float | None:
-    moment = safely(None, parsedate_to_datetime, text)
-    return None if moment is None else safely(None, _timestamp, moment)
+    instant = safely(None, parsedate_to_datetime, text)
+    return None if instant is None else safely(None, _timestamp, instant)
 
 
-def _timestamp(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _timestamp(instant: datetime) -> float:
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 
 def _retry_infos(body: object) -> Iterator[float]:
@@ -73,9 +73,11 @@ def _retry_infos(body: object) -> Iterator[float]:
         for detail in entries(entry(part, "details")):
             delay = first_known(entry(detail, "retryDelay"), entry(detail, "retry_delay"))
             parts = (seconds(entry(delay, "seconds")), seconds(entry(delay, "nanos")))
-            told = (parts[0] or 0.0) + (parts[1] or 0.0) / 1e9 if is_a(delay, dict) else _duration(text_of(delay))
-            if told is not None:
-                yield told
+            retry_after = (
+                (parts[0] or 0.0) + (parts[1] or 0.0) / 1e9 if is_a(delay, dict) else _duration(text_of(delay))
+            )
+            if retry_after is not None:
+                yield retry_after
 
 
 def _duration(text: str | None) -> float | None:
@@ -94,21 +96,21 @@ def _reset(headers: dict[str, str], now: float) -> float | None:
     resets: dict[str, float] = {}
     for name, value in headers.items():
         match = _RESET.fullmatch(name)
-        moment = _moment(value, now) if match else None
-        if moment is not None:
-            resets[name] = moment
+        instant = _instant(value, now) if match else None
+        if instant is not None:
+            resets[name] = instant
     used_up = [value for name, value in resets.items() if headers.get(name.replace("reset", "remaining")) == "0"]
     return max(used_up or resets.values(), default=None)
 
 
-def _moment(text: str, now: float) -> float | None:
+def _instant(text: str, now: float) -> float | None:
     number = seconds(text)
     if number is None:
         number = _duration(text)
     if number is None:
         then = safely(None, datetime.fromisoformat, text)
-        moment = None if then is None else safely(None, _timestamp, then)
-        return None if moment is None else max(0.0, moment - now)
+        instant = None if then is None else safely(None, _timestamp, then)
+        return None if instant is None else max(0.0, instant - now)
     if number > _EPOCH_AFTER * 1000:
         number /= 1000
     return max(0.0, number - now) if number > _EPOCH_AFTER else number

@@ -1,4 +1,4 @@
-"""What can be seen on an exception without importing the package that it is from: names, status, codes, texts."""
+"""An exception as policies see it, without an import of its package: names, status, codes, texts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ExceptionView:
     """One exception as seen from outside; ``text`` is message and body in lower case, ``body`` JSON or None."""
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Evidence:
     vendor: str | None
 
 
-def gather(error: BaseException) -> Evidence:
+def view_of(error: BaseException) -> ExceptionView:
     """Look at one exception; never raises, never reads from a network, never runs long."""
     response = attribute(error, "response")
     answer = response if is_a(response, dict) else None  # botocore's
@@ -54,7 +54,7 @@ def gather(error: BaseException) -> Evidence:
     )
     message = message_of(error, _LONGEST_TEXT)
     named = (attribute(error, "request_id"), entry(metadata, "RequestId"), *map(headers.get, _REQUEST_IDS))
-    return Evidence(
+    return ExceptionView(
         names=class_names(error),
         status=_status(error, response, metadata),
         codes=_codes(error, body, headers),

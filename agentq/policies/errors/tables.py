@@ -1,6 +1,6 @@
 """Words of the field, as tables: what a code, a phrase, a class name or a status means.
 
-Consulted in this order: phrases (a status says which may be looked for), precise codes, precise class names,
+Consulted in this order: phrases (a status says which may be used), precise codes, precise class names,
 general codes, status, general class names. All codes and phrases are in lower case.
 """
 
@@ -79,7 +79,7 @@ PHRASES: Final[dict[int, tuple[tuple[str, C], ...]]] = {
         ("no api key was provided", C.AUTHENTICATION),
     ),
 }
-"""By status, 0 for none: some providers tell these apart by nothing but a sentence."""
+"""By status, 0 for none: some providers distinguish these by nothing but a sentence."""
 
 STATUSES: Final = {
     401: C.AUTHENTICATION, 402: C.QUOTA_EXHAUSTED, 403: C.PERMISSION, 407: C.AUTHENTICATION, 408: C.TIMEOUT,
@@ -142,7 +142,7 @@ GENERAL_NAMES: Final = _words(
 )
 
 TIMEOUT_ENDS: Final = ("Timeout", "TimeoutError", "TimeoutException", "TimedOut")
-"""How the names of timeouts end, in every library that was looked at."""
+"""The endings of the names of timeouts, in every library that was read."""
 
 PROVIDERS: Final = {
     "litellm": "litellm", "openai": "openai", "anthropic": "anthropic", "google": "google", "botocore": "aws",
@@ -151,4 +151,4 @@ PROVIDERS: Final = {
     "langchain_core": "langchain", "httpx": "httpx", "httpx2": "httpx", "httpcore": "httpx",
     "httpcore2": "httpx", "requests": "requests", "urllib3": "urllib3", "aiohttp": "aiohttp",
 }  # fmt: skip
-"""Who answered, by the package of the exception's classes; what comes first here wins."""
+"""The provider, by the package of the exception's classes; the first match wins."""

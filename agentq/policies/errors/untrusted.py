@@ -38,8 +38,8 @@ def classed(error: BaseException) -> BaseException:
     """Return *error*, or one that names its type where its ``__class__``, which ``isinstance`` reads, raises."""
     if attribute(error, "__class__") is not None:
         return error
-    told = TypeError(f"a {type(error).__qualname__} was raised, and its __class__ cannot be read")
-    return told.with_traceback(error.__traceback__)
+    reported = TypeError(f"a {type(error).__qualname__} was raised, and its __class__ cannot be read")
+    return reported.with_traceback(error.__traceback__)
 
 
 def first_known(*values: T | None) -> T | None:
@@ -175,7 +175,7 @@ def entries(thing: object, most: int = 20) -> list[Any]:
 
 
 def parsed(value: object) -> Any:
-    """Return a body as data: JSON text is read where it is short, the one part of a list is taken."""
+    """Return a body as data: JSON text is read where it is short, the one item of a list is taken."""
     if is_a(value, bytes, bytearray) or is_a(value, str):
         value = safely(None, _json, value)
     if is_a(value, list):

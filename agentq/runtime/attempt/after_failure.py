@@ -1,4 +1,4 @@
-"""What becomes of a failed attempt: a step's policy, or its workflow's, asked with what the job had so far."""
+"""The outcome of a failed attempt: a step's policy, or its workflow's, asked with the job's history."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from datetime import datetime
 from celery.exceptions import Ignore, Reject
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import Bury, Cancel, Retry
+from agentq.exceptions import Cancel, DeadLetterNow, Retry
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Claim
-from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Fail, Failure, GiveUp, RetryLater
+from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Cancelled, Fail, Failure, RetryLater
 from agentq.policies import (
     Decision,
     ErrorFacts,
@@ -36,14 +36,14 @@ _REQUEUED_AFTER = 1.0
 """Seconds before a task that asked Celery to requeue its message is tried again; Celery itself would not pause."""
 
 
-def judge_error(
+def outcome_of_error(
     claim: Claim,
     error: BaseException,
     *,
     override: str | None = None,
     left: float | None = None,
     running: Running | None = None,
-) -> RetryLater | Fail | GiveUp:
+) -> RetryLater | Fail | Cancelled:
     """Return what becomes of a job whose function raised.
 
     Args:
@@ -55,11 +55,11 @@ def judge_error(
     """
     match error:
         case Cancel():
-            return GiveUp(clean(_words(error), 1_000) or "the step gave up")
+            return Cancelled(clean(_words(error), 1_000) or "the step cancelled itself")
         case Ignore():
-            return GiveUp("the task raised Celery's Ignore")
-        case Bury():
-            return Fail(failure_of(error, _facts_of(error)), "the step buried it")
+            return Cancelled("the task raised Celery's Ignore")
+        case DeadLetterNow():
+            return Fail(failure_of(error, _facts_of(error)), "the step asked for a dead letter")
         case Reject() if not error.requeue:
             return Fail(failure_of(error), "the task raised Celery's Reject")
     asked = None if running is None or override is not None else running.attempts
@@ -84,7 +84,7 @@ def judge_error(
     return _outcome(failure_of(error, facts), decide(policy, facts, history))
 
 
-def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
+def outcome_of_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
     """Return what becomes of a job whose attempt was lost; *row* is one of ``caretaking``."""
     left = None if row.deadline_at is None else (row.deadline_at - row.seen_at).total_seconds()
     policy = _policy(row, row.policy, row.terms)
@@ -94,12 +94,12 @@ def judge_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
 def _policy(job: Claim | AnyRow, override: str | None, kept: str | None = None) -> Policy:
     """The workflow's policy, else that of the step's own code, else what its start *kept* of it.
 
-    Code comes before what was kept: a raised error is judged by that of the worker that ran the step, too.
+    Code comes before stored terms: a raised error is decided by that of the worker that ran the step, too.
     """
     if override is not None:
         return terms.readable(json.loads(override), job.step)
     step = registry.find(job.step)
-    return terms.kept_policy(kept, job.step) if step is None else step.policy
+    return terms.stored_policy(kept, job.step) if step is None else step.policy
 
 
 def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) -> History:
@@ -115,7 +115,7 @@ def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) 
 
 
 def _facts_of(directive: BaseException) -> ErrorFacts:
-    """What is known of the error that a directive was raised from, behind the directive's own words."""
+    """The facts of the error that a directive was raised from, behind the directive's own words."""
     cause = directive.__cause__
     if cause is None and not directive.__suppress_context__:
         cause = directive.__context__

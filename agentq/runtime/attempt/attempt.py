@@ -1,4 +1,4 @@
-"""One attempt at a job, told in named steps: claim, run, record and hand over, dispatch."""
+"""One attempt at a job, in named steps: claim, run, record and hand over, dispatch."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, knowledge, moves
 from agentq.ledger.knowledge import Live
 from agentq.ledger.on_complete import CompletionFailed
-from agentq.ledger.records import Bell, Claim, Left
-from agentq.outcomes import Fail, GiveUp, Outcome, RetryLater, Succeed
+from agentq.ledger.records import Claim, Dispatch, Left
+from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.errors.untrusted import classed, is_stop
 from agentq.runtime.attempt import other_release, running
-from agentq.runtime.attempt.after_failure import judge_error
+from agentq.runtime.attempt.after_failure import outcome_of_error
 from agentq.runtime.attempt.call import Call
 from agentq.runtime.attempt.forked import end_if_forked
-from agentq.runtime.attempt.lease import hold
-from agentq.runtime.dispatch.early import PAUSES, EarlyRing
+from agentq.runtime.attempt.lease import current_lease
+from agentq.runtime.dispatch.early import PAUSES, EarlyDispatch
 from agentq.runtime.log import job_outcomes
 from agentq.runtime.refused import refusals
 from agentq.states import RUNNABLE, JobKind, JobStatus
@@ -45,11 +45,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_UNRUNG = 1.0
-"""Seconds after which a job that nobody claimed may have been left unrung by a worker that died."""
+_UNDISPATCHED = 1.0
+"""Seconds after which an unclaimed job may be one that a dead worker did not dispatch."""
 
 
-class Attempt:
+class AttemptRunner:
     """The attempt that one message asks for, in the process that runs it."""
 
     def __init__(
@@ -73,10 +73,10 @@ class Attempt:
         """Do it all; returns a line for Celery's log and Flower.
 
         Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
-        that Celery's events tell the same as the ledger; LeftForLive where the main process is to send it on.
+        that Celery's events say the same as the ledger; LeftForLive where the main process is to send it on.
         """
-        self._lease = hold()
-        if self._lease.await_trust() is None:
+        self._lease = current_lease()
+        if self._lease.wait_until_valid() is None:
             self._log().info("is not taken, as this worker stops: it stays queued for others")
             return {"dropped": JobStatus.QUEUED}
         claim = self._claim()
@@ -85,19 +85,19 @@ class Attempt:
         if claim is None:
             return self._drop()
         outcome = self._execute(claim)
-        early = EarlyRing(self._agentq.dispatcher, self._bell_of_next(claim))
+        early = EarlyDispatch(self._agentq.dispatcher, self._dispatch_of_next(claim))
         try:
             is_accepted = self._record(claim, outcome, early)
         except (CompletionFailed, NotRecorded) as failed:
             outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
             is_accepted = self._record(claim, outcome, early)
-        return job_outcomes.tell(self._log(claim), claim, outcome, is_accepted)
+        return job_outcomes.log_outcome(self._log(claim), claim, outcome, is_accepted)
 
     def _claim(self) -> Claim | None:
         worker_id, token = self._lease.worker_id, moves.new_claim_token()
 
         def claim() -> Claim | None:
-            self._lease.await_trust()  # which may have ended while it waited for the ledger
+            self._lease.wait_until_valid()  # which may have ended while it waited for the ledger
             return self._ledger.write_statement(
                 lambda tx: attempts.claim(
                     tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
@@ -115,24 +115,24 @@ class Attempt:
     ) -> T:
         """Do *work* with the ledger again and again while that does not answer.
 
-        Until *is_over*, which is when the worker has signed off where nothing else is said. Told once, and
-        only where the worker's main process has not told of an outage; at the first time it may still do so.
+        Until *is_over*, which is when the worker has signed off where nothing else is said. Logged once, and
+        only where the worker's main process has not logged an outage; at the first time it may still do so.
 
-        It is guarded, so it does nothing where another worker has taken the job meanwhile.
+        It is guarded, so it does nothing where another worker has taken the job.
         """
-        is_first, is_told = True, False
+        is_first, is_reported = True, False
         while True:
             try:
                 return work()
             except LedgerUnavailable as error:
                 if is_over() if is_over is not None else self._lease.is_closed:
                     raise
-                level = logging.DEBUG if is_first or is_told or self._lease.is_cut_off else logging.WARNING
+                level = logging.DEBUG if is_first or is_reported or self._lease.is_cut_off else logging.WARNING
                 self._log(claim).log(level, "waits for the ledger %s: %s", what_for, error)
-                is_first, is_told = False, is_told or level == logging.WARNING
+                is_first, is_reported = False, is_reported or level == logging.WARNING
 
     def _claim_when_handed_over(self) -> Claim | None:
-        """The bell may have come before the very statement that it was rung during."""
+        """Claim again: the early message may have come before the very statement of the hand-over."""
         for pause in PAUSES:
             found = self._status()
             if found is None or found.status not in (JobStatus.WAITING, JobStatus.QUEUED):
@@ -172,50 +172,52 @@ class Attempt:
         def look(connection: Connection) -> tuple[Left, Live]:
             return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
 
-        patience = self._agentq.settings.lease
-        seen, live = self._until_answered(lambda: self._ledger.read(look, patience=patience), "its outcome")
+        wait_timeout = self._agentq.settings.lease
+        seen, live = self._until_answered(
+            lambda: self._ledger.read(look, wait_timeout=wait_timeout), "its outcome"
+        )
         left = other_release.leave(unfit, claim, seen, live, self._agentq.settings.release_grace)
         return left or self._fail(claim, unfit.error)
 
-    def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | GiveUp:
+    def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | Cancelled:
         if is_stop(error):
             raise error  # the worker is being stopped: its caretaker gives the job back
-        judge = partial(self._judge, claim, error, took=time.monotonic() - self._began_at)
-        return self._until_answered(partial(_twice_if_late, judge), "to record its outcome", claim)
+        decide = partial(self._decide, claim, error, took=time.monotonic() - self._began_at)
+        return self._until_answered(partial(_twice_if_late, decide), "to record its outcome", claim)
 
-    def _judge(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | GiveUp:
+    def _decide(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | Cancelled:
         override = self._ledger.read(
             lambda connection: attempts.workflow_policy(connection, claim.workflow_id),
-            patience=self._agentq.settings.lease,  # as for recording: the failure must not be taken for a loss
+            wait_timeout=self._agentq.settings.lease,  # as for recording: the failure must not be taken for a loss
         )
         # The claim's times are the database's; what passed since, this machine knows.
         left = None
         if claim.deadline_at is not None:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
-        return judge_error(claim, error, override=override, left=left, running=self._running)
+        return outcome_of_error(claim, error, override=override, left=left, running=self._running)
 
-    def _bell_of_next(self, claim: Claim) -> Bell | None:
+    def _dispatch_of_next(self, claim: Claim) -> Dispatch | None:
         if claim.successor is None:
             return None
         # By the ledger's clock, and not ahead of it.
         took = timedelta(seconds=time.monotonic() - self._began_at)
-        return replace(claim.successor, rung_at=claim.started_at + took)
+        return replace(claim.successor, dispatched_at=claim.started_at + took)
 
-    def _record(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
+    def _record(self, claim: Claim, outcome: Outcome, early: EarlyDispatch) -> bool:
         record = partial(self._record_once, claim, outcome, early)
         return self._until_answered(partial(_twice_if_late, record), "to record its outcome", claim)
 
-    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyRing) -> bool:
-        patience = self._agentq.settings.lease
+    def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyDispatch) -> bool:
+        wait_timeout = self._agentq.settings.lease
         is_together = isinstance(outcome, Succeed) and outcome.on_complete
         one_statement = attempts.is_one_statement(claim, outcome)
         alone = self._ledger.write_statement if one_statement else self._ledger.write
-        write = self._ledger.write_together if is_together else alone
+        write = self._ledger.write_with_application if is_together else alone
         try:
             return write(
-                lambda tx: attempts.record(tx, claim, outcome, early.meanwhile),
-                patience=patience,
-                publish=early.ring_rest,
+                lambda tx: attempts.record(tx, claim, outcome, early.while_executing),
+                wait_timeout=wait_timeout,
+                publish=early.publish_rest,
             )
         except (CompletionFailed, LedgerUnavailable, SoftTimeLimitExceeded):
             raise
@@ -226,16 +228,16 @@ class Attempt:
             raise NotRecorded(_not_recorded(claim, outcome, error)) from None
 
     def _drop(self) -> dict[str, Any]:
-        """The job is not to be run now: say why, and ring what a dead worker may have left unrung."""
+        """Return why the job is not to be run now, and publish jobs that a dead worker did not dispatch."""
         found = self._status()
         if found is None or (found.kind != JobKind.TASK and found.step != self._step):
             what = "does not exist" if found is None else f"is of step {found.step!r}"
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
         if found.status == JobStatus.SUCCEEDED:
-            self._ring_successors()
+            self._redispatch_successors()
         log = job_log(logger, found.step, self._job_id)
         if found.kind not in RUNNABLE:
-            if self._lease.is_first_to_tell(f"kind {found.kind}"):
+            if self._lease.is_first_to_log(f"kind {found.kind}"):
                 log.warning("is of kind %r, which only a newer release of agentq runs", found.kind)
             return {"dropped": found.status}
         if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
@@ -245,10 +247,10 @@ class Attempt:
         log.info("is %s %s: message dropped", found.status, when)
         return {"dropped": found.status}
 
-    def _ring_successors(self) -> None:
-        grace = min(_UNRUNG, self._agentq.settings.redispatch_after)
+    def _redispatch_successors(self) -> None:
+        grace = min(_UNDISPATCHED, self._agentq.settings.redispatch_after)
         if self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id)):
-            self._ledger.write(lambda tx: attempts.ring_successors(tx, self._job_id, grace))
+            self._ledger.write(lambda tx: attempts.redispatch_successors(tx, self._job_id, grace))
 
     def _refuse(self, why: str) -> dict[str, Any]:
         refusals.refuse_current(self._agentq, why)
@@ -274,5 +276,5 @@ def _not_recorded(claim: Claim, outcome: Outcome, error: Exception) -> str:
     end = "returned" if isinstance(outcome, Succeed) else "ended"
     return (
         f"step {claim.step!r} {end}, but agentq could not record it ({type(error).__name__}: {error}); "
-        "mend the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
+        "fix the cause, then replay the job, which runs the step again, or resolve its dead letter by hand"
     )

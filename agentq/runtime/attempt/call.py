@@ -1,4 +1,4 @@
-"""What an attempt calls: the function of its step, or its plain task."""
+"""The call of an attempt: the function of its step, or its plain task."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, LedgerUnavailable
 from agentq.ledger import attempts
 from agentq.ledger.records import Claim
-from agentq.ledger.results import missing_parts
+from agentq.ledger.results import missing_members
 from agentq.outcomes import Succeed
 from agentq.runtime.attempt import other_release, plain_tasks
-from agentq.runtime.attempt.lease import hold
+from agentq.runtime.attempt.lease import current_lease
 from agentq.runtime.attempt.reports import Reports
 from agentq.runtime.attempt.running import Running
 from agentq.runtime.bridge import loop
 from agentq.states import JobKind
 from agentq.steps import registry
-from agentq.steps.context import CancelCheck, Context, MissingPart
+from agentq.steps.context import CancelCheck, Context, MissingMember
 from agentq.steps.step import Step
 from agentq.steps.values.encoding import encode
 
@@ -48,7 +48,7 @@ class Call:
         self._running = running
         self._hard_timeout = hard_timeout
         self._until_answered = until_answered
-        self._lease = hold()
+        self._lease = current_lease()
         self._reports: Reports | None = None
 
     def run(self) -> Succeed:
@@ -68,7 +68,7 @@ class Call:
         return Succeed(self._encode(value))
 
     def close(self) -> None:
-        """Let what the step told be written."""
+        """Write the events of the step."""
         if self._reports is not None:
             self._reports.close()
 
@@ -112,25 +112,26 @@ class Call:
             report=self._reports.add,
         )
 
-    def _missing(self) -> list[MissingPart]:
+    def _missing(self) -> list[MissingMember]:
         rows = self._until_answered(
-            lambda: self._ledger.read(lambda connection: missing_parts(connection, self._claim.job_id)),
-            "to tell its step what is missing",
+            lambda: self._ledger.read(lambda connection: missing_members(connection, self._claim.job_id)),
+            "to give its step the missing members",
             self._claim,
         )
         return [
-            MissingPart(
+            MissingMember(
                 row.position, str(row.job_id), row.step, row.error_category or row.status, row.error_message or ""
             )
             for row in rows
         ]
 
     def _is_cancelled(self) -> bool:
-        if self._lease.trusted_for() <= 0 and not self._lease.is_away:
+        if self._lease.valid_for() <= 0 and not self._lease.is_away:
             return True
         try:
             return not self._ledger.read(
-                lambda connection: attempts.holds(connection, self._claim.job_id, self._claim.attempt), patience=0
+                lambda connection: attempts.still_owns(connection, self._claim.job_id, self._claim.attempt),
+                wait_timeout=0,
             )
         except LedgerUnavailable:
-            return False  # nobody can have cancelled it, as far as this worker knows
+            return False  # it cannot have been cancelled, as far as this worker knows

@@ -2,7 +2,7 @@
 
 Trust is kept by the machine's monotonic clock: after a renewal that was sent at *t*, the worker may claim until
 *t* plus the lease, less a margin. A worker that was frozen, or cannot reach the ledger, finds its trust over
-by itself, before anybody else may take its jobs. Where the ledger is away for all, nobody may take them:
+by itself, before another worker may take its jobs. Where the ledger is away for all, no worker may take them:
 its steps go on, and only claims wait.
 """
 
@@ -27,7 +27,7 @@ _MARGIN = 0.1
 
 
 class Lease:
-    """Who this worker is and until when it may claim, in memory that forked and spawned children share."""
+    """The worker's id and the time until which it may claim, in memory that forked and spawned children share."""
 
     def __init__(self, path: str, worker_id: uuid.UUID, seconds: float) -> None:
         self.path = path
@@ -44,19 +44,19 @@ class Lease:
         os.close(descriptor)
         lease = cls(path, uuid.uuid4(), seconds)
         os.environ[_VARIABLE] = f"{lease.worker_id}:{seconds}:{path}"
-        _held[:] = [lease]
+        _current[:] = [lease]
         return lease
 
     def renewed(self, sent_at: float) -> None:
         """Note a renewal that was sent at *sent_at*, by the monotonic clock."""
-        trusted_until = sent_at + self.seconds * (1 - _MARGIN)
-        self._memory[:8] = struct.pack("d", trusted_until)
+        valid_until = sent_at + self.seconds * (1 - _MARGIN)
+        self._memory[:8] = struct.pack("d", valid_until)
         self._memory[_AWAY] = self._memory[_CUT_OFF] = 0
 
     def note_not_renewed(self, is_away: bool) -> None:
         """Note, until the next renewal, that the last one failed.
 
-        *is_away* says that the ledger itself is away: nobody else may take this worker's jobs then.
+        *is_away* says that the ledger itself is away: no other worker may take this one's jobs then.
         """
         self._memory[_CUT_OFF] = 1
         if is_away:
@@ -64,12 +64,12 @@ class Lease:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether the last renewal failed, which the worker's main process has told."""
+        """True if the last renewal failed, as the worker's main process noted."""
         return bool(self._memory[_CUT_OFF])
 
     @property
     def is_away(self) -> bool:
-        """Whether the ledger itself is away, as far as this worker was told."""
+        """True if the ledger itself is down, as this worker knows."""
         return bool(self._memory[_AWAY])
 
     def note_ending(self) -> None:
@@ -78,36 +78,36 @@ class Lease:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the worker is being stopped."""
+        """True if the worker is being stopped."""
         return bool(self._memory[_ENDING])
 
     @property
     def is_closed(self) -> bool:
-        """Whether the worker has signed off."""
-        return self.is_ending and not self.was_trusted
+        """True if the worker has signed off."""
+        return self.is_ending and not self.was_valid
 
     @property
-    def was_trusted(self) -> bool:
-        """Whether it was ever renewed."""
+    def was_valid(self) -> bool:
+        """True if it was ever renewed."""
         return self._memory[:8] != bytes(8)
 
-    def trusted_for(self) -> float:
+    def valid_for(self) -> float:
         """Return for how many seconds the worker may go on; negative where its trust is over."""
         return float(struct.unpack("d", self._memory[:8])[0]) - time.monotonic()
 
-    def await_trust(self) -> uuid.UUID | None:
+    def wait_until_valid(self) -> uuid.UUID | None:
         """Return the worker's id as soon as it may claim, however late; None where it is stopped first."""
-        while self.trusted_for() <= 0:
+        while self.valid_for() <= 0:
             if self.is_ending:
                 return None
             time.sleep(0.05)
         return self.worker_id
 
-    def is_first_to_tell(self, what: str) -> bool:
+    def is_first_to_log(self, what: str) -> bool:
         """Say whether no process of this worker has asked this of *what* before, so that its log says it once."""
-        told = f"{self.path}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        logged = f"{self.path}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
         try:
-            os.close(os.open(told, os.O_CREAT | os.O_EXCL))
+            os.close(os.open(logged, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False
         return True
@@ -115,27 +115,27 @@ class Lease:
     def close(self) -> None:
         """Forget the lease: no child may claim any more."""
         self.note_ending()
-        for told in glob.glob(f"{glob.escape(self.path)}-*"):
-            os.unlink(told)
+        for logged in glob.glob(f"{glob.escape(self.path)}-*"):
+            os.unlink(logged)
         self._memory[:8] = bytes(8)
         os.environ.pop(_VARIABLE, None)
-        _held.clear()
+        _current.clear()
         if os.path.exists(self.path):
             os.unlink(self.path)
 
 
-_held: list[Lease] = []
+_current: list[Lease] = []
 """The one lease of this process, kept from when it is first known: a step may empty the environment."""
 
 
-def hold() -> Lease:
+def current_lease() -> Lease:
     """Return the lease of the worker that this process belongs to; ConfigurationError outside a worker."""
-    if not _held:
+    if not _current:
         text = os.environ.get(_VARIABLE)
         if text is None:
             raise ConfigurationError(
                 "this process runs steps but has no caretaker; is AgentQ(app) set up where the worker starts?"
             )
         worker_id, seconds, path = text.split(":", 2)
-        _held.append(Lease(path, uuid.UUID(worker_id), float(seconds)))
-    return _held[0]
+        _current.append(Lease(path, uuid.UUID(worker_id), float(seconds)))
+    return _current[0]

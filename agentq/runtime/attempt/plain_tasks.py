@@ -96,7 +96,7 @@ def run(
     except (Directive, CeleryRetry, Ignore, Reject):
         raise
     except Exception as error:
-        _judge(task, running, error)
+        _decide(task, running, error)
         raise
     finally:
         task.pop_request()
@@ -109,7 +109,7 @@ def _check(task: Task, args: list[Any], kwargs: dict[str, Any]) -> None:
         header(*args, **kwargs)
 
 
-def _judge(task: Task, running: Running, error: Exception) -> None:
+def _decide(task: Task, running: Running, error: Exception) -> None:
     """Say of an error that left the task what its ``autoretry_for`` says: nothing, where it has none."""
     kinds = _autoretry_for(task)
     if not kinds or running.final is not None:

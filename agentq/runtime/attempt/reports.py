@@ -1,4 +1,4 @@
-"""What a running step tells, written behind its back: by a thread that is there only for a step that tells."""
+"""The events of a running step, written in the background by a thread that exists only for steps that report."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ MAX_EVENTS = 1_000
 """Events of a step's own kinds that are kept of one attempt."""
 _INTERVAL = 0.5
 """Seconds between two writes of one attempt."""
-_PATIENCE = 0.5
-"""Seconds that a step's outcome may wait for what the step told last."""
+_WAIT_TIMEOUT = 0.5
+"""Seconds that a step's outcome may wait for the step's last event."""
 _AWAY = 2.0
 """Seconds after which a ledger that does not answer is taken for away."""
 _TRIES = 50
-"""How often an event asks for a number that others take too."""
+"""The tries of an event to get a number that others take too."""
 
 Report = tuple[str, str]
 """A kind, and data as JSON text."""
 
 
 class Reports:
-    """What one attempt tells: the newest progress, and every event.
+    """The events of one attempt: the newest progress, and every other event.
 
     The ledger is written to at most twice a second; where it is away, or the job is lost, that is dropped.
     """
@@ -47,7 +47,7 @@ class Reports:
         self._thread: threading.Thread | None = None
 
     def add(self, kind: str, data: str) -> None:
-        """Take what the step tells; returns at once, whatever the ledger does."""
+        """Take an event of the step; returns at once, whatever the ledger does."""
         with self._lock:
             if kind == PROGRESS:
                 self._waiting = [report for report in self._waiting if report[0] != PROGRESS]
@@ -65,14 +65,14 @@ class Reports:
             return
         self._is_closing.set()
         self._is_wanted.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_WAIT_TIMEOUT)
         if self._thread.is_alive():
             self._drop("the ledger is slow")
 
     def _is_one_too_many(self) -> bool:
         self._events += 1
         if self._events == MAX_EVENTS + 1:
-            self._log().warning("has told %d events; further ones are dropped", MAX_EVENTS)
+            self._log().warning("has reported %d events; further ones are dropped", MAX_EVENTS)
         return self._events > MAX_EVENTS
 
     def _run(self) -> None:
@@ -101,21 +101,23 @@ class Reports:
         job_id, attempt = self._claim.job_id, self._claim.attempt
         for tries in range(_TRIES):
             number = self._ledger.write_statement(
-                lambda tx: moves.tell(tx, job_id, attempt, kind, data), patience=_AWAY
+                lambda tx: moves.record_event(tx, job_id, attempt, kind, data), wait_timeout=_AWAY
             )
             if number is not None:
                 if kind == PROGRESS:
                     self._keep_newest(number)
                 return True
-            if not self._ledger.read_statement(lambda connection: attempts.holds(connection, job_id, attempt)):
+            if not self._ledger.read_statement(
+                lambda connection: attempts.still_owns(connection, job_id, attempt)
+            ):
                 return False
             time.sleep(tries / 1_000)
-        raise TimeoutError("too many others tell something at the same moment")
+        raise TimeoutError("too many others record events at the same time")
 
     def _keep_newest(self, number: int) -> None:
         self._ledger.write_statement(
             lambda tx: moves.forget_before(tx, self._claim.job_id, PROGRESS, number),
-            patience=_AWAY,
+            wait_timeout=_AWAY,
         )
 
     def _drop(self, why: str) -> None:
@@ -123,7 +125,7 @@ class Reports:
             self._waiting = []
         level = logging.DEBUG if self._has_dropped else logging.WARNING
         self._has_dropped = True
-        self._log().log(level, "what it told is dropped, and the step goes on: %s", why)
+        self._log().log(level, "its event is dropped, and the step goes on: %s", why)
 
     def _log(self) -> JobLog:
         return job_log(logger, self._claim.step, self._claim.job_id, self._claim.attempt)

@@ -10,7 +10,7 @@ from celery.exceptions import Retry
 
 @dataclass(slots=True)
 class Running:
-    """An attempt while its function runs, and what Celery's own means said meanwhile of trying it again.
+    """An attempt while its function runs, and the retry that Celery's own means asked for in it.
 
     ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
     code's own word, ``final`` why that code does not try its error again, ``asked`` the

@@ -1,1 +1,1 @@
-"""What leans on the insides of Celery and kombu."""
+"""The modules that lean on the insides of Celery and kombu."""

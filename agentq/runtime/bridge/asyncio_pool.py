@@ -48,7 +48,7 @@ _FIRST_PID = 1 << 23
 
 
 class Carrier:
-    """A thread that takes turns: each is a part of a job, up to where it waits."""
+    """A thread that takes turns: each runs a job up to its next wait."""
 
     def __init__(self, number: int) -> None:
         self._turns: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -69,14 +69,14 @@ class Carrier:
             _guarded(self._turns.get())
 
 
-class Job:
-    """What the pool does for one message, in a thread, and what it tells Celery of it.
+class PoolJob:
+    """One message's work in the pool, in a thread, and its report to Celery.
 
     Args:
         name: which task, for people.
         work: Celery's tracer, with what it traces.
         accepted, succeeded, failed: Celery's callbacks.
-        ended: called when all has been told.
+        ended: called after all reports.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Job:
         accepted: Callable[[int, float], Any],
         succeeded: Callable[[Any], Any],
         failed: Callable[[ExceptionInfo], Any],
-        ended: Callable[[Job], None],
+        ended: Callable[[PoolJob], None],
     ) -> None:
         self.pid = next(_pids)
         self._name = name
@@ -118,11 +118,11 @@ class Job:
         return ExceptionInfo((type(error), error, error.__traceback__))
 
 
-class CoroutineJob(Job):
+class CoroutineJob(PoolJob):
     """A job that leaves its thread while its coroutine runs."""
 
-    def __init__(self, carrier: Carrier, *told: Any) -> None:
-        super().__init__(*told)
+    def __init__(self, carrier: Carrier, *reported: Any) -> None:
+        super().__init__(*reported)
         self._carrier = carrier
         self._greenlet: Any = None
         self._awaited: Future[Any] | None = None
@@ -182,8 +182,8 @@ class TaskPool(BasePool):
             raise ConfigurationError("the asyncio pool cannot run with USE_FAST_LOCALS; unset it")
         self._threads = ThreadPoolExecutor(self.limit, "agentq-step")
         self._carriers: list[Carrier] = []
-        self._queued: deque[Job] = deque()
-        self._running: dict[int, Job] = {}  # Celery itself keeps only a weak reference
+        self._queued: deque[PoolJob] = deque()
+        self._running: dict[int, PoolJob] = {}  # Celery itself keeps only a weak reference
         self._changed = threading.Condition()
 
     def on_start(self) -> None:
@@ -200,11 +200,13 @@ class TaskPool(BasePool):
         callback: Callable[..., Any],
         error_callback: Callable[..., Any],
         **_: Any,
-    ) -> Job:
+    ) -> PoolJob:
         name = f"{args[2].get('shadow') or args[0]}[{args[1]}]"
         work = partial(target, *args, **(kwargs or {}))
-        told = (name, work, accept_callback, callback, error_callback, self._end)
-        job = CoroutineJob(next(self._next_carrier), *told) if self._is_async(*args[:3]) else Job(*told)
+        reported = (name, work, accept_callback, callback, error_callback, self._end)
+        job = (
+            CoroutineJob(next(self._next_carrier), *reported) if self._is_async(*args[:3]) else PoolJob(*reported)
+        )
         with self._changed:
             self._queued.append(job)
         self._fill()
@@ -212,7 +214,7 @@ class TaskPool(BasePool):
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
         # In the main thread it is Celery, which acknowledges the message next, and only then stops the job itself.
-        # Stopped here, the job might acknowledge at the same moment in its own thread: twice ends the worker.
+        # Stopped here, the job might acknowledge in its own thread at the same time: twice ends the worker.
         job = self._running.get(pid)
         if job is not None and threading.current_thread() is not threading.main_thread():
             job.terminate(signal)
@@ -242,7 +244,7 @@ class TaskPool(BasePool):
                 self._running[job.pid] = job
                 job.begin(self._threads)
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: PoolJob) -> None:
         with self._changed:
             del self._running[job.pid]
             self._changed.notify_all()
@@ -261,4 +263,4 @@ def _guarded(turn: Callable[[], object]) -> None:
         turn()
     except BaseException:
         # Celery's own callbacks, which should raise nothing: so with the traceback.
-        logger.exception("the asyncio pool could not tell the worker how a job ended; it is found in a moment")
+        logger.exception("the asyncio pool could not report how a job ended; its end is found soon")

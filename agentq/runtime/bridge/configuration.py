@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
 
 _NO_RESULTS = "agentq.runtime.bridge.no_results:NoResults"
 _ANSWER_WITHIN = 1.0
-"""Seconds that a broker may take to answer somebody who starts a workflow."""
+"""Seconds that a broker may take to answer the caller of a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Problem:
 
     is_error: bool
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.mend}"
+        return f"{self.what}; {self.fix}"
 
 
 def apply(app: Celery) -> None:
@@ -72,7 +72,7 @@ def _warnings(conf: Any) -> list[Problem]:
         found.append(
             Problem(
                 False,
-                f"accept_content has {unsafe[0]!r}: whoever can write to the broker can run code",
+                f"accept_content has {unsafe[0]!r}: a client that can write to the broker can run code",
                 "accept only 'json' once the last plain task is moved",
             )
         )

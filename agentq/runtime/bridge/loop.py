@@ -22,7 +22,7 @@ from agentq.runtime.attempt.forked import end_if_forked
 from agentq.runtime.bridge.shared_loop import SharedLoop
 
 leave: ContextVar[Callable[[concurrent.futures.Future[Any]], None] | None] = ContextVar("leave", default=None)
-"""How the caller waits for a coroutine where it does not block its thread: returns when the future is done."""
+"""The caller's wait for a coroutine that does not block its thread: returns when the future is done."""
 logger = logging.getLogger(__name__)
 
 
@@ -102,7 +102,7 @@ def _result(future: concurrent.futures.Future[Any], timeout: float | None) -> An
     except SoftTimeLimitExceeded:
         if timeout is None or future.done():
             raise
-        # The prefork pool's limit, moments before the loop's own. Not the end: the coroutine may save, and
+        # The prefork pool's limit, shortly before the loop's own. Not the end: the coroutine may save, and
         # one that keeps the loop from everybody else must go with its process, at the hard limit.
         return future.result()
 
@@ -145,7 +145,7 @@ async def _contained(awaitable: Any) -> Any:
         _loops[parent].restore()
     end_if_forked(parent)
     if step.ended_by is not None:
-        raise _Contained(step.ended_by)  # though the step caught what told it so
+        raise _Contained(step.ended_by)  # though the step caught the exception
     return result
 
 
@@ -187,7 +187,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _step_of_callback(error: BaseException) -> _Step | None:
-    """Return the step whose callback ended the event loop; asyncio tells of it only in the traceback."""
+    """Return the step whose callback ended the event loop; asyncio has it only in the traceback."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):

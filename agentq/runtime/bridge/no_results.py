@@ -1,4 +1,4 @@
-"""What an app without a result backend answers to who asks one: where agentq's results are."""
+"""The answer of an app without a result backend to a caller of one: the place of agentq's results."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def prepare() -> None:
 
 
 def translate(pool: Any) -> None:
-    """Let a SIGTERM that somebody sends to a job through Celery, as a revoke does, reach its process."""
+    """Let a SIGTERM that Celery sends to a job, as a revoke does, reach its process."""
     if not common.REMAP_SIGTERM:
         native = pool.terminate_job
 

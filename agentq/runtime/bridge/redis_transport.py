@@ -1,8 +1,8 @@
 """kombu's Redis transport, without what costs agentq's workers time and gives them nothing.
 
 Redis forgets a message that it hands out. So kombu writes each into a hash of unacknowledged ones, and takes it
-out again at the end: two round trips a message. For a bell that is in vain: the ledger has the job, and caretakers
-ring again. One client a channel will do: kombu makes a new one for each command, which costs as much.
+out again at the end: two round trips a message. Useless for a job message: the ledger has the job, and caretakers
+redispatch it. One client a channel will do: kombu makes a new one for each command, which costs as much.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
-from agentq.runtime.dispatch.message import BELL_HEADER
+from agentq.runtime.dispatch.message import DISPATCH_HEADER
 
 logger = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
-    """Bells that are worked on are kept in the worker's memory, all other messages in Redis too."""
+    """Job messages that are worked on are kept in the worker's memory, all other messages in Redis too."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         _keeper(message).append(self, message, delivery_tag)
@@ -43,14 +43,14 @@ class QoS(redis.QoS):
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         message = self._delivered.get(tag)
-        if _is_bell(message):
+        if _is_job_message(message):
             self.channel._restore(message)
         else:
             super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
 
 
 class _Thrifty:
-    """What the channels of all kinds of Redis have in common; mixed into kombu's."""
+    """Methods that the channels of all kinds of Redis share; mixed into kombu's."""
 
     QoS = QoS
     priority_steps = list(range(10))
@@ -74,7 +74,7 @@ class _Thrifty:
         return self._kept
 
     def _restore(self: Any, message: Any, leftmost: bool = False) -> None:
-        if _is_bell(message):
+        if _is_job_message(message):
             virtual.Channel._restore(self, message)  # type: ignore[no-untyped-call]
         else:
             super()._restore(message, leftmost)  # type: ignore[misc]
@@ -89,7 +89,7 @@ class SentinelChannel(_Thrifty, redis.SentinelChannel):
 
 
 class Transport(redis.Transport):
-    """What connections to Redis use in a process that has an ``AgentQ``."""
+    """The transport to Redis of a process that has an ``AgentQ``."""
 
     Channel = Channel
 
@@ -107,9 +107,9 @@ def install() -> None:
 
 
 def _keeper(message: Any) -> Any:
-    return virtual.QoS if _is_bell(message) else redis.QoS
+    return virtual.QoS if _is_job_message(message) else redis.QoS
 
 
-def _is_bell(message: Any) -> bool:
+def _is_job_message(message: Any) -> bool:
     headers = getattr(message, "headers", None)
-    return isinstance(headers, dict) and isinstance(headers.get(BELL_HEADER), int)
+    return isinstance(headers, dict) and isinstance(headers.get(DISPATCH_HEADER), int)

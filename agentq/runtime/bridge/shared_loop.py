@@ -12,7 +12,7 @@ class SharedLoop:
     """An event loop with an executor that every step finds open, whatever the steps before it shut down.
 
     Args:
-        loop: the event loop, which nobody else has used.
+        loop: the event loop, which no other thread has used.
         task_factory: makes its tasks.
     """
 

@@ -1,7 +1,7 @@
-"""The caretaker: the part of every worker that keeps the ledger moving. Any number may run, without a leader.
+"""The caretaker: it runs in every worker and keeps the ledger moving. Any number may run, without a leader.
 
 Three threads in the worker's main process. One renews the lease and does nothing else, so that nothing can delay
-it. One watches the lease by the machine's own clock, and gives up the running steps before it ends. One does the
+it. One watches the lease by the machine's own clock, and ends the running steps before it ends. One does the
 duties.
 """
 
@@ -27,11 +27,11 @@ from agentq.runtime.attempt.lease import Lease
 from agentq.runtime.bridge import configuration, pool_limits, pool_signals
 from agentq.runtime.caretaker.duties import Duties
 from agentq.runtime.caretaker.knowledge import knowledge_of
-from agentq.runtime.caretaker.reserved import InHand, listen_to_revokes
+from agentq.runtime.caretaker.reserved import Reserved, listen_to_revokes
 from agentq.runtime.find import agentq_of
 from agentq.runtime.log import greeting
 from agentq.runtime.log.outage import Outage
-from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.refused.raw_message import RawMessage
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _CUT_OFF = "this worker's lease could not be renewed, so it takes no jobs until it is: %s"
 _RENEWED = "this worker's lease is renewed again after %.0f s: it takes jobs, and what waited is recorded"
-_STEPS_GO_ON = "Steps go on meanwhile, and what they return is recorded when the ledger is back."
+_STEPS_GO_ON = "Steps go on until then, and their outcomes are recorded when the ledger is back."
 _STEPS_END = (
     "Steps are stopped before the lease ends, and their jobs given back at no cost, "
     "unless it says by then that it is away for all."
@@ -75,7 +75,7 @@ class CaretakerStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         is_ledger_there = self._caretaker.start()
-        greeting.tell_start(agentq_of(worker.app), worker, is_ledger_there)
+        greeting.log_start(agentq_of(worker.app), worker, is_ledger_there)
         if pool_limits.pool_name(worker.pool) == "prefork":
             pool_signals.translate(worker.pool)
         pool_limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
@@ -109,11 +109,11 @@ class Caretaker:
         self._ledger = agentq.ledger
         self._hostname = str(worker.hostname)
         self._lease = Lease.open(agentq.settings.lease)
-        self._in_hand = InHand(worker)
-        self.duties = Duties(agentq, self._lease, self._in_hand, self.renew)
+        self._reserved = Reserved(worker)
+        self.duties = Duties(agentq, self._lease, self._reserved, self.renew)
         self._ending = threading.Event()
         self._outage = Outage(logger, _CUT_OFF, _RENEWED)
-        self._told: Knowledge | None = None
+        self._known_to_ledger: Knowledge | None = None
         self._threads = [
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
             threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
@@ -146,15 +146,15 @@ class Caretaker:
 
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
         """Note that an attempt at the job ended here without an outcome: its rescue need not wait."""
-        self._in_hand.note_ended(job_id, why)
+        self._reserved.note_ended(job_id, why)
 
     def note_revoked(self, job_id: uuid.UUID, terminate: bool) -> None:
-        """Note that somebody revoked a job through Celery, as Flower's button does."""
-        self._in_hand.note_revoked(job_id, terminate)
+        """Note that a job was revoked through Celery, as Flower's button does."""
+        self._reserved.note_revoked(job_id, terminate)
 
-    def refuse(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
+    def refuse(self, raw_message: RawMessage, refusal: Refusal, error: BaseException | str) -> None:
         """Note a message that no worker can take; written with the next round, not by the thread that consumes."""
-        self.duties.refusals.add(stranger, refusal, error)
+        self.duties.refusals.add(raw_message, refusal, error)
 
     def end(self, *, is_cold: bool = False) -> None:
         """Give back at once what the pool did not finish, and sign off.
@@ -164,17 +164,19 @@ class Caretaker:
         if self._ending.is_set():
             return
         self._ending.set()
-        self._in_hand.changed.set()
+        self._reserved.changed.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=self._agentq.settings.ledger_timeout)
         try:
-            patience = self._lease.seconds if is_cold else None
-            given_back = self._ledger.write(lambda tx: rescues.release_all(tx, self.worker_id), patience=patience)
+            wait_timeout = self._lease.seconds if is_cold else None
+            given_back = self._ledger.write(
+                lambda tx: rescues.release_all(tx, self.worker_id), wait_timeout=wait_timeout
+            )
             self._ledger.write(lambda tx: workers.sign_off(tx, self.worker_id))
             self.duties.unfit_jobs.give_back()
             self.duties.write_refused()
-            greeting.tell_end(self._hostname, given_back)
+            greeting.log_end(self._hostname, given_back)
         except LedgerError as error:
             logger.error(
                 "this worker could not sign off, so what it ran waits for the end of its lease: %s", error
@@ -193,16 +195,16 @@ class Caretaker:
                     hostname=self._hostname,
                     pid=os.getpid(),
                     lease=self._lease.seconds,
-                    knows=None if knows == self._told else knows,
+                    knows=None if knows == self._known_to_ledger else knows,
                 ),
-                patience=0,
+                wait_timeout=0,
             )
         except LedgerError as error:
             self._note_not_renewed(error)
             return False
         self._lease.renewed(sent_at)
         self._outage.end()
-        self._told = knows
+        self._known_to_ledger = knows
         return True
 
     def _note_not_renewed(self, error: LedgerError) -> None:
@@ -213,7 +215,7 @@ class Caretaker:
         self._outage.begin(f"{error} {_STEPS_GO_ON if is_away else _STEPS_END}")
 
     def _note_received(self, request: Any = None, **_: Any) -> None:
-        self.duties.evidence.note_received(request)
+        self.duties.lost_messages.note_received(request)
 
     def _renew_always(self) -> None:
         interval = self._lease.seconds / 3
@@ -223,23 +225,23 @@ class Caretaker:
 
     def _watch_always(self) -> None:
         has_given_up = False
-        while not self._ending.wait(max(0.05, self._lease.trusted_for())):
-            left = self._lease.trusted_for()
-            if left > 0 or not self._lease.was_trusted:
+        while not self._ending.wait(max(0.05, self._lease.valid_for())):
+            left = self._lease.valid_for()
+            if left > 0 or not self._lease.was_valid:
                 has_given_up = False
                 continue
             # Once: what comes later has not claimed, and waits for the trust to come back.
             if has_given_up or self._lease.is_away:
                 continue
-            if left < -_LATE and not self._ending.wait(1.0) and self._lease.trusted_for() > 0:
-                continue  # it was frozen, and has renewed now: the duties tell which of its jobs it has lost
+            if left < -_LATE and not self._ending.wait(1.0) and self._lease.valid_for() > 0:
+                continue  # it was frozen, and has renewed now: the duties find which of its jobs it has lost
             has_given_up = True
-            for request, job_id in self._in_hand.running().items():
-                self._in_hand.note_ended(job_id, losses.GIVEN_UP)
-                self._in_hand.terminate(request, "the lease could not be renewed")
+            for request, job_id in self._reserved.running().items():
+                self._reserved.note_ended(job_id, losses.GIVEN_UP)
+                self._reserved.terminate(request, "the lease could not be renewed")
 
     def _work_always(self) -> None:
         while not self._ending.is_set():
-            self._in_hand.changed.wait(self.duties.due_in())
+            self._reserved.changed.wait(self.duties.due_in())
             if not self._ending.is_set():
                 self.duties.do_due()

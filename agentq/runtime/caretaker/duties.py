@@ -1,4 +1,4 @@
-"""What a caretaker does again and again: send what is due, rescue what was lost, end what is late."""
+"""The duties of a caretaker: send due jobs, rescue lost ones, end late ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescu
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
 from agentq.outcomes import Failure
-from agentq.runtime.attempt.after_failure import judge_loss
+from agentq.runtime.attempt.after_failure import outcome_of_loss
 from agentq.runtime.attempt.lease import Lease
 from agentq.runtime.caretaker.knowledge import knowledge_of
-from agentq.runtime.caretaker.lost_messages import Evidence
-from agentq.runtime.caretaker.reserved import InHand
+from agentq.runtime.caretaker.lost_messages import LostMessages
+from agentq.runtime.caretaker.reserved import Reserved
 from agentq.runtime.caretaker.unfit_jobs import UnfitJobs
 from agentq.runtime.entry import revokes
 from agentq.runtime.log import job_outcomes
@@ -43,7 +43,7 @@ _MOST_BATCHES = 40
 _REMEMBERED = 7 * 86_400.0
 """Seconds for which the row of a worker that is gone is kept, for people who look."""
 _SETTLING = 5.0
-"""Seconds after an outage of the ledger in which nobody is rescued: all leases look old then."""
+"""Seconds after an outage of the ledger in which no job is rescued: all leases look old then."""
 
 
 @dataclass(slots=True)
@@ -51,34 +51,34 @@ class _Duty:
     interval: float
     do: Callable[[], None]
     work: Work | None = None
-    """What it is there for; None where the ledger cannot tell."""
+    """The work it is for; None where the ledger cannot know."""
     due_at: float = 0.0
 
 
 class Duties:
     """The duties of one worker's caretaker; each one may be done at any time, by any number of workers."""
 
-    def __init__(self, agentq: AgentQ, lease: Lease, in_hand: InHand, renew: Callable[[], bool]) -> None:
+    def __init__(self, agentq: AgentQ, lease: Lease, reserved: Reserved, renew: Callable[[], bool]) -> None:
         settings = agentq.settings
         self._agentq = agentq
         self._ledger = agentq.ledger
         self._lease = lease
-        self._in_hand = in_hand
+        self._reserved = reserved
         self._troubles = Troubles(renew)
-        self._unaccounted: frozenset[rescues.Held] = frozenset()
+        self._unaccounted: frozenset[rescues.RunningAttempt] = frozenset()
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
         self.unfit_jobs = UnfitJobs(agentq, self.refusals.add)
-        self.evidence = Evidence(agentq.app, settings.redispatch_after)
+        self.lost_messages = LostMessages(agentq.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
-        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.HELD)
+        self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.RUNNING)
         self._pass_on = _Duty(1.0, self.pass_on)
         self._duties = [
             _Duty(settings.due_interval, self.dispatch_due, Work.DUE),
             self._cancel,
             self._account,
-            _Duty(settings.redispatch_after / 2.5, self.ring_lost, Work.UNCLAIMED),
+            _Duty(settings.redispatch_after / 2.5, self.redispatch_lost, Work.UNCLAIMED),
             _Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
@@ -93,8 +93,8 @@ class Duties:
 
     def do_due(self) -> None:
         """Do what is due and has work; a failure of one duty leaves the others to be done."""
-        if self._in_hand.changed.is_set():
-            self._in_hand.changed.clear()
+        if self._reserved.changed.is_set():
+            self._reserved.changed.clear()
             self._cancel.due_at = self._account.due_at = 0.0
         due = self._due()
         needs_look = any(duty.work is not None for duty in due)
@@ -102,9 +102,9 @@ class Duties:
         for duty in due:
             if found is not None and (duty.work is None or duty.work in found):
                 self._try(duty.do)
-        moment = time.monotonic()
-        for duty in due:  # of one moment, so that they stay together
-            duty.due_at = moment + duty.interval
+        instant = time.monotonic()
+        for duty in due:  # of one time, so that they stay together
+            duty.due_at = instant + duty.interval
 
     def look_for_work(self) -> set[Work]:
         """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""
@@ -112,14 +112,14 @@ class Duties:
         found = self._ledger.read_statement(lambda connection: find_work(connection, self._lease.worker_id, grace))
         if Work.UNCLAIMED not in found:
             self._empty = set()
-        return found | {Work.HELD} if self._in_hand.is_busy else found
+        return found | {Work.RUNNING} if self._reserved.is_busy else found
 
     def settle(self) -> None:
-        """Rescue nobody for a while: the ledger was away, so the leases of live workers may have ended too.
+        """Rescue no job for a while: the ledger was away, so the leases of live workers may have ended too.
 
         For a whole lease where this worker's own one has: the others need time to be back, too.
         """
-        seconds, is_over = self._lease.seconds, self._lease.trusted_for() <= 0
+        seconds, is_over = self._lease.seconds, self._lease.valid_for() <= 0
         self._may_rescue_at = time.monotonic() + (seconds if is_over else min(_SETTLING, seconds))
 
     def dispatch_due(self) -> None:
@@ -132,17 +132,19 @@ class Duties:
         """Rescue the jobs of workers whose lease is over."""
         if time.monotonic() < self._may_rescue_at:
             return
-        self._tell_lost(self._ledger.write(lambda tx: rescues.rescue_lost(tx, judge_loss, _BATCH)))
+        self._log_lost(self._ledger.write(lambda tx: rescues.rescue_lost(tx, outcome_of_loss, _BATCH)))
 
     def account_for_jobs(self) -> None:
-        """Compare what the ledger says this worker runs with what it has in hand, both ways.
+        """Compare this worker's running jobs in the ledger with those it has reserved, both ways.
 
-        Twice in a row, since a claim or an outcome may be under way; at once where a request told of its end.
+        Twice in a row, since a claim or an outcome may be under way; at once where a request reported its end.
         """
-        ended = self._in_hand.ended()
-        held = self._ledger.read_statement(lambda connection: rescues.held_by(connection, self._lease.worker_id))
-        in_hand = self._in_hand.jobs()
-        unaccounted = frozenset(item for item in held if item.job_id not in in_hand)
+        ended = self._reserved.ended()
+        claimed = self._ledger.read_statement(
+            lambda connection: rescues.running_on(connection, self._lease.worker_id)
+        )
+        reserved = self._reserved.jobs()
+        unaccounted = frozenset(item for item in claimed if item.job_id not in reserved)
         abandoned = {
             item: ended.get(item.job_id, losses.WORKER_LOST)
             for item in unaccounted
@@ -150,35 +152,35 @@ class Duties:
         }
         self._unaccounted = unaccounted
         self._rescue_abandoned(abandoned)
-        being_ended = {item.job_id for item in held if item.job_id in in_hand}
+        being_ended = {item.job_id for item in claimed if item.job_id in reserved}
         # Only now: where the ledger does not answer, the next round needs the causes.
-        self._in_hand.forget_ended(ended.keys() - being_ended)
-        self._stop_unwanted({item.job_id for item in held})
+        self._reserved.forget_ended(ended.keys() - being_ended)
+        self._stop_unwanted({item.job_id for item in claimed})
 
     def cancel_revoked(self) -> None:
-        """Cancel what somebody revoked through Celery, whose memory of it ends with the worker."""
-        noted = dict(self._in_hand.revoked)
+        """Cancel the jobs that were revoked through Celery, whose memory of it ends with the worker."""
+        noted = dict(self._reserved.revoked)
         if noted:
             revokes.cancel_revoked(self._agentq, noted)
         for id_, terminate in noted.items():
-            if self._in_hand.revoked.get(id_) == terminate:
-                del self._in_hand.revoked[id_]
+            if self._reserved.revoked.get(id_) == terminate:
+                del self._reserved.revoked[id_]
 
-    def ring_lost(self) -> None:
+    def redispatch_lost(self) -> None:
         """Send messages again where there is evidence that the broker lost them."""
         grace = self._agentq.settings.redispatch_after
         queues = self._ledger.read_statement(
             lambda connection: redelivery.queues_with_unclaimed(connection, grace)
         )
-        empty = self.evidence.empty(queues) if queues else set()
+        empty = self.lost_messages.empty(queues) if queues else set()
         # Empty twice in a row: a message that was just taken from the queue is not lost.
         twice_empty, self._empty = empty & self._empty, empty
         for queue in queues:
             if queue in twice_empty:
-                self._ring_queue(queue, None)
+                self._redispatch_queue(queue, None)
             else:
-                for priority, before in self.evidence.overtaken_before(queue).items():
-                    self._ring_queue(queue, Overtaken(priority, before))
+                for priority, before in self.lost_messages.overtaken_before(queue).items():
+                    self._redispatch_queue(queue, Overtaken(priority, before))
 
     def end_overdue(self) -> None:
         """End jobs and workflows whose deadline or expiry has passed."""
@@ -192,7 +194,7 @@ class Duties:
         letters = self._ledger.write(lambda tx: dead_letter_tasks.issue_new(tx, _BATCH))
         self._agentq.dispatcher.announce(letters, queue)
         late = self._ledger.read_statement(lambda connection: dead_letter_tasks.any_late(connection, grace))
-        if late and self.evidence.empty([queue]):
+        if late and self.lost_messages.empty([queue]):
             again = self._ledger.write(lambda tx: dead_letter_tasks.issue_again(tx, grace, _BATCH))
             self._agentq.dispatcher.announce(again, queue)
 
@@ -207,51 +209,53 @@ class Duties:
         self._pass_on.interval = self.unfit_jobs.pause
 
     def _due(self) -> list[_Duty]:
-        moment = time.monotonic()
-        if all(duty.due_at > moment for duty in self._duties):
+        instant = time.monotonic()
+        if all(duty.due_at > instant for duty in self._duties):
             return []
-        return [duty for duty in self._duties if duty.due_at <= moment + _TOGETHER]
+        return [duty for duty in self._duties if duty.due_at <= instant + _TOGETHER]
 
     def _try(self, work: Callable[[], T]) -> T | None:
-        if self._lease.trusted_for() <= 0:
+        if self._lease.valid_for() <= 0:
             return None
         return self._troubles.attempt(work)
 
-    def _rescue_abandoned(self, abandoned: dict[rescues.Held, Failure]) -> None:
+    def _rescue_abandoned(self, abandoned: dict[rescues.RunningAttempt, Failure]) -> None:
         # A cold shutdown empties the worker's lists first; what it ran is given back at its end, not rescued.
         if abandoned and state.should_terminate in (None, False):
             rescued = self._ledger.write(
-                lambda tx: rescues.rescue_abandoned(tx, self._lease.worker_id, abandoned, judge_loss)
+                lambda tx: rescues.rescue_abandoned(tx, self._lease.worker_id, abandoned, outcome_of_loss)
             )
-            self._tell_lost(rescued)
+            self._log_lost(rescued)
 
-    def _stop_unwanted(self, held: set[uuid.UUID]) -> None:
+    def _stop_unwanted(self, claimed: set[uuid.UUID]) -> None:
         """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
-        unheld = {request for request, job_id in self._in_hand.running().items() if job_id not in held}
-        looked_twice = {request: age for request, age in self._in_hand.unwanted_for(unheld).items() if age > 0}
+        unaccounted = {request for request, job_id in self._reserved.running().items() if job_id not in claimed}
+        looked_twice = {
+            request: age for request, age in self._reserved.unwanted_for(unaccounted).items() if age > 0
+        }
         if not looked_twice:
             return
-        running = self._in_hand.running()
+        running = self._reserved.running()
         jobs = {running[request] for request in looked_twice if request in running}
         taken = self._ledger.read_statement(
-            lambda connection: rescues.taken_away(connection, self._lease.worker_id, jobs)
+            lambda connection: rescues.no_longer_owned(connection, self._lease.worker_id, jobs)
         )
         for request, age in looked_twice.items():
             status = taken.get(running.get(request, uuid.UUID(int=0)))
             if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
                 why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
                 level = logging.INFO if status == JobStatus.CANCELLED else logging.WARNING  # it was asked for
-                self._in_hand.terminate(request, why, level=level)
+                self._reserved.terminate(request, why, level=level)
 
-    def _tell_lost(self, lost: list[rescues.Lost]) -> None:
-        job_outcomes.tell_lost(lost, self._in_hand.has_processes)
+    def _log_lost(self, lost: list[rescues.Lost]) -> None:
+        job_outcomes.log_lost(lost, self._reserved.has_processes)
 
-    def _ring_queue(self, queue: str, overtaken: Overtaken | None) -> None:
+    def _redispatch_queue(self, queue: str, overtaken: Overtaken | None) -> None:
         grace = self._agentq.settings.redispatch_after
-        in_hand, knows = self._in_hand.jobs(), knowledge_of(self._agentq)
+        reserved, knows = self._reserved.jobs(), knowledge_of(self._agentq)
         for _ in range(_MOST_BATCHES):
             again = self._ledger.write(
-                lambda tx: redelivery.ring_again(tx, queue, grace, _BATCH, overtaken, in_hand, knows)
+                lambda tx: redelivery.redispatch(tx, queue, grace, _BATCH, overtaken, reserved, knows)
             )
             if again:
                 what = "a message was" if len(again) == 1 else f"{len(again)} messages were"

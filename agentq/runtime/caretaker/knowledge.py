@@ -1,4 +1,4 @@
-"""What this process knows: the queues that it consumes, the steps and plain tasks that it can run."""
+"""The queues that this process consumes, and the steps and plain tasks that it can run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def knowledge_of(agentq: AgentQ) -> Knowledge:
-    """Return what a worker of this app tells the ledger of itself."""
+    """Return the report of a worker of this app to the ledger."""
     app, digest = agentq.app, agentq.catalogue.digest
     steps = {step.name: step.parameters.digest for step in registry.all_steps() if step.name in app.tasks}
     others = {name for name in app.tasks if not name.startswith("celery.")} - steps.keys() - {CARRIER, DEAD_LETTER}

@@ -11,12 +11,12 @@ from typing import Any
 from celery import Celery
 
 from agentq.runtime.dispatch.depths import depths
-from agentq.runtime.dispatch.message import BELL_HEADER, PRIORITY_HEADER
+from agentq.runtime.dispatch.message import DISPATCH_HEADER, PRIORITY_HEADER
 from agentq.runtime.find import agentq_of
 
 
-class Evidence:
-    """What this worker has seen of the broker's queues."""
+class LostMessages:
+    """The caretaker's evidence of lost messages, from the broker's queues."""
 
     def __init__(self, app: Celery, tolerance: float) -> None:
         self._app = app
@@ -24,12 +24,12 @@ class Evidence:
         self._latest: dict[str, dict[int | None, int]] = {}
 
     def note_received(self, request: Any) -> None:
-        """Note when the bell of a received message was rung; cheap, called for every message."""
-        rung_at = request.request_dict.get(BELL_HEADER)
-        if isinstance(rung_at, int):
+        """Note when the job of a received message was dispatched; cheap, called for every message."""
+        dispatched_at = request.request_dict.get(DISPATCH_HEADER)
+        if isinstance(dispatched_at, int):
             lanes = self._latest.setdefault(str(request.delivery_info.get("routing_key")), {})
             priority = request.request_dict.get(PRIORITY_HEADER)
-            lanes[priority] = max(lanes.get(priority, 0), rung_at)
+            lanes[priority] = max(lanes.get(priority, 0), dispatched_at)
 
     def empty(self, queues: list[str]) -> set[str]:
         """Return those queues of which the broker has no messages, and takes some; none while it is away."""
@@ -42,7 +42,7 @@ class Evidence:
             return set()
 
     def overtaken_before(self, queue: str) -> dict[int | None, datetime]:
-        """Return, by priority, the moment before which every message of the queue should have come by now."""
+        """Return, by priority, the time before which every message of the queue should have come by now."""
         lanes = self._latest.get(queue, {})
         return {
             priority: datetime.fromtimestamp(latest / 1000, UTC) - self._tolerance

@@ -1,4 +1,4 @@
-"""What a worker has in hand: the messages that its main process took, and the processes that run their steps."""
+"""The jobs that a worker has reserved or is running, as Celery's main process sees them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentq.job_log import job_log
 from agentq.outcomes import Failure
 from agentq.runtime.bridge import loop
 from agentq.runtime.bridge.pool_limits import pool_name
-from agentq.runtime.dispatch.message import BELL_HEADER
+from agentq.runtime.dispatch.message import DISPATCH_HEADER
 from agentq.runtime.dispatch.task_ids import ids_of
 from agentq.runtime.entry.revokes import texts
 from agentq.runtime.find import agentq_of
@@ -25,14 +25,14 @@ from agentq.runtime.find import agentq_of
 logger = logging.getLogger(__name__)
 
 
-class InHand:
-    """Asked by the caretaker's threads, told by the worker's requests."""
+class Reserved:
+    """Read by the caretaker's threads, written by the worker's requests."""
 
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._ended: dict[uuid.UUID, Failure] = {}
         self.revoked: dict[uuid.UUID, bool] = {}
-        """What somebody revoked and is not looked up yet; whether a step that runs is to be stopped."""
+        """The jobs that were revoked and are not looked up yet; True where a running step is to be stopped."""
         self._unwanted: dict[Any, float] = {}
         self._terminated: set[Any] = set()
         self.changed = threading.Event()
@@ -45,16 +45,16 @@ class InHand:
     def running(self) -> dict[Any, uuid.UUID]:
         """Return the requests that the pool runs, with their jobs."""
         active = _snapshot(state.active_requests)
-        return {request: ids_of(request.id)[1] for request in active if BELL_HEADER in request.request_dict}
+        return {request: ids_of(request.id)[1] for request in active if DISPATCH_HEADER in request.request_dict}
 
     @property
     def is_busy(self) -> bool:
-        """Whether the pool runs a request, or an attempt ended here of whose end the ledger does not know."""
+        """True if the pool runs a request, or an attempt ended here and the ledger does not know it."""
         return bool(self._ended or self.running())
 
     @property
     def has_processes(self) -> bool:
-        """Whether the pool runs each attempt in a process of its own."""
+        """True if the pool runs each attempt in a process of its own."""
         return pool_name(getattr(self._worker, "pool", None)) == "prefork"
 
     def note_ended(self, job_id: uuid.UUID, why: Failure) -> None:
@@ -63,7 +63,7 @@ class InHand:
         self.changed.set()
 
     def note_revoked(self, job_id: uuid.UUID, terminate: bool) -> None:
-        """Note that somebody revoked a job, or perhaps a task that is none."""
+        """Note that a job was revoked, or perhaps a task that is none."""
         self.revoked[job_id] = terminate or self.revoked.get(job_id, False)
         self.changed.set()
 
@@ -72,15 +72,15 @@ class InHand:
         return dict(self._ended)
 
     def forget_ended(self, jobs: Iterable[uuid.UUID]) -> None:
-        """Forget those that the ledger was told of, or does not ask for."""
+        """Forget those that the ledger has, or does not ask for."""
         for job_id in jobs:
             self._ended.pop(job_id, None)
 
     def unwanted_for(self, unwanted: set[Any]) -> dict[Any, float]:
         """Return for how many seconds each of the requests *unwanted* has been among them, without a gap."""
-        moment = time.monotonic()
-        self._unwanted = {request: self._unwanted.get(request, moment) for request in unwanted}
-        return {request: moment - since for request, since in self._unwanted.items()}
+        instant = time.monotonic()
+        self._unwanted = {request: self._unwanted.get(request, instant) for request in unwanted}
+        return {request: instant - since for request, since in self._unwanted.items()}
 
     def terminate(self, request: Any, why: str, *, level: int = logging.WARNING) -> None:
         """Kill the process that runs the request, where the pool can; cancel a coroutine anywhere.
@@ -103,13 +103,13 @@ def _snapshot(*sets: Any) -> list[Any]:
     for _ in range(10):
         try:
             return [request for members in sets for request in members]
-        except RuntimeError:  # the consumer's thread changed the set meanwhile
+        except RuntimeError:  # the consumer's thread changed the set
             continue
     raise RuntimeError("the worker's requests could not be read")
 
 
 def listen_to_revokes() -> None:
-    """Let the caretaker of this process know of revokes that come, whatever its worker has in hand."""
+    """Let the caretaker of this process know of revokes that come, whatever its worker has reserved."""
     from celery.worker.control import Panel  # with much else that only a worker needs
 
     native = Panel.data["revoke"]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from agentq.ledger import knowledge
 from agentq.ledger.caretaking import redelivery
 from agentq.ledger.knowledge import Need
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.refused_messages import Refusal
 from agentq.runtime.caretaker.knowledge import can_run
-from agentq.runtime.dispatch.message import BELL_HEADER, CARRIER
-from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER
+from agentq.runtime.refused.raw_message import RawMessage
 from agentq.states import JobKind
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 _MOST = 10_000
 """Jobs of each sort that one worker remembers. A worker that can run them finds those beyond in the ledger, as it
 does jobs whose messages were lost."""
-_MOST_TOLD = 100
-"""Names that are told in the log."""
+_MOST_NAMED = 100
+"""Names that are logged."""
 _TOGETHER = 500
 """Jobs in one statement."""
 _FEWEST, _AT_ONCE = 10, 200
-"""Jobs that are sent again together: fewer where nobody took the last ones."""
-_LOOK = 1.0
+"""Jobs that are sent again together: fewer where no worker took the last ones."""
+_FIND_WORK = 1.0
 """Seconds between two looks for a worker that can run a job."""
 _SOON, _LATEST = 0.15, 0.8
 """Seconds until the next jobs are sent again, growing where none is taken. Below a second: for so long kombu asks
@@ -49,7 +49,7 @@ Redis at a time, and Redis serves who has asked longest, which would always be t
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """What a message asks for that this worker cannot do."""
+    """A step or task that a message asks for and this worker does not have."""
 
     job_id: uuid.UUID
     kind: JobKind
@@ -59,18 +59,18 @@ class Unfit:
 class UnfitJobs:
     """The jobs whose messages this worker took in vain."""
 
-    def __init__(self, agentq: AgentQ, refuse: Callable[[Stranger, Refusal, str], None]) -> None:
+    def __init__(self, agentq: AgentQ, refuse: Callable[[RawMessage, Refusal, str], None]) -> None:
         self._agentq = agentq
         self._refuse = refuse
         self._lock = threading.Lock()
-        self._messages: dict[uuid.UUID, Stranger | None] = {}  # of jobs that the ledger was not asked about yet
+        self._messages: dict[uuid.UUID, RawMessage | None] = {}  # of jobs that the ledger was not asked about yet
         self._takes: dict[uuid.UUID, str] = {}  # the parameters of those whose arguments do not fit here
         self._jobs: dict[uuid.UUID, Need] = {}
         self._sent: set[uuid.UUID] = set()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._window, self._soon = _AT_ONCE, _SOON
         self._has_had_any = False
-        self.pause = _LOOK
+        self.pause = _FIND_WORK
         """Seconds until ``pass_on`` is to be called again."""
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class UnfitJobs:
 
     def find(self, headers: Any) -> Unfit | None:
         """Return what a job's message asks for that this worker cannot run; None for all other messages."""
-        if not isinstance(headers, dict) or not isinstance(headers.get(BELL_HEADER), int):
+        if not isinstance(headers, dict) or not isinstance(headers.get(DISPATCH_HEADER), int):
             return None
         is_task = headers.get("task") == CARRIER
         kind = JobKind.TASK if is_task else JobKind.STEP
@@ -92,11 +92,11 @@ class UnfitJobs:
             return None
         return None if is_known and unfit.job_id not in self._takes else unfit
 
-    def add(self, unfit: Unfit, message: Stranger) -> None:
+    def add(self, unfit: Unfit, message: RawMessage) -> None:
         """Note a job; for the thread that consumes, so it never waits for the ledger."""
-        is_told = unfit.name in self._told or unfit.job_id in self._takes  # of those, the attempt has told
-        if not is_told and len(self._told) < _MOST_TOLD:
-            self._told.add(unfit.name)
+        is_reported = unfit.name in self._logged or unfit.job_id in self._takes  # of those, the attempt has told
+        if not is_reported and len(self._logged) < _MOST_NAMED:
+            self._logged.add(unfit.name)
             logger.warning(
                 "this worker does not know %s %r: its jobs are left for a worker that does; the first is job %s",
                 *(unfit.kind, unfit.name, unfit.job_id),
@@ -111,7 +111,7 @@ class UnfitJobs:
             self._takes[job_id] = takes
         self._note(job_id, None)
 
-    def _note(self, job_id: uuid.UUID, message: Stranger | None) -> None:
+    def _note(self, job_id: uuid.UUID, message: RawMessage | None) -> None:
         with self._lock:
             self._has_had_any = True
             if len(self) < _MOST:
@@ -132,7 +132,7 @@ class UnfitJobs:
             self._send([job_id for job_id, need in self._jobs.items() if need in known][: self._window])
         is_vain = self._jobs and not self._sent
         is_idle = is_vain or not self._has_had_any
-        self.pause = _LOOK if is_idle else self._soon * random.uniform(0.8, 1.0)
+        self.pause = _FIND_WORK if is_idle else self._soon * random.uniform(0.8, 1.0)
 
     def give_back(self) -> None:
         """Send all of them again: this worker ends."""
@@ -178,9 +178,9 @@ class UnfitJobs:
             return
         is_published = True
 
-        def publish(bells: Sequence[Bell]) -> None:
+        def publish(dispatches: Sequence[Dispatch]) -> None:
             nonlocal is_published
-            is_published = self._agentq.dispatcher.ring(bells) == len(bells)
+            is_published = self._agentq.dispatcher.publish(dispatches) == len(dispatches)
 
         self._agentq.ledger.write(lambda tx: redelivery.pass_on(tx, jobs), publish=publish)
         if is_published:  # else the broker is away

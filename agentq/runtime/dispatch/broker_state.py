@@ -20,10 +20,10 @@ _BACK = "the broker takes messages again after %.0f s"
 
 
 class BrokerState:
-    """Whether the broker takes messages, and which queues it refuses."""
+    """The state of the broker: up or down, and the queues that it refuses."""
 
     def __init__(self) -> None:
-        self._outage = Outage(logger, _AWAY, _BACK, is_told_by_parent=True)
+        self._outage = Outage(logger, _AWAY, _BACK, is_reported_by_parent=True)
         self.refused: dict[str, str] = {}
         """Queues that could not be declared or written to when that was last tried, each with the reason."""
 
@@ -90,10 +90,10 @@ def is_outage(error: BaseException, connection_errors: tuple[type[BaseException]
 def refusal_of(queue: str, error: BaseException) -> str:
     """Return one sentence, without its full stop: which queue, why, and what to do."""
     cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ else error
-    return f"queue {queue!r} cannot be declared ({type(cause).__name__}: {cause}); {_mend(queue, cause)}"
+    return f"queue {queue!r} cannot be declared ({type(cause).__name__}: {cause}); {_fix(queue, cause)}"
 
 
-def _mend(queue: str, error: BaseException) -> str:
+def _fix(queue: str, error: BaseException) -> str:
     if isinstance(error, PreconditionFailed):
         return (
             "the broker has it with other arguments than this app declares: declare it as it is there, "

@@ -1,4 +1,4 @@
-"""How many messages a broker has in its queues."""
+"""The number of messages in the broker's queues."""
 
 from __future__ import annotations
 

@@ -6,59 +6,59 @@ from typing import Any
 
 from celery.app.amqp import task_message
 
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.states import JobKind
 
 CARRIER = "agentq.run"
 """The task whose messages carry plain Celery tasks; those do not know of jobs."""
 DEAD_LETTER = "agentq.dead_letter"
 """The task that records a dead letter and calls its handlers."""
-BELL_HEADER = "agentq"
-"""The header that tells a bell from a plain call; its value is when it was rung, in ms of the ledger's clock."""
+DISPATCH_HEADER = "agentq"
+"""The header that marks a job message; its value is the time of the dispatch, in ms of the ledger's clock."""
 EARLY_HEADER = "agentq_early"
-"""The header of a bell that was rung before the job's hand-over was committed."""
+"""The header of a message that was published before the job's hand-over was committed."""
 STEP_ETA = "of a step: only a worker with agentq and this step runs it"
 """The ``eta`` of a step's message: it is no time, so Celery runs no plain task of the same name for it."""
 QUEUE_HEADER = "agentq_queue"
-"""The header with the queue that a bell was sent to: a job that was moved since is not claimed by it."""
+"""The header with the queue that a message was sent to: a job that was moved since is not claimed by it."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 MIDDLE_PRIORITY = 4
-"""Where a job without a priority stands on agentq's scale."""
+"""The priority, on agentq's scale, of a job that has none."""
 
 
-def job_message(bell: Bell, early: bool, with_event: bool) -> Any:
-    """Build a message of Celery's protocol 2 with the headers that a bell needs.
+def job_message(dispatch: Dispatch, early: bool, with_event: bool) -> Any:
+    """Build a message of Celery's protocol 2 with the headers that a job message needs.
 
     Celery's own builder adds a dozen empty ones, which cost time and the bound of 1 KB.
     """
-    job_id, is_task = str(bell.job_id), bell.kind == JobKind.TASK
+    job_id, is_task = str(dispatch.job_id), dispatch.kind == JobKind.TASK
     # A short dict literal: Flower shows it as the arguments, and can search it. Job ids are the task ids.
-    tenant = bell.tenant[:32].encode("ascii", "replace").decode()
-    summary = repr({"workflow": str(bell.workflow_id), "tenant": tenant})
+    tenant = dispatch.tenant[:32].encode("ascii", "replace").decode()
+    summary = repr({"workflow": str(dispatch.workflow_id), "tenant": tenant})
     headers = {
         "lang": "py",
-        "task": CARRIER if is_task else bell.step,
+        "task": CARRIER if is_task else dispatch.step,
         "id": job_id,
-        "root_id": str(bell.workflow_id),
-        "parent_id": str(bell.after_id) if bell.after_id else None,
-        "timelimit": [bell.hard_timeout, bell.timeout],
+        "root_id": str(dispatch.workflow_id),
+        "parent_id": str(dispatch.after_id) if dispatch.after_id else None,
+        "timelimit": [dispatch.hard_timeout, dispatch.timeout],
         "retries": 0,
         "argsrepr": "()",
         "kwargsrepr": summary,
         "ignore_result": True,
-        BELL_HEADER: int(bell.rung_at.timestamp() * 1000),
-        QUEUE_HEADER: bell.queue,
+        DISPATCH_HEADER: int(dispatch.dispatched_at.timestamp() * 1000),
+        QUEUE_HEADER: dispatch.queue,
     }
     if early:
         headers[EARLY_HEADER] = True
-    if bell.priority is not None:
-        headers[PRIORITY_HEADER] = bell.priority
+    if dispatch.priority is not None:
+        headers[PRIORITY_HEADER] = dispatch.priority
     if is_task:
-        headers["shadow"] = bell.step
+        headers["shadow"] = dispatch.step
     else:
         headers["eta"] = STEP_ETA
-    event = {"uuid": job_id, "name": bell.step, "args": "()", "kwargs": summary, "retries": 0}
+    event = {"uuid": job_id, "name": dispatch.step, "args": "()", "kwargs": summary, "retries": 0}
     event |= {"root_id": headers["root_id"], "parent_id": headers["parent_id"], "eta": None, "expires": None}
     return task_message(
         headers=headers,

@@ -1,1 +1,1 @@
-"""Where Celery calls agentq: tasks, requests, the consumer."""
+"""The entries by which Celery calls agentq: tasks, requests, the consumer."""

@@ -26,19 +26,19 @@ _FROZEN = frozenset({"task_id", "root_id", "parent_id", "group_id", "group_index
 def adopt(agentq: AgentQ, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
     """Write the workflow of a plain call, unless it is there already, and return the id of its first job.
 
-    What the call brings to run after it (the rest of a chain, callbacks) becomes part of the workflow and is
+    The tasks after the call (the rest of a chain, callbacks) become jobs of the workflow and are
     taken from the request, so that Celery does not run it as well.
 
-    Raises CanvasError where the call is part of a native chord, whose counting the ledger cannot do.
+    Raises CanvasError where the call is in a native chord, whose counting the ledger cannot do.
     """
     request = task.request
     if request.chord or request.errbacks:
         part = "chord" if request.chord else "chain or task with link_error"
-        raise CanvasError(f"step {task.name!r} was sent as part of a native {part}; start it with agentq.start()")
+        raise CanvasError(f"step {task.name!r} was sent in a native {part}; start it with agentq.start()")
     graph = compile_canvas(_canvas(task, args, kwargs), agentq.catalogue, agentq.defaults())
     request.chain = request.callbacks = None
     workflow_id, job_id = ids_of(request.id)
-    # The first bell is this very message, so nothing is dispatched.
+    # The first job's message is this very message, so nothing is dispatched.
     agentq.ledger.write(
         lambda tx: starts.start(
             tx,
@@ -64,7 +64,7 @@ def _canvas(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signatu
 
 
 def _unfrozen(part: Any) -> Any:
-    """Return a part of a canvas without the ids that Celery gave it when it was sent."""
+    """Return a signature without the ids that Celery gave it when it was sent."""
     if isinstance(part, dict):
         thawed = {name: _unfrozen(value) for name, value in part.items()}
         if "task" in part and isinstance(thawed.get("options"), dict):

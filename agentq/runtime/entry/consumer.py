@@ -15,22 +15,22 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from agentq.exceptions import nearest
 from agentq.ledger.refused_messages import Refusal
 from agentq.runtime.find import agentq_of
-from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.refused.raw_message import RawMessage
 
 if TYPE_CHECKING:
     from agentq.runtime.caretaker.caretaker import Caretaker
 
 logger = logging.getLogger(__name__)
 
-_RETOLD = (
+_RELAYED = (
     celery_consumer.INVALID_TASK_ERROR,
     celery_consumer.MESSAGE_DECODE_ERROR,
     celery_consumer.UNKNOWN_FORMAT,
     celery_consumer.UNKNOWN_TASK_ERROR,
 )
-"""Celery's reports of a message, of many lines and with its body: agentq tells of it in one."""
+"""Celery's reports of a message, of many lines and with its body: agentq logs it in one."""
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What readers raise that expect another form."""
+"""The exceptions of readers that expect another form."""
 
 
 class IntakeStep(bootsteps.StartStopStep):
@@ -46,7 +46,7 @@ class IntakeStep(bootsteps.StartStopStep):
         self._consumer = consumer
         consumer.on_decode_error = self._noted(consumer.on_decode_error)
         consumer.create_task_handler = self._surviving_handler(consumer.create_task_handler)
-        celery_consumer.logger.addFilter(_is_not_retold)
+        celery_consumer.logger.addFilter(_is_not_relayed)
         signals.task_unknown.connect(self._note_unknown, weak=False)
         signals.task_rejected.connect(self._note_rejected, weak=False)
 
@@ -57,7 +57,7 @@ class IntakeStep(bootsteps.StartStopStep):
 
     def _noted(self, handle: Callable[..., Any]) -> Callable[..., Any]:
         def note_and_handle(message: Any, error: BaseException) -> Any:
-            self._caretaker.refuse(Stranger.of(message), Refusal.UNDECODABLE, error)
+            self._caretaker.refuse(RawMessage.of(message), Refusal.UNDECODABLE, error)
             return handle(message, error)
 
         return note_and_handle
@@ -72,7 +72,7 @@ class IntakeStep(bootsteps.StartStopStep):
                 try:
                     unfit = jobs.find(message.headers)
                     if unfit is not None:
-                        jobs.add(unfit, Stranger.of(message, unfit.name))
+                        jobs.add(unfit, RawMessage.of(message, unfit.name))
                         return message.ack_log_error(logger, self._consumer.connection_errors)
                     if _is_for(self._consumer.app.tasks, message):
                         _require_sane(message)
@@ -103,24 +103,24 @@ class IntakeStep(bootsteps.StartStopStep):
         return read_or_refuse
 
     def _note_malformed(self, message: Any, error: BaseException) -> None:
-        stranger = Stranger.of(message)
-        if isinstance(stranger.task, str) and stranger.task not in self._consumer.app.tasks:
-            self._note_unknown(message, stranger.task)
+        raw_message = RawMessage.of(message)
+        if isinstance(raw_message.task, str) and raw_message.task not in self._consumer.app.tasks:
+            self._note_unknown(message, raw_message.task)
         else:
-            self._caretaker.refuse(stranger, Refusal.REFUSED, error)
+            self._caretaker.refuse(raw_message, Refusal.REFUSED, error)
 
     def _note_unknown(self, message: Any = None, name: Any = None, **_: Any) -> None:
         hint = nearest(str(name), self._consumer.app.tasks)
         why = f"no task named {str(name)!r} is registered in this worker.{hint}"
-        self._caretaker.refuse(Stranger.of(message, name), Refusal.UNKNOWN_TASK, why)
+        self._caretaker.refuse(RawMessage.of(message, name), Refusal.UNKNOWN_TASK, why)
 
     def _note_rejected(self, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
         why = exc or "it names no task"
-        self._caretaker.refuse(Stranger.of(message), Refusal.REFUSED, why)
+        self._caretaker.refuse(RawMessage.of(message), Refusal.REFUSED, why)
 
 
-def _is_not_retold(record: logging.LogRecord) -> bool:
-    return record.msg not in _RETOLD or celery_consumer.logger.isEnabledFor(logging.DEBUG)
+def _is_not_relayed(record: logging.LogRecord) -> bool:
+    return record.msg not in _RELAYED or celery_consumer.logger.isEnabledFor(logging.DEBUG)
 
 
 def _is_for(tasks: Any, message: Any) -> bool:
@@ -142,10 +142,10 @@ def _require_sane(message: Any) -> None:
         raise ValueError("its body is not [args, kwargs, embed]")
 
 
-def _pushed(error: BaseException) -> Stranger:
+def _pushed(error: BaseException) -> RawMessage:
     """Return what kombu had taken from Redis when it met the error; only its own frame has it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_brpop_read":
             found = frame.f_locals
-            return Stranger(None, found.get("dest"), None, {}, found.get("item"))
-    return Stranger(None, None, None, {}, None)
+            return RawMessage(None, found.get("dest"), None, {}, found.get("item"))
+    return RawMessage(None, None, None, {}, None)

@@ -17,7 +17,7 @@ from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
 from agentq.runtime.dispatch.message import DEAD_LETTER
 from agentq.runtime.find import agentq_of
-from agentq.states import MISSING_PARTS
+from agentq.states import MISSING_MEMBERS
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _handle(app: Celery, letter_id: str) -> str:
         try:
             handler(letter)
         except Exception:
-            # With its traceback: it is the application's own code, and nobody else tells of it.
+            # With its traceback: it is the application's own code, and no other log line has it.
             logger.exception(
                 "handler %s raised for dead letter %s of step %s, job %s; the letter and other handlers go on",
                 *(name, letter.id, letter.step, letter.job_id),
@@ -79,5 +79,5 @@ def _handle(app: Celery, letter_id: str) -> str:
 
 
 def _is_ended_by_no_attempt(letter: DeadLetter) -> bool:
-    """Say whether no attempt told the end of its job in the log."""
-    return letter.error_class == DEADLINE_EXCEEDED.error_class or letter.error_category == MISSING_PARTS
+    """Say whether no attempt logged the end of its job."""
+    return letter.error_class == DEADLINE_EXCEEDED.error_class or letter.error_category == MISSING_MEMBERS

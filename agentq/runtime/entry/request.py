@@ -1,4 +1,4 @@
-"""Celery's request of a step, in the worker's main process: it sees what the killed child cannot tell."""
+"""Celery's request of a step, in the worker's main process: it sees the ends that a killed child cannot report."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from agentq.runtime.dispatch.task_ids import ids_of
 from agentq.runtime.find import agentq_of
 
 _GONE = ("WorkerLostError", "SystemExit")
-"""What the pool brings in place of an outcome when a process ended."""
+"""The errors that the pool brings in place of an outcome when a process ended."""
 
 
 class StepRequest(Request):
-    """Tells the caretaker at once when an attempt ended without an outcome in the ledger."""
+    """Reports to the caretaker at once when an attempt ended without an outcome in the ledger."""
 
     def __init__(self, message: Any, *, headers: dict[str, Any] | None = None, **options: Any) -> None:
         headers = message.headers if headers is None else headers
@@ -34,29 +34,30 @@ class StepRequest(Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
         if not soft:
-            self._tell(TIMED_OUT)
+            self._report(TIMED_OUT)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         error = exc_info.exception
         error = getattr(error, "exc", error)  # Celery's wrapper that carries a traceback
-        # Of a process that is gone Celery would log a traceback of its pool: billiard and the caretaker have told.
-        is_told = type(error).__name__ in _GONE
-        returned = super().on_failure(exc_info, send_failed_event, return_ok or is_told)
+        # Of a process that is gone Celery would log a traceback of its pool: billiard and the caretaker have
+        # logged it.
+        is_reported = type(error).__name__ in _GONE
+        returned = super().on_failure(exc_info, send_failed_event, return_ok or is_reported)
         if isinstance(error, LeftForLive):
             self._send_on(error.takes)
         elif not (self._already_cancelled or isinstance(error, (AttemptFailed, CeleryRetry))):
-            self._tell(_lost_by(error))
+            self._report(_lost_by(error))
         return returned
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Celery cancels what it runs at a cold shutdown: the job is given back at the worker's end, not lost."""
-        self._already_cancelled = True  # before the pool can tell of the end
+        self._already_cancelled = True  # before the pool can report the end
         super().cancel(pool, signal, emit_retry)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        """Celery drops the message of a task that somebody revoked, and remembers: so the job is cancelled.
+        """Celery drops the message of a task that was revoked, and remembers: so the job is cancelled.
 
-        It announces also what the caretaker itself stopped; that is in nobody's memory.
+        It announces also the stops of the caretaker itself; those are in no memory.
         """
         super()._announce_revoked(reason, terminated, signum, expired)
         caretaker = agentq_of(self.app).caretaker
@@ -68,7 +69,7 @@ class StepRequest(Request):
         if caretaker is not None:
             caretaker.duties.unfit_jobs.leave(ids_of(self.id)[1], takes)
 
-    def _tell(self, why: Failure) -> None:
+    def _report(self, why: Failure) -> None:
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None:
             caretaker.note_ended(ids_of(self.id)[1], why)
@@ -83,6 +84,6 @@ def _lost_by(error: BaseException) -> Failure:
     message = f"its outcome could not be recorded ({text})"
     if (
         type(error).__name__ == "LedgerUnavailable"
-    ):  # whether it was written before that, only a new attempt can tell
+    ):  # whether it was written before that, only a new attempt can show
         return Failure(WORKER_LOST.category, WORKER_LOST.error_class, message)
     return Failure(Category.NOT_RECORDED, "agentq.NotRecorded", message)

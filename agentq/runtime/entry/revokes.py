@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Control(CeleryControl):
-    """An app's ``control``: what is revoked is cancelled in the ledger, then the workers are told."""
+    """An app's ``control``: a revoked job is cancelled in the ledger, then the workers get the revoke."""
 
     def broadcast(self, command: str, arguments: Any = None, *args: Any, **options: Any) -> Any:
         """Send a control command, as Celery's does."""

@@ -11,8 +11,8 @@ from celery import Celery, Task, _state
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
-from agentq.runtime.attempt.attempt import Attempt
-from agentq.runtime.dispatch.message import BELL_HEADER, CARRIER, EARLY_HEADER, QUEUE_HEADER
+from agentq.runtime.attempt.attempt import AttemptRunner
+from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER, EARLY_HEADER, QUEUE_HEADER
 from agentq.runtime.entry import adoption, dead_letters, refused_methods, self_retry
 from agentq.runtime.find import agentq_of
 from agentq.runtime.refused import refusals
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class StepMixin:
-    """What a step's task does other than a plain one; mixed into the app's own task class.
+    """The methods of a step's task that differ from a plain task's; mixed into the app's own task class.
 
     So Django's and Flask's task bases stay in force.
     """
@@ -47,8 +47,8 @@ class StepMixin:
             return self.run(*args, **kwargs)
         request.agentq_entered = True  # a step that calls itself calls the function
         agentq = agentq_of(self.app)
-        job_id = _job_id(args) if is_bell(request) else self._adopted(agentq, args, kwargs)
-        return Attempt(
+        job_id = _job_id(args) if is_job_message(request) else self._adopted(agentq, args, kwargs)
+        return AttemptRunner(
             agentq, job_id, self.name, _hard_timeout(self), _early_after(request), _sent_to(request)
         ).run()
 
@@ -97,9 +97,9 @@ class StepMixin:
         refused_methods.refuse(self, "add_to_chord")
 
 
-def is_bell(request: Any) -> bool:
-    """Say whether a message is a bell of agentq's, or a plain call of the task."""
-    return isinstance(getattr(request, BELL_HEADER, None), int)
+def is_job_message(request: Any) -> bool:
+    """Say whether a message is a job message of agentq's, or a plain call of the task."""
+    return isinstance(getattr(request, DISPATCH_HEADER, None), int)
 
 
 def install() -> None:
@@ -136,7 +136,7 @@ def _bind_carrier(app: Celery) -> None:
         """Run the plain Celery task of a job."""
         job = _job_id((job_id,))
         request = self.request
-        return Attempt(
+        return AttemptRunner(
             agentq_of(app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
         ).run()
 
@@ -150,7 +150,7 @@ def _hard_timeout(task: Any) -> float | None:
 
 
 def _early_after(request: Any) -> uuid.UUID | None:
-    """Return the job before this one, where the bell was rung while that one was being completed."""
+    """Return the job before this one, where the message was published while that one was being completed."""
     return _job_id((request.parent_id,)) if getattr(request, EARLY_HEADER, False) is True else None
 
 

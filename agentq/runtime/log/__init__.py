@@ -1,1 +1,1 @@
-"""What a worker's log says."""
+"""The lines of a worker's log."""

@@ -1,4 +1,4 @@
-"""What a worker says when it starts and when it ends: what it is, what it serves, and what it gave back."""
+"""The log lines of a worker's start and end: its version, its queues and steps, and the jobs it gave back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from agentq.ledger.db.schema import REVISION
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.runtime.bridge import pool_limits
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 _MOST_NAMED = 5
 
 
-def tell_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
-    """Tell what a worker is, and which steps of its app it serves and does not serve."""
+def log_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
+    """Log a worker's version and queues, and the steps of its app that it serves and does not serve."""
     logger.info(
         "worker %s of agentq %s: ledger %s (schema %s), lease %g s, %s pool with a concurrency of %s",
         worker.hostname,
@@ -44,19 +44,19 @@ def tell_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
         *(worker.hostname, _named("queue", sorted(consumed)), _counted(served, "step")),
     )
     if others:
-        told = [f"{queue} ({_listed(steps)})" for queue, steps in others.items()]
+        reported = [f"{queue} ({_listed(steps)})" for queue, steps in others.items()]
         logger.info(
             "worker %s consumes no queue of %s, whose jobs wait for other workers: %s",
-            *(worker.hostname, _counted(sum(map(len, others.values())), "step"), _listed(told, "; ")),
+            *(worker.hostname, _counted(sum(map(len, others.values())), "step"), _listed(reported, "; ")),
         )
 
 
-def tell_end(hostname: str, given_back: Sequence[Bell]) -> None:
-    """Tell what a worker that stops gave back."""
+def log_end(hostname: str, given_back: Sequence[Dispatch]) -> None:
+    """Log the jobs that a stopping worker gave back."""
     if not given_back:
         logger.info("worker %s has signed off, and had nothing to give back", hostname)
         return
-    jobs = [f"{bell.step} (job {bell.job_id})" for bell in given_back]
+    jobs = [f"{dispatch.step} (job {dispatch.job_id})" for dispatch in given_back]
     logger.info(
         "worker %s has signed off, and gave back %s at no cost, for other workers: %s",
         *(hostname, _counted(len(jobs), "job"), _listed(jobs)),

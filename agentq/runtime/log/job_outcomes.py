@@ -1,4 +1,4 @@
-"""What the log and Celery are told of an attempt's end: its error, and what becomes of its job."""
+"""The log line and Celery's event of an attempt's end: its error, and the job's next state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agentq.job_log import JobLog, job_log
 from agentq.ledger.caretaking.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.caretaking.rescues import Lost
 from agentq.ledger.records import Claim
-from agentq.operations.attempt_counts import attempts_told
-from agentq.outcomes import Fail, Failure, GiveUp, Leave, Outcome, RetryLater, Succeed
+from agentq.operations.attempt_counts import attempts_summary
+from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed
 from agentq.runtime.attempt.other_release import LeftForLive
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ _LONGEST = 500
 """Characters of an error in one line of the log; the ledger has all of it."""
 
 
-def tell(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict[str, Any]:
-    """Tell of an attempt that was recorded, and return a line for Celery's log and Flower.
+def log_outcome(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict[str, Any]:
+    """Log an attempt that was recorded, and return a line for Celery's log and Flower.
 
     *is_accepted* is False where the worker no longer held the job.
 
@@ -38,8 +38,8 @@ def tell(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict
         log.warning("this worker no longer held the job, so its outcome was discarded")
         return {"discarded": claim.attempt}
     match outcome:
-        case GiveUp(reason):
-            log.info("gave up, so its job is cancelled: %s", reason)
+        case Cancelled(reason):
+            log.info("cancelled itself: %s", reason)
             return {"cancelled": reason}
         case Leave(_, delay, reason, takes):
             log.debug("is left, next in %.1f s, for %s", delay, reason)
@@ -47,40 +47,40 @@ def tell(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict
                 raise LeftForLive(takes)
             return {"left for": reason}
         case RetryLater(failure):
-            _tell_retry(log, attempts_told(claim), outcome)
+            _log_retry(log, attempts_summary(claim), outcome)
             error = AttemptFailed(f"{failure.error_class}: {failure.message}")
             raise CeleryRetry(str(error), exc=error, when=outcome.delay)
         case Fail(failure):
-            _tell_failure(log, attempts_told(claim), outcome)
+            _log_failure(log, attempts_summary(claim), outcome)
     raise AttemptFailed(f"{failure.error_class}: {failure.message}")
 
 
-def tell_lost(lost: Sequence[Lost], has_processes: bool) -> None:
-    """Tell of attempts that were taken from workers that are gone, or that do not run them any more.
+def log_lost(lost: Sequence[Lost], has_processes: bool) -> None:
+    """Log attempts that were taken from workers that are gone, or that do not run them any more.
 
     *has_processes* says that this worker runs each in a process of its own.
     """
     for worker, jobs in Counter(job.worker for job in lost if job.worker is not None).items():
         logger.warning("worker %s is gone: its lease is over, and %s taken over", worker, _counted(jobs))
     for job in lost:
-        _tell_lost(job, has_processes)
+        _log_lost(job, has_processes)
 
 
-def _tell_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
-    """Tell of an attempt that another one follows: a warning where it counts. *attempts* says how many were."""
+def _log_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
+    """Log an attempt that another one follows: a warning where it counts. *attempts* is the number so far."""
     level = logging.WARNING if outcome.burns_attempt else logging.INFO
     log.log(level, "failed (attempts: %s): %s; %s", attempts, _error(outcome.failure), _again(outcome))
 
 
-def _tell_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
-    """Tell of a job that failed for good, with the traceback of its last error."""
+def _log_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
+    """Log a job that failed for good, with the traceback of its last error."""
     failure = outcome.failure
-    told = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
-    log.error("failed for good (attempts: %s): %s; %s%s", *told)
+    reported = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
+    log.error("failed for good (attempts: %s): %s; %s%s", *reported)
 
 
-def _tell_lost(job: Lost, has_processes: bool) -> None:
-    log, why = job_log(logger, job.step, job.held.job_id, job.held.attempt), _loss(job, has_processes)
+def _log_lost(job: Lost, has_processes: bool) -> None:
+    log, why = job_log(logger, job.step, job.attempt.job_id, job.attempt.attempt), _loss(job, has_processes)
     ended = "was stopped" if job.why.category == TIMED_OUT.category else "was lost"
     match job.becomes:
         case None:

@@ -18,7 +18,7 @@ CALLED = {
     "dispatch_due": "sending messages for jobs that are due",
     "cancel_revoked": "cancelling jobs that were revoked",
     "account_for_jobs": "comparing the ledger's jobs of this worker with what it runs",
-    "ring_lost": "sending lost messages again",
+    "redispatch_lost": "sending lost messages again",
     "rescue_lost": "taking jobs from workers that are gone",
     "end_overdue": "ending jobs that are past their deadline",
     "issue_dead_letters": "sending messages for new dead letters",
@@ -26,14 +26,14 @@ CALLED = {
     "pass_on": "leaving jobs of unknown steps to other workers",
     "_forget_gone": "forgetting workers that are gone",
 }
-"""What the log calls each of them."""
+"""The names of the duties in the log."""
 
 
 class Troubles:
-    """What goes wrong with the duties of one worker's caretaker now.
+    """The current troubles of one worker's caretaker.
 
     Args:
-        renew: renews the worker's lease, and tells of an outage where it cannot; returns whether it could.
+        renew: renews the worker's lease, and logs an outage where it cannot; returns whether it could.
     """
 
     def __init__(self, renew: Callable[[], bool]) -> None:
@@ -42,10 +42,10 @@ class Troubles:
 
     def attempt(self, duty: Callable[[], T]) -> T | None:
         """Do a duty; returns what it returns, and None where it raised: the next round may succeed."""
-        name = CALLED.get(duty.__name__, "a part of its own upkeep")
+        name = CALLED.get(duty.__name__, "a duty of its own upkeep")
         try:
             found = duty()
-        except Exception as error:  # whatever it is: nobody else does this
+        except Exception as error:  # whatever it is: no other thread does this
             logger.debug("%s raised", name, exc_info=True)
             if not (isinstance(error, LedgerUnavailable) and not self._renew()):
                 self._now.setdefault(name, _trouble(name)).begin(f"{type(error).__name__}: {error}")

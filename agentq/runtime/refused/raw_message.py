@@ -1,4 +1,4 @@
-"""What is told of a message that no worker can take: enough to find what sent it, bounded, without secrets."""
+"""A message that no worker can take, as its dead letter shows it: bounded, and without secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ASSIGNED = re.compile(
     r"""(?<![\w-])(?P<name>[\w-]++)(?P<sign>["']?\s{0,3}[=:]\s{0,3})"""
     r"""(?:"(?:\\.|[^"\\])*(?:"|\Z)|'(?:\\.|[^'\\])*(?:'|\Z)|[^\s,;&)}\]]+)"""
 )
-_MEND = {
+_FIX = {
     Refusal.UNDECODABLE: "find what sends it, and let it send JSON, by Celery's app.send_task or a step's delay()",
     Refusal.UNKNOWN_TASK: "import its module where this worker starts, or stop what sends it",
     Refusal.REFUSED: "find what sends it: is it for another ledger, or for a job that is gone?",
@@ -27,7 +27,7 @@ _MEND = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class RawMessage:
     """A message as it came, of which nothing can be relied on."""
 
     task: Any
@@ -37,7 +37,7 @@ class Stranger:
     body: Any
 
     @classmethod
-    def of(cls, message: Any, task: Any = None) -> Stranger:
+    def of(cls, message: Any, task: Any = None) -> RawMessage:
         """Return what a message of kombu's holds; *task* is its name where the headers do not have it."""
         headers = message.headers if isinstance(message.headers, dict) else {}
         delivery = message.delivery_info if isinstance(message.delivery_info, dict) else {}
@@ -55,7 +55,7 @@ class Stranger:
             content_type=_word(self.content_type),
             tenant=tenant,
             error_class=f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.") if kind else "Refused",
-            error_message=f"{_without_assigned(why).rstrip('.?')}; {_MEND[refusal]}",
+            error_message=f"{_without_assigned(why).rstrip('.?')}; {_FIX[refusal]}",
         )
 
     def snapshot(self) -> str:
@@ -73,7 +73,7 @@ class Stranger:
     def _readable(self) -> str:
         kind = _word(self.content_type)
         if kind and "json" not in kind and not kind.startswith("text/"):
-            return f"(not shown: {kind})"  # secrets cannot be told apart in what only a serializer can read
+            return f"(not shown: {kind})"  # secrets cannot be recognised in a text that only a serializer can read
         raw = self.body if isinstance(self.body, (str, bytes)) else str(self.body)
         head = raw[:_MOST_READ]
         text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
@@ -100,6 +100,6 @@ def _without_assigned(text: str) -> str:
 
 
 def _word(value: Any) -> str:
-    """Return what a stranger wrote as a name, printable and short; empty for nothing."""
+    """Return a sender's text as a name, printable and short; empty for nothing."""
     text = "" if value is None else clean(str(value), 128)
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

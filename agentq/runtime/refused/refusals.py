@@ -15,8 +15,8 @@ from celery import current_task
 from agentq.ledger import refused_messages, workers
 from agentq.ledger.refused_messages import Refusal, RefusedMessage
 from agentq.ledger.transaction import Transaction
-from agentq.runtime.attempt.lease import hold
-from agentq.runtime.refused.raw_message import Stranger
+from agentq.runtime.attempt.lease import current_lease
+from agentq.runtime.refused.raw_message import RawMessage
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 MANY_TASKS = "(many)"
 _MOST_KINDS = 100
-"""Kinds of refused messages that one worker tells apart in its life: names that strangers make up have no end."""
+"""Kinds of refused messages that one worker distinguishes in its life: made-up names have no end."""
 
 
-class _Told:
+class _RefusalLog:
     """The log's lines about refused messages: of each kind the first, the tenth, the hundredth and so on."""
 
     def __init__(self) -> None:
@@ -48,30 +48,30 @@ class _Told:
         )
 
 
-_told = _Told()
+_refusal_log = _RefusalLog()
 """Of what this process runs, and not of what its consumer takes."""
 
 
 class Refusals:
-    """What a worker's consumer refused and its caretaker has not written yet."""
+    """The messages that a worker's consumer refused and its caretaker has not written yet."""
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant
         self._lock = threading.Lock()
         self._kinds: dict[str, RefusedMessage] = {}
         self._unwritten: Counter[str] = Counter()
-        self._told = _Told()
+        self._refusal_log = _RefusalLog()
 
-    def add(self, stranger: Stranger, refusal: Refusal, error: BaseException | str) -> None:
+    def add(self, raw_message: RawMessage, refusal: Refusal, error: BaseException | str) -> None:
         """Count a message; for the thread that consumes, so it never waits for the ledger."""
-        message = stranger.refused(refusal, error, self._tenant)
+        message = raw_message.refused(refusal, error, self._tenant)
         with self._lock:
             if message.digest not in self._kinds and len(self._kinds) >= _MOST_KINDS:
                 message = replace(message, task=MANY_TASKS, queue="", content_type="")
             if message.digest not in self._kinds:
-                self._kinds[message.digest] = replace(message, snapshot=stranger.snapshot())
+                self._kinds[message.digest] = replace(message, snapshot=raw_message.snapshot())
             self._unwritten[message.digest] += 1
-            self._told.add(message)
+            self._refusal_log.add(message)
 
     def write(self, write: Callable[[dict[RefusedMessage, int]], Any]) -> None:
         """Give *write* what came since, each kind with how often; kept for the next time where that raises."""
@@ -94,18 +94,19 @@ def write(tx: Transaction, worker_id: Any, refused: dict[RefusedMessage, int]) -
 def refuse_current(agentq: AgentQ, why: str) -> None:
     """Write the dead letter of the message that this process runs; *why* says what is wrong with it.
 
-    For what only the ledger can tell: its job does not exist, or is of another step. Raises LedgerUnavailable.
+    For faults that only the ledger can know: its job does not exist, or is of another step. Raises
+    LedgerUnavailable.
     """
     request = current_task.request
-    stranger = Stranger(
+    raw_message = RawMessage(
         task=current_task.name,
         queue=(request.delivery_info or {}).get("routing_key"),
         content_type="application/json",
         headers={"id": request.id, "origin": request.origin},
         body=json.dumps([request.args, request.kwargs], default=str),
     )
-    message = stranger.refused(Refusal.REFUSED, why, agentq.settings.tenant)
-    _told.add(message)
-    refused = {replace(message, snapshot=stranger.snapshot()): 1}
-    worker_id = hold().worker_id
+    message = raw_message.refused(Refusal.REFUSED, why, agentq.settings.tenant)
+    _refusal_log.add(message)
+    refused = {replace(message, snapshot=raw_message.snapshot()): 1}
+    worker_id = current_lease().worker_id
     agentq.ledger.write(lambda tx: write(tx, worker_id, refused))

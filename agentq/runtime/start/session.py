@@ -12,7 +12,7 @@ from sqlalchemy.util import await_only
 
 from agentq.exceptions import InvalidArguments
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Joinable = Session | scoped_session[Any] | Connection
-"""What a start can join the transaction of."""
+"""The sessions and connections whose transaction a start can join."""
 _WAITING = "agentq_bells"
-"""Where a session keeps the bells to ring after its commit."""
+"""The key under which a session keeps the dispatches to publish after its commit."""
 
 
 class Joined:
@@ -51,8 +51,8 @@ class Joined:
         return self._session if isinstance(self._session, Connection) else self._session.connection()
 
     @property
-    def is_told(self) -> bool:
-        """Whether it is told of the commit: a connection is not, nor a session in the transaction of one."""
+    def sees_commit(self) -> bool:
+        """True if agentq sees the commit: not for a connection, nor for a session in the transaction of one."""
         return isinstance(self._session, Session) and not isinstance(self._session.get_bind(), Connection)
 
     def write(self, ledger: Ledger, work: Callable[[Transaction], T]) -> T:
@@ -62,41 +62,41 @@ class Joined:
         self._publish_after_commit(ledger, tx.take_dispatches())
         return done
 
-    def _publish_after_commit(self, ledger: Ledger, bells: Sequence[Bell]) -> None:
-        if ledger.publish is None or not isinstance(self._session, Session) or not self.is_told:
+    def _publish_after_commit(self, ledger: Ledger, dispatches: Sequence[Dispatch]) -> None:
+        if ledger.publish is None or not isinstance(self._session, Session) or not self.sees_commit:
             return
         if _WAITING not in self._session.info:
-            self._session.info[_WAITING] = _WaitingBells(self._session)
-        publish = partial(ledger.publish, bells)
+            self._session.info[_WAITING] = _PendingDispatches(self._session)
+        publish = partial(ledger.publish, dispatches)
         # Where the commit will be on an event loop, that must not wait for a broker.
         off_loop = partial(_await_in_thread, ledger, publish)
         self._session.info[_WAITING].add(off_loop if self.connection.dialect.is_async else publish)
 
 
-class _WaitingBells:
-    """The bells of one session, each kept with the transaction or savepoint in which its start was."""
+class _PendingDispatches:
+    """The dispatches of one session, each kept with the transaction or savepoint in which its start was."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._rings: dict[SessionTransaction | None, list[Callable[[], object]]] = {}
+        self._pending: dict[SessionTransaction | None, list[Callable[[], object]]] = {}
         event.listen(session, "after_commit", self._pass_on)
         event.listen(session, "after_transaction_end", self._forget)
 
-    def add(self, ring: Callable[[], object]) -> None:
-        self._rings.setdefault(self._current(), []).append(ring)
+    def add(self, publish: Callable[[], object]) -> None:
+        self._pending.setdefault(self._current(), []).append(publish)
 
     def _pass_on(self, session: Session) -> None:
-        """Give a released savepoint's bells to what is around it; ring those of the whole transaction."""
-        rings = self._rings.pop(self._current(), [])
+        """Give a released savepoint's dispatches to the transaction around it; publish those of a whole one."""
+        publishes = self._pending.pop(self._current(), [])
         savepoint = session.get_nested_transaction()
         if savepoint is not None:
-            self._rings.setdefault(savepoint.parent, []).extend(rings)
+            self._pending.setdefault(savepoint.parent, []).extend(publishes)
             return
-        for ring in rings:
-            ring()
+        for publish in publishes:
+            publish()
 
     def _forget(self, session: Session, transaction: SessionTransaction) -> None:
-        self._rings.pop(transaction, None)
+        self._pending.pop(transaction, None)
 
     def _current(self) -> SessionTransaction | None:
         return self._session.get_nested_transaction() or self._session.get_transaction()

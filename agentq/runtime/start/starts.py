@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from celery import Signature
 
-from agentq.canvas.compile import INSTEAD, compile_canvas, first_refused, moment
+from agentq.canvas.compile import INSTEAD, compile_canvas, first_refused, time_text
 from agentq.canvas.graph import Graph
 from agentq.canvas.nesting import require_followable
 from agentq.exceptions import CanvasError, InvalidArguments
@@ -23,7 +23,7 @@ from agentq.runtime.dispatch.task_ids import ids_of
 from agentq.runtime.start.session import Joinable, Joined
 from agentq.runtime.start.terms import terms_of
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import Retry
+from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -52,13 +52,13 @@ _DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
-    """What ``AgentQ.start`` and ``AgentQ.start_many`` say beside the canvas, as the caller gave it."""
+    """The options of ``AgentQ.start`` and ``AgentQ.start_many`` beside the canvas, as the caller gave them."""
 
     tenant: str | None = None
     priority: int | None = None
     not_before: datetime | None = None
     deadline: float | None = None
-    retry: Retry = None
+    retry: RetryOption = None
     session: Joinable | None = None
 
 
@@ -69,7 +69,7 @@ class StartKeywords(TypedDict, total=False):
     priority: int | None
     not_before: datetime | None
     deadline: float | None
-    retry: Retry
+    retry: RetryOption
 
 
 _NO_OPTIONS = StartOptions()
@@ -123,9 +123,9 @@ class _Planner:
         self._defaults = agentq.defaults(_checked_priority(options.priority), policy)
         self._due_at = None
         if options.not_before is not None:
-            self._due_at = moment(options.not_before, "not_before", past_allowed=False)
-        elif self.joined is not None and not self.joined.is_told:
-            # Nobody is told when a bare connection commits: the caretaker finds the jobs once they are there.
+            self._due_at = time_text(options.not_before, "not_before", past_allowed=False)
+        elif self.joined is not None and not self.joined.sees_commit:
+            # A bare connection's commit is not seen: the caretaker finds the jobs once they are there.
             self._due_at = _DUE_AT_ONCE
 
     def plan(

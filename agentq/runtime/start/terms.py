@@ -1,4 +1,4 @@
-"""The terms of a start: what it knew of its steps, kept for whoever decides about a job without their code."""
+"""The terms of a start: its knowledge of the steps, stored for decisions on a job without their code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _UNREADABLE = Policy(otherwise=rule("ask"), name="unreadable")
 """In place of a policy that another release of agentq wrote: not to run again what it might have said to leave."""
 _OF_THE_JOB = ("attempts", "name")
-"""Entries of a policy that are not kept: the job's row has the number, and nobody asks for the name."""
+"""Entries of a policy that are not stored: the job's row has the number, and the name is not needed."""
 _kept: WeakKeyDictionary[Step[..., Any], str] = WeakKeyDictionary()
 
 
@@ -37,11 +37,11 @@ def terms_of(graph: Graph) -> str:
 
     Of a plain task only what it takes.
     """
-    told = (_of_name(name, graph.signatures.get(name)) for name in dict.fromkeys(_names(graph)))
-    return f"{{{','.join(filter(None, told))}}}"
+    reported = (_of_name(name, graph.signatures.get(name)) for name in dict.fromkeys(_names(graph)))
+    return f"{{{','.join(filter(None, reported))}}}"
 
 
-def kept_policy(terms: str | None, step: str) -> Policy:
+def stored_policy(terms: str | None, step: str) -> Policy:
     """Return the policy for losses that a start knew of a step; the default one where it knew none."""
     kept = {} if terms is None else json.loads(terms).get(step, {})
     kept = kept.get("policy")
@@ -74,8 +74,8 @@ def _of_name(name: str, signature: Signature | None) -> str:
 def _of_step(step: Step[..., Any]) -> str:
     text = _kept.get(step)
     if text is None:
-        told = _for_losses(step.policy).items()
-        policy = {name: value for name, value in told if value != _BY_DEFAULT[name]}
+        reported = _for_losses(step.policy).items()
+        policy = {name: value for name, value in reported if value != _BY_DEFAULT[name]}
         entry = {"takes": step.parameters.digest} | ({"policy": policy} if policy else {})
         text = _kept[step] = _of_entry(step.name, entry)
     return text
@@ -86,7 +86,7 @@ def _of_entry(name: str, entry: dict[str, Any]) -> str:
 
 
 def _for_losses(policy: Policy) -> dict[str, Any]:
-    # Predicates are asked now: whoever decides later may have no code, and what they are asked is known.
+    # Predicates are asked now: a later decision may be without the code, and its questions are known.
     narrow = dump_policy(policy.narrowed_to([facts_of(WORKER_LOST), facts_of(TIMED_OUT)]))
     return {name: value for name, value in narrow.items() if name not in _OF_THE_JOB}
 

@@ -38,7 +38,7 @@ class _Shape(GenerateJsonSchema):
 
 
 class Annotation:
-    """How values of one annotation are checked, kept as JSON and rebuilt."""
+    """One annotation: its check of values, their JSON form, and the way back."""
 
     def __init__(self, annotation: Any) -> None:
         self._annotation = annotation = _with_lists(annotation)
@@ -55,7 +55,7 @@ class Annotation:
 
     @property
     def shape(self) -> Any:
-        """What JSON fits it, as JSON that is the same in every process."""
+        """The JSON that fits it, as JSON that is the same in every process."""
         try:
             return self.adapter.json_schema(schema_generator=_Shape)
         except Exception:  # of types that have no schema, and of the user's own code
@@ -112,14 +112,14 @@ class Annotation:
                 valid, mode="json", by_alias=False, round_trip=round_trip, warnings=False
             )
         except FAULTS as error:
-            raise InvalidValue(f"has no JSON form: {told(error)}; {_ADVICE}") from None
+            raise InvalidValue(f"has no JSON form: {fault_of(error)}; {_ADVICE}") from None
         return in_order(valid, form) if self._has_sets else form
 
     def _compare(self, valid: Any, form: Any) -> None:
         try:
             back = self.load(form)
         except FAULTS as error:
-            raise InvalidValue(f"cannot be rebuilt from its JSON form: {told(error)}; {_ADVICE}") from None
+            raise InvalidValue(f"cannot be rebuilt from its JSON form: {fault_of(error)}; {_ADVICE}") from None
         found = difference(valid, back)
         if found is None:
             return
@@ -131,7 +131,7 @@ class Annotation:
         raise InvalidValue(f"{at(path)} would come back from JSON as {how}; {_ADVICE}")
 
 
-def told(error: BaseException, name: str = "the value") -> str:
+def fault_of(error: BaseException, name: str = "the value") -> str:
     """Return what is wrong with a value in one line, with the path of each of the first faults."""
     if not isinstance(error, ValidationError):
         return clean(str(error) or type(error).__name__, 300)

@@ -38,7 +38,7 @@ def encode(value: Any, limit: int) -> str:
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError, InvalidValue) as error:
         raise InvalidValue(_first_fault(value) or _fault("", f"cannot be kept as JSON: {error}")) from None
-    # Encoding is fast and knows no ranges; only a text that looks suspicious is walked.
+    # Encoding is fast and has no ranges; only a suspicious text is walked.
     if _SUSPECT.search(text) or text.count("[") + text.count("{") > MAX_DEPTH:
         fault = _first_fault(json.loads(text))
         if fault:
@@ -71,7 +71,7 @@ def _has_secret(value: Any) -> bool:
 
 
 def _first_fault(value: Any) -> str | None:
-    """Return what is wrong with the first bad part, with its path, or None."""
+    """Return the fault of the first bad value, with its path, or None."""
     for path, part, depth in _parts(value):
         fault = _fault_of(part) if depth <= MAX_DEPTH else f"is nested deeper than {MAX_DEPTH} levels"
         if fault:

@@ -1,7 +1,7 @@
 """Values of which it is known, without a look at their JSON, that they come back from it as they were.
 
-Most annotations are of plain parts: texts, numbers, models of such fields. For those a check is made once, which
-looks at the types of a value's parts only. What it does not know to be exact is written, read and compared.
+Most annotations are of plain types: texts, numbers, models of such fields. For those a check is made once, which
+checks the types of a value's items only. A value not known to be exact is written, read and compared.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _KNOWN = {
     "dataclass-args": {"fields", "dataclass_name", "computed_fields", "collect_init_only"},
     "dataclass-field": {"name", "schema", "kw_only", "init", "frozen", "validation_alias", "serialization_alias"},
 }
-"""What may be said of each type; anything more may change values on their way."""
+"""The schema entries of each type that are exact; any other may change values on their way."""
 _OFF = ("custom_init", "root_model", "computed_fields", "post_init", "collect_init_only")
 _HARMLESS = frozenset({"title", "extra_fields_behavior", "from_attributes", "loc_by_alias"}) | {
     "hide_input_in_errors",
@@ -62,7 +62,7 @@ _HARMLESS = frozenset({"title", "extra_fields_behavior", "from_attributes", "loc
     "validate_by_name",
     "serialize_by_alias",
 }
-"""Parts of a model's configuration that change no value."""
+"""Entries of a model's configuration that change no value."""
 
 
 def always(value: Any) -> bool:
@@ -76,7 +76,7 @@ def check_of(schema: Any) -> Check | None:
 
 
 class _Maker:
-    """Makes checks of the parts of one schema."""
+    """Makes checks of one schema."""
 
     def __init__(self, schema: Schema) -> None:
         self._definitions = {part["ref"]: part for part in schema.get("definitions", ())}
@@ -206,7 +206,7 @@ def _never(value: Any) -> bool:
     return False
 
 
-def _is_plain_time(value: datetime) -> bool:
+def _is_simple_time(value: datetime) -> bool:
     return not value.utcoffset() and not value.fold
 
 
@@ -220,7 +220,7 @@ _TYPES: dict[str, tuple[type, Check]] = {
     "float": (float, math.isfinite),
     "none": (type(None), always),
     "date": (date, always),
-    "datetime": (datetime, _is_plain_time),
+    "datetime": (datetime, _is_simple_time),
     "uuid": (UUID, always),
     "decimal": (Decimal, Decimal.is_finite),
 }

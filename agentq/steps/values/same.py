@@ -1,4 +1,4 @@
-"""Whether two values are the same in type and in all their parts, where ``==`` would let much pass."""
+"""The comparison of two values in type and in all their fields, stricter than ``==``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def difference(first: Any, second: Any, path: str = "") -> Difference | None:
 
 def at(path: str) -> str:
     """Return the words for a path."""
-    return f"the part at {path.lstrip('.')}" if path else "it"
+    return f"the value at {path.lstrip('.')}" if path else "it"
 
 
 def first_lost(given: Any, valid: Any) -> str | None:
@@ -111,7 +111,7 @@ def _pairs(given: Any, valid: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _parts(value: Any) -> list[tuple[Any, Any]] | None:
-    """Return the parts of a value that has any, each with its name; None for one without."""
+    """Return the fields of a value that has any, each with its name; None for one without."""
     if isinstance(value, BaseModel):
         own = [(name, getattr(value, name, None)) for name in type(value).model_fields]
         hidden = {**(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}

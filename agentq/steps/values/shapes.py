@@ -1,6 +1,6 @@
-"""The JSON that values of an annotation are, as far as its type tells: to see what can never be taken as another.
+"""The JSON of an annotation's values, as far as its type says: to find values that can never be taken as another.
 
-Where a type does not tell (no annotation, a validator, a serializer, a configuration), everything is possible.
+Where a type does not say (no annotation, a validator, a serializer, a configuration), everything is possible.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 Schema = Mapping[str, Any]
 
 _DEPTH = 6
-"""Levels of nesting that are looked at."""
+"""Levels of nesting that are checked."""
 
 
 def _by_type(names: Mapping[str, str]) -> dict[str, list[str]]:
@@ -58,7 +58,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One kind of JSON value that is possible, with its parts: of an array the first ones and the rest, of an
+    """One kind of JSON value that is possible, with its items: of an array the first ones and the rest, of an
     object those with a name and the rest. No rest means that there is none."""
 
     kind: str
@@ -217,7 +217,7 @@ class _Reader:
             return Form("array", rest=self._part(items))
         if "variadic_item_index" in schema:
             before = items[: schema["variadic_item_index"]]
-            # What may be behind those of any number is not told from them.
+            # Values behind those of any number are not known from them.
             return Form("array", items=tuple(map(self._part, before)) if self._gives else (), rest=anything)
         return Form("array", items=tuple(map(self._part, items)))
 

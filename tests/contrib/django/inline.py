@@ -15,8 +15,8 @@ from agentq.contrib.django.tasks import Backend
 from agentq.contrib.django.tasks.declare import step_of
 from agentq.ledger import workers
 from agentq.ledger.db.session import Ledger
-from agentq.runtime.attempt.lease import Lease, hold
-from agentq.runtime.dispatch.message import BELL_HEADER
+from agentq.runtime.attempt.lease import Lease, current_lease
+from agentq.runtime.dispatch.message import DISPATCH_HEADER
 
 
 class InlineBackend(Backend):
@@ -36,7 +36,7 @@ class InlineBackend(Backend):
         request = {
             "id": str(job.id),
             "root_id": result.id,
-            BELL_HEADER: 0,
+            DISPATCH_HEADER: 0,
             "hostname": "inline",
             "is_eager": False,
         }
@@ -54,5 +54,5 @@ def _lease() -> Lease:
 
 def _sign_on(ledger: Ledger) -> None:
     _lease()
-    worker_id = hold().worker_id
+    worker_id = current_lease().worker_id
     ledger.write(lambda tx: workers.register(tx, worker_id, hostname="inline", pid=1, lease=600))

@@ -20,7 +20,7 @@ _LOADED = (
     *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
     *("agentq.runtime.app", "agentq.cli.main"),
 )
-"""What each command of ``manage.py`` loads, but for the project and agentq's app in it: over a second's work."""
+"""Modules that each command of ``manage.py`` loads, but for the project and agentq's app: over a second's work."""
 
 
 class Project:

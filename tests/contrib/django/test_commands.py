@@ -28,11 +28,11 @@ def test_migrate_creates_the_ledger_and_nothing_is_left_to_make(project: Project
 
 
 def test_migrations_go_back_and_forth_one_by_one(migrated: Project) -> None:
-    for target, told in (("0001", "older than this code"), ("zero", "no schema"), ("", "")):
+    for target, reported in (("0001", "older than this code"), ("zero", "no schema"), ("", "")):
         migrated.manage("migrate", "agentq", *([target] if target else []))
         done = migrated.run("agentq", "db", "current")
-        assert told in done.stderr
-        assert (done.returncode == 0) == (told == "")
+        assert reported in done.stderr
+        assert (done.returncode == 0) == (reported == "")
 
 
 def test_a_ledger_that_is_there_already_is_taken_over(project: Project) -> None:
@@ -47,7 +47,7 @@ def test_a_start_without_the_tables_names_the_command(project: Project) -> None:
     assert "manage.py migrate" in done.stderr
 
 
-def test_a_database_that_does_not_answer_is_told(project: Project) -> None:
+def test_a_silent_database_is_an_error(project: Project) -> None:
     nowhere = {"PGPORT": "1", "RESEARCH_DATA": "/nowhere", "AGENTQ_LEDGER_TIMEOUT": "0.5"}
     code = "import agentq; from reports.tasks import find; agentq.start(find.s('x'))"
     done = project.run("shell", "-c", code, env=nowhere)
@@ -68,7 +68,7 @@ def test_celerys_own_commands_find_the_project(migrated: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "reported"),
     [
         ("AGENTQ = {'LEASES': 3}", "Did you mean 'LEASE'?"),
         ("AGENTQ = {'LEDGER': 'sqlite:///x'}", "name its alias with AGENTQ['DATABASE']"),
@@ -77,16 +77,16 @@ def test_celerys_own_commands_find_the_project(migrated: Project) -> None:
         ("AGENTQ = {**AGENTQ, 'LEASE': -1}", "agentq_lease"),
     ],
 )
-def test_a_setting_that_does_not_fit_is_told(tmp_path: Path, setting: str, told: str) -> None:
-    assert told in _checked(tmp_path, setting)
+def test_an_invalid_setting_is_an_error(tmp_path: Path, setting: str, reported: str) -> None:
+    assert reported in _checked(tmp_path, setting)
 
 
-def test_a_database_that_cannot_hold_a_ledger_is_told(tmp_path: Path) -> None:
+def test_an_unsupported_database_is_an_error(tmp_path: Path) -> None:
     dummy = "DATABASES = {'default': {'ENGINE': 'django.db.backends.dummy'}}"
     assert "the ledger cannot live in the database 'default'" in _checked(tmp_path, dummy)
 
 
-def test_an_app_with_an_agentq_of_its_own_is_told(tmp_path: Path) -> None:
+def test_an_app_with_an_agentq_of_its_own_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from celery import Celery\nimport agentq\nagentq.AgentQ(app := Celery('own'))\n"
     )

@@ -1,4 +1,4 @@
-"""The example project, complete: a request starts a workflow, a worker runs it, a page tells the result."""
+"""The example project, complete: a request starts a workflow, a worker runs it, a page shows the result."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_request_a_worker_and_the_result(working: Project) -> None:
     assert started["workflow"] in working.manage("agentq", "workflows", "list")
 
 
-def test_what_was_committed_runs_though_its_process_died_before_the_dispatch(working: Project) -> None:
+def test_a_crash_before_the_dispatch_loses_no_job(working: Project) -> None:
     died = working.run("shell", "-c", DIE_BEFORE_THE_DISPATCH)
     assert died.returncode == 9, died.stderr
     with worker(working):
@@ -72,7 +72,7 @@ def test_what_was_committed_runs_though_its_process_died_before_the_dispatch(wor
 
 
 @pytest.mark.parametrize("working", ["tests.contrib.django.booking_settings"], indirect=True)
-def test_what_models_write_with_a_completion_is_there_once(working: Project) -> None:
+def test_rows_of_models_written_on_complete_are_there_once(working: Project) -> None:
     with worker(working):
         working.shell(BOOK)
     assert working.shell(COUNT).split()[-1] == "1"

@@ -1,4 +1,4 @@
-"""Django's built-in tasks on agentq: enqueued, run by a worker, and what an older Django is told."""
+"""Django's built-in tasks on agentq: enqueued, run by a worker, and what an older Django gets to read."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def ended(result):
 assert ended(add.enqueue(1, 2)).return_value == 3
 assert ended(send.enqueue("ann")).return_value == "to ann"
 assert ended(asyncio.run(wait.aenqueue(0.01))).return_value == "waited"
-told = ended(tell.enqueue())
-assert told.return_value == [told.id, 1]
-assert len(told.worker_ids) == told.attempts == 1
-assert told.enqueued_at <= told.started_at == told.last_attempted_at <= told.finished_at
-failed = ended(fail.enqueue("nobody has it"))
+reported = ended(tell.enqueue())
+assert reported.return_value == [reported.id, 1]
+assert len(reported.worker_ids) == reported.attempts == 1
+assert reported.enqueued_at <= reported.started_at == reported.last_attempted_at <= reported.finished_at
+failed = ended(fail.enqueue("it is not here"))
 assert (failed.status, failed.is_finished) == ("FAILED", True)
 assert failed.errors[0].exception_class is LookupError
-assert failed.errors[0].traceback.endswith("LookupError: nobody has it\\n")
+assert failed.errors[0].traceback.endswith("LookupError: it is not here\\n")
 """
 
 
 @with_tasks
-def test_what_enqueue_writes(empty_database: str, tmp_path: Path) -> None:
+def test_enqueue_writes_a_workflow_of_one_step(empty_database: str, tmp_path: Path) -> None:
     project = Project(empty_database, tmp_path, settings=SETTINGS)
     project.manage("test", "tests.contrib.django.suite.task_backend")
     project.manage("check")
@@ -59,13 +59,13 @@ def test_a_worker_runs_tasks_and_sends_djangos_signals(
     project.manage("migrate", "--verbosity", "0")
     with worker(project) as log:
         project.shell(ASK)
-        for told in ("letters.tasks.add state=RUNNING", "letters.tasks.add state=SUCCESSFUL"):
-            assert told in log.read_text()
+        for reported in ("letters.tasks.add state=RUNNING", "letters.tasks.add state=SUCCESSFUL"):
+            assert reported in log.read_text()
         assert "letters.tasks.fail state=FAILED" in log.read_text()
 
 
 @pytest.mark.skipif(HAS_TASKS, reason="tasks are built into this Django")
-def test_an_older_django_is_told(tmp_path: Path) -> None:
+def test_an_older_django_is_an_error(tmp_path: Path) -> None:
     project = Project("sqlite://", tmp_path, settings=SETTINGS)
     assert "TASKS names agentq's backend, but Django's built-in tasks came with" in project.run("check").stderr
     tasks = import_module("agentq.contrib.django.tasks")

@@ -8,18 +8,18 @@ from typing import Any
 from flask import Flask, current_app
 
 from agentq import step
-from agentq.contrib.flask import AgentQ
+from agentq.contrib.flask import FlaskAgentQ
 
 
 @step
 def tell_app() -> str:
-    """Tell which Flask app is the current one."""
+    """Show which Flask app is the current one."""
     return str(current_app.name)
 
 
 @step
 async def tell_app_later() -> str:
-    """Tell it from a coroutine."""
+    """Show it from a coroutine."""
     await asyncio.sleep(0)
     return str(current_app.name)
 
@@ -33,7 +33,7 @@ def sign_in(name: str) -> dict[str, str]:
 @step(retries=0)
 def break_down() -> None:
     """Fail."""
-    raise LookupError("nobody has it")
+    raise LookupError("it is not here")
 
 
 def make_app(name: str = "first", **config: Any) -> Flask:
@@ -42,5 +42,5 @@ def make_app(name: str = "first", **config: Any) -> Flask:
     app.config["AGENTQ"] = {"ledger": "postgresql://nowhere.invalid/none"}
     app.config["CELERY"] = {"broker_url": "redis://nowhere.invalid"}
     app.config.update(config)
-    AgentQ(app)
+    FlaskAgentQ(app)
     return app

@@ -1,4 +1,4 @@
-"""The pages about workflows: what each answers, to whom, and how errors are told."""
+"""The pages about workflows: what each answers, to whom, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNKNOWN = "019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a10"
 
 
 def may_see(request: Request, workflow: WorkflowSummary) -> bool:
-    """Who asks is what a header says; a real application would not believe it."""
+    """A header names the user; a real application would not believe it."""
     if "X-Tenant" not in request.headers:
         abort(401)
     return request.headers["X-Tenant"] == workflow.tenant
@@ -86,9 +86,9 @@ def test_jobs(client: FlaskClient, inline: Inline) -> None:
 def test_events_go_on_where_they_were_left(client: FlaskClient, inline: Inline) -> None:
     workflow_id = start(sign_in.s("ann"))
     inline.run()
-    told = client.get(f"/w/{workflow_id}/events")
-    assert (told.status_code, told.mimetype) == (200, "text/event-stream")
-    ids = [line.removeprefix("id: ") for line in told.text.splitlines() if line.startswith("id: ")]
+    reported = client.get(f"/w/{workflow_id}/events")
+    assert (reported.status_code, reported.mimetype) == (200, "text/event-stream")
+    ids = [line.removeprefix("id: ") for line in reported.text.splitlines() if line.startswith("id: ")]
     assert len(ids) >= 2
     left = client.get(f"/w/{workflow_id}/events", headers={"Last-Event-ID": ids[0]})
     assert f"id: {ids[0]}" not in left.text
@@ -101,9 +101,9 @@ def test_events_go_on_where_they_were_left(client: FlaskClient, inline: Inline) 
 def test_the_result_of_what_failed(client: FlaskClient, inline: Inline) -> None:
     workflow_id = start(break_down.s())
     inline.run()
-    told = problem(client.get(f"/w/{workflow_id}/result"), 409)
-    assert told["detail"] == f"step {break_down.name!r} failed: nobody has it"
-    assert (told["workflow_status"], told["error_class"]) == ("failed", "LookupError")
+    reported = problem(client.get(f"/w/{workflow_id}/result"), 409)
+    assert reported["detail"] == f"step {break_down.name!r} failed: it is not here"
+    assert (reported["workflow_status"], reported["error_class"]) == ("failed", "LookupError")
 
 
 def test_cancel(client: FlaskClient, inline: Inline) -> None:
@@ -123,19 +123,19 @@ def test_cancel(client: FlaskClient, inline: Inline) -> None:
 
 @pytest.mark.parametrize("page", ["", "/result", "/jobs", "/events", "/cancel"])
 class TestClosed:
-    """Who may not see."""
+    """Users who may not see."""
 
     def ask(self, client: FlaskClient, path: str, page: str) -> Any:
         return client.post(path + page, json={}) if page == "/cancel" else client.get(path + page)
 
-    def test_a_workflow_of_others_looks_like_none(self, client: FlaskClient, page: str) -> None:
+    def test_a_workflow_of_another_tenant_is_not_found(self, client: FlaskClient, page: str) -> None:
         of_others = agentq.start(sign_in.s("ann"), tenant="other")
         refused = problem(self.ask(client, f"/w/{of_others.id}", page), 404)
         assert refused == problem(self.ask(client, f"/w/{UNKNOWN}", page), 404)
         assert refused == problem(self.ask(client, "/w/no-id", page), 404)
         assert of_others.status == "running"
 
-    def test_what_the_guard_aborts_is_told(self, client: FlaskClient, page: str) -> None:
+    def test_a_response_of_the_guard_is_returned(self, client: FlaskClient, page: str) -> None:
         del client.environ_base["HTTP_X_TENANT"]
         problem(self.ask(client, f"/w/{start(sign_in.s('ann'))}", page), 401)
 
@@ -147,8 +147,8 @@ class TestClosed:
         assert workflow.status == "running"
 
 
-def test_a_ledger_that_does_not_answer_is_told_without_its_address() -> None:
+def test_a_silent_ledger_is_an_error_without_its_address() -> None:
     app = make_app(AGENTQ={"ledger": "postgresql+psycopg://127.0.0.1:1/none", "ledger_timeout": 0.2})
     app.register_blueprint(status_blueprint(may_see))
-    told = problem(app.test_client().get(f"/{UNKNOWN}"), 503)
-    assert "127.0.0.1" not in told["detail"]
+    reported = problem(app.test_client().get(f"/{UNKNOWN}"), 503)
+    assert "127.0.0.1" not in reported["detail"]

@@ -11,7 +11,7 @@ from flask import current_app as current_flask_app
 from flask_sqlalchemy import SQLAlchemy
 
 import agentq
-from agentq.contrib.flask import AgentQ
+from agentq.contrib.flask import FlaskAgentQ
 from agentq.exceptions import ConfigurationError, NotFound
 from agentq.ledger.db import migrate
 from agentq.operations import workflows
@@ -21,12 +21,12 @@ from tests.contrib.flask.apps import make_app, tell_app, tell_app_later
 
 @shared_task
 def plain_tell_app() -> str:
-    """Tell it from a plain task."""
+    """Show it from a plain task."""
     return str(current_flask_app.name)
 
 
 class TestConfiguration:
-    """What ``AGENTQ`` and ``CELERY`` say."""
+    """The settings in ``AGENTQ`` and ``CELERY``."""
 
     def test_settings_and_celerys_configuration_are_used(self) -> None:
         app = make_app(AGENTQ={"ledger": "sqlite:///x.db", "lease": 30, "celery": {"broker_url": "redis://one"}})
@@ -40,11 +40,11 @@ class TestConfiguration:
     def test_a_celery_app_that_is_there_is_used(self) -> None:
         app = Flask("adopting")
         app.extensions["celery"] = own = Celery("own", set_as_current=False)
-        AgentQ().init_app(app)
+        FlaskAgentQ().init_app(app)
         assert app.extensions["agentq"].app is own
 
     @pytest.mark.parametrize(
-        ("given", "told"),
+        ("given", "reported"),
         [
             ({"leese": 3}, "Did you mean 'lease'?"),
             ({"lease": -1}, "agentq_lease"),
@@ -52,22 +52,22 @@ class TestConfiguration:
             ("sqlite://", "AGENTQ is str; it must be a dict"),
         ],
     )
-    def test_what_does_not_fit_is_told_when_the_app_is_made(self, given: object, told: str) -> None:
+    def test_an_invalid_setting_is_an_error_when_the_app_is_made(self, given: object, reported: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             make_app(AGENTQ=given)
-        assert told in str(caught.value)
+        assert reported in str(caught.value)
 
-    def test_a_second_set_up_is_told(self) -> None:
+    def test_a_second_set_up_is_an_error(self) -> None:
         app = make_app()
         with pytest.raises(ConfigurationError, match="call init_app once"):
-            AgentQ(app)
+            FlaskAgentQ(app)
 
     def test_an_agentq_that_the_celery_app_has_is_used(self) -> None:
         celery = Celery("own", broker="redis://nowhere.invalid", set_as_current=False)
         own = agentq.AgentQ(celery, ledger="postgresql://nowhere.invalid/none")
         web = Flask("web")
         web.extensions["celery"] = celery
-        AgentQ(web)
+        FlaskAgentQ(web)
         assert web.extensions["agentq"] is own is celery.agentq
         assert "agentq" in web.cli.commands
         with web.app_context(), Inline(celery):
@@ -76,14 +76,14 @@ class TestConfiguration:
         other.extensions["celery"] = celery
         other.config["AGENTQ"] = {"lease": 30}
         with pytest.raises(ConfigurationError, match=r"AGENTQ\['lease'\] would not be read"):
-            AgentQ(other)
+            FlaskAgentQ(other)
 
-    def test_configuration_that_would_not_be_read_is_told(self) -> None:
+    def test_configuration_that_would_not_be_read_is_an_error(self) -> None:
         app = Flask("adopting")
         app.extensions["celery"] = Celery("own", set_as_current=False)
         app.config["AGENTQ"] = {"celery": {}}
         with pytest.raises(ConfigurationError, match="would not be read"):
-            AgentQ(app)
+            FlaskAgentQ(app)
 
 
 class TestContexts:
@@ -110,7 +110,7 @@ class TestContexts:
 
         app = Flask("adopting")
         app.extensions["celery"] = Celery("own", task_cls=OwnTask, broker="redis://nowhere.invalid")
-        AgentQ(app)
+        FlaskAgentQ(app)
         with app.app_context(), Inline(app.extensions["celery"]):
             workflow = agentq.start(tell_app.s())
             assert workflow.result(timeout=0) == "own adopting"

@@ -1,4 +1,4 @@
-"""Streams of events that are cut: nothing is left in the server, and nothing is missed or told twice."""
+"""Streams of events that are cut: nothing is left in the server, and nothing is missed or reported twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agentq.ledger.records import Claim
 from tests.contrib.streams.web import FRAMEWORKS
 from tests.runtime.place import migrated_ledger
 from tests.support import eventually
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.steps import add
 
 ROOT = Path(__file__).parents[3]
@@ -38,27 +38,27 @@ class Web:
     """A web server, and a worker without processes on its ledger."""
 
     port: int
-    player: Player
+    fake: FakeWorker
     is_asynchronous: bool
 
     @contextmanager
-    def stream(self, held: Claim, after: str | None = None) -> Iterator[Iterator[str]]:
+    def stream(self, claimed: Claim, after: str | None = None) -> Iterator[Iterator[str]]:
         """The lines of a workflow's events; at the end of the ``with`` the connection is cut."""
-        url = f"http://127.0.0.1:{self.port}/{held.workflow_id}"
+        url = f"http://127.0.0.1:{self.port}/{claimed.workflow_id}"
         headers = {"Last-Event-ID": after} if after else {}
         with httpx.stream("GET", url, headers=headers, timeout=30, trust_env=False) as answer:
             assert answer.status_code == 200
             yield answer.iter_lines()
 
     def left(self) -> dict[str, int]:
-        """What streams have left in the server."""
+        """The traces that streams left in the server."""
         return dict(httpx.get(f"http://127.0.0.1:{self.port}/left", timeout=30, trust_env=False).json())
 
-    def tell(self, held: Claim, *numbers: int) -> None:
-        """Tell as many events as there are numbers."""
+    def report(self, claimed: Claim, *numbers: int) -> None:
+        """Show as many events as there are numbers."""
         for number in numbers:
-            self.player.write(
-                lambda tx, data=str(number): moves.tell(tx, held.job_id, held.attempt, "draft", data)
+            self.fake.write(
+                lambda tx, data=str(number): moves.record_event(tx, claimed.job_id, claimed.attempt, "draft", data)
             )
 
     def is_connected(self) -> bool:
@@ -75,7 +75,7 @@ def web(request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp("streams")
     with migrated_ledger(database, folder) as url, serving(request.param, url, folder / "log") as port:
         ledger = Ledger(url)
-        yield Web(port, Player(ledger), request.param in ("starlette", "django_asgi"))
+        yield Web(port, FakeWorker(ledger), request.param in ("starlette", "django_asgi"))
         ledger.close()
 
 
@@ -113,8 +113,8 @@ class Frame:
     data: str
 
     @property
-    def told(self) -> tuple[str, Any]:
-        """Its kind, and what the step told."""
+    def reported(self) -> tuple[str, Any]:
+        """Its kind, and what the step reported."""
         return self.event, json.loads(self.data).get("data")
 
 
@@ -131,10 +131,10 @@ def frames(lines: Iterable[str]) -> Iterator[Frame]:
 
 
 def test_streams_that_are_cut_leave_nothing_in_the_server(web: Web) -> None:
-    held = web.player.begin(add.s(1, 2))
+    claimed = web.fake.begin(add.s(1, 2))
     before = web.left()
     with ExitStack() as stack:
-        streams = [frames(stack.enter_context(web.stream(held))) for _ in range(STREAMS)]
+        streams = [frames(stack.enter_context(web.stream(claimed))) for _ in range(STREAMS)]
         assert {next(stream).event for stream in streams} == {"workflow.started"}
         assert web.left()["streams"] == STREAMS
     eventually(lambda: web.left()["streams"] == 0, 20, what="no streams")
@@ -145,32 +145,32 @@ def test_streams_that_are_cut_leave_nothing_in_the_server(web: Web) -> None:
 
 
 def test_a_client_that_is_cut_off_again_and_again_gets_all_and_nothing_twice(web: Web) -> None:
-    held = web.player.begin(add.s(1, 2))
+    claimed = web.fake.begin(add.s(1, 2))
     found: list[Frame] = []
     for begin in range(0, 40, 8):
-        web.tell(held, *range(begin, begin + 4))
-        with web.stream(held, found[-1].id if found else None) as lines:
+        web.report(claimed, *range(begin, begin + 4))
+        with web.stream(claimed, found[-1].id if found else None) as lines:
             stream = frames(lines)
             found += islice(stream, 2)
-            web.tell(held, *range(begin + 4, begin + 8))
+            web.report(claimed, *range(begin + 4, begin + 8))
             found += islice(stream, 3)  # and there is more
-    web.player.succeed(held, 3)
-    with web.stream(held, found[-1].id) as lines:
+    web.fake.succeed(claimed, 3)
+    with web.stream(claimed, found[-1].id) as lines:
         found += frames(lines)
     drafts = [("draft", number) for number in range(40)]
     ends = [("job.succeeded", None), ("workflow.succeeded", None)]
-    assert [frame.told for frame in found] == [found[0].told, *drafts, *ends]
+    assert [frame.reported for frame in found] == [found[0].reported, *drafts, *ends]
     assert found[0].event == "workflow.started"
     assert len({frame.id for frame in found}) == len(found)
 
 
 def test_heartbeats_come_while_nothing_happens(web: Web) -> None:
-    held = web.player.begin(add.s(1, 2))
-    with web.stream(held) as lines:
+    claimed = web.fake.begin(add.s(1, 2))
+    with web.stream(claimed) as lines:
         started = next(frames(lines))
         comments = [line for line in islice(lines, 6) if line]
         assert comments == [": heartbeat"] * 3
-        web.tell(held, 1)
-        assert next(frames(line for line in lines if line != ": heartbeat")).told == ("draft", 1)
-    with web.stream(held, started.id) as lines:
-        assert next(frames(lines)).told == ("draft", 1)
+        web.report(claimed, 1)
+        assert next(frames(line for line in lines if line != ": heartbeat")).reported == ("draft", 1)
+    with web.stream(claimed, started.id) as lines:
+        assert next(frames(lines)).reported == ("draft", 1)

@@ -1,4 +1,4 @@
-"""What the tests of broken brokers share: a worker, raw messages, what a queue holds."""
+"""Helpers of the tests of broken brokers: a worker, raw messages, the content of a queue."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from agentq import AgentQ
 from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL, AttemptOutcome
-from tests.runtime.looks import taken_bell
+from tests.runtime.looks import taken_message
 from tests.support import Broker, Worker
 
 SETTINGS = {"lease": 10, "redispatch_after": 1}
-"""Where no worker dies, so that a busy machine does not make one look dead."""
+"""Settings for tests in which no worker dies, so that a busy machine does not make one look dead."""
 STEPS = "tests.faults.broker.steps"
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
@@ -31,9 +31,9 @@ def worker_of(
 def copied_message(agentq: AgentQ, broker: Broker) -> Callable[[int], None]:
     """Return what puts so many copies of the queue's only message beside it, byte for byte where it can."""
     if not broker.command:
-        ring = taken_bell(agentq, broker)
-        ring()
-        return lambda times: _repeat(ring, times)
+        publish = taken_message(agentq, broker)
+        publish()
+        return lambda times: _repeat(publish, times)
     with broker.redis as redis:
         (text,) = redis.lrange(broker.lane, 0, -1)
 
@@ -45,7 +45,7 @@ def copied_message(agentq: AgentQ, broker: Broker) -> Callable[[int], None]:
 
 
 def depth(agentq: AgentQ, broker: Broker) -> int:
-    """How many messages wait in the queue."""
+    """The number of messages in the queue."""
     with agentq.app.connection_for_write() as connection:
         try:
             found = connection.default_channel.queue_declare(queue=broker.queue, passive=True)
@@ -55,7 +55,7 @@ def depth(agentq: AgentQ, broker: Broker) -> int:
 
 
 def ran_once(*workflows: Workflow[Any]) -> bool:
-    """Whether each step of the workflows had one attempt, and that succeeded."""
+    """Say if each step of the workflows had one attempt, and that succeeded."""
     steps = [job for workflow in workflows for job in workflow.jobs() if job.kind not in VIRTUAL]
     outcomes = [[attempt.outcome for attempt in job.attempts] for job in steps]
     return {job.attempt for job in steps} == {1} and outcomes == [[AttemptOutcome.SUCCEEDED]] * len(steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.rabbitmq_node import Node
 from tests.support.steps import add, count, meet
 
@@ -23,8 +23,8 @@ def cut(broker: Broker) -> None:
 
 
 @on_sqlite
-@covers(Fault.CUT_BROKER, Moment.START, Moment.DISPATCH, Moment.BODY, Moment.ACKNOWLEDGE, Moment.HAND_OVER)
-@covers(Fault.CUT_BROKER, Moment.IDLE)
+@covers(Fault.CUT_BROKER, Phase.START, Phase.DISPATCH, Phase.BODY, Phase.ACKNOWLEDGE, Phase.HAND_OVER)
+@covers(Fault.CUT_BROKER, Phase.IDLE)
 def test_cut_connections_cost_nothing(own_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(own_broker, ledger_url) as agentq, worker_of(own_broker, ledger_url, RUNNING) as worker:

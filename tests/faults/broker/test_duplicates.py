@@ -10,7 +10,7 @@ from celery import group
 from tests.faults.broker.scene import copied_message, depth, on_sqlite, ran_once, worker_of
 from tests.runtime.looks import job_of, require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, count, meet, total
 
 SHORT = {"visibility_timeout": 1, "unacked_restore_interval": 0.2, "unacked_restore_throttle": 1}
@@ -18,12 +18,12 @@ RUNNING, SUCCEEDED = "is running already: message dropped", "is succeeded alread
 
 
 def dropped(worker: Worker, why: str) -> int:
-    """How many messages; the caretaker of a slow worker may have sent one more than the test."""
+    """The number of messages; the caretaker of a slow worker may have sent one more than the test."""
     return worker.log().count(why)
 
 
 @on_sqlite
-@covers(Fault.DUPLICATE, Moment.BODY, Moment.CLAIM)
+@covers(Fault.DUPLICATE, Phase.BODY, Phase.CLAIM)
 def test_a_step_longer_than_the_visibility_timeout_runs_once(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
@@ -34,7 +34,7 @@ def test_a_step_longer_than_the_visibility_timeout_runs_once(
         with worker_of(redis_broker, ledger_url, arguments=options) as worker, redis_broker.redis as redis:
             gates.await_reached("gate")
             assert redis.hlen("unacked") == 0  # nothing that this worker could be given again
-            deliver_again(1)  # as somebody else's worker would have it done
+            deliver_again(1)  # as another's worker would have it done
             eventually(lambda: dropped(worker, RUNNING) >= 1, 20, what="a message that was delivered again")
             gates.open("gate")
             assert workflow.result(20) == 6
@@ -44,7 +44,7 @@ def test_a_step_longer_than_the_visibility_timeout_runs_once(
 
 
 @on_sqlite
-@covers(Fault.DUPLICATE, Moment.BODY, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.DUPLICATE, Phase.BODY, Phase.COMPLETION, Phase.HAND_OVER)
 def test_a_message_that_is_replayed_starts_nothing(any_broker: Broker, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)
     with client(any_broker, ledger_url) as agentq:
@@ -70,7 +70,7 @@ def test_a_message_that_is_replayed_starts_nothing(any_broker: Broker, ledger_ur
 
 
 @on_sqlite
-@covers(Fault.DUPLICATE, Moment.DISPATCH, Moment.CLAIM, Moment.BODY)
+@covers(Fault.DUPLICATE, Phase.DISPATCH, Phase.CLAIM, Phase.BODY)
 def test_a_worker_lives_through_a_thousand_duplicates(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq:
         workflow = agentq.start(meet.s("done", str(gates.folder), "gate"))
@@ -89,7 +89,7 @@ def test_a_worker_lives_through_a_thousand_duplicates(redis_broker: Broker, ledg
 
 
 @on_sqlite
-@covers(Fault.DUPLICATE, Moment.HAND_OVER, Moment.FAN_OUT)
+@covers(Fault.DUPLICATE, Phase.HAND_OVER, Phase.FAN_OUT)
 def test_duplicates_do_not_multiply_the_messages_of_what_follows(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:

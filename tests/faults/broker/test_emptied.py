@@ -9,7 +9,7 @@ from agentq import AgentQ
 from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, count, meet
 
 RUNNING, QUEUED = 4, 100
@@ -39,10 +39,8 @@ WAYS = {
 
 @on_sqlite
 @pytest.mark.parametrize("way", WAYS)
-@covers(Fault.FLUSH, Moment.DISPATCH, Moment.BODY, Moment.HAND_OVER)
-def test_what_ran_and_what_waited_ends(
-    way: str, ledger_url: str, gates: Gates, request: pytest.FixtureRequest
-) -> None:
+@covers(Fault.FLUSH, Phase.DISPATCH, Phase.BODY, Phase.HAND_OVER)
+def test_flushall_loses_no_job(way: str, ledger_url: str, gates: Gates, request: pytest.FixtureRequest) -> None:
     fixture, empty = WAYS[way]
     broker: Broker = request.getfixturevalue(fixture)
     folder = str(gates.folder)

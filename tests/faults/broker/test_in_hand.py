@@ -1,4 +1,4 @@
-"""What a worker has in hand: bells in its memory, since the ledger has the jobs; other messages in Redis too."""
+"""A worker's reserved messages: job messages in memory, since the ledger has the jobs; others in Redis too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LATE = {"redispatch_after": 600}
 
 
 @on_sqlite
-def test_a_stopped_worker_puts_back_the_bells_that_it_did_not_begin(
+def test_a_stopped_worker_returns_the_messages_that_it_did_not_begin(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     three_at_once = ("--prefetch-multiplier=3",)

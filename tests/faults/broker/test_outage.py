@@ -19,7 +19,7 @@ from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
 from tests.faults.broker.steps import retry_behind
 from tests.runtime.looks import history, job_of, ledger_time, require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.rabbitmq_node import Node
 from tests.support.steps import add, count, meet, total
 
@@ -57,7 +57,7 @@ def is_queued(workflow: Workflow[Any]) -> bool:
 
 
 def waits_for_the_broker(workflow: Workflow[Any]) -> bool:
-    """Whether a job of the workflow is done and another could run if only its bell could be rung."""
+    """Say if a job of the workflow is done and another could run if only its message could be published."""
     found = {job.status for job in workflow.jobs()}
     return JobStatus.QUEUED in found and JobStatus.RUNNING not in found
 
@@ -66,8 +66,8 @@ def waits_for_the_broker(workflow: Workflow[Any]) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 @covers(
     Fault.BROKER_DOWN,
-    *(Moment.START, Moment.DISPATCH, Moment.BODY, Moment.COMPLETION, Moment.HAND_OVER, Moment.ACKNOWLEDGE),
-    *(Moment.FAN_OUT, Moment.FAN_IN, Moment.RETRY, Moment.SWEEP),
+    *(Phase.START, Phase.DISPATCH, Phase.BODY, Phase.COMPLETION, Phase.HAND_OVER, Phase.ACKNOWLEDGE),
+    *(Phase.FAN_OUT, Phase.FAN_IN, Phase.RETRY, Phase.SWEEP),
 )
 def test_all_ends_after_an_outage(way: str, ledger_url: str, gates: Gates, request: pytest.FixtureRequest) -> None:
     fixture, take_down = WAYS[way]
@@ -100,8 +100,8 @@ def test_all_ends_after_an_outage(way: str, ledger_url: str, gates: Gates, reque
 
 
 @on_sqlite
-@covers(Fault.BROKER_DOWN, Moment.SWEEP)
-@covers(Fault.KILL_WORKER, Moment.BODY)
+@covers(Fault.BROKER_DOWN, Phase.SWEEP)
+@covers(Fault.KILL_WORKER, Phase.BODY)
 def test_a_worker_that_dies_in_an_outage_loses_nothing(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_in_an_outage_loses_nothing(
 
 
 @on_sqlite
-@covers(Fault.BROKER_DOWN, Moment.START)
+@covers(Fault.BROKER_DOWN, Phase.START)
 def test_a_start_does_not_wait_for_a_broker_that_hangs(redis_broker: Broker, ledger_url: str) -> None:
     assert redis_broker.process is not None
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 1):

@@ -46,7 +46,7 @@ def test_jobs_run_in_the_order_of_their_priorities(
     assert turns.read_text().split() in orders(kind)
 
 
-def test_other_steps_in_redis_are_told() -> None:
+def test_other_priority_steps_in_redis_are_logged() -> None:
     app = Celery("lanes", broker="redis://", set_as_current=False)
     app.conf.update(broker_transport_options={"priority_steps": [0, 3, 6, 9]}, broker_channel_error_retry=True)
     assert any("priority_steps [0, 3, 6, 9]" in str(problem) for problem in problems(app))

@@ -1,4 +1,4 @@
-"""A broker that is restarted again and again: no worker ends by itself, whatever it has in hand at the moment."""
+"""A broker that is restarted again and again: no worker ends by itself, whatever it has reserved at the time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_no_worker_ends_by_itself(own_broker: Broker, ledger_url: str, gates: Ga
         require_sound(agentq)
 
 
-def test_what_is_unacknowledged_ends_nothing_when_its_connection_is_gone(redis_broker: Broker) -> None:
+def test_an_unacknowledged_message_of_a_lost_connection_ends_nothing(redis_broker: Broker) -> None:
     install()
     with Connection(redis_broker.url) as connection:
         queue = connection.SimpleQueue("unacknowledged")

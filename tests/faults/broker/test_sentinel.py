@@ -46,7 +46,7 @@ def address(port: int) -> tuple[str, ...]:
 
 
 def answers(port: int, *command: str) -> object:
-    """What the server at a port answers; None where it does not."""
+    """The answer of the server at a port; None for no answer."""
     try:
         with Redis(port=port, decode_responses=True) as redis:
             return redis.execute_command(*command)

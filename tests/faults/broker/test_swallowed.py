@@ -10,7 +10,7 @@ from redis import Redis
 from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
 from tests.runtime.looks import require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import count
 
 FROZEN = 3
@@ -18,7 +18,7 @@ PATIENT = ("--", f"broker.transport_options=(dict){json.dumps({'polling_interval
 
 
 def blocked(redis: Redis) -> bool:
-    """Whether each frozen worker waits for a message in a BRPOP."""
+    """Say if each frozen worker waits for a message in a BRPOP."""
     return int(redis.info("clients")["blocked_clients"]) == FROZEN
 
 
@@ -32,9 +32,9 @@ def holds_nothing(broker: Broker, redis: Redis) -> bool:
 
 
 @on_sqlite
-@covers(Fault.FREEZE, Moment.IDLE)
-@covers(Fault.LOSE_MESSAGE, Moment.DISPATCH, Moment.IDLE)
-def test_what_frozen_idle_workers_swallowed_is_run_by_another(
+@covers(Fault.FREEZE, Phase.IDLE)
+@covers(Fault.LOSE_MESSAGE, Phase.DISPATCH, Phase.IDLE)
+def test_messages_swallowed_by_frozen_idle_workers_run_on_another(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     with client(redis_broker, ledger_url) as agentq, redis_broker.redis as redis, ExitStack() as stack:

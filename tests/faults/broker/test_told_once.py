@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tests.faults.broker.scene import SETTINGS, on_sqlite
-from tests.runtime.logged import MODULE, await_told, let_pass, told
+from tests.runtime.logged import MODULE, await_logged, let_pass, reported
 from tests.runtime.looks import require_sound
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker, Gates
 from tests.support.steps import add, meet
 
@@ -20,33 +20,33 @@ def test_an_outage_is_one_line_and_its_end_another(
     redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
 ) -> None:
     settings = SETTINGS | {"redispatch_after": 0.5}
-    with place(redis_broker, ledger_url, module=MODULE, pool=pool, concurrency=4, settings=settings) as at:
+    with stack(redis_broker, ledger_url, module=MODULE, pool=pool, concurrency=4, settings=settings) as at:
         running = [at.agentq.start(meet.s(number, str(gates.folder), "gate") | add.s(1)) for number in range(4)]
         gates.await_reached("gate", 4)
         redis_broker.kill()
         gates.open("gate")
-        (outage,) = await_told(at.worker, "takes no messages", "WARNING", "ERROR")
+        (outage,) = await_logged(at.worker, "takes no messages", "WARNING", "ERROR")
         let_pass(4)
-        assert told(at.worker, "WARNING", "ERROR") == [outage]
+        assert reported(at.worker, "WARNING", "ERROR") == [outage]
         assert re.fullmatch(
             r"the broker takes no messages: \w+: .*; jobs stay queued in the ledger, and are sent when it is back",
             outage,
         )
         redis_broker.start()
         assert [workflow.result(40) for workflow in running] == [1, 2, 3, 4]
-        await_told(at.worker, "takes messages again", "INFO")
-        ends = [line for line in told(at.worker, "INFO") if "takes messages again" in line]
+        await_logged(at.worker, "takes messages again", "INFO")
+        ends = [line for line in reported(at.worker, "INFO") if "takes messages again" in line]
         assert re.fullmatch(r"the broker takes messages again after \d+ s", *ends)
         assert "Traceback" not in at.worker.log()
         require_sound(at.agentq)
 
 
 @on_sqlite
-def test_an_outage_that_an_idle_worker_meets_is_told_too(own_broker: Broker, ledger_url: str) -> None:
-    with place(own_broker, ledger_url, module=MODULE) as at:
+def test_an_outage_is_logged_by_an_idle_worker_too(own_broker: Broker, ledger_url: str) -> None:
+    with stack(own_broker, ledger_url, module=MODULE) as at:
         own_broker.kill()
-        (outage,) = await_told(at.worker, "takes no messages", "WARNING", "ERROR")
+        (outage,) = await_logged(at.worker, "takes no messages", "WARNING", "ERROR")
         own_broker.start()
-        await_told(at.worker, "takes messages again", "INFO")
-        assert told(at.worker, "WARNING", "ERROR") == [outage]
+        await_logged(at.worker, "takes messages again", "INFO")
+        assert reported(at.worker, "WARNING", "ERROR") == [outage]
         assert "Traceback" not in at.worker.log()

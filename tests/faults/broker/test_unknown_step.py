@@ -7,12 +7,12 @@ from tests.faults.broker.scene import SETTINGS, on_sqlite, ran_once, worker_of
 from tests.faults.broker.steps import newer
 from tests.runtime.looks import job_of, require_sound, row_of
 from tests.support import Broker, Gates, Worker, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add
 
 
 @on_sqlite
-@covers(Fault.LOSE_MESSAGE, Moment.DISPATCH, Moment.CLAIM)
+@covers(Fault.LOSE_MESSAGE, Phase.DISPATCH, Phase.CLAIM)
 def test_a_step_that_no_worker_knows_waits_for_one_that_does(
     any_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:

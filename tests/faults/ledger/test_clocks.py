@@ -14,9 +14,9 @@ from agentq.states import JobStatus
 from tests.faults.ledger.shifted import environment
 from tests.faults.ledger.steps import clock, start_later
 from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, redis_server
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.steps import add, count, flaky, meet
 
@@ -28,13 +28,13 @@ TEN_MINUTES = 600.0
 @pytest.fixture(scope="module", params=[TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "behind"])
 def running(
     shared_postgres: Postgres, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+) -> Iterator[Stack]:
     """A worker with a shifted clock; the client's and the server's are right."""
     env = environment(tmp_path_factory.mktemp("clock"), request.param)
     steps = ("-I", "tests.faults.ledger.steps")
     with (
         redis_server() as broker,
-        place(broker, shared_postgres.url, settings=SETTINGS, env=env, arguments=steps) as at,
+        stack(broker, shared_postgres.url, settings=SETTINGS, env=env, arguments=steps) as at,
     ):
         seen: datetime = at.agentq.start(clock.s()).result(20)
         assert abs((seen - datetime.now(UTC)).total_seconds() - request.param) < 30, "the clock was not shifted"
@@ -42,13 +42,13 @@ def running(
 
 
 @pytest.fixture
-def at(running: Place) -> Iterator[Place]:
+def at(running: Stack) -> Iterator[Stack]:
     """The place of one test, sound at its end."""
     yield running
     require_sound(running.agentq)
 
 
-def test_what_is_due_runs_neither_early_nor_late(at: Place) -> None:
+def test_clock_skew_runs_due_jobs_neither_early_nor_late(at: Stack) -> None:
     far = [at.agentq.start(add.s(1, 2).set(countdown=60)), started_by_worker(at, 60)]
     near = [at.agentq.start(add.s(1, 2).set(countdown=0.5)), started_by_worker(at, 0.5)]
     # One sweep looks for both, so when the near ones have run, the far ones have been looked at.
@@ -63,12 +63,12 @@ def test_what_is_due_runs_neither_early_nor_late(at: Place) -> None:
     ]
 
 
-def started_by_worker(at: Place, seconds: float) -> Workflow[int]:
+def started_by_worker(at: Stack, seconds: float) -> Workflow[int]:
     """A workflow that a process with the shifted clock started."""
     return at.agentq.workflow(at.agentq.start(start_later.s(seconds)).result(20))
 
 
-def test_nothing_expires_early(at: Place) -> None:
+def test_clock_skew_expires_nothing_early(at: Stack) -> None:
     in_time = at.agentq.start(add.s(1, 2).set(expires=60))
     waiting = at.agentq.start(add.s(1, 2).set(expires=60, queue="nobody-listens"))
     late = at.agentq.start(add.s(1, 2).set(expires=0.2, queue="nobody-listens"))
@@ -78,17 +78,17 @@ def test_nothing_expires_early(at: Place) -> None:
     assert job_of(waiting).status == JobStatus.QUEUED
 
 
-def test_nobody_is_rescued_early(at: Place, postgres: Postgres, gates: Gates) -> None:
+def test_clock_skew_rescues_no_job_early(at: Stack, postgres: Postgres, gates: Gates) -> None:
     own = at.agentq.start(meet.s("done", str(gates.folder), "gate"))
     gates.await_reached("gate")
     ledger = Ledger(postgres.url)
-    held = Player(ledger, lease=60).begin(count.s(0, str(gates.folder), "held"))
-    lost = Player(ledger, lease=-1).begin(count.s(0, str(gates.folder), "lost"))
+    claimed = FakeWorker(ledger, lease=60).begin(count.s(0, str(gates.folder), "held"))
+    lost = FakeWorker(ledger, lease=-1).begin(count.s(0, str(gates.folder), "lost"))
     ledger.close()
     # One sweep looks for both, so when the lost one was rescued, the held one has been looked at.
     assert at.agentq.workflow(str(lost.workflow_id)).result(20) == 0
     assert history(at.agentq.workflow(str(lost.workflow_id))) == ["lost", "succeeded"]
-    assert history(at.agentq.workflow(str(held.workflow_id))) == []
+    assert history(at.agentq.workflow(str(claimed.workflow_id))) == []
     lease_left = row_of(at.agentq, at.worker).lease_until - ledger_time(at.agentq)
     assert timedelta(0) < lease_left <= timedelta(seconds=LEASE)
     gates.open("gate")
@@ -96,7 +96,7 @@ def test_nobody_is_rescued_early(at: Place, postgres: Postgres, gates: Gates) ->
     assert history(own) == ["succeeded"]
 
 
-def test_a_retry_comes_after_its_pause(at: Place) -> None:
+def test_a_retry_comes_after_its_pause(at: Stack) -> None:
     workflow = at.agentq.start(flaky.s("done", failures=1))
     assert workflow.result(20) == "done"
     first, second = job_of(workflow).attempts

@@ -1,4 +1,4 @@
-"""A worker is told to stop at once while the ledger is down: what it ran is given back, or counts as lost."""
+"""A worker is reported to stop at once while the ledger is down: what it ran is given back, or counts as lost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 
 from agentq import Workflow
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, Worker, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.processes import is_running
 from tests.support.steps import meet
@@ -26,12 +26,12 @@ def settings(lease: float) -> dict[str, float]:
     return {"lease": lease, "ledger_timeout": TIMEOUT, "redispatch_after": 0.5}
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY)
-@covers(Fault.STOP, Moment.BODY)
+@covers(Fault.LEDGER_DOWN, Phase.BODY)
+@covers(Fault.STOP, Phase.BODY)
 def test_a_worker_that_is_stopped_at_once_in_an_outage_gives_back_what_it_ran_when_that_ends_within_a_lease(
     postgres: Postgres, gates: Gates
 ) -> None:
-    with redis_server() as broker, place(broker, postgres.url, settings=settings(LONG)) as at:
+    with redis_server() as broker, stack(broker, postgres.url, settings=settings(LONG)) as at:
         workflow = at.agentq.start(meet.s(1, str(gates.folder), "gate"))
         gates.await_reached("gate")
         postgres.stop()
@@ -45,13 +45,13 @@ def test_a_worker_that_is_stopped_at_once_in_an_outage_gives_back_what_it_ran_wh
         assert (history(workflow), attempts_left(workflow)) == (["released", "succeeded"], ATTEMPTS - 1)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY)
-@covers(Fault.STOP, Moment.BODY)
+@covers(Fault.LEDGER_DOWN, Phase.BODY)
+@covers(Fault.STOP, Phase.BODY)
 def test_what_a_worker_ran_that_is_stopped_at_once_in_an_outage_longer_than_its_lease_counts_as_lost(
     postgres: Postgres, gates: Gates
 ) -> None:
-    """The ledger cannot tell it from a worker that its own step killed, which must not go on for ever."""
-    with redis_server() as broker, place(broker, postgres.url, settings=settings(SHORT)) as at:
+    """The ledger cannot show it from a worker that its own step killed, which must not go on for ever."""
+    with redis_server() as broker, stack(broker, postgres.url, settings=settings(SHORT)) as at:
         workflow = at.agentq.start(meet.s(1, str(gates.folder), "gate"))
         gates.await_reached("gate")
         postgres.stop()
@@ -62,7 +62,7 @@ def test_what_a_worker_ran_that_is_stopped_at_once_in_an_outage_longer_than_its_
         assert (history(workflow), attempts_left(workflow)) == (["lost", "succeeded"], ATTEMPTS - 2)
 
 
-def finish_elsewhere(at: Place, workflow: Workflow[int], gates: Gates) -> None:
+def finish_elsewhere(at: Stack, workflow: Workflow[int], gates: Gates) -> None:
     """Let another worker end the workflow, whose step waits at its gate again."""
     with Worker(at.broker, at.ledger_url, settings=settings(SHORT)):
         gates.await_reached("gate", 2)

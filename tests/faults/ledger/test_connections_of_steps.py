@@ -1,4 +1,4 @@
-"""What a step does on connections of its own to the same database is nothing to the ledger."""
+"""A step's own connections to the same database do not affect the ledger."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import psycopg
 
 from tests.faults.ledger.steps import leave_broken, leave_open
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.steps import add
 
 
-@covers(Fault.CONFLICT, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.CONFLICT, Phase.BODY, Phase.COMPLETION)
 def test_a_transaction_that_a_step_leaves_open_or_broken(redis_broker: Broker, postgres: Postgres) -> None:
     steps = ("-I", "tests.faults.ledger.steps")
-    with place(redis_broker, postgres.url, concurrency=1, arguments=steps) as at:
+    with stack(redis_broker, postgres.url, concurrency=1, arguments=steps) as at:
         workflow = at.agentq.start(leave_open.s(1) | leave_broken.s() | leave_open.s() | add.s(2))
         assert workflow.result(20) == 3
         assert [job.attempt for job in workflow.jobs()] == [1, 1, 1, 1]
@@ -27,7 +27,7 @@ def test_a_transaction_that_a_step_leaves_open_or_broken(redis_broker: Broker, p
 
 
 def states_of_users(postgres: Postgres) -> list[str]:
-    """What the steps' own connections are doing, as the server sees it."""
+    """The states of the steps' own connections, as the server sees them."""
     query = "SELECT state FROM pg_stat_activity WHERE application_name = 'user' ORDER BY state"
     with psycopg.connect(postgres.url) as admin:
         return [state for (state,) in admin.execute(query)]

@@ -1,4 +1,4 @@
-"""The bell of the next job is rung while the completion before it is under way, however long that takes."""
+"""The next job's message is published while the completion before it is under way, however long."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from agentq.runtime.workflow import Workflow
 from tests.faults.ledger import locks
 from tests.faults.ledger.early_steps import STALLED, stall_ledger
 from tests.runtime.looks import require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, rabbitmq, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.steps import count, meet
 
 SETTINGS = {"redispatch_after": 600}
-"""So that no caretaker rings again: what runs, runs by the bells of who completed."""
+"""Settings without redispatch: jobs run by the messages of the worker that completed the one before."""
 
 
 @pytest.fixture(scope="module", params=[redis_server, rabbitmq], ids=["redis", "rabbitmq"])
-def running(request: pytest.FixtureRequest, shared_postgres: Postgres) -> Iterator[Place]:
+def running(request: pytest.FixtureRequest, shared_postgres: Postgres) -> Iterator[Stack]:
     """One worker with two processes, for the module."""
     options = {"settings": SETTINGS, "concurrency": 2, "arguments": ("-I", "tests.faults.ledger.early_steps")}
-    with request.param() as broker, place(broker, shared_postgres.url, **options) as at:
+    with request.param() as broker, stack(broker, shared_postgres.url, **options) as at:
         yield at
 
 
-def require_each_once(at: Place, workflow: Workflow[int], gates: Gates) -> None:
+def require_each_once(at: Stack, workflow: Workflow[int], gates: Gates) -> None:
     assert workflow.result(20) == 1
     assert [[attempt.outcome for attempt in job.attempts] for job in workflow.jobs()] == [["succeeded"]] * 2
     assert gates.reached("body") == 1
     require_sound(at.agentq)
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER, Moment.CLAIM)
+@covers(Fault.CONFLICT, Phase.HAND_OVER, Phase.CLAIM)
 def test_the_next_claim_waits_in_the_ledger_for_a_completion_that_waits(
-    running: Place, postgres: Postgres, gates: Gates
+    running: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     folder = str(gates.folder)
     workflow: Workflow[int] = running.agentq.start(meet.s(1, folder, "gate") | count.s(folder, "body"))
@@ -52,14 +52,16 @@ def test_the_next_claim_waits_in_the_ledger_for_a_completion_that_waits(
     require_each_once(running, workflow, gates)
 
 
-@covers(Fault.CONFLICT, Moment.HAND_OVER)
-def test_a_bell_that_outran_its_completion_is_rung_again_after_it(running: Place, gates: Gates) -> None:
+@covers(Fault.CONFLICT, Phase.HAND_OVER)
+def test_a_message_before_its_commit_is_published_again_after_it(running: Stack, gates: Gates) -> None:
     folder, logged = str(gates.folder), len(running.worker.log())
     workflow: Workflow[int] = running.agentq.start(stall_ledger.s(1, folder) | count.s(folder, "body"))
     stalled = gates.folder / STALLED
     try:
         in_vain = "is waiting yet: message dropped"
-        eventually(lambda: in_vain in running.worker.log()[logged:], 20, what="a bell that was rung in vain")
+        eventually(
+            lambda: in_vain in running.worker.log()[logged:], 20, what="a message that was dispatched in vain"
+        )
         assert [job.status for job in workflow.jobs()] == ["running", "waiting"]
     finally:
         os.kill(int(stalled.read_text()), signal.SIGCONT)

@@ -12,9 +12,9 @@ from agentq.ledger.db.session import Ledger
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.steps import add, meet
 
@@ -35,21 +35,21 @@ def servers() -> Iterator[list[Postgres]]:
 
 
 @pytest.fixture(scope="module")
-def at(servers: list[Postgres]) -> Iterator[Place]:
+def at(servers: list[Postgres]) -> Iterator[Stack]:
     """A worker that lives through all changes, and a client beside it, with a URL that names both."""
     hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
     url = f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
     arguments = ("-I", "tests.faults.ledger.steps")
     with (
         redis_server() as broker,
-        place(broker, url, settings=SETTINGS, arguments=arguments, concurrency=HELD + 1) as at,
+        stack(broker, url, settings=SETTINGS, arguments=arguments, concurrency=HELD + 1) as at,
     ):
         yield at
 
 
-@covers(Fault.LEDGER_DOWN, Moment.START, Moment.BODY, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.LEDGER_DOWN, Phase.START, Phase.BODY, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize("way", ["stopped", "made read-only", "stopped again"])
-def test_a_failover_stops_and_repeats_no_step(servers: list[Postgres], at: Place, gates: Gates, way: str) -> None:
+def test_a_failover_stops_and_repeats_no_step(servers: list[Postgres], at: Stack, gates: Gates, way: str) -> None:
     old, new = servers
     folder = str(gates.folder)
     held = [at.agentq.start(meet.s(1, folder, "gate") | add.s(2)), at.agentq.start(finish.s(folder) | add.s(10))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.ledger import locks
 from tests.faults.ledger.steps import served_by
 from tests.runtime.looks import require_sound
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker, Gates
 from tests.support.postgres import Postgres
 from tests.support.steps import add
@@ -15,7 +15,7 @@ CHILDREN = 3
 
 def test_each_child_has_a_connection_of_its_own(redis_broker: Broker, postgres: Postgres, gates: Gates) -> None:
     options = ("-I", "tests.faults.ledger.steps", "--max-tasks-per-child=2")
-    with place(
+    with stack(
         redis_broker,
         postgres.url,
         module="tests.faults.ledger.preloaded",

@@ -17,10 +17,10 @@ from agentq.operations import workflows as operations
 from agentq.runtime.workflow import Workflow
 from tests.faults.ledger.canvases import SHAPES, require_all, start_all
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.steps import add, count, echo, fail, flaky, meet, numbers
@@ -36,7 +36,7 @@ DUE = "dispatched_at=statement_timestamp(), dispatches=$"
 
 
 @dataclass(frozen=True)
-class ProxiedPlace(Place):
+class ProxiedPlace(Stack):
     """A place whose worker and client reach the ledger by a proxy."""
 
     proxy: Proxy
@@ -49,7 +49,7 @@ def running(shared_postgres: Postgres) -> Iterator[ProxiedPlace]:
     with (
         redis_server() as broker,
         Proxy(shared_postgres.url) as proxy,
-        place(broker, proxy.url, settings=SETTINGS) as at,
+        stack(broker, proxy.url, settings=SETTINGS) as at,
     ):
         at.agentq.ensure_ledger()
         yield ProxiedPlace(at.broker, at.ledger_url, at.worker, at.agentq, proxy, shared_postgres)
@@ -62,17 +62,17 @@ def at(running: ProxiedPlace, postgres: Postgres) -> Iterator[ProxiedPlace]:
     require_sound(running.agentq)
 
 
-def workflows_in(at: Place) -> int:
+def workflows_in(at: Stack) -> int:
     return operations.count(at.agentq.ledger, operations.WorkflowFilter())
 
 
-def require_accepted(at: Place, workflow: Workflow[Any]) -> None:
-    """Fail if the worker took what it had recorded for lost, or somebody rescued it."""
+def require_accepted(at: Stack, workflow: Workflow[Any]) -> None:
+    """Fail if the worker took what it had recorded for lost, or a person rescued it."""
     for job in workflow.jobs():
         assert not re.search(rf"job={job.id} attempt=\d+\] (this worker no longer|was )", at.worker.log())
 
 
-@covers(Fault.LOSE_REPLY, Moment.START)
+@covers(Fault.LOSE_REPLY, Phase.START)
 @pytest.mark.parametrize("key", [None, "digest"])
 @pytest.mark.parametrize("name", ["one job", "fan-in"])
 def test_a_start_is_one_workflow(at: ProxiedPlace, name: str, key: str | None) -> None:
@@ -86,7 +86,7 @@ def test_a_start_is_one_workflow(at: ProxiedPlace, name: str, key: str | None) -
     assert workflows_in(at) == before + 1
 
 
-@covers(Fault.LOSE_REPLY, Moment.CLAIM)
+@covers(Fault.LOSE_REPLY, Phase.CLAIM)
 def test_a_claim_is_one_attempt(at: ProxiedPlace, gates: Gates) -> None:
     lost = at.proxy.lose_reply(CLAIM)
     workflow = at.agentq.start(count.s("done", str(gates.folder), "body"))
@@ -96,7 +96,7 @@ def test_a_claim_is_one_attempt(at: ProxiedPlace, gates: Gates) -> None:
     assert gates.reached("body") == 1
 
 
-@covers(Fault.LOSE_REPLY, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
+@covers(Fault.LOSE_REPLY, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
 @pytest.mark.parametrize(
     ("text", "first"),
     [(ONE_STATEMENT, echo.si()), (HISTORY, numbers.s(2) | each(add.s(1)))],
@@ -113,7 +113,7 @@ def test_a_completion_is_one_hand_over(at: ProxiedPlace, gates: Gates, text: str
     require_accepted(at, workflow)
 
 
-@covers(Fault.LOSE_REPLY, Moment.RETRY)
+@covers(Fault.LOSE_REPLY, Phase.RETRY)
 def test_a_retry_is_one_more_attempt(at: ProxiedPlace) -> None:
     lost = at.proxy.lose_reply(HISTORY)
     workflow = at.agentq.start(flaky.s("done", failures=1))
@@ -123,7 +123,7 @@ def test_a_retry_is_one_more_attempt(at: ProxiedPlace) -> None:
     require_accepted(at, workflow)
 
 
-@covers(Fault.LOSE_REPLY, Moment.COMPLETION)
+@covers(Fault.LOSE_REPLY, Phase.COMPLETION)
 def test_a_failure_is_one_failure(at: ProxiedPlace) -> None:
     lost = at.proxy.lose_reply(HISTORY)
     workflow = at.agentq.start(fail.s("no such thing"))
@@ -134,7 +134,7 @@ def test_a_failure_is_one_failure(at: ProxiedPlace) -> None:
     require_accepted(at, workflow)
 
 
-@covers(Fault.LOSE_REPLY, Moment.CANCEL)
+@covers(Fault.LOSE_REPLY, Phase.CANCEL)
 def test_a_cancel_is_one_cancel(at: ProxiedPlace, gates: Gates) -> None:
     workflow = at.agentq.start(meet.s("done", str(gates.folder), "gate") | add.s(1))
     gates.await_reached("gate")
@@ -150,8 +150,8 @@ def test_a_cancel_is_one_cancel(at: ProxiedPlace, gates: Gates) -> None:
     assert history(workflow) == ["cancelled"]
 
 
-@covers(Fault.LOSE_REPLY, Moment.SWEEP)
-def test_what_is_due_runs_once(at: ProxiedPlace, gates: Gates) -> None:
+@covers(Fault.LOSE_REPLY, Phase.SWEEP)
+def test_a_lost_reply_dispatches_due_jobs_once(at: ProxiedPlace, gates: Gates) -> None:
     lost = at.proxy.lose_reply(DUE)
     workflow = at.agentq.start(count.s("done", str(gates.folder), "body").set(countdown=0.2))
     assert workflow.result(20) == "done"
@@ -159,13 +159,13 @@ def test_what_is_due_runs_once(at: ProxiedPlace, gates: Gates) -> None:
     assert (history(workflow), gates.reached("body")) == (["succeeded"], 1)
 
 
-@covers(Fault.LOSE_REPLY, Moment.SWEEP)
+@covers(Fault.LOSE_REPLY, Phase.SWEEP)
 def test_a_rescue_is_one_lost_attempt(at: ProxiedPlace, gates: Gates) -> None:
     lost = at.proxy.lose_reply(HISTORY)
     ledger = Ledger(at.postgres.url)
-    held = Player(ledger, lease=-1).begin(count.s("done", str(gates.folder), "body"))
+    claimed = FakeWorker(ledger, lease=-1).begin(count.s("done", str(gates.folder), "body"))
     ledger.close()
-    workflow = at.agentq.workflow(str(held.workflow_id))
+    workflow = at.agentq.workflow(str(claimed.workflow_id))
     assert workflow.result(20) == "done"
     assert lost.happened
     assert history(workflow) == ["lost", "succeeded"]

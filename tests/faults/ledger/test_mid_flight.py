@@ -8,9 +8,9 @@ import pytest
 
 from tests.faults.ledger.canvases import done_jobs, require_all, start_all
 from tests.faults.ledger.locks import end_connections
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 
@@ -22,16 +22,16 @@ INTERRUPTS: dict[str, Callable[[Postgres, Proxy], object]] = {
     "connections ended by the server": lambda postgres, proxy: end_connections(postgres),
     "connections cut on the way": lambda postgres, proxy: proxy.cut(),
 }
-_EVERYWHERE = (Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN, Moment.SWEEP)
+_EVERYWHERE = (Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN, Phase.SWEEP)
 
 
 @pytest.fixture(scope="module")
-def running(shared_postgres: Postgres) -> Iterator[tuple[Place, Proxy]]:
+def running(shared_postgres: Postgres) -> Iterator[tuple[Stack, Proxy]]:
     """One worker for the module, and the proxy before its ledger."""
     with (
         redis_server() as broker,
         Proxy(shared_postgres.url) as proxy,
-        place(broker, proxy.url, settings=SETTINGS) as at,
+        stack(broker, proxy.url, settings=SETTINGS) as at,
     ):
         yield at, proxy
 
@@ -40,7 +40,7 @@ def running(shared_postgres: Postgres) -> Iterator[tuple[Place, Proxy]]:
 @covers(Fault.CUT_LEDGER, *_EVERYWHERE)
 @pytest.mark.parametrize("interrupt", INTERRUPTS.values(), ids=INTERRUPTS)
 def test_all_that_runs_ends_once(
-    running: tuple[Place, Proxy], postgres: Postgres, interrupt: Callable[[Postgres, Proxy], object]
+    running: tuple[Stack, Proxy], postgres: Postgres, interrupt: Callable[[Postgres, Proxy], object]
 ) -> None:
     at, proxy = running
     done_before = done_jobs(at.agentq)

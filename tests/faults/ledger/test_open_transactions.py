@@ -17,10 +17,10 @@ from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL
 from tests.faults.ledger import locks
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.steps import add, count, meet, total
 
@@ -42,21 +42,21 @@ Canvas = Callable[[str], Signature]
 
 
 @pytest.fixture(scope="module")
-def running(shared_postgres: Postgres) -> Iterator[Place]:
+def running(shared_postgres: Postgres) -> Iterator[Stack]:
     """One worker for the module."""
-    with redis_server() as broker, place(broker, shared_postgres.url, settings=SETTINGS) as at:
+    with redis_server() as broker, stack(broker, shared_postgres.url, settings=SETTINGS) as at:
         yield at
 
 
 @pytest.fixture
-def at(running: Place, postgres: Postgres) -> Iterator[Place]:
+def at(running: Stack, postgres: Postgres) -> Iterator[Stack]:
     """The place of one test, sound at its end."""
     yield running
     assert running.worker.is_alive
     require_sound(running.agentq)
 
 
-def held_before_completion(at: Place, canvas: Canvas, gates: Gates) -> tuple[Workflow[int], uuid.UUID]:
+def held_before_completion(at: Stack, canvas: Canvas, gates: Gates) -> tuple[Workflow[int], uuid.UUID]:
     """A workflow whose first job is at its gate, and the id of the job that its completion changes."""
     workflow: Workflow[int] = at.agentq.start(canvas(str(gates.folder)))
     gates.await_reached("gate")
@@ -80,12 +80,12 @@ def require_one_completion(workflow: Workflow[int], gates: Gates) -> None:
         assert [attempt.outcome for attempt in job.attempts] == ([] if job.kind in VIRTUAL else ["succeeded"])
 
 
-@covers(Fault.LEDGER_DOWN, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
-@covers(Fault.CUT_LEDGER, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
+@covers(Fault.LEDGER_DOWN, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
+@covers(Fault.CUT_LEDGER, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
 @each_interrupt
 @each_completion
 def test_an_interrupted_completion_is_one(
-    at: Place, postgres: Postgres, gates: Gates, canvas: Canvas, interrupt: Interrupt
+    at: Stack, postgres: Postgres, gates: Gates, canvas: Canvas, interrupt: Interrupt
 ) -> None:
     workflow, next_id = held_before_completion(at, canvas, gates)
     with locks.locked_job(postgres, next_id):
@@ -95,11 +95,11 @@ def test_an_interrupted_completion_is_one(
     require_one_completion(workflow, gates)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.CLAIM)
-@covers(Fault.CUT_LEDGER, Moment.CLAIM)
+@covers(Fault.LEDGER_DOWN, Phase.CLAIM)
+@covers(Fault.CUT_LEDGER, Phase.CLAIM)
 @each_interrupt
 def test_an_interrupted_claim_is_one_attempt(
-    at: Place, postgres: Postgres, gates: Gates, interrupt: Interrupt
+    at: Stack, postgres: Postgres, gates: Gates, interrupt: Interrupt
 ) -> None:
     at.worker.freeze()
     workflow = at.agentq.start(count.s("done", str(gates.folder), "body"))
@@ -112,35 +112,35 @@ def test_an_interrupted_claim_is_one_attempt(
     assert gates.reached("body") == 1
 
 
-@covers(Fault.LEDGER_DOWN, Moment.SWEEP)
-@covers(Fault.CUT_LEDGER, Moment.SWEEP)
+@covers(Fault.LEDGER_DOWN, Phase.SWEEP)
+@covers(Fault.CUT_LEDGER, Phase.SWEEP)
 @each_interrupt
 def test_an_interrupted_rescue_is_made_by_a_later_sweep(
-    at: Place, postgres: Postgres, gates: Gates, interrupt: Interrupt
+    at: Stack, postgres: Postgres, gates: Gates, interrupt: Interrupt
 ) -> None:
     ledger = Ledger(postgres.url)
-    dead = Player(ledger)
-    held = dead.begin(count.s("done", str(gates.folder), "body"))
+    dead = FakeWorker(ledger)
+    claimed = dead.begin(count.s("done", str(gates.folder), "body"))
     with locks.transaction(postgres) as mine:
         # The rescue's own line of history, so that the rescue waits for what becomes of this one.
         mine.execute(
             "INSERT INTO agentq_attempts (job_id, number, outcome, worker_id, started_at, finished_at) "
             "VALUES (%s, %s, 'lost', %s, now(), now())",
-            [held.job_id, held.attempt, held.worker_id],
+            [claimed.job_id, claimed.attempt, claimed.worker_id],
         )
         dead.renew(-1)
         ledger.close()
         locks.await_waiting(postgres)
         interrupt(postgres)
-    workflow = at.agentq.workflow(str(held.workflow_id))
+    workflow = at.agentq.workflow(str(claimed.workflow_id))
     assert workflow.result(20) == "done"
     assert (history(workflow), gates.reached("body")) == (["lost", "succeeded"], 1)
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.CONFLICT, Phase.COMPLETION, Phase.HAND_OVER)
 @each_completion
 def test_the_completion_that_loses_a_deadlock_is_run_again(
-    at: Place, postgres: Postgres, gates: Gates, canvas: Canvas
+    at: Stack, postgres: Postgres, gates: Gates, canvas: Canvas
 ) -> None:
     workflow, next_id = held_before_completion(at, canvas, gates)
     (mine_id,), logged = _running(workflow), len(postgres.log())
@@ -155,10 +155,10 @@ def test_the_completion_that_loses_a_deadlock_is_run_again(
     require_one_completion(workflow, gates)
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.CONFLICT, Phase.COMPLETION, Phase.HAND_OVER)
 @each_completion
-def test_a_completion_outlives_a_lock_that_is_held_for_longer_than_it_may_wait(
-    at: Place, postgres: Postgres, gates: Gates, canvas: Canvas
+def test_a_completion_outlives_a_lock_longer_than_its_timeout(
+    at: Stack, postgres: Postgres, gates: Gates, canvas: Canvas
 ) -> None:
     workflow, next_id = held_before_completion(at, canvas, gates)
     logged = len(postgres.log())

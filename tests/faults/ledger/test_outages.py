@@ -14,9 +14,9 @@ from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import SHAPES
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Broker, Gates, client, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.steps import add, count, meet
@@ -31,17 +31,17 @@ def settings(lease: float) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def running(shared_postgres: Postgres) -> Iterator[Place]:
+def running(shared_postgres: Postgres) -> Iterator[Stack]:
     """One worker, with a lease that is longer than the outages of most tests."""
     with (
         redis_server() as broker,
-        place(broker, shared_postgres.url, settings=settings(12), arguments=STEPS) as at,
+        stack(broker, shared_postgres.url, settings=settings(12), arguments=STEPS) as at,
     ):
         yield at
 
 
 @pytest.fixture
-def at(running: Place, postgres: Postgres) -> Iterator[Place]:
+def at(running: Stack, postgres: Postgres) -> Iterator[Stack]:
     """The place of one test, whose worker knows that the outage before is over; sound at its end."""
 
     def knows() -> bool:
@@ -53,9 +53,9 @@ def at(running: Place, postgres: Postgres) -> Iterator[Place]:
     require_sound(running.agentq)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.START)
+@covers(Fault.LEDGER_DOWN, Phase.START)
 @pytest.mark.parametrize("used_before", [False, True], ids=["first use", "used before"])
-def test_a_start_fails_clearly_and_publishes_nothing(at: Place, postgres: Postgres, used_before: bool) -> None:
+def test_a_start_fails_clearly_and_publishes_nothing(at: Stack, postgres: Postgres, used_before: bool) -> None:
     canvas, result = SHAPES["fan-in"]
     key = f"digest {used_before}"
     with client(at.broker, postgres.url, ledger_timeout=1) as agentq:
@@ -75,14 +75,14 @@ def test_a_start_fails_clearly_and_publishes_nothing(at: Place, postgres: Postgr
 
 
 def published(broker: Broker) -> int:
-    """How many messages have been put into queues so far."""
+    """The number of messages that were put into queues so far."""
     with broker.redis as redis:
         calls: int = redis.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"]
     return calls
 
 
-@covers(Fault.LEDGER_DOWN, Moment.CLAIM)
-def test_what_could_not_be_claimed_is_claimed_later(at: Place, postgres: Postgres, gates: Gates) -> None:
+@covers(Fault.LEDGER_DOWN, Phase.CLAIM)
+def test_a_claim_during_an_outage_is_made_after_it(at: Stack, postgres: Postgres, gates: Gates) -> None:
     at.worker.freeze()
     workflow = at.agentq.start(count.s("done", str(gates.folder), "body"))
     job_id = job_of(workflow).id
@@ -95,9 +95,9 @@ def test_what_could_not_be_claimed_is_claimed_later(at: Place, postgres: Postgre
     assert gates.reached("body") == 1
 
 
-@covers(Fault.LEDGER_DOWN, Moment.COMPLETION)
+@covers(Fault.LEDGER_DOWN, Phase.COMPLETION)
 def test_an_outcome_is_kept_for_a_ledger_that_is_back_within_the_lease(
-    at: Place, postgres: Postgres, gates: Gates
+    at: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     workflow = at.agentq.start(finish.s(str(gates.folder)) | add.s(10))
     gates.await_reached("gate")
@@ -113,13 +113,13 @@ def test_an_outcome_is_kept_for_a_ledger_that_is_back_within_the_lease(
 
 
 @pytest.fixture(scope="module")
-def early(shared_postgres: Postgres) -> Iterator[Place]:
+def early(shared_postgres: Postgres) -> Iterator[Stack]:
     """A worker with a short lease that came up before the ledger did."""
     shared_postgres.stop()
     try:
         with (
             redis_server() as broker,
-            place(broker, shared_postgres.url, settings=settings(SHORT), arguments=STEPS) as at,
+            stack(broker, shared_postgres.url, settings=settings(SHORT), arguments=STEPS) as at,
         ):
             shared_postgres.start()
             yield at
@@ -128,16 +128,16 @@ def early(shared_postgres: Postgres) -> Iterator[Place]:
             shared_postgres.start()
 
 
-@covers(Fault.LEDGER_DOWN, Moment.IDLE)
-def test_a_worker_that_comes_up_first_waits_for_the_ledger(early: Place) -> None:
+@covers(Fault.LEDGER_DOWN, Phase.IDLE)
+def test_a_worker_that_comes_up_first_waits_for_the_ledger(early: Stack) -> None:
     assert "takes no jobs" in early.worker.log()
     assert early.agentq.start(add.s(1, 2) | add.s(3)).result(20) == 6
     require_sound(early.agentq)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.COMPLETION)
+@covers(Fault.LEDGER_DOWN, Phase.COMPLETION)
 def test_an_outcome_is_kept_for_a_ledger_that_is_away_for_longer_than_the_lease(
-    early: Place, postgres: Postgres, gates: Gates
+    early: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     workflow = early.agentq.start(finish.s(str(gates.folder)) | add.s(10))
     gates.await_reached("gate")
@@ -152,9 +152,9 @@ def test_an_outcome_is_kept_for_a_ledger_that_is_away_for_longer_than_the_lease(
     require_sound(early.agentq)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY, Moment.CLAIM)
-def test_what_runs_goes_on_and_what_waits_is_claimed_after_an_outage_longer_than_the_lease(
-    early: Place, postgres: Postgres, gates: Gates
+@covers(Fault.LEDGER_DOWN, Phase.BODY, Phase.CLAIM)
+def test_an_outage_longer_than_the_lease_ends_no_attempt_and_delays_claims(
+    early: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     workflow = early.agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
     gates.await_reached("gate")
@@ -173,9 +173,9 @@ def test_what_runs_goes_on_and_what_waits_is_claimed_after_an_outage_longer_than
     require_sound(early.agentq)
 
 
-@covers(Fault.CONFLICT, Moment.BODY)
+@covers(Fault.CONFLICT, Phase.BODY)
 def test_a_schema_upgrade_that_locks_all_tables_for_longer_than_the_lease_repeats_no_step(
-    early: Place, postgres: Postgres, gates: Gates
+    early: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     running = early.agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
     finished = early.agentq.start(finish.s(str(gates.folder)) | add.s(10))
@@ -193,13 +193,13 @@ def test_a_schema_upgrade_that_locks_all_tables_for_longer_than_the_lease_repeat
     require_sound(early.agentq)
 
 
-@covers(Fault.CUT_LEDGER, Moment.BODY)
+@covers(Fault.CUT_LEDGER, Phase.BODY)
 def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_they_run_again(
     proxy: Proxy, postgres: Postgres, gates: Gates
 ) -> None:
     with (
         redis_server() as broker,
-        place(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
+        stack(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
         client(broker, postgres.url) as agentq,
     ):
         workflow = agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
@@ -215,13 +215,11 @@ def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_they_run_again(
         require_sound(at.agentq)
 
 
-@covers(Fault.CONFLICT, Moment.SWEEP)
-def test_what_a_worker_stopped_is_not_charged_where_it_can_be_given_back_only_later(
-    proxy: Proxy, postgres: Postgres, gates: Gates
-) -> None:
+@covers(Fault.CONFLICT, Phase.SWEEP)
+def test_a_stop_during_an_outage_costs_no_attempt(proxy: Proxy, postgres: Postgres, gates: Gates) -> None:
     with (
         redis_server() as broker,
-        place(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
+        stack(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
         client(broker, postgres.url) as agentq,
     ):
         workflow = agentq.start(meet.s(1, str(gates.folder), "gate"))

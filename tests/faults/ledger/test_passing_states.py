@@ -16,9 +16,9 @@ from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import done_jobs, require_all, start_all
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
 from tests.support.steps import add, meet
 
@@ -32,14 +32,14 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk;
 
 
 @pytest.fixture(scope="module")
-def at(shared_postgres: Postgres) -> Iterator[Place]:
+def at(shared_postgres: Postgres) -> Iterator[Stack]:
     """A worker that lives through all these states, as a role that is no superuser."""
     change(shared_postgres, ROLE)
     url = make_url(shared_postgres.url).set(username="clerk").render_as_string()
     arguments = ("-I", "tests.faults.ledger.steps")
     with (
         redis_server() as broker,
-        place(broker, url, settings=SETTINGS, arguments=arguments, concurrency=SLOTS) as at,
+        stack(broker, url, settings=SETTINGS, arguments=arguments, concurrency=SLOTS) as at,
     ):
         yield at
     change(shared_postgres, "DROP OWNED BY clerk; DROP ROLE clerk")
@@ -91,10 +91,10 @@ STATES: dict[str, Callable[[Postgres], AbstractContextManager[None]]] = {
 }
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.LEDGER_DOWN, Phase.BODY, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_a_worker_is_whole_again_after_it(
-    at: Place, postgres: Postgres, gates: Gates, state: Callable[[Postgres], AbstractContextManager[None]]
+    at: Stack, postgres: Postgres, gates: Gates, state: Callable[[Postgres], AbstractContextManager[None]]
 ) -> None:
     folder, logged = str(gates.folder), len(postgres.log())
     held = [at.agentq.start(finish.s(folder) | add.s(number)) for number in range(SLOTS)]
@@ -110,7 +110,7 @@ def test_a_worker_is_whole_again_after_it(
     require_whole(at, gates)
 
 
-def require_whole(at: Place, gates: Gates) -> None:
+def require_whole(at: Stack, gates: Gates) -> None:
     """Fail unless the worker runs as many steps at once as it may, and the ledger is sound."""
     began = [at.agentq.start(meet.s(number, str(gates.folder), "all")) for number in range(SLOTS)]
     gates.await_reached("all", SLOTS)
@@ -120,9 +120,9 @@ def require_whole(at: Place, gates: Gates) -> None:
     require_sound(at.agentq)
 
 
-@covers(Fault.CUT_LEDGER, Moment.START, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_IN)
+@covers(Fault.CUT_LEDGER, Phase.START, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_IN)
 def test_connections_that_are_ended_again_and_again_lose_and_repeat_nothing(
-    at: Place, postgres: Postgres, gates: Gates
+    at: Stack, postgres: Postgres, gates: Gates
 ) -> None:
     before, started = done_jobs(at.agentq), []
     for number in range(20):
@@ -135,6 +135,6 @@ def test_connections_that_are_ended_again_and_again_lose_and_repeat_nothing(
     require_whole(at, gates)
 
 
-def test_a_name_that_is_not_found_is_waited_for_and_then_told() -> None:
+def test_an_unresolvable_host_is_waited_for_and_then_reported() -> None:
     with pytest.raises(LedgerUnavailable, match="does not answer"):
         Ledger("postgresql://ledger.invalid/postgres", timeout=0.5).check_schema()

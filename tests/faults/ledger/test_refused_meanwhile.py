@@ -1,4 +1,4 @@
-"""Messages that no worker can take come while the ledger is away: they are taken, and told when it is back."""
+"""Messages that no worker can take come while the ledger is away: they are taken, and reported when it is back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.states import DeadLetterKind
 from tests.runtime.looks import require_sound, row_of
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker, eventually
 from tests.support.postgres import Postgres
 from tests.support.steps import add
@@ -22,7 +22,7 @@ def is_all_taken(broker: Broker) -> bool:
 
 
 def test_the_consumer_does_not_wait_for_the_ledger(redis_broker: Broker, postgres: Postgres) -> None:
-    with place(redis_broker, postgres.url, settings=SETTINGS, concurrency=1) as at:
+    with stack(redis_broker, postgres.url, settings=SETTINGS, concurrency=1) as at:
         assert at.agentq.start(add.s(1, 2)).result(20) == 3
         postgres.stop()
         for number in range(MESSAGES):

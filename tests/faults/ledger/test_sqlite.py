@@ -1,4 +1,4 @@
-"""The SQLite ledger with many writers: processes, workers, and a stranger that holds the file locked."""
+"""The SQLite ledger with many writers: processes, workers, and a outsider that holds the file locked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from agentq.ledger.db.session import Ledger
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import place
+from tests.runtime.place import stack
 from tests.support import Broker, Gates, Worker, eventually
-from tests.support.faults import Fault, Moment, covers
-from tests.support.player import Player
+from tests.support.faults import Fault, Phase, covers
+from tests.support.player import FakeWorker
 from tests.support.processes import at_once
 from tests.support.steps import add
 
@@ -29,7 +29,7 @@ WAIT = 0.5
 """Seconds for which a ledger of these tests waits for a lock."""
 
 
-@covers(Fault.CONFLICT, Moment.START, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.CONFLICT, Phase.START, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 def test_processes_that_play_workflows_lose_nothing(ledger: Ledger, ledger_url: str) -> None:
     at_once(PROCESSES, play, ledger_url)
     assert ledger.read(audit) == []
@@ -39,11 +39,11 @@ def test_processes_that_play_workflows_lose_nothing(ledger: Ledger, ledger_url: 
 def play(url: str) -> None:
     """Some 150 transactions: start, and twice claim and hand over, of each workflow."""
     ledger = Ledger(url)
-    player = Player(ledger)
+    fake = FakeWorker(ledger)
     for number in range(WORKFLOWS):
-        started = player.start(chain(add.s(number, 1), add.s(1)))
-        assert player.run(*started.bells) == 2
-        assert player.result(started.workflow_id) == number + 2
+        started = fake.start(chain(add.s(number, 1), add.s(1)))
+        assert fake.run(*started.dispatches) == 2
+        assert fake.result(started.workflow_id) == number + 2
     ledger.close()
 
 
@@ -58,22 +58,22 @@ def stranger(url: str) -> sqlite3.Connection:
     return sqlite3.connect(str(make_url(url).database), isolation_level=None)
 
 
-@covers(Fault.CONFLICT, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER, Moment.FAN_OUT, Moment.FAN_IN)
+@covers(Fault.CONFLICT, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)
 def test_workers_share_the_file(redis_broker: Broker, ledger_url: str) -> None:
-    with place(redis_broker, ledger_url) as at, Worker(redis_broker, ledger_url, pool="threads") as other:
+    with stack(redis_broker, ledger_url) as at, Worker(redis_broker, ledger_url, pool="threads") as other:
         require_all(at.agentq, start_all(at.agentq, 5))
         for log in (at.worker.log(), other.log()):
             assert "succeeded in" in log
             assert "locked" not in log
 
 
-@covers(Fault.CONFLICT, Moment.COMPLETION)
-def test_a_completion_outlives_a_lock_that_is_held_for_longer_than_it_may_wait(
+@covers(Fault.CONFLICT, Phase.COMPLETION)
+def test_a_completion_outlives_a_lock_longer_than_its_timeout(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     settings, steps = {"ledger_timeout": WAIT, "lease": 8}, ("-I", "tests.faults.ledger.steps")
     with (
-        place(redis_broker, ledger_url, settings=settings, arguments=steps) as at,
+        stack(redis_broker, ledger_url, settings=settings, arguments=steps) as at,
         closing(stranger(ledger_url)) as other,
     ):
         workflow = at.agentq.start(finish.s(str(gates.folder)) | add.s(2))

@@ -20,9 +20,9 @@ from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish, start_later
 from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Place, place
+from tests.runtime.place import Stack, stack
 from tests.support import Gates, eventually, redis_server
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.ledgers import REVISIONS
 from tests.support.postgres import Postgres
 from tests.support.steps import add, meet
@@ -33,20 +33,20 @@ _CHANGE = sql.SQL("UPDATE {} SET version_num = %s").format(sql.Identifier(VERSIO
 
 
 @pytest.fixture(scope="module")
-def running(shared_postgres: Postgres) -> Iterator[Place]:
+def running(shared_postgres: Postgres) -> Iterator[Stack]:
     """A worker that lives through all these upgrades."""
     arguments = ("-I", "tests.faults.ledger.steps")
     with (
         redis_server() as broker,
-        place(broker, shared_postgres.url, settings=SETTINGS, arguments=arguments, concurrency=HELD + 1) as at,
+        stack(broker, shared_postgres.url, settings=SETTINGS, arguments=arguments, concurrency=HELD + 1) as at,
     ):
         yield at
 
 
-@covers(Fault.CONFLICT, Moment.BODY, Moment.CLAIM, Moment.COMPLETION, Moment.HAND_OVER)
+@covers(Fault.CONFLICT, Phase.BODY, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize("revision", REVISIONS[1:])
 def test_an_upgrade_beside_workers_repeats_no_step(
-    running: Place, postgres: Postgres, gates: Gates, revision: str
+    running: Stack, postgres: Postgres, gates: Gates, revision: str
 ) -> None:
     folder = str(gates.folder)
     held: list[Workflow[int]] = [
@@ -77,7 +77,7 @@ def test_an_upgrade_beside_workers_repeats_no_step(
     require_sound(running.agentq)
 
 
-def test_a_step_of_a_worker_from_before_the_upgrade_starts_workflows(running: Place, postgres: Postgres) -> None:
+def test_a_step_of_a_worker_from_before_the_upgrade_starts_workflows(running: Stack, postgres: Postgres) -> None:
     running.agentq.ensure_ledger()
     with versioned(postgres, "9999"):  # newer than the worker's code, which looked when it started
         assert running.agentq.start(start_later.s(0.1)).result(20)
@@ -106,7 +106,7 @@ class Upgrade:
     def run(self) -> None:
         """Do it, again and again while a table is locked; returns when it is committed."""
         with closing(Ledger(self._url)) as ledger:
-            ledger.write(lambda tx: self._work(tx.connection), patience=30)
+            ledger.write(lambda tx: self._work(tx.connection), wait_timeout=30)
 
     def _work(self, connection: Connection) -> None:
         migrate.wait_briefly(connection)

@@ -1,4 +1,4 @@
-"""A step that tells how far it is, in a worker that stops in the middle of the write.
+"""A step that shows how far it is, in a worker that stops in the middle of the write.
 
 Imported with ``-I tests.faults.worker.reporting_steps``.
 """
@@ -20,8 +20,8 @@ WHEN = "AGENTQ_TEST_WHEN"
 
 
 @step(retry="quick")
-def tell(ctx: Context, folder: str) -> int:
-    """Tell something before the gate ``body`` and after it; returns the attempt's number."""
+def report(ctx: Context, folder: str) -> int:
+    """Show something before the gate ``body`` and after it; returns the attempt's number."""
     ctx.emit("begun", ctx.attempt)
     ctx.progress(1, 2)
     gates.pass_gate(folder, "body")
@@ -32,17 +32,17 @@ def tell(ctx: Context, folder: str) -> int:
 
 def _hold(folder: str, when: str) -> None:
     module: Any = moves
-    tell = moves.tell
+    report = moves.record_event
 
     def tell_and_wait(connection: Any, job_id: Any, attempt: int, kind: str, data: str) -> int | None:
         if kind == PROGRESS and when == "before":
-            gates.pass_gate(folder, "telling")
-        number = tell(connection, job_id, attempt, kind, data)
+            gates.pass_gate(folder, "decisive")
+        number = report(connection, job_id, attempt, kind, data)
         if kind == PROGRESS and when == "after":
-            gates.pass_gate(folder, "telling")
+            gates.pass_gate(folder, "decisive")
         return number
 
-    module.tell = tell_and_wait
+    module.report = tell_and_wait
 
 
 if HELD in os.environ:

@@ -1,4 +1,4 @@
-"""Steps that are killed, stopped, cut off or given up; imported with ``-I tests.faults.worker.steps``."""
+"""Steps that are killed, stopped, cut off or cancelled; imported with ``-I tests.faults.worker.steps``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def miss_its_deadline(folder: str) -> None:
 
 @step(retries=0)
 def look_whether_cancelled(ctx: Context, folder: str) -> str:
-    """Go on until nobody wants the outcome any more."""
+    """Go on until no process wants the outcome any more."""
     gates.note(folder, "looking")
     while not ctx.cancelled:
         time.sleep(0.05)
@@ -131,12 +131,12 @@ def ends_a_child() -> list[int | bool]:
     assert program.stdout is not None
     program.stdout.readline()  # before it has begun, its signals are Python's
     program.terminate()
-    told, tells = os.pipe()
+    reported, tells = os.pipe()
     if (fork := os.fork()) == 0:
         os.write(tells, b"!")  # Python drops the signals of a fork that has just begun
         while True:  # in short sleeps: a signal just before one is handled after it
             time.sleep(0.1)
-    os.read(told, 1)
+    os.read(reported, 1)
     os.kill(fork, signal.SIGTERM)
     _, status = os.waitpid(fork, 0)
     return [program.wait(), os.waitstatus_to_exitcode(status) != 0]

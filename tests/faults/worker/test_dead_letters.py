@@ -1,4 +1,4 @@
-"""A job that failed for good is recorded, told of, and goes on after its replay, whatever is lost on the way."""
+"""A job that failed for good is recorded, reported, and goes on after its replay, whatever is lost on the way."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import need_file
 from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.partial_steps import part, tell
+from tests.runtime.partial_steps import part, report
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, total
 
 
@@ -34,7 +34,7 @@ def recorded(agentq: AgentQ, job_id: object) -> DeadLetter:
     return letter
 
 
-def test_a_dead_letter_is_recorded_told_of_and_replayed(
+def test_a_dead_letter_is_recorded_handled_and_replayed(
     redis_broker: Broker, ledger_url: str, gates: Gates, tmp_path: Path
 ) -> None:
     env = {"AGENTQ_TEST_LETTERS": str(gates.folder)}
@@ -57,14 +57,14 @@ def test_a_dead_letter_is_recorded_told_of_and_replayed(
         with pytest.raises(StateConflict, match="replayed"):
             dead_letters.replay(agentq.ledger, str(letter.id))
         after = dead_letters.get(agentq.ledger, str(letter.id))
-        assert [(deed.action, deed.actor, deed.reason) for deed in after.actions] == [
+        assert [(action.action, action.actor, action.reason) for action in after.actions] == [
             ("replay", "ann", "the file is there")
         ]
         assert gates.reached(f"letter-{job.id}") == 1
         require_sound(agentq)
 
 
-@covers(Fault.LOSE_MESSAGE, Moment.DEAD_LETTER)
+@covers(Fault.LOSE_MESSAGE, Phase.DEAD_LETTER)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 def test_a_lost_message_of_a_dead_letter_is_sent_again(
     redis_broker: Broker, ledger_url: str, gates: Gates, tmp_path: Path
@@ -84,7 +84,7 @@ def test_a_lost_message_of_a_dead_letter_is_sent_again(
         require_sound(agentq)
 
 
-@covers(Fault.KILL_WORKER, Moment.REPLAY, Moment.DEAD_LETTER)
+@covers(Fault.KILL_WORKER, Phase.REPLAY, Phase.DEAD_LETTER)
 def test_a_replayed_job_that_fails_again_is_a_new_dead_letter(
     redis_broker: Broker, ledger_url: str, tmp_path: Path
 ) -> None:
@@ -108,22 +108,22 @@ def test_a_replayed_job_that_fails_again_is_a_new_dead_letter(
         require_sound(agentq)
 
 
-@covers(Fault.KILL_WORKER, Moment.FAN_IN, Moment.DEAD_LETTER, Moment.REPLAY)
-def test_parts_whose_worker_was_killed_are_a_dead_letter_of_their_fan_in_when_its_time_is_over(
+@covers(Fault.KILL_WORKER, Phase.FAN_IN, Phase.DEAD_LETTER, Phase.REPLAY)
+def test_members_of_a_killed_worker_are_a_dead_letter_of_the_fan_in_after_its_deadline(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     parts = [part.s(f"p{n}", how, str(gates.folder)) for n, how in enumerate(["work", "hang", "hang"])]
     loaded = {"arguments": ("-I", "tests.runtime.partial_steps"), "concurrency": 3}
     with client(redis_broker, ledger_url) as agentq:
-        workflow = agentq.start(group(parts) | tell.s().set(needs=2, within=1))
+        workflow = agentq.start(group(parts) | report.s().set(needs=2, within=1))
         with worker_of(redis_broker, ledger_url, **loaded) as worker:
             gates.await_reached("hanging", 2)
             eventually(lambda: workflow.jobs()[0].status == JobStatus.SUCCEEDED, what="a part that is there")
             worker.kill()
         with worker_of(redis_broker, ledger_url, **loaded):
-            with pytest.raises(StepFailed, match="2 of its 3 parts are missing, but it needs 2"):
+            with pytest.raises(StepFailed, match="2 of its 3 members are missing, but it needs 2"):
                 workflow.result(30)
             (letter,) = workflow.dead_letters()
-            (gates.folder / "mended").touch()
+            (gates.folder / "fixed").touch()
             dead_letters.replay(agentq.ledger, str(letter.id), actor="ann", reason="another machine")
             assert workflow.result(30) == {"there": ["p0", "p1", "p2"], "missing": []}

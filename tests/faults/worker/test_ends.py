@@ -19,14 +19,14 @@ from tests.faults.worker.steps import (
 )
 from tests.runtime.looks import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.processes import is_running
 from tests.support.steps import add, meet
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-@covers(Fault.KILL_CHILD, Moment.BODY)
+@covers(Fault.KILL_CHILD, Phase.BODY)
 @on_sqlite
 @pytest.mark.parametrize("how", ["segfault", "exit", "exit as if well"])
 def test_a_step_that_ends_its_process_is_tried_as_often_as_it_may(
@@ -43,7 +43,7 @@ def test_a_step_that_ends_its_process_is_tried_as_often_as_it_may(
         require_sound(agentq)
 
 
-@covers(Fault.KILL_CHILD, Moment.BODY)
+@covers(Fault.KILL_CHILD, Phase.BODY)
 def test_a_hard_limit_ends_the_attempt_and_the_parent_says_so(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_soft_limit_leaves_time_to_save(redis_broker: Broker, ledger_url: str,
         assert gates.reached("saved") == 1
 
 
-@covers(Fault.KILL_CHILD, Moment.CANCEL)
+@covers(Fault.KILL_CHILD, Phase.CANCEL)
 @on_sqlite
 def test_a_running_step_sees_that_it_is_cancelled(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     settings = {"cancel_grace": 60}
@@ -84,7 +84,7 @@ def test_a_running_step_sees_that_it_is_cancelled(redis_broker: Broker, ledger_u
         assert history(workflow) == ["cancelled"]
 
 
-@covers(Fault.KILL_CHILD, Moment.CANCEL)
+@covers(Fault.KILL_CHILD, Phase.CANCEL)
 def test_a_cancelled_step_that_does_not_look_is_stopped(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
@@ -115,9 +115,9 @@ def test_a_job_that_misses_its_deadline_fails_and_is_stopped(
         require_sound(agentq)
 
 
-@covers(Fault.LEDGER_DOWN, Moment.BODY)
+@covers(Fault.LEDGER_DOWN, Phase.BODY)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
-def test_a_step_goes_on_where_nobody_can_write_to_the_ledger_for_longer_than_the_lease(
+def test_a_step_outlives_a_ledger_outage_longer_than_the_lease(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     with client(redis_broker, ledger_url) as agentq:
@@ -125,7 +125,10 @@ def test_a_step_goes_on_where_nobody_can_write_to_the_ledger_for_longer_than_the
         with worker_of(redis_broker, ledger_url, settings=settings) as worker:
             workflow = agentq.start(meet.s(1, str(gates.folder), "gate"))
             gates.await_reached("gate")
-            with agentq.ledger.engine.connect() as connection, connection.begin():  # nobody else may write now
+            with (
+                agentq.ledger.engine.connect() as connection,
+                connection.begin(),
+            ):  # no other process may write now
                 locked_at = time.monotonic()
                 eventually(lambda: time.monotonic() - locked_at > 1.5 * LEASE, what="more than a lease")
             assert "lease could not be renewed" in worker.log()

@@ -9,7 +9,7 @@ from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import raise_nasty
 from tests.runtime.looks import history, job_of, require_sound
 from tests.support import Broker, client
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 
 SHOWN = {
     "NUL and surrogates": "a\ufffdb ? c",
@@ -19,7 +19,7 @@ SHOWN = {
 }
 
 
-@covers(Fault.BAD_VALUE, Moment.BODY, Moment.COMPLETION, Moment.DEAD_LETTER)
+@covers(Fault.BAD_VALUE, Phase.BODY, Phase.COMPLETION, Phase.DEAD_LETTER)
 def test_any_error_is_recorded(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url):
         for name, shown in SHOWN.items():

@@ -15,7 +15,7 @@ from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import ends_a_child, ignore_limits, in_a_plain_task, note_end
 from tests.runtime.looks import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.processes import is_running
 from tests.support.steps import add, meet
 from tests.support.worker import STOPS_WITHIN
@@ -23,7 +23,7 @@ from tests.support.worker import STOPS_WITHIN
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-@covers(Fault.STOP, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.STOP, Phase.BODY, Phase.COMPLETION)
 def test_the_step_ends_and_its_outcome_is_kept(redis_broker: Broker, ledger_url: str, gates: Gates) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, 2) as worker:
         workflow = agentq.start(meet.s("done", str(gates.folder), "gate"))
@@ -38,7 +38,7 @@ def test_the_step_ends_and_its_outcome_is_kept(redis_broker: Broker, ledger_url:
         require_sound(agentq)
 
 
-@covers(Fault.STOP, Moment.BODY)
+@covers(Fault.STOP, Phase.BODY)
 @pytest.mark.parametrize("remapped", [False, True], ids=["SIGTERM then SIGQUIT", "SIGTERM remapped"])
 def test_a_step_that_does_not_end_is_given_back_without_cost(
     redis_broker: Broker, ledger_url: str, gates: Gates, remapped: bool
@@ -60,7 +60,7 @@ def test_a_step_that_does_not_end_is_given_back_without_cost(
 
 
 class TestPoolProcesses:
-    """What ends them elsewhere still does."""
+    """Signals that end pool processes elsewhere still do."""
 
     @pytest.fixture(autouse=True)
     def _worker(self, redis_broker: Broker, ledger_url: str) -> Iterator[None]:

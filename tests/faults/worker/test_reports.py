@@ -11,10 +11,10 @@ import pytest
 from agentq.operations.schemas import Event
 from agentq.runtime.workflow import Workflow
 from tests.faults.worker.place import worker_of
-from tests.faults.worker.reporting_steps import HELD, WHEN, tell
+from tests.faults.worker.reporting_steps import HELD, WHEN, report
 from tests.runtime.looks import history, require_sound
 from tests.support import Broker, Gates, client
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 
 STEPS = ("-I", "tests.faults.worker.reporting_steps")
 SECOND_ATTEMPT = [("begun", 2), ("progress", 2), ("ended", 2), ("job.succeeded", 2), ("workflow.succeeded", None)]
@@ -31,28 +31,28 @@ def kept(events: Iterable[Event]) -> list[tuple[str, int | None]]:
 
 
 def read(workflow: Workflow[Any], after: str | None = None) -> list[Event]:
-    """What can be read now."""
+    """The bytes that can be read now."""
     return list(workflow.events(after, follow=False))
 
 
-@covers(Fault.KILL_WORKER, Moment.BODY)
+@covers(Fault.KILL_WORKER, Phase.BODY)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_worker_that_is_killed_while_it_tells(
+def test_a_worker_killed_while_it_records_an_event_loses_no_job(
     redis_broker: Broker, ledger_url: str, gates: Gates, when: str
 ) -> None:
     env = {HELD: str(gates.folder), WHEN: when}
     with client(redis_broker, ledger_url) as agentq, ThreadPoolExecutor(1) as pool:
         with worker_of(redis_broker, ledger_url, arguments=STEPS, env=env) as first:
-            workflow = agentq.start(tell.s(str(gates.folder)))
+            workflow = agentq.start(report.s(str(gates.folder)))
             follower = pool.submit(lambda: list(workflow.events(timeout=60)))
-            gates.await_reached("telling")
+            gates.await_reached("decisive")
             first.kill()
         # PostgreSQL commits the statement by itself, on SQLite a transaction is around it.
         is_written = when == "after" and agentq.ledger.is_postgresql
         before = read(workflow)
         written = [("progress", 1)] if is_written else []
         assert what(before) == [("workflow.started", None), ("begun", 1), *written]
-        gates.open("telling")
+        gates.open("decisive")
         gates.open("body")
         with worker_of(redis_broker, ledger_url, arguments=STEPS):
             assert workflow.result(30) == 2

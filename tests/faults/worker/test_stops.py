@@ -10,13 +10,13 @@ import pytest
 from tests.faults.worker.place import worker_of
 from tests.runtime.looks import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
-from tests.support.faults import Fault, Moment, covers
+from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import meet
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 
 
-@covers(Fault.STOP, Moment.BODY)
+@covers(Fault.STOP, Phase.BODY)
 @on_sqlite
 def test_asked_twice_a_worker_still_lets_its_step_finish_and_charges_nothing(
     redis_broker: Broker, ledger_url: str, gates: Gates
@@ -38,10 +38,10 @@ def test_asked_twice_a_worker_still_lets_its_step_finish_and_charges_nothing(
         require_sound(agentq)
 
 
-@covers(Fault.STOP, Moment.BODY)
-@covers(Fault.KILL_WORKER, Moment.BODY)
+@covers(Fault.STOP, Phase.BODY)
+@covers(Fault.KILL_WORKER, Phase.BODY)
 @on_sqlite
-def test_killed_past_its_patience_a_worker_loses_its_step_to_another(
+def test_a_worker_killed_after_its_grace_period_loses_its_step_to_another(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url) as worker:
@@ -57,10 +57,10 @@ def test_killed_past_its_patience_a_worker_loses_its_step_to_another(
         require_sound(agentq)
 
 
-@covers(Fault.FREEZE, Moment.BODY, Moment.COMPLETION)
+@covers(Fault.FREEZE, Phase.BODY, Phase.COMPLETION)
 @on_sqlite
 @pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_what_a_frozen_worker_brings_is_refused_on_pools_that_cannot_kill(
+def test_the_late_outcome_of_a_frozen_worker_is_refused_on_pools_that_cannot_kill(
     redis_broker: Broker, ledger_url: str, gates: Gates, pool: str
 ) -> None:
     with client(redis_broker, ledger_url) as agentq, worker_of(redis_broker, ledger_url, pool=pool) as first:

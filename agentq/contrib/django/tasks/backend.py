@@ -70,7 +70,7 @@ class Backend(BaseTaskBackend):
         return results.of_workflow(result_id, self.alias)
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        """Tell where the app that has the ledger is missing."""
+        """Raise where the app that has the ledger is missing."""
         if apps.is_installed("agentq.contrib.django"):
             return []
         what = f"TASKS[{self.alias!r}] uses agentq, but INSTALLED_APPS has no 'agentq.contrib.django'"
@@ -85,22 +85,22 @@ def scaled(priority: int) -> int:
 def _not_before(run_after: datetime | None) -> datetime | None:
     if run_after is None:
         return None
-    moment = run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
-    return moment if moment > timezone.now() else None
+    instant = run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
+    return instant if instant > timezone.now() else None
 
 
-def _tell_success(sender: Any, result: Any, **_: Any) -> None:
-    # What else an attempt tells of, such as a message that came twice, ended nothing.
+def _signal_success(sender: Any, result: Any, **_: Any) -> None:
+    # Other results of an attempt, such as a message that came twice, ended nothing.
     if is_task(sender.name) and result.keys() & {"attempt", "cancelled"}:
-        _tell_finished(sender)
+        _signal_finished(sender)
 
 
-def _tell_failure(sender: Any, **_: Any) -> None:
+def _log_failure(sender: Any, **_: Any) -> None:
     if is_task(sender.name):
-        _tell_finished(sender)
+        _signal_finished(sender)
 
 
-def _tell_finished(task: Any) -> None:
+def _signal_finished(task: Any) -> None:
     """Send Django's signal once the outcome is in the ledger, where the attempt was the last one."""
     declared = import_string(task.name)
     result = results.of_job(task.request.id, declared)
@@ -108,5 +108,5 @@ def _tell_finished(task: Any) -> None:
         task_finished.send(type(declared.get_backend()), task_result=result)
 
 
-signals.task_success.connect(_tell_success, weak=False)
-signals.task_failure.connect(_tell_failure, weak=False)
+signals.task_success.connect(_signal_success, weak=False)
+signals.task_failure.connect(_log_failure, weak=False)

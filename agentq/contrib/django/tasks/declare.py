@@ -16,7 +16,7 @@ from agentq.contrib.django.tasks import results
 from agentq.states import OnFailure
 from agentq.steps import registry
 from agentq.steps.context import Context
-from agentq.steps.step import Retry, Step
+from agentq.steps.step import RetryOption, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,13 @@ class StepTask(Task):
     timeout: float | None = None
     hard_timeout: float | None = None
     deadline: float | None = None
-    retry: Retry = None
+    retry: RetryOption = None
     retries: int | None = None
     on_failure: OnFailure | str | None = None
 
 
 STEP_OPTIONS = tuple(field.name for field in fields(StepTask) if field.name not in {f.name for f in fields(Task)})
-"""What ``@task(…)``, from Django 6.1 on, and a backend's OPTIONS may say about the step."""
+"""The options of a step that ``@task(…)``, from Django 6.1 on, and a backend's OPTIONS may have."""
 
 _declared: dict[str, dict[str, Any]] = {}
 

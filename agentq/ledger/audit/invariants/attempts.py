@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, false, func, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import CLOCK, Found, is_step, letter_closed, rule
+from agentq.ledger.audit.invariants.common import CLOCK, Found, invariant, is_step, letter_closed
 from agentq.ledger.db.types import later
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.states import AttemptOutcome, DeadLetterStatus, JobStatus
@@ -35,7 +35,7 @@ _replayed = or_(
 _is_current = and_(AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt)
 
 
-@rule("job")
+@invariant("job")
 def two_outcomes() -> Found:
     """a job has two accepted outcomes, and was not replayed between them"""
     return (
@@ -45,7 +45,7 @@ def two_outcomes() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def attempt_after_end() -> Found:
     """an attempt began after the job had ended"""
     final = (*_ACCEPTED, AttemptOutcome.CANCELLED)
@@ -61,7 +61,7 @@ def attempt_after_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def end_without_outcome() -> Found:
     """a job ended otherwise than its last attempt"""
     outcome = select(AttemptRow.job_id).where(
@@ -78,7 +78,7 @@ def end_without_outcome() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def outcome_without_end() -> Found:
     """a job has an accepted outcome but did not end so"""
     not_ended_so = or_(
@@ -94,7 +94,7 @@ def outcome_without_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def attempt_not_ended() -> Found:
     """two workers may hold a job: an attempt began although an earlier one had not ended"""
     ended = (
@@ -105,7 +105,7 @@ def attempt_not_ended() -> Found:
     return select(JobRow.id, JobRow.status).where(JobRow.attempt > 1, ended != JobRow.attempt - 1)
 
 
-@rule("job")
+@invariant("job")
 def attempts_overlap() -> Found:
     """two workers held a job at once: an attempt began before the one before it had ended"""
     return (
@@ -115,7 +115,7 @@ def attempts_overlap() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def runs_after_end() -> Found:
     """a job runs although this attempt at it has ended"""
     return (
@@ -125,7 +125,7 @@ def runs_after_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def attempt_without_end() -> Found:
     """a job is not running but its last attempt has no end in the history"""
     ended = select(AttemptRow.job_id).where(_is_current)
@@ -135,7 +135,7 @@ def attempt_without_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def attempt_not_claimed() -> Found:
     """the history has an attempt that was never claimed"""
     return (
@@ -145,7 +145,7 @@ def attempt_not_claimed() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def attempts_beyond_limit() -> Found:
     """a job had more attempts than allowed"""
     most = select(func.max(AttemptRow.number)).where(AttemptRow.job_id == JobRow.id).scalar_subquery()
@@ -154,7 +154,7 @@ def attempts_beyond_limit() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def runs_without_attempt() -> Found:
     """a job runs without an attempt's number, start or token"""
     return select(JobRow.id, JobRow.step).where(
@@ -163,7 +163,7 @@ def runs_without_attempt() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def moved_after_end() -> Found:
     """a job moved, or its end was written again, after it had ended"""
     return (
@@ -183,7 +183,7 @@ def moved_after_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def success_without_result() -> Found:
     """a step succeeded without a result"""
     return select(JobRow.id, JobRow.step).where(
@@ -191,7 +191,7 @@ def success_without_result() -> Found:
     )
 
 
-RULES = (
+INVARIANTS = (
     two_outcomes,
     attempt_after_end,
     end_without_outcome,

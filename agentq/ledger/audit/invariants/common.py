@@ -1,4 +1,4 @@
-"""What a rule of the audit is, and the pieces of SQL that several rules share."""
+"""The invariant of the audit, and the pieces of SQL that several invariants share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CLOCK = 1.0
 SOON = 600.0
 """Seconds within which living workers do what is theirs to do."""
 
-MOMENT = bindparam("moment", type_=UtcDateTime())
-"""When the audit began, by the ledger's clock: the snapshot does not grow older while it is read."""
+BEGAN_AT = bindparam("instant", type_=UtcDateTime())
+"""The time at which the audit began, by the ledger's clock: the snapshot does not age while it is read."""
 
-LONG_AGO = later(MOMENT, -SOON)
+LONG_AGO = later(BEGAN_AT, -SOON)
 
 OPEN = (JobStatus.WAITING, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 MOVING = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
@@ -35,33 +35,33 @@ START_ANEW = (
 )
 ASK_WORKERS = "look at the log of the workers that live: agentq workers list"
 
-somebody_lives = (
+a_worker_lives = (
     select(WorkerRow.id)
-    .where(WorkerRow.started_at < LONG_AGO, WorkerRow.lease_until > MOMENT, WorkerRow.stopped_at.is_(None))
+    .where(WorkerRow.started_at < LONG_AGO, WorkerRow.lease_until > BEGAN_AT, WorkerRow.stopped_at.is_(None))
     .exists()
 )
-"""Whether a worker has been there since long ago, and so had the time to do what a rule misses."""
+"""True if a worker has been alive for long, and so had the time to do its duties."""
 is_step = JobRow.kind.not_in(sorted(VIRTUAL))
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Invariant:
     """Something that must never be: one query that should find nothing."""
 
     name: str
     text: str
     noun: str
-    """What the ids of its query are ids of: job, workflow or worker."""
+    """The noun of the ids in its query: job, workflow or worker."""
     query: Callable[[], Found]
     next_step: str = ""
-    """What a person can do about it."""
+    """The action that a person can take."""
 
 
-def rule(noun: str, next_step: str = "") -> Callable[[Callable[[], Found]], Rule]:
+def invariant(noun: str, next_step: str = "") -> Callable[[Callable[[], Found]], Invariant]:
     """Make a rule of a function that returns its query; the docstring says what is wrong."""
 
-    def make(query: Callable[[], Found]) -> Rule:
-        return Rule(query.__name__, (query.__doc__ or "").strip(), noun, cache(query), next_step)
+    def make(query: Callable[[], Found]) -> Invariant:
+        return Invariant(query.__name__, (query.__doc__ or "").strip(), noun, cache(query), next_step)
 
     return make
 

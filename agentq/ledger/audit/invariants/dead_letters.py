@@ -1,10 +1,10 @@
-"""Rules on dead letters: every job that failed for good has one that is open or given up, and no other job has."""
+"""Invariants of dead letters: a job that failed for good has one open or cancelled, and no other job has."""
 
 from __future__ import annotations
 
 from sqlalchemy import and_, func, or_, select
 
-from agentq.ledger.audit.invariants.common import LONG_AGO, Found, rule, somebody_lives
+from agentq.ledger.audit.invariants.common import LONG_AGO, Found, a_worker_lives, invariant
 from agentq.ledger.models import ActionRow, DeadLetterRow, JobRow
 from agentq.states import DeadLetterStatus, JobStatus
 
@@ -14,7 +14,7 @@ _is_open = DeadLetterRow.status == DeadLetterStatus.OPEN
 _is_of_job = DeadLetterRow.job_id.is_not(None)
 
 
-@rule("job", "nobody can decide about it: start its workflow again under another key")
+@invariant("job", "no decision on it is possible: start its workflow again under another key")
 def failed_without_letter() -> Found:
     """a job failed for good without a dead letter"""
     kept = (DeadLetterStatus.OPEN, DeadLetterStatus.CANCELLED)
@@ -24,7 +24,7 @@ def failed_without_letter() -> Found:
     return select(JobRow.id, JobRow.step).where(JobRow.status == JobStatus.FAILED, ~letter.exists())
 
 
-@rule("job")
+@invariant("job")
 def two_open_letters() -> Found:
     """a job has two open dead letters"""
     twice = (
@@ -36,18 +36,18 @@ def two_open_letters() -> Found:
     return select(JobRow.id, JobRow.status).where(JobRow.id.in_(twice))
 
 
-@rule("dead letter")
-def closed_by_nobody() -> Found:
+@invariant("dead letter")
+def closed_without_action() -> Found:
     """a dead letter is closed but nothing says who did it"""
     action = select(ActionRow.id).where(
         ActionRow.workflow_id == DeadLetterRow.workflow_id, ActionRow.job_id == DeadLetterRow.job_id
     )
-    # A letter of messages has no workflow that could keep actions: whoever closes it becomes its owner.
+    # A letter of messages has no workflow that could have actions: its closer becomes its owner.
     is_anonymous = or_(and_(_is_of_job, ~action.exists()), and_(~_is_of_job, DeadLetterRow.owner.is_(None)))
     return select(DeadLetterRow.id, DeadLetterRow.status).where(~_is_open, is_anonymous)
 
 
-@rule("dead letter")
+@invariant("dead letter")
 def letter_of_living_job() -> Found:
     """a dead letter is open although its job is not failed"""
     return (
@@ -57,7 +57,7 @@ def letter_of_living_job() -> Found:
     )
 
 
-@rule("dead letter")
+@invariant("dead letter")
 def letter_misfiled() -> Found:
     """a dead letter names another workflow or tenant than its job"""
     return (
@@ -72,14 +72,14 @@ def letter_misfiled() -> Found:
     )
 
 
-@rule("dead letter", _CONSUME)
+@invariant("dead letter", _CONSUME)
 def letter_never_recorded() -> Found:
     """a dead letter was not recorded by its task, although a worker has lived since long ago"""
     return _left_alone().where(DeadLetterRow.recorded_at.is_(None))
 
 
-@rule("dead letter", _CONSUME)
-def letter_never_told() -> Found:
+@invariant("dead letter", _CONSUME)
+def letter_never_handled() -> Found:
     """a dead letter was recorded, but no handler was called, although a worker has lived since long ago"""
     return _left_alone().where(DeadLetterRow.recorded_at.is_not(None), DeadLetterRow.handled_at.is_(None))
 
@@ -87,16 +87,16 @@ def letter_never_told() -> Found:
 def _left_alone() -> Found:
     """Letters that are open since long ago."""
     return select(DeadLetterRow.id, DeadLetterRow.step).where(
-        _is_open, DeadLetterRow.created_at < LONG_AGO, somebody_lives
+        _is_open, DeadLetterRow.created_at < LONG_AGO, a_worker_lives
     )
 
 
-RULES = (
+INVARIANTS = (
     failed_without_letter,
     two_open_letters,
-    closed_by_nobody,
+    closed_without_action,
     letter_of_living_job,
     letter_misfiled,
     letter_never_recorded,
-    letter_never_told,
+    letter_never_handled,
 )

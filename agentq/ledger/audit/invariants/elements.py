@@ -1,4 +1,4 @@
-"""What the rules need of SQL that each database says in its own way."""
+"""The SQL that the invariants need and that each database spells in its own way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 
 class length(FunctionElement[int]):
-    """How many items a JSON text has that is a list."""
+    """The number of items in a JSON text that is a list."""
 
     type = Integer()
     inherit_cache = True

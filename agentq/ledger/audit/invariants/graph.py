@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, is_step, rule
+from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, invariant, is_step
 from agentq.ledger.audit.invariants.elements import length
 from agentq.ledger.models import AttemptRow, JobRow
-from agentq.ledger.moves import LACKS_PARTS
+from agentq.ledger.moves import LACKS_MEMBERS
 from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
 
 _before, _member, _part, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
@@ -24,7 +24,7 @@ _does_without = and_(
 _BEGUN = (*MOVING, JobStatus.SUCCEEDED, JobStatus.FAILED)
 
 
-@rule("job")
+@invariant("job")
 def refers_to_nothing() -> Found:
     """a job waits for, or counts into, a job that is not in its workflow"""
 
@@ -39,7 +39,7 @@ def refers_to_nothing() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def began_early() -> Found:
     """a job began although the job before it is not done"""
     return (
@@ -49,19 +49,19 @@ def began_early() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def began_before_step_ended() -> Found:
     """a job began before the step before it had ended"""
     return _first_attempts().join(_before, _before.id == JobRow.after_id).where(_ended_after_start(_before))
 
 
-@rule("job")
+@invariant("job")
 def began_before_member_ended() -> Found:
     """a job began before a member of the join before it had ended"""
     return _first_attempts().join(_member, _member.join_id == JobRow.after_id).where(_ended_after_start(_member))
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def never_handed_over() -> Found:
     """a job waits although the job before it is done, or failed and is done without"""
     is_over = or_(_before.status == JobStatus.SUCCEEDED, and_(_does_without, is_step, _before.part_id.is_(None)))
@@ -72,7 +72,7 @@ def never_handed_over() -> Found:
     )
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def waits_for_nothing() -> Found:
     """a job waits for nothing"""
     return select(JobRow.id, JobRow.kind).where(
@@ -80,13 +80,13 @@ def waits_for_nothing() -> Found:
     )
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def join_at_work() -> Found:
     """a join or each is scheduled, queued or running, but no worker runs it"""
     return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_virtual)
 
 
-@rule("job")
+@invariant("job")
 def join_fired_early() -> Found:
     """a join is done although a member is not"""
     return select(JobRow.id, JobRow.status).where(
@@ -94,7 +94,7 @@ def join_fired_early() -> Found:
     )
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def join_never_fired() -> Found:
     """a join waits although all its members are done or missing, so nothing will ever move it"""
     return select(JobRow.id, JobRow.status).where(
@@ -102,7 +102,7 @@ def join_never_fired() -> Found:
     )
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def join_miscounted() -> Found:
     """a join counts other than its members that are not done"""
     members = select(func.count()).where(_member.join_id == JobRow.id)
@@ -115,20 +115,20 @@ def join_miscounted() -> Found:
     )
 
 
-@rule("job", START_ANEW)
-def lacks_other_parts() -> Found:
-    """a fan-in failed since it lacks parts, but these are other than its parts that are missing"""
+@invariant("job", START_ANEW)
+def lacks_other_members() -> Found:
+    """a fan-in failed for missing members, but its count differs from its members that are missing"""
     missing = select(func.count()).where(_member.join_id == JobRow.id, _member.is_missing).scalar_subquery()
-    told = literal("missing ", String()) + cast(JobRow.missing, String())
+    reported = literal("missing ", String()) + cast(JobRow.missing, String())
     # A replay would wait for the others for ever.
-    return select(JobRow.id, told).where(
-        LACKS_PARTS, or_(JobRow.missing == 0, JobRow.missing != missing, JobRow.remaining != 0, _undone.exists())
+    return select(JobRow.id, reported).where(
+        LACKS_MEMBERS, or_(JobRow.missing == 0, JobRow.missing != missing, JobRow.remaining != 0, _undone.exists())
     )
 
 
-@rule("job", "what it does is used by nobody: cancel it with agentq jobs cancel")
-def open_in_missing_part() -> Found:
-    """a job is not done although its fan-in has gone on without its part, or was cancelled"""
+@invariant("job", "its result is not used: cancel it with agentq jobs cancel")
+def open_in_missing_member() -> Found:
+    """a job is not done although its fan-in has gone on without its member, or was cancelled"""
     return (
         select(JobRow.id, JobRow.status)
         .join(_part, _part.id == JobRow.part_id)
@@ -141,7 +141,7 @@ def open_in_missing_part() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def counts_after_end() -> Found:
     """a job that waits for nothing any more still counts, or a waiting step counts wrong"""
     return select(JobRow.id, _counted()).where(
@@ -152,7 +152,7 @@ def counts_after_end() -> Found:
     )
 
 
-@rule("job")
+@invariant("job")
 def members_misplaced() -> Found:
     """the members of a join do not stand at the places 0, 1, 2, …"""
     places = (
@@ -172,8 +172,8 @@ def members_misplaced() -> Found:
     return select(JobRow.id, JobRow.kind).join(places, places.c.id == JobRow.id)
 
 
-@rule("job")
-def grown_wrongly() -> Found:
+@invariant("job")
+def expanded_wrongly() -> Found:
     """an each that is done has other than one branch per item of the list before it"""
     branches = select(func.count()).where(_member.join_id == JobRow.id).scalar_subquery()
     return (
@@ -205,7 +205,7 @@ def _counted() -> ColumnElement[str]:
     return literal("remaining ", String()) + cast(JobRow.remaining, String())
 
 
-RULES = (
+INVARIANTS = (
     refers_to_nothing,
     began_early,
     began_before_step_ended,
@@ -216,9 +216,9 @@ RULES = (
     join_fired_early,
     join_never_fired,
     join_miscounted,
-    lacks_other_parts,
-    open_in_missing_part,
+    lacks_other_members,
+    open_in_missing_member,
     counts_after_end,
     members_misplaced,
-    grown_wrongly,
+    expanded_wrongly,
 )

@@ -4,59 +4,66 @@ from __future__ import annotations
 
 from sqlalchemy import and_, case, literal, or_, select
 
-from agentq.ledger.audit.invariants.common import ASK_WORKERS, LONG_AGO, START_ANEW, Found, rule, somebody_lives
+from agentq.ledger.audit.invariants.common import (
+    ASK_WORKERS,
+    LONG_AGO,
+    START_ANEW,
+    Found,
+    a_worker_lives,
+    invariant,
+)
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.states import JobStatus, WorkflowStatus
 
 
-@rule("job", START_ANEW)
+@invariant("job", START_ANEW)
 def never_claimed() -> Found:
     """a job is queued or scheduled but no claim can ever take it"""
     exhausted = and_(
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.SCHEDULED]), JobRow.attempt >= JobRow.max_attempts
     )
     never_due = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at.is_(None))
-    never_rung = and_(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at.is_(None))
+    never_dispatched = and_(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at.is_(None))
     why = case(
         (exhausted, literal("no attempt is left")),
         (never_due, literal("scheduled without a due time")),
         else_=literal("queued without a dispatch time"),
     )
-    return select(JobRow.id, why).where(or_(exhausted, never_due, never_rung))
+    return select(JobRow.id, why).where(or_(exhausted, never_due, never_dispatched))
 
 
-@rule("worker")
+@invariant("worker")
 def leased_after_end() -> Found:
     """a worker signed off but still has a lease, so its jobs are not rescued"""
     return select(WorkerRow.id, WorkerRow.hostname).where(WorkerRow.lease_until > WorkerRow.stopped_at)
 
 
-@rule("job", ASK_WORKERS)
+@invariant("job", ASK_WORKERS)
 def never_rescued() -> Found:
     """a job is held by a worker whose lease ended long ago, and no living worker took it over"""
     leased = select(WorkerRow.id).where(WorkerRow.id == JobRow.worker_id, WorkerRow.lease_until > LONG_AGO)
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status == JobStatus.RUNNING, JobRow.started_at < LONG_AGO, ~leased.exists(), somebody_lives
+        JobRow.status == JobStatus.RUNNING, JobRow.started_at < LONG_AGO, ~leased.exists(), a_worker_lives
     )
 
 
-@rule("job", ASK_WORKERS)
+@invariant("job", ASK_WORKERS)
 def never_dispatched() -> Found:
     """a job was due long ago, and no living worker dispatched it"""
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status == JobStatus.SCHEDULED, JobRow.due_at < LONG_AGO, somebody_lives
+        JobRow.status == JobStatus.SCHEDULED, JobRow.due_at < LONG_AGO, a_worker_lives
     )
 
 
-@rule("job", ASK_WORKERS)
+@invariant("job", ASK_WORKERS)
 def never_timed_out() -> Found:
     """a job or a fan-in was not done in its time long ago, and no living worker ended it"""
     return select(JobRow.id, JobRow.step).where(
-        JobRow.finished_at.is_(None), JobRow.deadline_at < LONG_AGO, somebody_lives
+        JobRow.finished_at.is_(None), JobRow.deadline_at < LONG_AGO, a_worker_lives
     )
 
 
-@rule("job", ASK_WORKERS)
+@invariant("job", ASK_WORKERS)
 def never_expired() -> Found:
     """a job of a running workflow expired long ago before it ran, and no living worker cancelled it"""
     runs = select(WorkflowRow.id).where(
@@ -67,11 +74,11 @@ def never_expired() -> Found:
         JobRow.finished_at.is_(None),
         JobRow.expires_at < LONG_AGO,
         runs.exists(),
-        somebody_lives,
+        a_worker_lives,
     )
 
 
-RULES = (
+INVARIANTS = (
     never_claimed,
     leased_after_end,
     never_rescued,

@@ -12,8 +12,8 @@ from agentq.ledger.audit.invariants.common import (
     MOVING,
     OPEN,
     Found,
-    rule,
-    somebody_lives,
+    a_worker_lives,
+    invariant,
 )
 from agentq.ledger.db.types import later
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -24,13 +24,13 @@ _of_workflow = JobRow.workflow_id == WorkflowRow.id
 _part = aliased(JobRow)
 _may_be_missing = or_(
     select(_part.id).where(_part.id == JobRow.part_id, _part.is_missing).exists(),
-    # Of a part, it is the fan-in that must know.
+    # Of a member, it is the fan-in that must know.
     and_(JobRow.on_failure == OnFailure.CONTINUE, JobRow.part_id.is_(None), JobRow.status == JobStatus.FAILED),
 )
 _jobs = select(WorkflowRow.id, JobRow.status).join(JobRow, _of_workflow)
 
 
-@rule("workflow")
+@invariant("workflow")
 def ended_wrongly() -> Found:
     """a workflow and its last job disagree about the end"""
     return _jobs.where(
@@ -42,9 +42,9 @@ def ended_wrongly() -> Found:
     )
 
 
-@rule("workflow")
+@invariant("workflow")
 def succeeded_unfinished() -> Found:
-    """a workflow succeeded although one of its jobs did not, and was not a part that it could do without"""
+    """a workflow succeeded although one of its jobs did not, and was not in a member that it could do without"""
     return _jobs.where(
         WorkflowRow.status == WorkflowStatus.SUCCEEDED,
         ~JobRow.is_last,
@@ -53,13 +53,13 @@ def succeeded_unfinished() -> Found:
     )
 
 
-@rule("workflow")
+@invariant("workflow")
 def cancelled_unfinished() -> Found:
     """a workflow was cancelled but one of its jobs was not"""
     return _jobs.where(WorkflowRow.status == WorkflowStatus.CANCELLED, JobRow.status.in_(OPEN))
 
 
-@rule("workflow", _START_ANEW)
+@invariant("workflow", _START_ANEW)
 def runs_after_loss() -> Found:
     """a workflow runs although one of its jobs failed or was cancelled, so what waits for that never moves"""
     lost = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -68,7 +68,7 @@ def runs_after_loss() -> Found:
     )
 
 
-@rule("workflow", "no replay makes it go on: start it again under another key")
+@invariant("workflow", "no replay makes it go on: start it again under another key")
 def failed_without_cause() -> Found:
     """a workflow failed but the job that it names did not"""
     cause = select(JobRow.id).where(
@@ -79,7 +79,7 @@ def failed_without_cause() -> Found:
     )
 
 
-@rule("workflow")
+@invariant("workflow")
 def moved_after_success() -> Found:
     """a job of a workflow began after that had succeeded"""
     return _jobs.where(
@@ -87,15 +87,15 @@ def moved_after_success() -> Found:
     )
 
 
-@rule("workflow", ASK_WORKERS)
+@invariant("workflow", ASK_WORKERS)
 def never_ended() -> Found:
     """a workflow was not done by its deadline long ago, and no living worker ended it"""
     return select(WorkflowRow.id, WorkflowRow.name).where(
-        WorkflowRow.finished_at.is_(None), WorkflowRow.deadline_at < LONG_AGO, somebody_lives
+        WorkflowRow.finished_at.is_(None), WorkflowRow.deadline_at < LONG_AGO, a_worker_lives
     )
 
 
-@rule("workflow", _START_ANEW)
+@invariant("workflow", _START_ANEW)
 def stuck() -> Found:
     """a workflow is running but nothing will ever move it"""
     movable = select(JobRow.id).where(_of_workflow, JobRow.status.in_(MOVING))
@@ -104,7 +104,7 @@ def stuck() -> Found:
     )
 
 
-@rule("workflow")
+@invariant("workflow")
 def without_last_job() -> Found:
     """a workflow has no last job, or more than one"""
     last = (
@@ -120,14 +120,14 @@ def without_last_job() -> Found:
     )
 
 
-@rule("workflow")
+@invariant("workflow")
 def result_from_nowhere() -> Found:
     """the job whose result is the workflow's is not a job of it"""
     result = select(JobRow.id).where(JobRow.id == WorkflowRow.result_job_id, _of_workflow)
     return select(WorkflowRow.id, WorkflowRow.name).where(~result.exists())
 
 
-@rule("job")
+@invariant("job")
 def of_another_tenant() -> Found:
     """a job belongs to another tenant than its workflow"""
     return (
@@ -135,7 +135,7 @@ def of_another_tenant() -> Found:
     )
 
 
-RULES = (
+INVARIANTS = (
     ended_wrongly,
     succeeded_unfinished,
     cancelled_unfinished,

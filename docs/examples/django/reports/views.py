@@ -26,7 +26,7 @@ def start(request: HttpRequest) -> JsonResponse:
 
 @require_GET
 def show(request: HttpRequest, report_id: int) -> JsonResponse:
-    """Tell the workflow's status, and the text once it is there."""
+    """Show the workflow's status, and the text once it is there."""
     report = get_object_or_404(Report, pk=report_id)
     try:
         status = agentq.workflow(str(report.workflow)).status

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from flask import Flask
 
-from agentq.contrib.flask import AgentQ, status_blueprint
+from agentq.contrib.flask import FlaskAgentQ, status_blueprint
 from research.access import is_of_its_tenant, tenant_of
 from research.models import create_tables, db
 from research.views import reports
 
-agentq = AgentQ()
+agentq = FlaskAgentQ()
 
 
 def create_app() -> Flask:

@@ -26,5 +26,5 @@ def start() -> ResponseReturnValue:
 
 @reports.get("/<int:report_id>")
 def show(report_id: int) -> ResponseReturnValue:
-    """Tell the text, once it is there."""
+    """Show the text, once it is there."""
     return jsonify(text=db.get_or_404(Report, report_id).text)

@@ -9,7 +9,7 @@ import django
 from django.tasks import TaskContext, task
 
 _PATIENT: dict[str, Any] = {"retries": 2, "timeout": 30} if django.VERSION >= (6, 1) else {}
-"""What a task says about its step, from Django 6.1 on."""
+"""The options of a task for its step, from Django 6.1 on."""
 
 
 @task
@@ -32,7 +32,7 @@ async def wait(seconds: float) -> str:
 
 
 @task(takes_context=True)
-def tell(context: TaskContext) -> list[Any]:
+def report(context: TaskContext) -> list[Any]:
     """A task that asks who it is."""
     return [context.task_result.id, context.attempt]
 

@@ -1,4 +1,4 @@
-"""What the tests inside Django start, and what they look at."""
+"""The canvases and checks of the tests inside Django."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from agentq import step
 from agentq.contrib.django import project
 from agentq.contrib.django.models import Workflow
-from agentq.ledger.records import Bell
+from agentq.ledger.records import Dispatch
 
 
 @step
@@ -26,16 +26,16 @@ def started() -> int:
 
 
 @contextmanager
-def bells() -> Iterator[list[str]]:
-    """Collect the steps whose bells are rung, in place of a broker."""
-    rung: list[str] = []
+def dispatches() -> Iterator[list[str]]:
+    """Collect the steps whose messages are dispatched, in place of a broker."""
+    dispatched: list[str] = []
 
-    def ring(found: tuple[Bell, ...]) -> int:
-        rung.extend(bell.step for bell in found)
+    def publish(found: tuple[Dispatch, ...]) -> int:
+        dispatched.extend(dispatch.step for dispatch in found)
         return len(found)
 
-    with patch.object(project.current().dispatcher, "ring", ring):
-        yield rung
+    with patch.object(project.current().dispatcher, "publish", publish):
+        yield dispatched
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from asgiref.sync import sync_to_async
 from django.test import TestCase
 
 import agentq
-from tests.contrib.django.suite.canvases import bells, double, started
+from tests.contrib.django.suite.canvases import dispatches, double, started
 
 
 class IsolationTest(TestCase):
-    """Whatever a test starts is gone with the test."""
+    """The rows of a test are gone with the test."""
 
     @classmethod
     def setUpTestData(cls) -> None:
@@ -29,13 +29,13 @@ class IsolationTest(TestCase):
         assert started() == 2
 
     def test_the_dispatch_is_a_callback_of_the_commit(self) -> None:
-        with bells() as rung, self.captureOnCommitCallbacks() as callbacks:
+        with dispatches() as dispatched, self.captureOnCommitCallbacks() as callbacks:
             agentq.start(double.s(1))
-        assert (len(callbacks), rung) == (1, [])
-        with bells() as rung, self.captureOnCommitCallbacks(execute=True):
+        assert (len(callbacks), dispatched) == (1, [])
+        with dispatches() as dispatched, self.captureOnCommitCallbacks(execute=True):
             double.delay_on_commit(1)
-            assert rung == []
-        assert len(rung) == 1
+            assert dispatched == []
+        assert len(dispatched) == 1
 
     async def test_an_async_test_sees_what_it_starts(self) -> None:
         workflow = await agentq.astart(double.s(1))

@@ -14,7 +14,7 @@ from agentq.contrib.django import project
 from agentq.contrib.django.models import DeadLetter
 from agentq.ledger.caretaking import expiry
 from tests.contrib.django.suite.canvases import double
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 
 @step
@@ -24,13 +24,13 @@ def sign(number: int, api_key: str) -> int:
 
 
 @step
-def gather(numbers: list[int]) -> list[int]:
+def collect_results(numbers: list[int]) -> list[int]:
     """A step after a fan-in."""
     return numbers
 
 
 class PagesTest(TestCase):
-    """What a superuser sees and does."""
+    """The pages that a superuser sees, and their actions."""
 
     def setUp(self) -> None:
         self.user = User.objects.create_superuser("olga", password="x")
@@ -84,22 +84,22 @@ class PagesTest(TestCase):
         letter = dead_letter()
         self.shows("deadletter/", str(letter.pk), "open")
         self.shows(f"deadletter/{letter.pk}/change/", "no such thing")
-        self.shows_after("deadletter/", "replay", str(letter.pk), "1 of 1 done", reason="mended")
+        self.shows_after("deadletter/", "replay", str(letter.pk), "1 of 1 done", reason="fixed")
         letter = DeadLetter.objects.get(pk=letter.pk)
         assert (letter.status, letter.workflow.status) == ("replayed", "running")
-        self.shows(f"deadletter/{letter.pk}/change/", "olga", "mended")
+        self.shows(f"deadletter/{letter.pk}/change/", "olga", "fixed")
         self.shows_after("deadletter/", "replay", str(letter.pk), "must be open")
 
-    def test_a_dead_letter_is_given_up(self) -> None:
+    def test_a_dead_letter_is_cancelled(self) -> None:
         letter = dead_letter()
         self.shows_after("deadletter/", "cancel", str(letter.pk), "1 of 1 done")
         assert DeadLetter.objects.get(pk=letter.pk).status == "cancelled"
 
-    def test_a_fan_in_that_lacks_parts_is_decided(self) -> None:
+    def test_a_fan_in_with_missing_members_is_decided(self) -> None:
         for action, status in (("replay", "running"), ("go_on", "running"), ("cancel", "failed")):
             letter = lacking_fan_in()
-            self.shows("deadletter/", str(letter.pk), "missing_parts")
-            self.shows(f"deadletter/{letter.pk}/change/", "1 of its 2 parts are missing")
+            self.shows("deadletter/", str(letter.pk), "missing_members")
+            self.shows(f"deadletter/{letter.pk}/change/", "1 of its 2 members are missing")
             self.shows_after("deadletter/", action, str(letter.pk), "1 of 1 done", reason="as we said")
             letter = DeadLetter.objects.get(pk=letter.pk)
             assert (letter.status != "open", letter.workflow.status) == (True, status), action
@@ -129,7 +129,7 @@ class PagesTest(TestCase):
             for query in (*searches, {"status__exact": "failed"}, {"p": "1"}, {"o": "3.1"}):
                 self.get(f"{noun}/", **query)
 
-    def test_who_may_only_look_cannot_decide(self) -> None:
+    def test_a_viewer_cannot_decide(self) -> None:
         workflow = agentq.start(double.s(1))
         viewer = User.objects.create_user("vera", password="x", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_workflow"))
@@ -169,18 +169,20 @@ class PagesTest(TestCase):
 
 def dead_letter() -> DeadLetter:
     """Return the dead letter of a job that failed for good."""
-    player = Player(project.current().ledger)
-    held = player.begin(double.s(1))
-    player.fail(held)
-    return DeadLetter.objects.get(job_id=held.job_id)
+    fake = FakeWorker(project.current().ledger)
+    claimed = fake.begin(double.s(1))
+    fake.fail(claimed)
+    return DeadLetter.objects.get(job_id=claimed.job_id)
 
 
 def lacking_fan_in() -> DeadLetter:
-    """Return the dead letter of a fan-in of two parts, of which one was late."""
-    player = Player(project.current().ledger)
-    held = player.take(player.start(group(double.s(1), double.s(2)) | gather.s().set(needs=2, within=60)).bells[0])
-    player.succeed(held, 2)
-    join = player.job(held.job_id).join_id
-    player.age(join, deadline_at=1)
-    player.write(lambda tx: expiry.end_overdue(tx, 10))
+    """Return the dead letter of a fan-in of two members, of which one was late."""
+    fake = FakeWorker(project.current().ledger)
+    claimed = fake.take(
+        fake.start(group(double.s(1), double.s(2)) | collect_results.s().set(needs=2, within=60)).dispatches[0]
+    )
+    fake.succeed(claimed, 2)
+    join = fake.job(claimed.job_id).join_id
+    fake.age(join, deadline_at=1)
+    fake.write(lambda tx: expiry.end_overdue(tx, 10))
     return DeadLetter.objects.get(job_id=join)

@@ -1,4 +1,4 @@
-"""What ``enqueue`` writes; run with the settings of tests.contrib.django.task_settings."""
+"""The rows that ``enqueue`` writes; run with the settings of tests.contrib.django.task_settings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from agentq.exceptions import ConfigurationError, StepDefinitionError
 from agentq.operations.schemas import Job
 from agentq.policies import PATIENT
 from agentq.steps import registry
-from tests.contrib.django.letters.tasks import add, send, tell, wait
-from tests.contrib.django.suite.canvases import bells, double, rolled_back, started
+from tests.contrib.django.letters.tasks import add, report, send, wait
+from tests.contrib.django.suite.canvases import dispatches, double, rolled_back, started
 
 from_6_1 = skipIf(django.VERSION < (6, 1), "@task(…) takes further options from Django 6.1 on")
 OURS = "agentq.contrib.django.tasks.Backend"
@@ -46,11 +46,11 @@ class EnqueueTest(TestCase):
         with pytest.raises(TaskResultDoesNotExist):
             result.refresh()
 
-    def test_the_bell_waits_for_the_commit(self) -> None:
-        with bells() as rung, self.captureOnCommitCallbacks(execute=True):
+    def test_the_message_is_published_after_the_commit(self) -> None:
+        with dispatches() as dispatched, self.captureOnCommitCallbacks(execute=True):
             add.enqueue(1, 1)
-            assert rung == []
-        assert len(rung) == 1
+            assert dispatched == []
+        assert len(dispatched) == 1
 
     def test_queue_and_priority_are_the_tasks(self) -> None:
         job = only_job(send.enqueue("ann").id)
@@ -82,7 +82,7 @@ class EnqueueTest(TestCase):
         result = add.enqueue(1, 1)
         assert seen == [(type(task_backends["default"]), result)]
 
-    def test_what_is_no_task_has_no_result(self) -> None:
+    def test_an_unknown_task_id_has_no_result(self) -> None:
         for workflow in (agentq.start(double.s(1)), agentq.start(double.s(1) | double.s())):
             with pytest.raises(TaskResultDoesNotExist):
                 default_task_backend.get_result(workflow.id)
@@ -96,7 +96,7 @@ class EnqueueTest(TestCase):
 
 
 class OptionsTest(TestCase):
-    """What a task or its backend says about the step."""
+    """The options of a task or its backend for the step."""
 
     @from_6_1
     def test_a_task_says_it_itself(self) -> None:
@@ -116,16 +116,16 @@ class OptionsTest(TestCase):
         assert (job.timeout, job.max_attempts) == (60, PATIENT.attempts)
 
     @from_6_1
-    def test_an_option_that_makes_no_sense_is_told_where_it_is_declared(self) -> None:
+    def test_an_invalid_option_is_an_error_at_its_declaration(self) -> None:
         with pytest.raises(StepDefinitionError, match="must be longer than timeout"):
             task(timeout=60, hard_timeout=30)(wait.func)
 
     @override_settings(TASKS={"default": {"BACKEND": OURS, "OPTIONS": {"retries": 7}}})
     def test_a_backend_says_it_for_its_tasks(self) -> None:
-        assert only_job(tell.enqueue().id).max_attempts == 8
+        assert only_job(report.enqueue().id).max_attempts == 8
 
     @override_settings(TASKS={"default": {"BACKEND": OURS, "OPTIONS": {"retires": 7}}})
-    def test_an_option_that_is_not_known_is_told(self) -> None:
+    def test_an_unknown_option_is_an_error(self) -> None:
         with pytest.raises(ConfigurationError, match="Did you mean 'retries'"):
             task_backends["default"]
 

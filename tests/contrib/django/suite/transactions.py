@@ -13,51 +13,51 @@ from reports.models import Report
 import agentq
 from agentq.contrib.django import project
 from agentq.exceptions import KeyConflict, NotFound
-from tests.contrib.django.suite.canvases import bells, double, rolled_back, started
+from tests.contrib.django.suite.canvases import dispatches, double, rolled_back, started
 
 
 class AtomicTest(TransactionTestCase):
     """Workflow and business rows are there together, or not at all."""
 
-    def test_a_commit_keeps_both_and_then_rings(self) -> None:
-        with bells() as rung:
+    def test_a_commit_writes_both_and_then_publishes(self) -> None:
+        with dispatches() as dispatched:
             with transaction.atomic():
                 report = Report.objects.create(topic="kept")
                 workflow = agentq.start(double.s(1), key=f"report-{report.pk}")
                 assert workflow.status == "running", "the transaction sees its own workflow"
-                assert rung == []
-            assert len(rung) == 1
+                assert dispatched == []
+            assert len(dispatched) == 1
         assert (Report.objects.count(), started()) == (1, 1)
 
-    def test_a_rollback_leaves_neither_and_rings_nothing(self) -> None:
-        with bells() as rung, rolled_back():
+    def test_a_rollback_writes_neither_and_publishes_nothing(self) -> None:
+        with dispatches() as dispatched, rolled_back():
             Report.objects.create(topic="lost")
             workflow = agentq.start(double.s(1))
-        assert (Report.objects.count(), started(), rung) == (0, 0, [])
+        assert (Report.objects.count(), started(), dispatched) == (0, 0, [])
         with pytest.raises(NotFound):
             _ = workflow.status
 
     def test_a_savepoint_that_is_rolled_back_takes_its_workflow_with_it(self) -> None:
-        with bells() as rung, transaction.atomic():
+        with dispatches() as dispatched, transaction.atomic():
             agentq.start(double.s(1), key="outer")
             with rolled_back():
                 agentq.start(double.s(1), key="inner")
             with transaction.atomic():
                 agentq.start(double.s(1), key="second")
-            assert rung == []
-        assert len(rung) == 2
+            assert dispatched == []
+        assert len(dispatched) == 2
         assert started() == 2
 
-    def test_a_start_outside_is_committed_and_rung_at_once(self) -> None:
-        with bells() as rung:
+    def test_a_start_outside_a_transaction_is_committed_and_published_at_once(self) -> None:
+        with dispatches() as dispatched:
             agentq.start(double.s(1))
-            assert len(rung) == 1
+            assert len(dispatched) == 1
         assert seen_by_another_connection() == 1
 
-    def test_nobody_else_sees_it_before_the_commit(self) -> None:
+    def test_other_connections_see_it_after_the_commit(self) -> None:
         if connection.vendor == "sqlite":
             self.skipTest("a SQLite database in memory has one connection")
-        with bells(), transaction.atomic():
+        with dispatches(), transaction.atomic():
             agentq.start(double.s(1))
             assert (started(), seen_by_another_connection()) == (1, 0)
 
@@ -86,7 +86,7 @@ class AtomicTest(TransactionTestCase):
         assert workflow.status == "running"
 
     def test_the_same_key_in_one_transaction_is_the_same_workflow(self) -> None:
-        with bells(), transaction.atomic():
+        with dispatches(), transaction.atomic():
             first, second = (agentq.start(double.s(1), key="once") for _ in range(2))
         assert (first.id, first.is_new, second.is_new) == (second.id, True, False)
 
@@ -105,29 +105,29 @@ class WorkerTest(TransactionTestCase):
             self.skipTest("a SQLite database in memory has one connection")
         agentq_ = project.current()
         self.addCleanup(agentq_.ledger.close)
-        with bells() as rung, patch.object(agentq_, "caretaker", object()):
+        with dispatches() as dispatched, patch.object(agentq_, "caretaker", object()):
             with rolled_back():
                 agentq.start(double.s(1))
             agentq.start(double.s(1))
-            assert (started(), len(rung)) == (1, 1)
+            assert (started(), len(dispatched)) == (1, 1)
             connection.close()
             agentq.start(double.s(1))
             assert connection.connection is None
             with transaction.atomic():
                 agentq.start(double.s(1))
-                assert (seen_by_another_connection(), len(rung)) == (2, 2)
-        assert len(rung) == 3
+                assert (seen_by_another_connection(), len(dispatched)) == (2, 2)
+        assert len(dispatched) == 3
 
 
 class DjangoTaskTest(TransactionTestCase):
     """Steps keep the task base that Celery gives to Django projects."""
 
     def test_delay_on_commit_starts_after_the_commit(self) -> None:
-        with bells() as rung, transaction.atomic():
+        with dispatches() as dispatched, transaction.atomic():
             double.delay_on_commit(1)
             double.apply_async_on_commit((2,))
-            assert (started(), rung) == (0, [])
-        assert (started(), len(rung)) == (2, 2)
+            assert (started(), dispatched) == (0, [])
+        assert (started(), len(dispatched)) == (2, 2)
 
     def test_delay_on_commit_starts_nothing_after_a_rollback(self) -> None:
         with rolled_back():
@@ -135,10 +135,10 @@ class DjangoTaskTest(TransactionTestCase):
         assert started() == 0
 
     def test_delay_joins_the_transaction(self) -> None:
-        with bells() as rung, transaction.atomic():
+        with dispatches() as dispatched, transaction.atomic():
             double.delay(1)
-            assert (started(), rung) == (1, [])
-        assert len(rung) == 1
+            assert (started(), dispatched) == (1, [])
+        assert len(dispatched) == 1
 
 
 def seen_by_another_connection() -> int:

@@ -17,7 +17,7 @@ from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, workflows
 from tests.contrib.django.suite.canvases import double
 from tests.operations.letters import refuse_message
-from tests.support.player import Player
+from tests.support.player import FakeWorker
 
 MODELS: dict[str, Any] = {"workflow": Workflow, "job": Job, "deadletter": DeadLetter}
 DECISIONS = [(noun, action) for noun, model in MODELS.items() for action in site.get_model_admin(model).actions]
@@ -27,21 +27,21 @@ TOO_MANY = 120
 
 
 class Walk(TestCase):
-    """A ledger with something of every kind, and somebody to look at it."""
+    """A ledger with something of every kind, and a person to look at it."""
 
     @classmethod
     def setUpTestData(cls) -> None:
         cls.olga = User.objects.create_superuser("olga", password="x")
         ledger = project.current().ledger
-        player = Player(ledger)
-        for _ in range(3):  # one that is resolved, one that is given up, one that stays
-            player.fail(player.begin(double.s(1) | double.s()))
+        fake = FakeWorker(ledger)
+        for _ in range(3):  # one that is resolved, one that is cancelled, one that stays
+            fake.fail(fake.begin(double.s(1) | double.s()))
         resolved, cancelled = DeadLetter.objects.order_by("id")[:2]
         dead_letters.resolve(ledger, str(resolved.pk), result=7, unchecked=True, actor="ann", reason="by head")
         dead_letters.cancel(ledger, str(cancelled.pk), actor="ann", reason="too late")
-        refuse_message(player)
-        player.run(*player.start(double.s(2)).bells)
-        stopped = player.start(double.s(3)).workflow_id
+        refuse_message(fake)
+        fake.run(*fake.start(double.s(2)).dispatches)
+        stopped = fake.start(double.s(3)).workflow_id
         workflows.cancel(ledger, str(stopped), actor="ann", reason="<b>wrong</b>\nfolder")
         agentq.start(double.s(4), key="ключ-✓ <i>")
 
@@ -106,16 +106,16 @@ class EveryPage(Walk):
             answer = self.client.post(f"/admin/agentq/{noun}/{key}/{verb}/", fields)
             assert answer.status_code == 403, verb
 
-    def test_the_lists_tell_what_ended_each_and_a_page_who_gave_a_result(self) -> None:
+    def test_lists_show_the_errors_and_a_page_the_giver_of_a_result(self) -> None:
         page = self.get("workflow/")
         assert "ValueError: no such thing" in page
         assert "&lt;b&gt;wrong&lt;/b&gt;" in page, "the text of a reason is text"
         resolved = DeadLetter.objects.get(status="resolved")
         job = self.get(f"job/{resolved.job_id}/change/")
         assert re.search(r"by ann, \d{4}-.* UTC: by head", job)
-        told = Job.objects.get(pk=resolved.job_id).record.attempts_told
+        reported = Job.objects.get(pk=resolved.job_id).record.attempts_summary
         for page in (job, self.get("job/"), self.get(f"workflow/{resolved.workflow_id}/change/")):
-            assert told in page
+            assert reported in page
 
     def test_lists_take_no_statement_more_for_more_rows(self) -> None:
         counted = []
@@ -124,9 +124,9 @@ class EveryPage(Walk):
                 for noun in MODELS:
                     self.get(f"{noun}/")
             counted.append(len(seen))
-            player = Player(project.current().ledger)
+            fake = FakeWorker(project.current().ledger)
             for _ in range(10):
-                player.fail(player.begin(double.s(1)))
+                fake.fail(fake.begin(double.s(1)))
         assert counted[0] == counted[1]
 
     def test_a_list_of_more_than_a_page_has_pages(self) -> None:
@@ -170,7 +170,7 @@ class EveryAction(Walk):
         assert "1 of 1 done" in self.act("job", "cancel", job.pk, confirmed="Yes")
         assert self.status("job", job) == "cancelled"
 
-    def test_nothing_chosen_and_no_action_are_told(self) -> None:
+    def test_an_empty_selection_and_no_action_are_errors(self) -> None:
         for noun, action in DECISIONS:
             assert "Items must be selected" in self.act(noun, action)
             assert "No action selected" in self.act(noun, "", self.undecided(noun).pk)
@@ -190,8 +190,8 @@ class EveryAction(Walk):
     def test_more_than_one_action_decides_about_are_refused_with_what_to_do(self) -> None:
         project.current().start_many([double.s(n) for n in range(TOO_MANY)])
         row = Workflow.objects.filter(status="running")[0]
-        told = self.act("workflow", "cancel", row.pk, select_across="1")
-        assert "At most 100 at once, please; for more: manage.py agentq workflows cancel --all" in told
+        reported = self.act("workflow", "cancel", row.pk, select_across="1")
+        assert "At most 100 at once, please; for more: manage.py agentq workflows cancel --all" in reported
         assert self.status("workflow", row) == "running"
 
 
@@ -204,7 +204,7 @@ class WhoMay(Walk):
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         self.client.force_login(user)
 
-    def test_nobody_and_who_is_no_staff_are_asked_to_log_in(self) -> None:
+    def test_anonymous_users_and_others_than_staff_are_asked_to_log_in(self) -> None:
         for login in (self.client.logout, lambda: self.login(is_staff=False)):
             login()
             for noun in MODELS:
@@ -222,7 +222,7 @@ class WhoMay(Walk):
             self.act(noun, "cancel", row.pk, confirmed="Yes", status=403)
             assert self.status(noun, row) == row.status
 
-    def test_who_may_only_look_has_no_actions_and_is_refused_where_they_are_posted(self) -> None:
+    def test_a_viewer_has_no_actions_and_posted_ones_are_refused(self) -> None:
         self.login(*(f"view_{noun}" for noun in MODELS))
         for noun in MODELS:
             page = self.get(f"{noun}/")
@@ -239,7 +239,7 @@ class WhoMay(Walk):
         self.login("view_deadletter", "replay_deadletter")
         page = self.get("deadletter/")
         assert "Replay selected dead letters" in page
-        assert "Give up selected dead letters" not in page
+        assert "Cancel selected dead letters" not in page
         row = self.undecided("deadletter")
         self.act("deadletter", "cancel", row.pk, confirmed="Yes")
         assert self.status("deadletter", row) == "open"
