@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from celery import Celery
+from celery import Celery, shared_task
 
 from agentq.exceptions import NotFound
 from agentq.job_log import job_log
@@ -42,14 +42,14 @@ def on_dead_letter(handler: H) -> H:
     return handler
 
 
-def bind(app: Celery) -> None:
-    """Register the task on a Celery app."""
+def install() -> None:
+    """Give the task to every Celery app, made or to come."""
+    shared_task(name=DEAD_LETTER, bind=True, acks_late=True, ignore_result=True)(_dead_letter)
 
-    def dead_letter(letter_id: str) -> str:
-        """Record a dead letter and call its handlers."""
-        return _handle(app, letter_id)
 
-    app._task_from_fun(dead_letter, name=DEAD_LETTER, acks_late=True, ignore_result=True)
+def _dead_letter(self: Any, letter_id: str) -> str:
+    """Record a dead letter and call its handlers."""
+    return _handle(self.app, letter_id)
 
 
 def _handle(app: Celery, letter_id: str) -> str:

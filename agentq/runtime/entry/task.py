@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from celery import Celery, Task, _state
+from celery import Celery, Task, shared_task
 from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
@@ -103,20 +104,32 @@ def is_job_message(request: Any) -> bool:
 
 
 def install() -> None:
-    """Bind every step, registered or to come, to every Celery app, as ``shared_task`` does."""
+    """Bind every step, registered or to come, to every Celery app, as ``shared_task`` does.
+
+    Celery calls a shared task's ``on_bound`` with each app as soon as that is finalised: the steps go with it.
+    """
     refused_methods.install()
     self_retry.install()
-    _state.connect_on_app_finalize(_bind_carrier)
-    _state.connect_on_app_finalize(dead_letters.bind)
     registry.subscribe(_bind_everywhere)
+    dead_letters.install()
+    shared_task(name=CARRIER, bind=True, on_bound=staticmethod(_bind_all), **_options())(_run_plain_task)
+
+
+_apps: WeakSet[Celery] = WeakSet()
+"""The apps that have the steps."""
+
+
+def _bind_all(app: Celery) -> None:
+    if app not in _apps:  # Celery binds tasks once more when it has made them all
+        _apps.add(app)
+        for step in registry.all_steps():
+            _bind(app, step)
 
 
 def _bind_everywhere(step: Step[..., Any]) -> None:
-    _state.connect_on_app_finalize(lambda app: _bind(app, step))
-    for app in _state._get_active_apps():
-        if app.finalized:
-            with app._finalize_mutex:
-                _bind(app, step)
+    for app in list(_apps):
+        app.finalize()  # where another thread is at it, that has to end first
+        _bind(app, step)
 
 
 def _bind(app: Celery, step: Step[..., Any]) -> None:
@@ -131,16 +144,12 @@ def _bind(app: Celery, step: Step[..., Any]) -> None:
         app.register_task(type("StepTask", (StepMixin, app.Task), attributes)())
 
 
-def _bind_carrier(app: Celery) -> None:
-    def run(self: Any, job_id: str) -> Any:
-        """Run the plain Celery task of a job."""
-        job = _job_id((job_id,))
-        request = self.request
-        return AttemptRunner(
-            agentq_of(app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
-        ).run()
-
-    app._task_from_fun(run, name=CARRIER, bind=True, **_options())
+def _run_plain_task(self: Any, job_id: str) -> Any:
+    """Run the plain Celery task of a job."""
+    job, request = _job_id((job_id,)), self.request
+    return AttemptRunner(
+        agentq_of(self.app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
+    ).run()
 
 
 def _hard_timeout(task: Any) -> float | None:
