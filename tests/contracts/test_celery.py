@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.pool import Pool as BilliardPool
-from celery import Celery, _state, chain, chord, group
+from celery import Celery, _state, chain, chord, group, signals
 from celery.app.amqp import task_message
 from celery.app.control import Control
 from celery.app.task import Task
@@ -341,7 +341,24 @@ def test_the_methods_of_a_request_are_called_with_what_agentq_expects() -> None:
     assert parameters(Request.on_timeout) == ["self", "soft", "timeout"]
     assert parameters(Request.on_failure) == ["self", "exc_info", "send_failed_event", "return_ok"]
     assert parameters(Request.cancel) == ["self", "pool", "signal", "emit_retry"]
-    assert parameters(Request._announce_revoked) == ["self", "reason", "terminated", "signum", "expired"]
+
+
+def test_a_revoke_is_told_with_the_task_and_the_id_and_is_remembered_by_then(app: Celery) -> None:
+    """agentq/runtime/request.py listens."""
+    told = []
+
+    def listen(sender: Any, request: Any, **_: Any) -> None:
+        told.append((sender.name, request.id, request.id in state.revoked))
+
+    request = request_of(app)
+    state.revoked.add(request.id)
+    signals.task_revoked.connect(listen)
+    try:
+        assert request.revoked()
+    finally:
+        signals.task_revoked.disconnect(listen)
+        state.revoked.discard(request.id)
+    assert told == [("contracts.task", "1", True)]
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

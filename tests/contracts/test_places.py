@@ -88,7 +88,6 @@ TOUCHES = {
     "agentq/runtime/entry/refused_methods.py": {"setattr(Task)"},
     "agentq/runtime/entry/request.py": {
         "._already_cancelled",
-        "._announce_revoked",
         "celery.worker.request.Request",
         "celery.worker.state.revoked",
     },

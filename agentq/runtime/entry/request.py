@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import signals
 from celery.exceptions import Retry as CeleryRetry
 from celery.worker.request import Request
 from celery.worker.state import revoked
@@ -54,16 +55,6 @@ class StepRequest(Request):
         self._already_cancelled = True  # before the pool can report the end
         super().cancel(pool, signal, emit_retry)
 
-    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        """Celery drops the message of a task that was revoked, and remembers: so the job is cancelled.
-
-        It announces also the stops of the caretaker itself; those are in no memory.
-        """
-        super()._announce_revoked(reason, terminated, signum, expired)
-        caretaker = agentq_of(self.app).caretaker
-        if caretaker is not None and self.id in revoked:
-            caretaker.note_revoked(ids_of(self.id)[1], terminate=True)
-
     def _send_on(self, takes: str) -> None:
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None:
@@ -73,6 +64,21 @@ class StepRequest(Request):
         caretaker = agentq_of(self.app).caretaker
         if caretaker is not None:
             caretaker.note_ended(ids_of(self.id)[1], why)
+
+
+def _note_revoked(sender: Any, request: Any, **_: Any) -> None:
+    """Celery drops the message of a task that was revoked, and remembers: so the job is cancelled.
+
+    It announces also the stops of the caretaker itself; those are in no memory.
+    """
+    if sender.Request != f"{__name__}:{StepRequest.__name__}" or request.id not in revoked:
+        return
+    caretaker = agentq_of(sender.app).caretaker
+    if caretaker is not None:
+        caretaker.note_revoked(ids_of(request.id)[1], terminate=True)
+
+
+signals.task_revoked.connect(_note_revoked)
 
 
 def _lost_by(error: BaseException) -> Failure:
