@@ -10,7 +10,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from celery import Celery, _state
+from celery import Celery
+from celery.app import default_app
 
 from agentq import settings as settings_module
 from agentq.canvas.compile import Defaults
@@ -71,7 +72,7 @@ class AgentQ:
         revokes.reach_ledger(app)
         self._embed_broker()
         # A current app is of one thread: where no app is the default, those of a web server would find none.
-        if app.set_as_current and _state.default_app is None:
+        if app.set_as_current and not default_app:
             app.set_default()
 
     @cached_property

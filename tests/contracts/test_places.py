@@ -21,7 +21,7 @@ TOUCHES = {
         ".positiontup",
         "sqlalchemy.sql.visitors",
     },
-    "agentq/runtime/app.py": {".connection_for_write =", "celery._state", "setattr(self.app)"},
+    "agentq/runtime/app.py": {".connection_for_write =", "setattr(self.app)"},
     "agentq/runtime/attempt/plain_tasks.py": {".push_request"},
     "agentq/runtime/bridge/asyncio_pool.py": {
         "._state",
