@@ -22,13 +22,12 @@ from agentq.operations.identity import parse_id
 from agentq.policies import Policy
 from agentq.runtime.attempt import plain_tasks, running
 from agentq.runtime.bridge import configuration
-from agentq.runtime.bridge.event_batches import EventBatchStep
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.caretaker.caretaker import Caretaker, CaretakerStep
 from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.dispatch.dispatcher import Dispatcher
 from agentq.runtime.entry import native_canvas, revokes, task
-from agentq.runtime.entry.consumer import IntakeStep
+from agentq.runtime.entry.consumer import ConsumerStep, IntakeStep
 from agentq.runtime.entry.queues import ConsumingStep
 from agentq.runtime.start import starts
 from agentq.runtime.start.session import Joinable, off_loop
@@ -66,8 +65,8 @@ class AgentQ:
         self.dispatcher = Dispatcher(app)
         self.catalogue = Catalogue(app)
         configuration.apply(app)
-        app.steps["worker"].add(CaretakerStep)
-        app.steps["consumer"].update({ConsumingStep, IntakeStep, EventBatchStep})
+        app.steps["worker"].update({CaretakerStep, ConsumerStep})
+        app.steps["consumer"].update({ConsumingStep, IntakeStep})
         native_canvas.adopt_native_canvases()
         revokes.reach_ledger(app)
         self._embed_broker()

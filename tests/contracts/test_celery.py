@@ -142,7 +142,7 @@ def test_without_more_words_the_queue_of_a_message_is_declared(app: Celery) -> N
 
 
 def test_a_route_names_the_queue_and_what_is_consumed_are_the_selected_queues(app: Celery) -> None:
-    """agentq/runtime/catalogue.py, caretaker.py, consuming.py, greeting.py, knowledge.py, limits.py."""
+    """agentq/runtime/catalogue.py, caretaker/knowledge.py, entry/queues.py, bridge/pool_limits.py and others."""
     app.conf.task_routes = {"t": {"queue": "llm"}}
     route = app.amqp.router.route({}, "t", [], {})
     assert getattr(route["queue"], "name", route["queue"]) == "llm"
@@ -265,13 +265,13 @@ def test_a_worker_looks_for_the_command_in_the_panel() -> None:
 
 
 def test_the_consumer_of_a_worker_is_made_last_and_of_the_class_that_the_worker_names() -> None:
-    """agentq/runtime/caretaker/caretaker.py, whose own step for the worker comes before."""
+    """agentq/runtime/entry/consumer.py names a class of its own before that."""
     assert components.Consumer.last
     assert "w.consumer_cls" in inspect.getsource(components.Consumer.create)
 
 
-def test_a_consumer_asks_itself_for_all_that_agentq_replaces(app: Celery) -> None:
-    """agentq/runtime/entry/queues.py, events.py, intake.py."""
+def test_a_consumer_asks_itself_for_all_that_agentq_overrides(app: Celery) -> None:
+    """agentq/runtime/entry/consumer.py overrides them; entry/queues.py replaces the app's ``TaskConsumer``."""
     assert parameters(Consumer.on_decode_error) == ["self", "message", "exc"]
     assert parameters(Consumer.on_connection_error_after_connected) == ["self", "exc"]
     assert parameters(Consumer.on_send_event_buffered) == ["self"]
@@ -284,13 +284,6 @@ def test_a_consumer_asks_itself_for_all_that_agentq_replaces(app: Celery) -> Non
     consumer.app.amqp.TaskConsumer.assert_called_once_with(
         consumer.connection, on_decode_error=consumer.on_decode_error
     )
-
-
-def test_a_consumer_does_not_flush_before_its_events_are_buffered(app: Celery) -> None:
-    """agentq/runtime/bridge/event_batches.py lets them wait."""
-    consumer = Mock(spec=Consumer, hub=Mock(), event_dispatcher=Mock())
-    Consumer._flush_events(consumer)
-    consumer.event_dispatcher.flush.assert_called_once_with()
 
 
 def test_a_message_that_cannot_be_read_raises_where_the_handler_is_called(app: Celery) -> None:
@@ -312,7 +305,7 @@ def test_the_reports_of_refused_messages_have_texts_of_their_own() -> None:
 
 
 def test_what_a_worker_has_taken_is_in_two_sets_of_requests(app: Celery) -> None:
-    """agentq/runtime/caretaker/reserved.py, duties.py, request.py, consuming.py."""
+    """agentq/runtime/caretaker/reserved.py and duties.py, entry/request.py and queues.py read them."""
     request = request_of(app)
     state.task_reserved(request)
     try:
@@ -330,7 +323,7 @@ def test_what_a_worker_has_taken_is_in_two_sets_of_requests(app: Celery) -> None
 
 
 def test_a_request_has_the_headers_of_its_message(app: Celery) -> None:
-    """agentq/runtime/caretaker/reserved.py and evidence.py read them."""
+    """agentq/runtime/caretaker/reserved.py and lost_messages.py read them."""
     request = request_of(app, agentq=5)
     assert request.request_dict["agentq"] == 5
     assert request.delivery_info["routing_key"] == "celery"

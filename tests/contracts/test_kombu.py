@@ -163,7 +163,7 @@ def test_the_timers_of_the_event_loop_can_be_fired_by_hand() -> None:
 
 
 def test_a_message_says_how_it_was_delivered() -> None:
-    """agentq/runtime/entry/consumer.py and redis_transport.py read the headers of any message."""
+    """agentq/runtime/entry/consumer.py and bridge/redis_transport.py read the headers of any message."""
     raw = {"body": "", "properties": {"delivery_tag": "1", "delivery_info": {}}, "headers": {"agentq": 5}}
     message = virtual.Message(raw, channel=SimpleNamespace(decode_body=lambda body, _: body))
     assert message.headers == {"agentq": 5}

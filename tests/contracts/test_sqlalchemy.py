@@ -159,7 +159,7 @@ def test_every_statement_goes_through_the_execution_of_the_dialect(monkeypatch: 
 
 
 def test_the_connection_that_a_listener_makes_is_the_drivers(tmp_path: Any) -> None:
-    """agentq/ledger/db/driver.py makes it on PostgreSQL; prepared.py and postgresql.py read it again."""
+    """agentq/ledger/db/driver.py makes it on PostgreSQL; statement.py and postgresql.py read it again."""
     made = []
 
     def connect(dialect: Dialect, record: Any, args: Any, options: Any) -> sqlite3.Connection:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 from celery.worker.consumer import consumer as celery_consumer
 from kombu.exceptions import ContentDisallowed, DecodeError
+from kombu.utils.imports import symbol_by_name
 
 from agentq.exceptions import nearest
 from agentq.ledger.refused_messages import Refusal
+from agentq.runtime.bridge.event_batches import EventBatches
+from agentq.runtime.dispatch.broker_state import is_outage
 from agentq.runtime.find import agentq_of
 from agentq.runtime.refused.raw_message import RawMessage
 
@@ -33,63 +36,43 @@ _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """The exceptions of readers that expect another form."""
 
 
-class IntakeStep(bootsteps.StartStopStep):
-    """Celery's hook in the consumer: built once, started again after every reconnect."""
+class Intake(EventBatches):
+    """A consumer that outlives every message, mixed into the class that the worker names."""
 
-    requires = ("celery.worker.consumer.tasks:Tasks",)
+    def on_connection_error_after_connected(self: Any, exc: Exception) -> None:
+        if is_outage(exc, self.connection_errors):
+            agentq_of(self.app).dispatcher.broker.note_away(exc)
+        super().on_connection_error_after_connected(exc)  # type: ignore[misc]
 
-    def __init__(self, consumer: Any, **kwargs: Any) -> None:
-        super().__init__(consumer, **kwargs)
-        caretaker = agentq_of(consumer.app).caretaker
-        assert caretaker is not None, "the worker's own step comes first"
-        self._caretaker: Caretaker = caretaker
-        self._consumer = consumer
-        consumer.on_decode_error = self._noted(consumer.on_decode_error)
-        consumer.create_task_handler = self._surviving_handler(consumer.create_task_handler)
-        celery_consumer.logger.addFilter(_is_not_relayed)
-        signals.task_unknown.connect(self._note_unknown, weak=False)
-        signals.task_rejected.connect(self._note_rejected, weak=False)
+    def on_decode_error(self: Any, message: Any, exc: BaseException) -> None:
+        self.caretaker.refuse(RawMessage.of(message), Refusal.UNDECODABLE, exc)
+        super().on_decode_error(message, exc)  # type: ignore[misc]
 
-    def start(self, consumer: Any) -> None:
-        handlers = getattr(consumer.task_consumer.channel, "handlers", {})
-        if "BRPOP" in handlers:
-            handlers["BRPOP"] = self._surviving(handlers["BRPOP"])
-
-    def _noted(self, handle: Callable[..., Any]) -> Callable[..., Any]:
-        def note_and_handle(message: Any, error: BaseException) -> Any:
-            self._caretaker.refuse(RawMessage.of(message), Refusal.UNDECODABLE, error)
-            return handle(message, error)
-
-        return note_and_handle
-
-    def _surviving_handler(self, create: Callable[..., Any]) -> Callable[..., Any]:
+    def create_task_handler(self: Any, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """Celery's handler of messages expects headers and a body of its own form: another one ends the worker."""
+        handle = super().create_task_handler(*args, **kwargs)  # type: ignore[misc]
+        jobs = self.caretaker.duties.unfit_jobs
 
-        def create_task_handler(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-            handle, jobs = create(*args, **kwargs), self._caretaker.duties.unfit_jobs
+        def handle_or_refuse(message: Any) -> Any:
+            try:
+                unfit = jobs.find(message.headers)
+                if unfit is not None:
+                    jobs.add(unfit, RawMessage.of(message, unfit.name))
+                    return message.ack_log_error(logger, self.connection_errors)
+                if _is_for(self.app.tasks, message):
+                    _require_sane(message)
+                return handle(message)
+            except (DecodeError, ContentDisallowed) as error:
+                return self.on_decode_error(message, error)
+            except _MALFORMED as error:
+                logger.debug("a message is not of the form of Celery's", exc_info=True)
+                self.note_malformed(message, error)
+                if not message.acknowledged:
+                    message.ack_log_error(logger, self.connection_errors)
 
-            def handle_or_refuse(message: Any) -> Any:
-                try:
-                    unfit = jobs.find(message.headers)
-                    if unfit is not None:
-                        jobs.add(unfit, RawMessage.of(message, unfit.name))
-                        return message.ack_log_error(logger, self._consumer.connection_errors)
-                    if _is_for(self._consumer.app.tasks, message):
-                        _require_sane(message)
-                    return handle(message)
-                except (DecodeError, ContentDisallowed) as error:
-                    return self._consumer.on_decode_error(message, error)
-                except _MALFORMED as error:
-                    logger.debug("a message is not of the form of Celery's", exc_info=True)
-                    self._note_malformed(message, error)
-                    if not message.acknowledged:
-                        message.ack_log_error(logger, self._consumer.connection_errors)
+        return handle_or_refuse
 
-            return handle_or_refuse
-
-        return create_task_handler
-
-    def _surviving(self, read: Callable[..., Any]) -> Callable[..., Any]:
+    def surviving(self: Any, read: Callable[..., Any]) -> Callable[..., Any]:
         """On Redis anybody can push anything: without this, what is no envelope ends the worker."""
 
         def read_or_refuse(*args: Any, **kwargs: Any) -> Any:
@@ -97,26 +80,62 @@ class IntakeStep(bootsteps.StartStopStep):
                 return read(*args, **kwargs)
             except _MALFORMED as error:
                 logger.debug("what the broker delivered is no Celery message", exc_info=True)
-                self._caretaker.refuse(_pushed(error), Refusal.UNDECODABLE, error)
+                self.caretaker.refuse(_pushed(error), Refusal.UNDECODABLE, error)
                 return True
 
         return read_or_refuse
 
-    def _note_malformed(self, message: Any, error: BaseException) -> None:
+    def note_malformed(self: Any, message: Any, error: BaseException) -> None:
+        """Refuse a message that no reader could read to its end."""
         raw_message = RawMessage.of(message)
-        if isinstance(raw_message.task, str) and raw_message.task not in self._consumer.app.tasks:
-            self._note_unknown(message, raw_message.task)
+        if isinstance(raw_message.task, str) and raw_message.task not in self.app.tasks:
+            self.note_unknown(message, raw_message.task)
         else:
-            self._caretaker.refuse(raw_message, Refusal.REFUSED, error)
+            self.caretaker.refuse(raw_message, Refusal.REFUSED, error)
 
-    def _note_unknown(self, message: Any = None, name: Any = None, **_: Any) -> None:
-        hint = nearest(str(name), self._consumer.app.tasks)
+    def note_unknown(self: Any, message: Any = None, name: Any = None, **_: Any) -> None:
+        """Refuse a message of a task that the app has not, as Celery's signal says."""
+        hint = nearest(str(name), self.app.tasks)
         why = f"no task named {str(name)!r} is registered in this worker.{hint}"
-        self._caretaker.refuse(RawMessage.of(message, name), Refusal.UNKNOWN_TASK, why)
+        self.caretaker.refuse(RawMessage.of(message, name), Refusal.UNKNOWN_TASK, why)
 
-    def _note_rejected(self, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
+    def note_rejected(self: Any, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
+        """Refuse a message that Celery rejects, as its signal says."""
         why = exc or "it names no task"
-        self._caretaker.refuse(RawMessage.of(message), Refusal.REFUSED, why)
+        self.caretaker.refuse(RawMessage.of(message), Refusal.REFUSED, why)
+
+    @property
+    def caretaker(self: Any) -> Caretaker:
+        """The caretaker of this worker."""
+        found = agentq_of(self.app).caretaker
+        assert found is not None, "the worker's own step comes first"
+        return found
+
+
+class ConsumerStep(bootsteps.Step):
+    """Celery's hook in the worker, which makes its consumer after all steps: of a class with agentq's methods."""
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        native: Any = symbol_by_name(worker.consumer_cls)  # type: ignore[no-untyped-call]
+        worker.consumer_cls = type(native.__name__, (Intake, native), {})
+
+
+class IntakeStep(bootsteps.StartStopStep):
+    """Celery's hook in the consumer: built once, started again after every reconnect."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        celery_consumer.logger.addFilter(_is_not_relayed)
+        signals.task_unknown.connect(consumer.note_unknown, weak=False)
+        signals.task_rejected.connect(consumer.note_rejected, weak=False)
+
+    def start(self, consumer: Any) -> None:
+        handlers = getattr(consumer.task_consumer.channel, "handlers", {})
+        if "BRPOP" in handlers:
+            handlers["BRPOP"] = consumer.surviving(handlers["BRPOP"])
 
 
 def _is_not_relayed(record: logging.LogRecord) -> bool:

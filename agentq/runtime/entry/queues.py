@@ -27,15 +27,6 @@ class ConsumingStep(bootsteps.Step):
         self._broker = agentq_of(consumer.app).dispatcher.broker
         amqp = consumer.app.amqp
         amqp.TaskConsumer = self._tolerant(amqp.TaskConsumer)
-        consumer.on_connection_error_after_connected = self._noting(consumer.on_connection_error_after_connected)
-
-    def _noting(self, report: Callable[[Exception], Any]) -> Callable[[Exception], Any]:
-        def note_and_report(error: Exception) -> Any:
-            if is_outage(error, self._consumer.connection_errors):
-                self._broker.note_away(error)
-            return report(error)
-
-        return note_and_report
 
     def _tolerant(self, create: Callable[..., Any]) -> Callable[..., Any]:
         def task_consumer(connection: Any, queues: Any = None, **kwargs: Any) -> Any:
