@@ -6,7 +6,9 @@ already, add a contract test beside this file, and enter both in the table.
 
 from __future__ import annotations
 
-from tests.contracts.touches import touches
+import pytest
+
+from tests.contracts.touches import touches, touches_of
 
 TOUCHES = {
     "agentq/contrib/django/flush_in_tests.py": {"django.test.utils._TestState"},
@@ -94,3 +96,34 @@ TOUCHES = {
 
 def test_the_insides_of_other_packages_are_touched_in_named_files_only() -> None:
     assert touches() == TOUCHES
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from celery import _state", "celery._state"),
+        ("from celery.worker import state", "celery.worker.state"),
+        ("from celery import Task\nTask.retry = None", ".retry ="),
+        ("from celery import Task\nsetattr(Task, 'retry', None)", "setattr(Task)"),
+        ("from celery import Celery\ndef patch(app):\n    app.send_task = None", ".send_task ="),
+        ("from celery.worker.control import Panel\nPanel.data['revoke'] = None", "Panel.data[] ="),
+        ("def look(app):\n    return app._pool", "._pool"),
+        ("import celery\nclass Own:\n    _pool = 1\ncelery.current_app._pool", "._pool"),
+        ("from celery import Task\nclass Own(Task):\n    def _get_app(self): ...", "._get_app"),
+        ("def look(connection):\n    return connection.declared_entities", ".declared_entities"),
+    ],
+)
+def test_a_touch_is_found(source: str, found: str) -> None:
+    assert found in touches_of(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from celery import Celery\nclass Own:\n    def __init__(self):\n        self._app = Celery()",
+        "from sqlalchemy import select\ndef read(row):\n    return row._mapping",
+        "from celery import Celery\ndef choose(app):\n    app.conf.broker_url = 'redis://'",
+    ],
+)
+def test_what_is_agentqs_own_or_public_is_no_touch(source: str) -> None:
+    assert touches_of(source) == set()

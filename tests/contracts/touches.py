@@ -44,6 +44,12 @@ def touches() -> dict[str, set[str]]:
     return {path: names for path, names in found.items() if names}
 
 
+def touches_of(source: str) -> set[str]:
+    """Return what a file with this source would touch, if it were all of agentq."""
+    nodes = list(ast.walk(ast.parse(source)))
+    return set(_File(nodes, _own_names(nodes), _fields(nodes)).touches())
+
+
 class _File:
     """One file, read with the names that agentq itself defines, and those of its fields among them."""
 
