@@ -88,7 +88,7 @@ MUTANTS = [
         text="    select(_done_before.c.status).scalar_subquery() == JobStatus.SUCCEEDED,\n",
         instead="",
         why="a message that was sent early runs a job whose predecessor is not done",
-        tests=("tests/races/test_early_bells.py",),
+        tests=("tests/races/test_early_dispatch.py",),
     ),
     Mutant(
         name="early-claim-without-a-lock",
@@ -96,7 +96,7 @@ MUTANTS = [
         text="    .with_for_update(read=True)\n",
         instead="",
         why="a message that was sent early comes in vain where the commit takes longer than the message",
-        tests=("tests/races/test_early_bells.py",),
+        tests=("tests/races/test_early_dispatch.py",),
     ),
     Mutant(
         name="retry-keeps-the-redispatch-pause",

@@ -59,7 +59,7 @@ MUTANTS = [
         text=" and time.monotonic() - self._published_at < _SURELY_AWAITED",
         instead="",
         why="what was dispatched long before its commit waits until a caretaker finds its message lost",
-        tests=("tests/faults/ledger/test_early_bells.py",),
+        tests=("tests/faults/ledger/test_early_dispatch.py",),
     ),
     Mutant(
         name="drop-without-publishing",

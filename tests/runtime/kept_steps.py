@@ -38,7 +38,7 @@ def never(folder: str) -> None:
     gates.pass_gate(folder, "held")
 
 
-@step(retry=Policy(otherwise=rule("fail_for_good"), attempts=9))
+@step(retry=Policy(otherwise=rule("dead_letter"), attempts=9))
 def dead_letter(folder: str) -> None:
     """Not to be tried again, by the policy's last word."""
     gates.pass_gate(folder, "held")

@@ -88,17 +88,17 @@ class MembersMachine(RuleBasedStateMachine):
         claimed = self.fake.claim(self._one(data, self.dispatches))
         self.claimed += [claimed] if claimed else []
 
-    @precondition(lambda machine: machine.attempt)
+    @precondition(lambda machine: machine.claimed)
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
         self._succeed(self._one(data, self.claimed))
 
-    @precondition(lambda machine: machine.attempt)
+    @precondition(lambda machine: machine.claimed)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         self._publish(self.fake.fail(self._one(data, self.claimed)).dispatches)
 
-    @precondition(lambda machine: machine.attempt)
+    @precondition(lambda machine: machine.claimed)
     @rule(data=st.data())
     def cancel_itself(self, data: st.DataObject) -> None:
         self._publish(self.fake.record(self._one(data, self.claimed), Cancelled("enough")).dispatches)

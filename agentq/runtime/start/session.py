@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 Joinable = Session | scoped_session[Any] | Connection
 """The sessions and connections whose transaction a start can join."""
-_WAITING = "agentq_bells"
+_WAITING = "agentq_dispatches"
 """The key under which a session keeps the dispatches to publish after its commit."""
 
 
