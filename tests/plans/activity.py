@@ -15,9 +15,10 @@ from agentq.exceptions import StepFailed, WorkflowCancelled
 from agentq.ledger import moves
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import dispatch_of
+from agentq.outcomes import Leave
 from agentq.states import JobKind
 from tests.support import eventually
-from tests.support.player import FakeWorker
+from tests.support.player import FAILURE, FakeWorker
 from tests.support.steps import add, echo, fail, flaky, numbers, total
 
 
@@ -52,6 +53,8 @@ def run_caretaker(agentq: AgentQ) -> None:
     _lose_a_message(fake)
     _expire(fake)
     _miss_a_deadline(fake)
+    _leave(fake)
+    _revoke_a_running_job(agentq, fake)
     assert paused.result(60) == "result"
     with pytest.raises(WorkflowCancelled):
         late.result(60)
@@ -78,6 +81,21 @@ def _miss_a_deadline(fake: FakeWorker) -> None:
     claimed = fake.begin(add.s(1, 2))
     fake.age(claimed.job_id, deadline_at=1)
     _eventually(lambda: fake.history(claimed.job_id), "the end of a job that is past its deadline")
+
+
+def _leave(fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    fake.record(claimed, Leave(FAILURE, 0.1, "a worker whose code fits"))
+    _eventually(lambda: fake.job(claimed.job_id).finished_at, "the end of a job that was left for another worker")
+
+
+def _revoke_a_running_job(agentq: AgentQ, fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    agentq.app.control.revoke(str(claimed.job_id))
+    fake.retry(claimed)
+    _eventually(
+        lambda: fake.workflow(claimed.workflow_id).finished_at, "the end of a revoked job after its attempt"
+    )
 
 
 def _first(fake: FakeWorker, workflow_id: uuid.UUID) -> uuid.UUID:

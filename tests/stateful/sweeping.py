@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
-from agentq.ledger import cancels, queue_moves, workers
+from agentq.ledger import cancels, queue_moves, revokes, workers
 from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
 from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow, seconds_from_now
@@ -242,6 +242,22 @@ class Sweeping(LedgerMachine):
             self._note_cancelled(workflow.id)
         else:
             assert self.seen == self.before
+
+    @given_any(
+        lambda machine: machine.model.claimed() if len(machine.model.workflows) > 3 * machine.cancels else []
+    )
+    @rule(holding=some(lambda machine: machine.model.claimed()))
+    def revoke_a_running_job(self, holding: Holding) -> None:
+        """Its attempt may end; whoever receives the revoke writes it, once."""
+        self.cancels += 1
+        was = self.seen.jobs[holding.claim.job_id]
+        noted = 0 if is_past(was.expires_at) else 1
+        for first in (True, False):
+            self.write(lambda tx: revokes.revoke(tx, was.id, terminate=False), was.workflow_id)
+            assert (self.dispatched, self.seen.jobs[was.id].status) == ((), JobStatus.RUNNING)
+            actions = [len(found.others["agentq_actions"]) for found in (self.before, self.seen)]
+            assert actions[1] - actions[0] == (noted if first else 0)
+        assert is_past(self.seen.jobs[was.id].expires_at)
 
     @given_any(_ahead)
     @rule(job=some_job(_ahead), queue=st.sampled_from(["celery", "other"]))

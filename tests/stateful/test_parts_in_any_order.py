@@ -18,17 +18,17 @@ from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict
-from agentq.ledger import cancels, dead_letters
-from agentq.ledger.caretaking import expiry
+from agentq.ledger import cancels, dead_letters, revokes
+from agentq.ledger.caretaking import expiry, redelivery
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.records import Claim, Dispatch
-from agentq.outcomes import Cancelled
+from agentq.outcomes import Cancelled, Leave
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
 from tests.support.ledgers import put_back, sqlite_file
-from tests.support.player import FakeWorker
+from tests.support.player import FAILURE, FakeWorker
 from tests.support.steps import echo, numbers
 
 EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))
@@ -103,6 +103,19 @@ class MembersMachine(RuleBasedStateMachine):
     def cancel_itself(self, data: st.DataObject) -> None:
         self._publish(self.fake.record(self._one(data, self.claimed), Cancelled("enough")).dispatches)
 
+    @precondition(lambda machine: machine.claimed)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        claimed = self._one(data, self.claimed)
+        self.fake.record(claimed, Leave(FAILURE, 0, "a worker whose code fits"))
+        self._publish(self.fake.dispatched_by(lambda tx: redelivery.pass_on(tx, [claimed.job_id])))
+
+    @precondition(lambda machine: machine._jobs(*JOB_OPEN))
+    @rule(data=st.data(), terminate=st.booleans())
+    def revoke_a_job(self, data: st.DataObject, terminate: bool) -> None:
+        job = data.draw(st.sampled_from(self._jobs(*JOB_OPEN)))
+        self._publish(self.fake.dispatched_by(lambda tx: revokes.revoke(tx, job.id, terminate=terminate)))
+
     @precondition(lambda machine: machine._jobs(*JOB_OPEN))
     @rule(data=st.data())
     def cancel_a_job(self, data: st.DataObject) -> None:
@@ -147,6 +160,7 @@ class MembersMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """From here on all goes well: then every workflow that was not stopped comes to an end."""
+        self._publish(self.fake.dispatched_by(lambda tx: expiry.expire(tx, 1000)))
         while self.dispatches or self.claimed:
             self.claimed += filter(None, [self.fake.claim(self.dispatches.pop(0))] if self.dispatches else [])
             if self.claimed:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from agentq.ledger import attempts, moves
+from agentq.ledger.caretaking import redelivery
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Dispatch, dispatch_of
-from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
+from agentq.outcomes import Fail, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.stateful.base import WORKERS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Holding, Message
@@ -21,6 +22,13 @@ from tests.support.player import FAILURE, FakeWorker, Recorded, _call
 
 _COUNTS = st.integers(1, 8)
 _PAUSES = st.sampled_from([0.0, 600.0])
+ELSEWHERE = "a worker whose code fits"
+_LEFT = Leave(FAILURE, 0, ELSEWHERE)
+_OUTCOMES: dict[AttemptOutcome | None, Outcome] = {
+    AttemptOutcome.RETRIED: RetryLater(FAILURE, 0),
+    AttemptOutcome.RELEASED: _LEFT,
+    AttemptOutcome.FAILED: Fail(FAILURE),
+}
 
 
 class Working(LedgerMachine):
@@ -61,7 +69,7 @@ class Working(LedgerMachine):
     @rule(
         message=some(lambda machine: machine.model.messages),
         worker=WORKERS,
-        end=st.sampled_from(["complete", "retry", "fail"]),
+        end=st.sampled_from(["complete", "retry", "fail", "leave"]),
         pause=_PAUSES,
     )
     def work_on_one(self, message: Message, worker: int, end: str, pause: float) -> None:
@@ -76,6 +84,8 @@ class Working(LedgerMachine):
                 self.retry(holding, pause)
             case "fail":
                 self.fail(holding)
+            case "leave":
+                self.leave(holding, pause)
 
     @harmless
     @given_any(lambda machine: machine.model.holdings)
@@ -113,6 +123,21 @@ class Working(LedgerMachine):
         self._record(holding, Fail(FAILURE))
         holding.record(AttemptOutcome.FAILED)
 
+    @given_any(lambda machine: machine.model.claimed())
+    @rule(holding=some(lambda machine: machine.model.claimed()), pause=_PAUSES)
+    def leave(self, holding: Holding, pause: float) -> None:
+        """For a live worker whose code fits, without a pause: then the worker that leaves it sends the message."""
+        was = self.seen.jobs[holding.claim.job_id]
+        left = Leave(FAILURE, pause, ELSEWHERE)
+        assert self.move(lambda: holding.worker.record(holding.claim, left), was.workflow_id) == Recorded(True)
+        holding.record(AttemptOutcome.RELEASED)
+        job = self.seen.jobs[was.id]
+        assert (job.status, job.due_reason) == (JobStatus.SCHEDULED if pause else JobStatus.QUEUED, ELSEWHERE)
+        assert job.max_attempts - job.attempt == was.max_attempts - was.attempt + 1, "a leave cost one"
+        if not pause:
+            self.write(lambda tx: redelivery.pass_on(tx, [was.id]), was.workflow_id)
+            self.send(self.dispatched)
+
     @harmless
     @given_any(lambda machine: machine.model.recorded())
     @rule(holding=some(lambda machine: machine.model.recorded()))
@@ -127,7 +152,7 @@ class Working(LedgerMachine):
     @given_any(lambda machine: machine.model.stale())
     @rule(
         holding=some(lambda machine: machine.model.stale()),
-        outcome=st.sampled_from([Succeed("666"), RetryLater(FAILURE, 0), Fail(FAILURE)]),
+        outcome=st.sampled_from([Succeed("666"), RetryLater(FAILURE, 0), Fail(FAILURE), _LEFT]),
     )
     def record_too_late(self, holding: Holding, outcome: Outcome) -> None:
         assert self.look(lambda: holding.worker.record(holding.claim, outcome)) == Recorded(False)
@@ -184,4 +209,4 @@ class Working(LedgerMachine):
 def _outcome_of(holding: Holding) -> Outcome:
     if holding.result is not None:
         return Succeed(holding.result)
-    return RetryLater(FAILURE, 0) if holding.ended == AttemptOutcome.RETRIED else Fail(FAILURE)
+    return _OUTCOMES[holding.ended]

@@ -15,7 +15,18 @@ from agentq.ledger.queries import workflows
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
 from tests.sweep.receipts import wrong_receipts
-from tests.sweep.scenario import BY_HAND, GIVEN_UP, GOAL, PAID, SHORT, TOLD, Scenario, advance, narrate
+from tests.sweep.scenario import (
+    BY_HAND,
+    GIVEN_UP,
+    GOAL,
+    PAID,
+    SHORT,
+    TOLD,
+    Scenario,
+    advance,
+    narrate,
+    revoke_itself,
+)
 from tests.sweep.world import ABOUT
 
 _DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED)
@@ -36,6 +47,7 @@ class Verdict:
 def judge(connection: Connection, diary: Diary, scenario: Scenario) -> Verdict:
     """Find all that is wrong, in a transaction of its own."""
     wrong = [*map(str, audit(connection)), *_of_workflows(connection, scenario), *_of_letters(connection, diary)]
+    wrong += _of_revokes(connection)
     wrong += [*_of_narrations(connection), *_of_progress(connection), *wrong_receipts(connection, PAID)]
     return Verdict(
         wrong=[*wrong, *_of_effects(diary, scenario)],
@@ -75,6 +87,13 @@ def _of_letters(connection: Connection, diary: Diary) -> Iterator[str]:
     replays = connection.scalar(select(func.count()).where(ActionRow.action == "replay"))
     if replays != len(dead):
         yield f"{replays} replays are noted, but {len(dead)} dead letters"
+
+
+def _of_revokes(connection: Connection) -> Iterator[str]:
+    revoked = connection.scalars(select(JobRow.id).where(JobRow.step == revoke_itself.name)).all()
+    noted = connection.scalars(select(ActionRow.job_id).where(ActionRow.action == "revoke job")).all()
+    if noted != revoked:
+        yield f"revokes are noted of {noted}, but {revoked} were revoked"
 
 
 def _of_narrations(connection: Connection) -> Iterator[str]:

@@ -18,7 +18,8 @@ from agentq.ledger.models import Base
 from tests.support import postgresql_database, sqlite_file
 from tests.support.services import end_connections
 from tests.sweep.receipts import RECEIPTS
-from tests.sweep.scenario import Scenario, seed
+from tests.sweep.scenario import Scenario
+from tests.sweep.seeds import SEEDS
 
 _MEMORY = Path("/dev/shm")
 
@@ -108,7 +109,7 @@ def _seeded(url: str, scenario: Scenario) -> Engine:
     ledger = Ledger(url)
     migrate.upgrade(ledger)
     RECEIPTS.create(ledger.engine)
-    if scenario.is_seeded:
-        seed(ledger)
+    if scenario.seed:
+        SEEDS[scenario.seed](ledger)
     ledger.close()
     return ledger.engine

@@ -26,7 +26,17 @@ from tests.sweep.diary import Diary
 from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import BY_HAND, CLOSED, FORGOTTEN, GIVEN_UP, SHORT, TENANT, Scenario, Stage
+from tests.sweep.scenario import (
+    BY_HAND,
+    CLOSED,
+    FORGOTTEN,
+    GIVEN_UP,
+    MISFITS,
+    SHORT,
+    TENANT,
+    Scenario,
+    Stage,
+)
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60
@@ -179,6 +189,8 @@ class _Idle:
             if about in SHORT:
                 dead_letters.resolve(self._ledger, str(letter_id), actor="ann", reason="it is enough")
                 continue
+            if about in MISFITS:
+                dead_letters.edit(self._ledger, str(letter_id), args=[1], actor="ann", reason="a number")
             self._diary.fix()
             dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="fixed")
         with self._points.hidden():

@@ -1,4 +1,4 @@
-"""The workflows: chain, fan-out, fan-in, each, retry, cancel, expiry, dead letters, events, own rows and more."""
+"""The workflows: chain, fan-out, fan-in, each, retry, cancel, revoke, expiry, dead letters, events and more."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from functools import partial
 from typing import Any
 
 from celery import Signature, group
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 import agentq
 from agentq import Cancel, Context, DeadLetterNow, each, step
-from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import JobRow
-from agentq.ledger.transaction import Transaction
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
-from tests.support.player import FakeWorker
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
@@ -105,6 +99,20 @@ def fragile(ctx: Context, which: str) -> str:
 def page_operator(letter: DeadLetter) -> None:
     with Stage.points.around(lambda: f"effect of the handler of {letter.step}"):
         Stage.diary.add_handled(str(letter.id))
+
+
+@step
+def revoke_itself(ctx: Context) -> None:
+    """Revoke its own job while it runs, and fail."""
+    effect(ctx)
+    agentq.current().app.control.revoke(ctx.job_id)
+    raise ConnectionError("it would be tried again")
+
+
+@step
+def strict(ctx: Context, number: int) -> int:
+    effect(ctx, number)
+    return number
 
 
 @step
@@ -210,7 +218,8 @@ class Scenario:
         outcomes: how attempts must have ended in a run without a crash, or it does not show what it is for.
         effects: what must have been done to the world in the end.
         may_happen: what may have been done, where a cancel comes late; and nothing else.
-        is_seeded: whether the ledger holds what ``seed`` writes before the client comes.
+        seed: what is in the ledger before the client comes, a name in ``seeds.SEEDS``.
+        costs: how many attempts a crash may cost beside the one that it interrupts.
     """
 
     canvases: dict[str, Signature]
@@ -218,7 +227,8 @@ class Scenario:
     outcomes: set[str]
     effects: set[str]
     may_happen: frozenset[str] = frozenset()
-    is_seeded: bool = False
+    seed: str = ""
+    costs: int = 0
 
 
 _SUCCEEDED, _CANCELLED = WorkflowStatus.SUCCEEDED, WorkflowStatus.CANCELLED
@@ -251,7 +261,7 @@ REFERENCE = Scenario(
         *("alone forgotten", "alone held", "cancel_all"),
     },
     may_happen=frozenset({"alone beside it"}),
-    is_seeded=True,
+    seed="lost",
 )
 PARTS = Scenario(
     canvases={
@@ -307,7 +317,22 @@ MOVES = Scenario(
     outcomes={"succeeded"},
     effects={"count_to", "largest"},
 )
-SCENARIOS = {"reference": REFERENCE, "parts": PARTS, "lacking": LACKING, "writers": WRITERS, "moves": MOVES}
+ASIDE = Scenario(
+    canvases={"revoked": revoke_itself.s() | never.si()},
+    ends={"revoked": (_CANCELLED, None), "left": (_SUCCEEDED, 1)},
+    outcomes={"succeeded", "retried", "released", "failed"},
+    effects={"revoke_itself", "strict 1"},
+    seed="older",
+    costs=1,  # a loss begins the time anew for which arguments that do not fit are left
+)
+SCENARIOS = {
+    "reference": REFERENCE,
+    "parts": PARTS,
+    "lacking": LACKING,
+    "writers": WRITERS,
+    "moves": MOVES,
+    "aside": ASIDE,
+}
 """Swept one by one: together they would cost the square of it."""
 
 GIVEN_UP = {gone.name, "in vain"}
@@ -316,22 +341,7 @@ BY_HAND = {stuck.name}
 """The steps whose dead letters the operator takes on, edits and resolves."""
 SHORT = {"short"}
 """The workflows whose fan-ins the operator lets go on with what is there."""
+MISFITS = {strict.name}
+"""The steps whose arguments the operator edits before the replay."""
 PAID = {pay.name, order.name}
 """The steps that write a receipt with their completion."""
-
-
-def seed(ledger: Ledger) -> None:
-    """Write what was there before the client came: jobs of a dead worker, and one whose time is over."""
-    dead = FakeWorker(ledger)
-    for key, canvas in (("held", alone.s("held")), ("poisonous", fragile.s("by its worker"))):
-        dead.take(*dead.start(canvas, tenant=TENANT, key=key).dispatches)
-    dead.renew(-1)
-    (late,) = dead.start(never.s().set(expires=60), tenant=TENANT, key="late").dispatches
-    old, past = seconds_from_now(-3_600), seconds_from_now(-1)
-
-    def age(tx: Transaction) -> None:
-        # As old at the first run as at the last one.
-        tx.connection.execute(update(JobRow).values(dispatched_at=old))
-        tx.connection.execute(update(JobRow).where(JobRow.id == late.job_id).values(expires_at=past))
-
-    ledger.write(age)

@@ -163,7 +163,7 @@ class Sweep:
             return
         verdict = self._runner.judge()
         yield from (*self._runner.report().wrong, *verdict.wrong)
-        most = self._attempts + len(crashes.points) + len(self._scenario.may_happen)
+        most = self._attempts + len(crashes.points) * (1 + self._scenario.costs) + len(self._scenario.may_happen)
         if verdict.attempts > most:
             yield f"{verdict.attempts} attempts, where {most} are enough"
 

@@ -7,10 +7,10 @@ import uuid
 from sqlalchemy import and_, case, func, or_, select, update
 
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.db.types import later, seconds_from_now
+from agentq.ledger.models import AttemptRow, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from agentq.states import MISSING_MEMBERS, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
+from agentq.states import MISSING_MEMBERS, AttemptOutcome, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
 FAR = 1e8
 """Seconds after which nothing in these runs is due."""
@@ -29,6 +29,9 @@ def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
         tx.connection.execute(of_status(JobRow.status == JobStatus.SCHEDULED, soon).values(due_at=past))
         tx.connection.execute(of_status(JobRow.kind == JobKind.JOIN, _is_timed).values(deadline_at=past))
         tx.connection.execute(of_status(JobRow.status == JobStatus.QUEUED).values(dispatched_at=past))
+        left = select(AttemptRow.job_id).where(AttemptRow.outcome == AttemptOutcome.RELEASED)
+        times = {name: later(getattr(AttemptRow, name), -LONG) for name in ("started_at", "finished_at")}
+        tx.connection.execute(update(AttemptRow).where(AttemptRow.job_id.in_(left)).values(times))
         late = update(DeadLetterRow).where(DeadLetterRow.dispatched_at.is_not(None))
         tx.connection.execute(late.values(dispatched_at=past))
         tx.connection.execute(update(WorkerRow).where(WorkerRow.id != living).values(lease_until=past))
