@@ -23,7 +23,7 @@ def hand_over_later() -> None:
     hand_over, record = module.hand_over, executor._record
     held_back: list[Done] = []
 
-    def hold_back(tx: Transaction, *done: Done) -> None:
+    def hold_back(tx: Transaction, *done: Done, **_: Any) -> None:
         held_back.extend(done)
 
     def record_then_hand_over(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
