@@ -20,6 +20,12 @@ def double(number: int) -> int:
     return 2 * number
 
 
+@step
+def largest(numbers: list[int]) -> int:
+    """What follows a group."""
+    return max(numbers)
+
+
 def started() -> int:
     """Return how many workflows this thread's connection sees."""
     return Workflow.objects.count()

@@ -6,6 +6,7 @@ import threading
 from unittest.mock import patch
 
 import pytest
+from celery import group
 from django.db import IntegrityError, connection, transaction
 from django.test import TransactionTestCase
 from reports.models import Report
@@ -13,7 +14,9 @@ from reports.models import Report
 import agentq
 from agentq.contrib.django import project
 from agentq.exceptions import KeyConflict, NotFound
-from tests.contrib.django.suite.canvases import dispatches, double, rolled_back, started
+from agentq.runtime.entry import revokes
+from tests.contrib.django.suite.canvases import dispatches, double, largest, rolled_back, started
+from tests.support.player import FakeWorker
 
 
 class AtomicTest(TransactionTestCase):
@@ -53,6 +56,15 @@ class AtomicTest(TransactionTestCase):
             agentq.start(double.s(1))
             assert len(dispatched) == 1
         assert seen_by_another_connection() == 1
+
+    def test_what_a_revoke_makes_ready_is_published_after_the_commit(self) -> None:
+        fake = FakeWorker(project.current().ledger)
+        done, revoked = fake.start(group(double.s(1), double.s(2)) | largest.s().set(needs="any")).dispatches
+        fake.succeed(fake.take(done), 2)
+        with dispatches() as dispatched, transaction.atomic():
+            revokes.cancel_revoked(project.current(), {revoked.job_id: True})
+            assert dispatched == []
+        assert dispatched == [largest.name]
 
     def test_other_connections_see_it_after_the_commit(self) -> None:
         if connection.vendor == "sqlite":
