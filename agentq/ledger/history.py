@@ -46,7 +46,7 @@ _END_CANCELLED = ending(
 def end_attempt(
     tx: Transaction, claimed: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> None:
-    """End one attempt, whose job has just been moved; *held* is its claim, or a row with the columns of one."""
+    """End one attempt, whose job has just been moved; *claimed* is its claim, or a row with the columns of one."""
     values = {
         "job_id": claimed.job_id if isinstance(claimed, Claim) else claimed.id,
         "number": claimed.attempt,

@@ -42,7 +42,7 @@ def test_only_the_end_of_an_attempt_writes_the_history() -> None:
     assert writes == {"agentq/ledger/history.py"}
 
 
-def test_who_takes_a_job_from_its_attempt_ends_the_attempt() -> None:
+def test_a_function_that_takes_a_job_from_its_attempt_ends_the_attempt() -> None:
     found = {
         function.name: called(function) for _, function in functions() if called(function, "moves") & ENDS_ONE
     }
@@ -50,7 +50,7 @@ def test_who_takes_a_job_from_its_attempt_ends_the_attempt() -> None:
     assert [name for name, calls in found.items() if "end_attempt" not in calls] == []
 
 
-def test_who_cancels_jobs_ends_the_attempts_that_ran_them() -> None:
+def test_a_function_that_cancels_jobs_ends_the_attempts_that_ran_them() -> None:
     found = {
         function.name: called(function) for _, function in functions() if called(function, "moves") & ENDS_SOME
     }

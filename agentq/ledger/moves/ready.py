@@ -15,21 +15,21 @@ from agentq.ledger.models import JobRow
 from agentq.states import VIRTUAL, JobStatus
 
 READY: dict[str, Any] = {"status": JobStatus.QUEUED, "dispatched_at": now(), "dispatches": 0}
-"""The ways in which a job becomes ready."""
+"""The values that make a job ready."""
 
 
 def due(at: Any) -> dict[str, Any]:
-    """Return what makes a job due at a time."""
+    """Return the values that make a job due at a time."""
     return {"status": JobStatus.SCHEDULED, "due_at": at}
 
 
 def ready_or_due(is_due_later: Any, at: Any) -> dict[str, Any]:
-    """Return what makes a job ready, or due at a time where that is to come."""
+    """Return the values that make a job ready, or due at a time where that is to come."""
     return READY | due(at) | {"status": case((is_due_later, JobStatus.SCHEDULED), else_=JobStatus.QUEUED)}
 
 
 def due_or_waiting(is_ready: Any, at: Any) -> dict[str, Any]:
-    """Return what makes a job due at a time where nothing before it is undone, or else lets it wait for that."""
+    """Return the values that make a job due at a time where nothing before it is undone, or else let it wait."""
     return {
         "status": case((is_ready, JobStatus.SCHEDULED), else_=JobStatus.WAITING),
         "due_at": case((is_ready, at), else_=JobRow.due_at),
