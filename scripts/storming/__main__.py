@@ -115,7 +115,7 @@ def _spread(provider: Provider) -> float:
 
 
 def _summary(provider: Provider) -> str:
-    return "untold" if provider.retry_after is None else f"Retry-After: {provider.retry_after}"
+    return "no Retry-After" if provider.retry_after is None else f"Retry-After: {provider.retry_after}"
 
 
 def _counted(numbers: Iterable[int]) -> str:

@@ -11,14 +11,14 @@ from typing import Any
 
 
 class Provider(ThreadingHTTPServer):
-    """Answers *status* for *down* seconds, reported or not when to come back; from then on 200."""
+    """Answers *status* for *down* seconds, with *retry_after* in its header if it is given; from then on 200."""
 
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, status: int, reported: int | None, down: float) -> None:
+    def __init__(self, status: int, retry_after: int | None, down: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.status, self.reported, self.down = status, reported, down
+        self.status, self.retry_after, self.down = status, retry_after, down
         self.asked: list[float] = []
         """Seconds from the first request to each."""
         self._began = 0.0
@@ -47,8 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         is_down = self.server.is_down()
         self.send_response_only(self.server.status if is_down else 200)
-        if is_down and self.server.reported is not None:
-            self.send_header("Retry-After", str(self.server.reported))
+        if is_down and self.server.retry_after is not None:
+            self.send_header("Retry-After", str(self.server.retry_after))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -57,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running(status: int, reported: int | None, down: float) -> Iterator[Provider]:
+def running(status: int, retry_after: int | None, down: float) -> Iterator[Provider]:
     """A provider that answers on a port of its own."""
-    with Provider(status, reported, down) as server:
+    with Provider(status, retry_after, down) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

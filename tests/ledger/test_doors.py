@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.setup.source import ROOT
 
 LEDGER = ROOT / "agentq" / "ledger"
-ENDS_ONE = {"succeed", "retry", "leave", "fail", "cancel_itself", "release", "fail_overdue"}
+ENDS_ONE = {"succeed", "retry", "leave", "fail", "cancel_own", "release", "fail_overdue"}
 """The moves that take a job from the attempt that runs it."""
 ENDS_SOME = {"cancel_jobs", "cancel_job", "cancel_members"}
 """The moves that cancel jobs, some of which may run."""

@@ -15,7 +15,7 @@ from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, decided, written
+from tests.support.player import FakeWorker, decided, record, written
 from tests.support.steps import add, echo, numbers, total
 
 ROUNDS = 30
@@ -65,7 +65,7 @@ def test_a_cancel_finds_the_hand_over_open(ledger_url: str, name: str) -> None:
         claimed = worker.begin(canvas)
         recorded, cancelled = while_open(
             worker.ledger,
-            lambda tx: recorded(tx, claimed, outcome),
+            lambda tx: record(tx, claimed, outcome),
             partial(cancel, operator, claimed),
         )
         assert recorded.accepted
@@ -129,7 +129,7 @@ def test_a_cancel_of_one_job_that_finds_its_completion_open_takes_nothing_away(
         claimed, other = map(worker.take, started.dispatches)
         recorded, is_cancelled = while_open(
             worker.ledger,
-            lambda tx: recorded(tx, claimed, Succeed("3")),
+            lambda tx: record(tx, claimed, Succeed("3")),
             partial(
                 operator.write,
                 lambda tx: cancels.cancel_job(tx, claimed.job_id, actor="ann", reason="too slow"),

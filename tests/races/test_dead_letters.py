@@ -18,7 +18,7 @@ from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker
+from tests.support.player import FakeWorker, record
 from tests.support.steps import add, echo, total
 
 ROUNDS = 30
@@ -128,7 +128,7 @@ def test_a_deadline_that_finds_the_completion_open_leaves_it(ledger_url: str) ->
         worker.age(claimed.job_id, deadline_at=0)
         recorded, ended = while_open(
             worker.ledger,
-            lambda tx: recorded(tx, claimed, Succeed("3")),
+            lambda tx: record(tx, claimed, Succeed("3")),
             partial(caretaker.write, _end_overdue),
         )
         assert (recorded.accepted, ended) == (True, 0)

@@ -22,7 +22,7 @@ from agentq.states import JobStatus
 from tests.races.overlap import a_session_waits, fakes, while_open
 from tests.support import eventually
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker
+from tests.support.player import FakeWorker, record
 from tests.support.steps import add, echo, total
 
 
@@ -59,7 +59,7 @@ def test_an_early_claim_waits_for_the_completion_before_it(postgresql_url: str, 
         dispatch = successor_of(claimed)
         recorded, early = while_open(
             one.ledger,
-            lambda tx: recorded(tx, claimed, Succeed("3")),
+            lambda tx: record(tx, claimed, Succeed("3")),
             partial(claim_early, two, dispatch),
             commit=commit,
         )

@@ -24,7 +24,7 @@ from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import a_session_waits, concurrently, fakes, while_open
 from tests.support import eventually
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FAILURE, FakeWorker, recorded
+from tests.support.player import FAILURE, FakeWorker, record
 from tests.support.steps import add, numbers, total
 
 ROUNDS = 20
@@ -145,7 +145,7 @@ def test_a_fan_ins_end_and_a_members_completion_do_not_deadlock(ledger_url: str)
             connection.execute(select(JobRow.id).where(JobRow.id == claimed[1].job_id).with_for_update())
             ended = pool.submit(end_once)
             eventually(lambda: a_session_waits(caretaker.ledger), what="a caretaker that waits for the member")
-            outcome = recorded(Transaction(connection), claimed[1], Succeed("4"))
+            outcome = record(Transaction(connection), claimed[1], Succeed("4"))
         assert (outcome.accepted, ended.result(30)) == (True, 0)
         worker.run(*outcome.dispatches)
         assert worker.result(claimed[0].workflow_id) == 6

@@ -18,7 +18,7 @@ from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Recorded
+from tests.support.player import FakeWorker, Recorded, record
 from tests.support.steps import add, echo, total
 
 ROUNDS = 40
@@ -73,7 +73,7 @@ def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str
             claimed = claims(one, SHAPES[shape])
             recorded = while_open(
                 one.ledger,
-                lambda tx: recorded(tx, claimed[0], Succeed("0")),  # noqa: B023
+                lambda tx: record(tx, claimed[0], Succeed("0")),  # noqa: B023
                 partial(two.succeed, claimed[1], 1),
             )
             check_what_followed(one, claimed, list(recorded))

@@ -69,7 +69,7 @@ def started(tx: Transaction, graph: Graph, **options: Any) -> Started:
     return Started(new.workflow_id, new.is_new, tuple(tx.take_dispatches()))
 
 
-def recorded(tx: Transaction, claimed: Claim, outcome: Outcome) -> Recorded:
+def record(tx: Transaction, claimed: Claim, outcome: Outcome) -> Recorded:
     """Record an outcome in an open transaction."""
     return Recorded(attempts.record(tx, claimed, outcome), tuple(tx.take_dispatches()))
 
@@ -145,7 +145,7 @@ class FakeWorker:
 
     def record(self, claimed: Claim, outcome: Outcome) -> Recorded:
         """Record an outcome of an attempt."""
-        return self.ledger.write(lambda tx: recorded(tx, claimed, outcome))
+        return self.ledger.write(lambda tx: record(tx, claimed, outcome))
 
     def succeed(self, claimed: Claim, result: Any = None) -> Recorded:
         """Record that an attempt succeeded."""

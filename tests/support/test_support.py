@@ -78,7 +78,7 @@ def fail_beside_a_worker(broker: Broker, ledger_url: str) -> None:
         raise AssertionError("something else")
 
 
-TELLING = """
+DESCRIBING = """
 import atexit, json, os, signal, sys, threading
 reported = [__name__, sys.argv, sys.path, os.getcwd(), sorted(os.environ.items()), os.getsid(0) == os.getpid()]
 reported += [sorted(os.listdir("/proc/self/fd")), [str(signal.getsignal(number)) for number in (2, 13, 15)]]
@@ -90,9 +90,9 @@ sys.exit(3)
 """
 
 
-@pytest.mark.parametrize("what", [["-m", "decisive"], ["{folder}/telling.py"]])
-def test_a_forked_process_cannot_tell_that_it_was_forked(tmp_path: Path, what: list[str]) -> None:
-    (tmp_path / "telling.py").write_text(TELLING)
+@pytest.mark.parametrize("what", [["-m", "describing"], ["{folder}/describing.py"]])
+def test_a_forked_process_sees_nothing_of_the_fork(tmp_path: Path, what: list[str]) -> None:
+    (tmp_path / "describing.py").write_text(DESCRIBING)
     arguments = [*(part.format(folder=tmp_path) for part in what), "ä", "b"]
     environment = {**os.environ, **READ_WHEN_LOADED, "PYTHONPATH": f"{ROOT}:/other"}
     with (tmp_path / "started").open("a") as log:

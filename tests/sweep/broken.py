@@ -41,19 +41,19 @@ def dead_letter_later() -> None:
     """Open a dead letter in a transaction of its own, after the one in which the job failed."""
     executor: Any = AttemptRunner
     module: Any = attempts
-    dead_letter, record = module.dead_letter, executor._record
+    fail_for_good, record = module.fail_for_good, executor._record
     held_back: list[AnyRow] = []
 
     def record_then_dead_letter(self: Any, claim: Claim, outcome: Outcome, *rest: Any) -> bool:
         is_accepted: bool = record(self, claim, outcome, *rest)
         for dead in [held_back.pop() for _ in range(len(held_back))]:
-            self._ledger.write(lambda tx, dead=dead: dead_letter(tx, dead))
+            self._ledger.write(lambda tx, dead=dead: fail_for_good(tx, dead))
         return is_accepted
 
     def hold_back(tx: Transaction, dead: AnyRow, **_: Any) -> None:
         held_back.append(dead)
 
-    module.dead_letter = hold_back
+    module.fail_for_good = hold_back
     executor._record = record_then_dead_letter
 
 

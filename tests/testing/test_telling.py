@@ -50,7 +50,7 @@ def test_a_ledger_that_is_away_harms_no_step(
     def is_away(*_: object) -> None:
         raise LedgerUnavailable("the ledger is away")
 
-    monkeypatch.setattr(moves, "report", is_away)
+    monkeypatch.setattr(moves, "record_event", is_away)
     workflow = agentq.start(tell_three.s())
     with caplog.at_level(logging.WARNING):
         assert workflow.result(10) == "reported"

@@ -20,7 +20,7 @@ SETTINGS = "tests.contrib.django.task_settings"
 ASK = """
 import asyncio
 import agentq
-from tests.contrib.django.letters.tasks import add, fail, send, tell, wait
+from tests.contrib.django.letters.tasks import add, fail, report, send, wait
 
 def ended(result):
     try:
@@ -33,10 +33,10 @@ def ended(result):
 assert ended(add.enqueue(1, 2)).return_value == 3
 assert ended(send.enqueue("ann")).return_value == "to ann"
 assert ended(asyncio.run(wait.aenqueue(0.01))).return_value == "waited"
-reported = ended(tell.enqueue())
-assert reported.return_value == [reported.id, 1]
-assert len(reported.worker_ids) == reported.attempts == 1
-assert reported.enqueued_at <= reported.started_at == reported.last_attempted_at <= reported.finished_at
+task = ended(report.enqueue())
+assert task.return_value == [task.id, 1]
+assert len(task.worker_ids) == task.attempts == 1
+assert task.enqueued_at <= task.started_at == task.last_attempted_at <= task.finished_at
 failed = ended(fail.enqueue("it is not here"))
 assert (failed.status, failed.is_finished) == ("FAILED", True)
 assert failed.errors[0].exception_class is LookupError
@@ -59,8 +59,8 @@ def test_a_worker_runs_tasks_and_sends_djangos_signals(
     project.manage("migrate", "--verbosity", "0")
     with worker(project) as log:
         project.shell(ASK)
-        for reported in ("letters.tasks.add state=RUNNING", "letters.tasks.add state=SUCCESSFUL"):
-            assert reported in log.read_text()
+        for line in ("letters.tasks.add state=RUNNING", "letters.tasks.add state=SUCCESSFUL"):
+            assert line in log.read_text()
         assert "letters.tasks.fail state=FAILED" in log.read_text()
 
 

@@ -1,4 +1,4 @@
-"""A step that shows how far it is, in a worker that stops in the middle of the write.
+"""A step that reports its progress, in a worker that stops in the middle of the write.
 
 Imported with ``-I tests.faults.worker.reporting_steps``.
 """
@@ -14,14 +14,14 @@ from agentq.steps.events import PROGRESS
 from tests.support import gates
 
 HELD = "AGENTQ_TEST_HELD"
-"""Names the folder of the gate ``telling``, where the write of a progress stops."""
+"""Names the folder of the gate ``recording``, where the write of a progress stops."""
 WHEN = "AGENTQ_TEST_WHEN"
 """Says where: ``before`` its statement or ``after`` it."""
 
 
 @step(retry="quick")
 def report(ctx: Context, folder: str) -> int:
-    """Show something before the gate ``body`` and after it; returns the attempt's number."""
+    """Report progress before the gate ``body`` and after it; returns the attempt's number."""
     ctx.emit("begun", ctx.attempt)
     ctx.progress(1, 2)
     gates.pass_gate(folder, "body")
@@ -32,17 +32,17 @@ def report(ctx: Context, folder: str) -> int:
 
 def _hold(folder: str, when: str) -> None:
     module: Any = moves
-    report = moves.record_event
+    record_event = moves.record_event
 
-    def tell_and_wait(connection: Any, job_id: Any, attempt: int, kind: str, data: str) -> int | None:
+    def record_and_wait(connection: Any, job_id: Any, attempt: int, kind: str, data: str) -> int | None:
         if kind == PROGRESS and when == "before":
-            gates.pass_gate(folder, "decisive")
-        number = report(connection, job_id, attempt, kind, data)
+            gates.pass_gate(folder, "recording")
+        number = record_event(connection, job_id, attempt, kind, data)
         if kind == PROGRESS and when == "after":
-            gates.pass_gate(folder, "decisive")
+            gates.pass_gate(folder, "recording")
         return number
 
-    module.report = tell_and_wait
+    module.record_event = record_and_wait
 
 
 if HELD in os.environ:

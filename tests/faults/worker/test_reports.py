@@ -45,14 +45,14 @@ def test_a_worker_killed_while_it_records_an_event_loses_no_job(
         with worker_of(redis_broker, ledger_url, arguments=STEPS, env=env) as first:
             workflow = agentq.start(report.s(str(gates.folder)))
             follower = pool.submit(lambda: list(workflow.events(timeout=60)))
-            gates.await_reached("decisive")
+            gates.await_reached("recording")
             first.kill()
         # PostgreSQL commits the statement by itself, on SQLite a transaction is around it.
         is_written = when == "after" and agentq.ledger.is_postgresql
         before = read(workflow)
         written = [("progress", 1)] if is_written else []
         assert what(before) == [("workflow.started", None), ("begun", 1), *written]
-        gates.open("decisive")
+        gates.open("recording")
         gates.open("body")
         with worker_of(redis_broker, ledger_url, arguments=STEPS):
             assert workflow.result(30) == 2
