@@ -141,7 +141,7 @@ class WorkerStatus(StrEnum):
     ALIVE = "alive"
     """Its lease runs."""
     STOPPED = "stopped"
-    """It signed off, and gave back what it held."""
+    """It signed off, and gave back its jobs."""
     LOST = "lost"
     """Its lease ended without a word: it died, was killed, or cannot reach the ledger."""
 

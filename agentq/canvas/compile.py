@@ -54,7 +54,7 @@ def first_refused(options: Iterable[str]) -> str:
 
 
 class TaskNames(Protocol):
-    """The compiler's questions about names."""
+    """The steps and plain tasks that a canvas can name, as the compiler looks them up."""
 
     def step(self, name: str) -> Step[..., Any] | None:
         """Return the step of this name, or None for a plain Celery task; CanvasError where there is none."""

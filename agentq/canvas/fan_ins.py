@@ -1,7 +1,12 @@
 """The effect of a failed job on its workflow, settled when its canvas is compiled.
 
-Each job of a fan-in that can go on without members knows the member that will be missing if it fails: the one that
-ends in one of the fan-in's members. Everything else stops its workflow.
+A fan-in waits for its members: the last jobs of its branches. It can go on without some of them if its options say
+so (``needs``, ``within``), or if a step in it has ``on_failure="continue"``. The compiler notes each fan-in with
+its branches, the inner ones first, and what each step asks for. At the end ``settle`` writes the answer into each
+node: ``part`` is the member to which the node leads, of the innermost fan-in that can go on without it, and
+``on_failure`` says whether the workflow goes on. A node in no such fan-in has no ``part``, and its failure stops
+the workflow. The template of an ``each`` is a graph of its own: ``BEYOND`` there means a member of a fan-in around
+the ``each``.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ class FanIns:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._around: dict[int, tuple[int, int]] = {}
-        """For each node the innermost fan-in around it, and the member of that which it belongs to."""
+        """For each node the innermost fan-in around it, and that fan-in's member to which the node leads."""
         self._asked: dict[int, OnFailure] = {}
         self._templates: dict[int, FanIns] = {}
 
@@ -70,10 +75,10 @@ class FanIns:
         if within is not None and not (isinstance(within, (int, float)) and 0 < within < 1e9):
             raise CanvasError(f"step {node.step!r}: within is {show(within)}, must be over 0 seconds")
         fan_in.needs = needs.parse(wanted, f"step {node.step!r}") or needs.ANY
-        parts = sum(other.join == node.after for other in self._graph.nodes)
-        if fan_in.kind is JobKind.JOIN and isinstance(wanted, int) and wanted > parts:
+        members = sum(other.join == node.after for other in self._graph.nodes)
+        if fan_in.kind is JobKind.JOIN and isinstance(wanted, int) and wanted > members:
             raise CanvasError(
-                f"step {node.step!r}: needs is {wanted}, but the group before it has {parts} member(es); "
+                f"step {node.step!r}: needs is {wanted}, but the group before it has {members} member(es); "
                 "needs='all' means all that there are"
             )
         fan_in.deadline = within
@@ -89,7 +94,7 @@ class FanIns:
         self._settle(None, member_around=False, says_around=False)
 
     def _settle(self, owner: Node | None, *, member_around: bool, says_around: bool) -> None:
-        """Of a template, *owner* is its ``each``; the rest describes the fan-ins around that."""
+        """Settle one graph. Of a template, *owner* is its ``each``; the rest describes the fan-ins around it."""
         nodes = self._graph.nodes
         fan_ins = dict(enumerate(nodes)) | ({} if owner is None else {_OWNER: owner})
         saying = {index for index, node in fan_ins.items() if needs.accepts_missing(node.needs)}
@@ -98,15 +103,15 @@ class FanIns:
         lenient = saying | timed | {self._around[index][0] for index in asking if index in self._around}
         for index, node in enumerate(nodes):
             around = list(self._outwards(index))
-            parts = [part for fan_in, part in around if fan_in in lenient]
-            node.part = parts[0] if parts else BEYOND if member_around else None
+            members = [member for fan_in, member in around if fan_in in lenient]
+            node.part = members[0] if members else BEYOND if member_around else None
             says = says_around or any(fan_in in saying for fan_in, _ in around)
             node.on_failure = self._settled(index, node, says)
             if index in self._templates:
                 self._templates[index]._settle(node, member_around=node.part is not None, says_around=says)
 
     def _outwards(self, index: int) -> Iterator[tuple[int, int]]:
-        """The fan-ins around a node, the innermost first, each with the member that the node belongs to."""
+        """The fan-ins around a node, the innermost first, each with the member to which the node leads."""
         around = self._around.get(index)
         while around is not None:
             yield around

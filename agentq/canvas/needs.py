@@ -22,7 +22,7 @@ def parse(needs: Any, where: str) -> str | None:
     is_share = isinstance(needs, float) and 0 < needs < 1
     if not is_number and not is_share:
         raise CanvasError(
-            f"{where}: needs is {show(needs)}, must be 'all', 'any', a number of members such as 3, or a share "
+            f"{where}: needs is {show(needs)}, must be 'all', 'any', a number of members such as 3, or a share of "
             "them between 0 and 1, such as 0.8"
         )
     return f"{needs:.6f}" if is_share else str(needs)

@@ -40,8 +40,8 @@ def upgrade(target: Target, sql: bool) -> None:
     migrate.upgrade(ledger)
     where = ledger.url.render_as_string(hide_password=True)
     expected = schema.REVISION
-    reported = "has revision" if found == expected else f"went from {found or 'no schema'} to revision"
-    click.echo(f"the ledger at {where} {reported} {expected}")
+    outcome = "has revision" if found == expected else f"went from {found or 'no schema'} to revision"
+    click.echo(f"the ledger at {where} {outcome} {expected}")
 
 
 @db.command()

@@ -51,7 +51,7 @@ def list_(target: Target, status: WorkerStatus | None, limit: int, as_json: bool
 @options.as_json
 @pass_target
 def show(target: Target, worker_id: str, as_json: bool) -> None:
-    """Show a worker, by its id or its name, and the jobs that it holds.
+    """Show a worker, by its id or its name, and the jobs that it runs.
 
     \b
     Example:

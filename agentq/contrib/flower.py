@@ -41,9 +41,9 @@ def task_page(flower_url: str, job_id: uuid.UUID) -> str:
 def _status(task: Any) -> str | None:
     match task.state:
         case "SUCCESS":
-            reported = _literal(task.result) or {}
-            done = JobStatus.SUCCEEDED if "attempt" in reported else reported.get("dropped")
-            return JobStatus.CANCELLED if "cancelled" in reported else done
+            result = _literal(task.result) or {}
+            done = JobStatus.SUCCEEDED if "attempt" in result else result.get("dropped")
+            return JobStatus.CANCELLED if "cancelled" in result else done
         case "FAILURE":  # AttemptFailed is what a step's worker says when the ledger has recorded it
             return JobStatus.FAILED if str(task.exception).startswith("AttemptFailed") else None
     return _STATUSES.get(task.state)

@@ -34,7 +34,7 @@ class OfflineModel:
     def summarise(self, text: str, sentences: int = 3) -> str:
         """Take the opening sentence and those most like the rest of the text, in their order."""
         opening, *others = _sentences(text[:RANKED_CHARACTERS]) or [""]
-        chosen = [opening, *_rank([other for other in others if _is_notable(other)], sentences - 1)]
+        chosen = [opening, *_rank([other for other in others if _is_full_sentence(other)], sentences - 1)]
         return " ".join(_shorten(sentence) for sentence in chosen).strip()
 
     def keywords(self, text: str, count: int = 6) -> list[str]:
@@ -80,7 +80,7 @@ def _sentences(text: str) -> list[str]:
     return [sentence for sentence in found.values() if sentence]
 
 
-def _is_notable(sentence: str) -> bool:
+def _is_full_sentence(sentence: str) -> bool:
     return sentence.endswith((".", "!", "?", "。")) and len(sentence) > 30
 
 

@@ -16,7 +16,7 @@ LOG_TAIL_LINES = 15
 
 
 class DemoWorker:
-    """Starts when it is made; its maker must `stop` it.
+    """A worker of the demo in a process of its own. It starts when it is made; its maker must `stop` it.
 
     Args:
         name: its Celery node name.

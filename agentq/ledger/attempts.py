@@ -104,7 +104,7 @@ def record(
 ) -> bool:
     """Record the outcome of an attempt and hand over, in the caller's transaction; False where it is discarded.
 
-    The worker that no longer holds the job changes nothing; the one whose earlier commit got no answer finds its
+    The worker that no longer owns the job changes nothing; the one whose earlier commit got no answer finds its
     own outcome there and dispatches again what may not have been dispatched. What the step wants to be done with
     its completion is done only by the one that records it; raises CompletionFailed.
     """
@@ -141,11 +141,11 @@ def record(
             fail_for_good(tx, dead, needs_person=outcome.needs_person)
         case Cancelled(reason):
             why = Failure("cancelled", "agentq.Cancel", reason)
-            given_up = moves.cancel_own(tx, claimed.job_id, claimed.attempt, why)
-            if given_up is None:
+            cancelled = moves.cancel_own(tx, claimed.job_id, claimed.attempt, why)
+            if cancelled is None:
                 return _was_recorded(tx, claimed, AttemptOutcome.CANCELLED, why)
             end_attempt(tx, claimed, AttemptOutcome.CANCELLED, why)
-            cancel_with_dependents(tx, given_up, actor=f"step {claimed.step}", why=why)
+            cancel_with_dependents(tx, cancelled, actor=f"step {claimed.step}", why=why)
     return True
 
 
@@ -164,15 +164,15 @@ def left_before(connection: Connection, claimed: Claim, error_class: str) -> Lef
     other = select(func.max(AttemptRow.number)).where(mine, AttemptRow.error_class.is_distinct_from(error_class))
     since = func.coalesce(other.scalar_subquery(), 0)
     left = (mine, AttemptRow.number > claimed.attempts_before, AttemptRow.number > since)
-    times, first, instant = connection.execute(
+    times, first, read_at = connection.execute(
         select(func.count(), func.min(AttemptRow.finished_at), now()).where(*left)
     ).one()
     of_job = (
         select(JobRow.queue, WorkflowRow.terms).join_from(JobRow, WorkflowRow).where(JobRow.id == claimed.job_id)
     )
-    queue, kept = connection.execute(of_job).one()
-    need = Need(queue, claimed.kind, claimed.step, parameters_at_start(kept, claimed.step))
-    return Left(times, 0.0 if first is None else (instant - first).total_seconds(), need)
+    queue, terms = connection.execute(of_job).one()
+    need = Need(queue, claimed.kind, claimed.step, parameters_at_start(terms, claimed.step))
+    return Left(times, 0.0 if first is None else (read_at - first).total_seconds(), need)
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
@@ -182,7 +182,7 @@ def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
 
 
 def still_owns(connection: Connection, job_id: uuid.UUID, attempt: int) -> bool:
-    """Say whether the attempt of this number still holds the job."""
+    """Say whether the attempt of this number still owns the job."""
     mine = (JobRow.id == job_id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == attempt)
     return connection.scalar(select(JobRow.id).where(*mine)) is not None
 

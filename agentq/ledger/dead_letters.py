@@ -10,7 +10,7 @@ from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, moves
 from agentq.ledger.attempts import queued_successors
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.handover import Done, feed_again, go_on_short, hand_over, wait_again
+from agentq.ledger.handover import Done, go_on_short, hand_over, resume_virtual, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
@@ -41,17 +41,17 @@ def replay(
         return
     revived: list[AnyRow] = []
     if not moves.revive(tx, job_id, attempts=attempts, delay=delay):
-        parts = moves.revive_members(tx, job_id, attempts=attempts, delay=delay)
-        if parts is None:
+        members = moves.revive_members(tx, job_id, attempts=attempts, delay=delay)
+        if members is None:
             raise _cannot_live(tx, job_id)
-        revived = parts
+        revived = members
     along = [row.id for row in revived if row.status == JobStatus.FAILED] + _require_use(tx, job_id)
     _close_along(tx, along, actor=actor, reason=reason)
     moves.reopen_workflow(tx, letter.workflow_id)
     actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
     for row in revived:
         if row.kind in VIRTUAL:
-            feed_again(tx, row)
+            resume_virtual(tx, row)
     moves.schedule_dispatches(tx)
 
 

@@ -1,7 +1,18 @@
 """Hand-over: in the transaction that records a job's outcome, make the jobs that waited for it ready.
 
-A job that failed for good ends in the same way: its dead letter is opened, and its workflow stops, or the
-fan-in that the job leads to goes on without that member.
+``hand_over`` takes jobs that have just succeeded. Each one makes the jobs after it ready, and counts down the
+fan-in of which it is a member. A fan-in that is complete, and an ``each`` of an empty list, succeed at once,
+without a worker, and are handed over in their turn. An ``each`` that gets its list is expanded here: its branches
+become rows, and it waits for them as a fan-in does. The last job of a workflow ends it.
+
+A job that failed for good takes the other way: ``fail_for_good`` opens its dead letter. Then the workflow stops,
+or the fan-in to which the job leads counts that member as missing. When each member is done or missing, a fan-in
+with enough members goes on without the others. One with too few fails itself, and the same follows for the fan-in
+around it. A replay is the way back: ``wait_again`` removes the mark of the missing member, unless its fan-in has
+gone on.
+
+A member is locked before its fan-in, and an inner fan-in before an outer one, so that two hand-overs do not wait
+for each other in a circle.
 """
 
 from __future__ import annotations
@@ -135,7 +146,7 @@ def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
     return _wait_for_member(tx, job.part_id)
 
 
-def feed_again(tx: Transaction, job: AnyRow) -> None:
+def resume_virtual(tx: Transaction, job: AnyRow) -> None:
     """Expand an ``each``, or finish a fan-in of nothing, that was revived; *job* has its id and after_id.
 
     Nothing is done where it has members, or where the job before it is not done either.

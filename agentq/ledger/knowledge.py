@@ -45,8 +45,8 @@ class Knowledge:
 
     def dump(self) -> str:
         """Return it as the text that the ledger keeps."""
-        reported = {"queues": sorted(self.queues), "steps": self.steps, "tasks": self.tasks}
-        return json.dumps(reported, sort_keys=True)
+        known = {"queues": sorted(self.queues), "steps": self.steps, "tasks": self.tasks}
+        return json.dumps(known, sort_keys=True)
 
     @classmethod
     def load(cls, text: str) -> Knowledge:
@@ -89,14 +89,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The live workers: those with knowledge, alike ones together, and the number of those without."""
+    """The live workers: their reports, each with the number of workers that gave it, and how many gave none."""
 
-    reported: Sequence[tuple[Knowledge, int]]
+    reports: Sequence[tuple[Knowledge, int]]
     silent: int = 0
 
     def ask(self, need: Need) -> Asked | None:
         """Return how many consume the queue, and how many of these fit the job; None where some wrote none."""
-        found = [(known.fits(need), workers) for known, workers in self.reported if need.queue in known.queues]
+        found = [(known.fits(need), workers) for known, workers in self.reports if need.queue in known.queues]
         if self.silent or any(fits is None for fits, _ in found):
             return None
         return Asked(sum(workers for _, workers in found), sum(workers for fits, workers in found if fits))
@@ -108,15 +108,15 @@ class Live:
 
     def runs(self, need: Need) -> bool:
         """Return whether one of them surely runs such jobs."""
-        return any(known.fits(need) for known, _ in self.reported if need.queue in known.queues)
+        return any(known.fits(need) for known, _ in self.reports if need.queue in known.queues)
 
     @property
     def workers(self) -> int:
         """The number of live workers."""
-        return self.silent + sum(workers for _, workers in self.reported)
+        return self.silent + sum(workers for _, workers in self.reports)
 
 
-NOBODY = Live(())
+NO_WORKERS = Live(())
 
 
 def live(connection: Connection) -> Live:
@@ -140,6 +140,6 @@ def parameters_at_start(terms: str | None, step: str) -> str:
     return str(kept.get("takes", ""))
 
 
-def _digests(reported: dict[str, str] | list[str]) -> dict[str, str]:
-    # A worker of a release before tells names alone.
-    return reported if isinstance(reported, dict) else dict.fromkeys(reported, "")
+def _digests(names: dict[str, str] | list[str]) -> dict[str, str]:
+    # A worker of an older release reports names alone.
+    return names if isinstance(names, dict) else dict.fromkeys(names, "")

@@ -127,10 +127,10 @@ class JobRow(Base):
     join_id: Mapped[uuid.UUID | None]
     position: Mapped[int | None]
     remaining: Mapped[int]
-    # Of a fan-in: how many of its members are missing, and its need to go on without them.
+    # Of a fan-in: how many of its members are missing, and how many it needs.
     missing: Mapped[int] = mapped_column(server_default="0")
     needs: Mapped[str | None] = mapped_column(String(16))
-    # The member that will be missing if this job fails, and whether this one is: a job that the fan-in waits for.
+    # The member that will be missing if this job fails, and whether this job is itself a member that is missing.
     part_id: Mapped[uuid.UUID | None]
     is_missing: Mapped[bool] = mapped_column(server_default=false())
     on_failure: Mapped[str] = mapped_column(String(16), server_default=OnFailure.STOP)
@@ -147,7 +147,7 @@ class JobRow(Base):
     # The number of the last attempt that it may have, and how many a replay gives it anew.
     max_attempts: Mapped[int]
     allowance: Mapped[int] = mapped_column(server_default="1")
-    # When to run, and why then, or why not again.
+    # When it is due, and the reason of that time; after its end, the reason why it is not tried again.
     delay: Mapped[float | None]
     due_at: Mapped[datetime | None]
     due_reason: Mapped[str | None]
@@ -163,8 +163,9 @@ class JobRow(Base):
     claim_token: Mapped[int | None] = mapped_column(BigInteger)
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
-    # What its policy asks for. The attempts before the last replay do not count any more; of those since, waits
-    # and attempts that a stopped worker gave back do not; and the seconds that it paused and waited.
+    # The counters that its policy reads: the attempts before the last replay, which do not count any more; those
+    # since then that do not count, as waits and attempts that a stopped worker gave back; and seconds of both
+    # kinds of pause.
     attempts_before: Mapped[int] = mapped_column(server_default="0")
     uncounted: Mapped[int] = mapped_column(server_default="0")
     waits: Mapped[int] = mapped_column(server_default="0")

@@ -29,7 +29,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in the hands of the worker that claimed it. ``attempt`` is the fencing token."""
+    """A job as the worker that claimed it has it. ``attempt`` is the fencing token."""
 
     job_id: uuid.UUID
     workflow_id: uuid.UUID
@@ -67,7 +67,7 @@ class Left:
     seconds: float
     """Since the first time, by the database's clock."""
     need: Need
-    """Its needs, by the start of its workflow."""
+    """The name and parameters that the job needs, as the start of its workflow recorded them."""
 
 
 def dispatch_of(row: AnyRow) -> Dispatch:

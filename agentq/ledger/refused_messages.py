@@ -56,8 +56,8 @@ def count(tx: Transaction, message: RefusedMessage, messages: int = 1) -> None:
     The first one's snapshot stands. A letter that was closed opens again, and its handlers are called again. A
     write that is tried again since its commit got no answer counts twice.
     """
-    reported = asdict(message)
-    values = {name: reported[name] for name in ("tenant", "error_class", "error_message", "snapshot")}
+    fields = asdict(message)
+    values = {name: fields[name] for name in ("tenant", "error_class", "error_message", "snapshot")}
     values |= {"step": message.task, "error_category": message.refusal, "digest": message.digest}
     moves.open_message_letter(tx, {**values, "messages": messages})
 

@@ -27,7 +27,7 @@ def missing_members(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
 
     The job named is the one that failed, or else one that was cancelled.
     """
-    parts = (
+    members = (
         select(
             _member.position,
             JobRow.id.label("job_id"),
@@ -45,7 +45,7 @@ def missing_members(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
         .order_by(_member.position, _first_failed, JobRow.id)
     )
     found: dict[int, AnyRow] = {}
-    for row in connection.execute(parts):
+    for row in connection.execute(members):
         found.setdefault(row.position, row)
     return list(found.values())
 

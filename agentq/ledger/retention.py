@@ -17,8 +17,8 @@ from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 
-LOOKED_AT = 200
-"""Workflows that one look takes in."""
+PAGE = 200
+"""Workflows of one page."""
 _DELETED = 1_000
 """Rows that one statement deletes, beside what hangs on each."""
 
@@ -49,7 +49,7 @@ _NEXT = (
         WorkflowRow.id > bindparam("after", type_=WorkflowRow.id.type),
     )
     .order_by(WorkflowRow.id)
-    .limit(LOOKED_AT)
+    .limit(PAGE)
 )
 _OVER = (
     select(WorkflowRow.id, _jobs.label("jobs"), _letters.label("dead_letters"))
@@ -68,7 +68,7 @@ _IS_CLOSED_MESSAGE = (
 )
 _messages = select(DeadLetterRow.id).where(*_IS_CLOSED_MESSAGE)
 _COUNT_MESSAGES = select(func.count()).select_from(_messages.subquery())
-# Said twice: a letter that was opened again since the first query is seen by the second, and left.
+# The condition is repeated: a letter that was opened again since the first query is seen by the second, and left.
 _DELETE_MESSAGES = delete(DeadLetterRow).where(
     DeadLetterRow.id.in_(_messages.limit(_DELETED)), *_IS_CLOSED_MESSAGE
 )
@@ -91,16 +91,16 @@ class PrunePage:
     after: uuid.UUID | None
 
 
-def look(
+def read_page(
     connection: Connection, status: WorkflowStatus, after: uuid.UUID, *, older_than: float, tenant: str | None
 ) -> PrunePage:
-    """Look at the next few workflows of a status for those that were over *older_than* seconds ago."""
+    """Return, of the next workflows of a status, those that were over *older_than* seconds ago."""
     ids = connection.scalars(_NEXT, {"status": status, "after": after}).all()
     values = {"ids": ids, "older_than": older_than, "tenant": tenant}
     found = connection.execute(_OVER, values) if ids else ()
     return PrunePage(
         tuple(Over(row.id, row.jobs, row.dead_letters) for row in found),
-        ids[-1] if len(ids) == LOOKED_AT else None,
+        ids[-1] if len(ids) == PAGE else None,
     )
 
 

@@ -127,14 +127,14 @@ def _find_simple(graph: Graph, *, counts_on: bool) -> list[bool]:
     *counts_on* says that the last node counts into something outside the graph.
     """
     reaches_virtual = {node.after for node in graph.nodes if node.kind in VIRTUAL}
-    parts = {node.part for node in graph.nodes}
+    members = {node.part for node in graph.nodes}
     plain = []
     for index, node in enumerate(graph.nodes):
         join = None if node.join is None else graph.nodes[node.join]
         joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
         reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
         # A fan-in with members that may be missing decides by more than a count.
-        plain.append(not joins_on and not reaches_more and index not in parts)
+        plain.append(not joins_on and not reaches_more and index not in members)
     return plain
 
 

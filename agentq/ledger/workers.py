@@ -1,4 +1,4 @@
-"""Workers in the ledger: who holds a lease until when."""
+"""Workers in the ledger: each has a row with its lease."""
 
 from __future__ import annotations
 

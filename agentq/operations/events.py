@@ -25,7 +25,7 @@ from agentq.redaction import masked
 from agentq.states import WORKFLOW_FINAL
 
 _MOST = 200
-"""Events of each kind of source that one look takes in."""
+"""Events of each source that one query reads."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Bounds of the pause between two queries that find nothing, in seconds; it grows while nothing happens."""
 _ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,17})(-end)?")
@@ -82,7 +82,7 @@ class Reader:
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look, where the last one found nothing: a fifth of the time that nothing came."""
+        """Seconds until the next query after one that found nothing: a fifth of the time since the last event."""
         return min(max((time.monotonic() - self._quiet_since) / 5, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
     def _read(self, connection: Connection, workflow_id: uuid.UUID) -> list[Event]:

@@ -24,11 +24,11 @@ def members_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[uuid.UUID
 
 def members_awaited(fan_in: AnyRow, members: int) -> str:
     """Return the condition of a fan-in of a number of *members*."""
-    reported = [f"{fan_in.remaining} of its {members} members"]
-    reported += [f"{fan_in.missing} missing"] if fan_in.missing else []
-    reported += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
+    phrases = [f"{fan_in.remaining} of its {members} members"]
+    phrases += [f"{fan_in.missing} missing"] if fan_in.missing else []
+    phrases += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
     if fan_in.deadline_at is not None:
-        reported.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+        phrases.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
     elif fan_in.deadline is not None:
-        reported.append(f"until {fan_in.deadline:g} s after the first of them")
-    return "; ".join(reported)
+        phrases.append(f"until {fan_in.deadline:g} s after the first of them")
+    return "; ".join(phrases)

@@ -184,7 +184,7 @@ def _unknown(connection: Connection) -> Iterator[Finding]:
 
 def _left(connection: Connection) -> Iterator[Finding]:
     left = queues.jobs_left(connection)
-    live = knowledge.live(connection) if left else knowledge.NOBODY
+    live = knowledge.live(connection) if left else knowledge.NO_WORKERS
     for need, jobs in sorted(left.items()):
         asked = live.ask(need)
         what = f"{jobs} job(s) of {need.kind} {need.step!r} on queue {need.queue!r} were left for their arguments"

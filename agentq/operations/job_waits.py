@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from agentq.ledger import knowledge
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.knowledge import NOBODY, Live, Need, parameters_at_start
+from agentq.ledger.knowledge import NO_WORKERS, Live, Need, parameters_at_start
 from agentq.ledger.models import WorkflowRow
 from agentq.operations.fan_ins import members_awaited
 from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
@@ -27,13 +27,13 @@ class Waits:
     terms: Mapping[uuid.UUID, str | None]
 
     @classmethod
-    def look(cls, connection: Connection, rows: Sequence[AnyRow]) -> Waits:
-        """Look at what these jobs need; asks nothing for jobs that wait for no worker."""
+    def read(cls, connection: Connection, rows: Sequence[AnyRow]) -> Waits:
+        """Read what these jobs need; asks nothing for jobs that wait for no worker."""
         left = {row.workflow_id for row in rows if _is_left_for_arguments(row)}
         is_asked = left or any(row.status == JobStatus.QUEUED for row in rows)
         query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
         terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
-        return cls(knowledge.live(connection) if is_asked else NOBODY, terms)
+        return cls(knowledge.live(connection) if is_asked else NO_WORKERS, terms)
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""

@@ -84,13 +84,13 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     """
     wanted = parse_id(job_id, "job")
     of_workflow = None if workflow is None else parse_id(workflow, "workflow")
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction) -> bool:
         found = tx.connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
         if found is None or of_workflow not in (None, found):
             raise _no_job(job_id, "" if of_workflow is None else f" of workflow {workflow}")
-        is_cancelled = cancels.cancel_job(tx, wanted, **done)
+        is_cancelled = cancels.cancel_job(tx, wanted, **action)
         moves.schedule_dispatches(tx)
         return is_cancelled
 
@@ -149,8 +149,8 @@ def move(ledger: Ledger, job_id: str, queue: str, *, actor: str = "", reason: st
     """
     wanted = parse_id(job_id, "job")
     _require_name(queue)
-    done = operator_action(actor, reason)
-    found = ledger.write(lambda tx: queue_moves.move_job(tx, wanted, queue, **done))
+    action = operator_action(actor, reason)
+    found = ledger.write(lambda tx: queue_moves.move_job(tx, wanted, queue, **action))
     if found is not None:
         raise StateConflict(f"job {job_id}", expected=sorted(JOB_AHEAD), found=found, next_step=_NEXT[found])
     return summary(ledger, job_id)
@@ -229,9 +229,9 @@ def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
 
 
 def running_on(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list[JobSummary]:
-    """Return up to *limit* jobs that a worker holds, newest first, on a connection that is open already."""
-    held = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
-    query = select(JobRow.__table__).where(*held).order_by(JobRow.id.desc()).limit(limit)
+    """Return up to *limit* jobs that a worker runs, newest first, on a connection that is open already."""
+    running = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
+    query = select(JobRow.__table__).where(*running).order_by(JobRow.id.desc()).limit(limit)
     return summaries(connection, query)
 
 
@@ -257,7 +257,7 @@ def _read(connection: Connection, wanted: Any) -> list[Job]:
         attempts[row.job_id].append(Attempt.model_validate(row))
     rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
     by_hand, members = _by_hand(connection, rows), members_of(connection, rows)
-    waits = Waits.look(connection, rows)
+    waits = Waits.read(connection, rows)
     return [_job(row, attempts[row.id], waits, by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
 
 
@@ -282,7 +282,7 @@ def select_jobs() -> Select[Any]:
 def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
     """Return what a query of whole rows finds."""
     rows = connection.execute(query).all()
-    by_hand, waits = _by_hand(connection, rows), Waits.look(connection, rows)
+    by_hand, waits = _by_hand(connection, rows), Waits.read(connection, rows)
     return [JobSummary(**_summary(row, waits, by_hand.get(row.id))) for row in rows]
 
 

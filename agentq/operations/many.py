@@ -39,12 +39,12 @@ def find(
         raise InvalidArguments(f"most is {most!r}; it must be 1 to {MOST_OF_ALL}")
     counted = query.with_only_columns(func.count(), maintain_column_froms=True)
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def plan(connection: Connection) -> dict[str, Any]:
         found = read(connection, query.order_by(key).limit(most))
         fit = len(found) if len(found) < most else connection.scalar(counted)
         return {"done": found, "fit": fit}
 
-    return ledger.read(look)
+    return ledger.read(plan)
 
 
 def carry_out(plan: D, decide: Callable[[Any, int], Any]) -> D:

@@ -59,7 +59,8 @@ def prune(
     statuses = sorted(WORKFLOW_FINAL) if status is None else [status]
     over = _over(ledger, statuses, older_than, tenant)
     deleted = [
-        _counted(part) if dry_run else _delete(ledger, part, older_than) for part in _parts(islice(over, limit))
+        _counted(batch) if dry_run else _delete(ledger, batch, older_than)
+        for batch in _batches(islice(over, limit))
     ]
     is_complete = next(over, None) is None
     messages = 0 if status is not None else _messages(ledger, older_than, tenant, dry_run=dry_run)
@@ -75,36 +76,36 @@ def _over(
     for status in statuses:
         after: uuid.UUID | None = _FIRST
         while after is not None:
-            look = partial(retention.look, status=status, after=after, older_than=older_than, tenant=tenant)
-            seen = ledger.read(look)
+            read = partial(retention.read_page, status=status, after=after, older_than=older_than, tenant=tenant)
+            seen = ledger.read(read)
             yield from seen.found
             after = seen.after
 
 
-def _parts(over: Iterator[Over]) -> Iterator[list[Over]]:
+def _batches(over: Iterator[Over]) -> Iterator[list[Over]]:
     """Cut the finished workflows into batches for one transaction each."""
-    part: list[Over] = []
+    batch: list[Over] = []
     jobs = 0
     for workflow in over:
-        if part and jobs + workflow.jobs > _MOST_JOBS:
-            yield part
-            part, jobs = [], 0
-        part.append(workflow)
+        if batch and jobs + workflow.jobs > _MOST_JOBS:
+            yield batch
+            batch, jobs = [], 0
+        batch.append(workflow)
         jobs += workflow.jobs
-    if part:
-        yield part
+    if batch:
+        yield batch
 
 
-def _delete(ledger: Ledger, part: list[Over], older_than: float) -> tuple[int, int, int]:
+def _delete(ledger: Ledger, batch: list[Over], older_than: float) -> tuple[int, int, int]:
     began = time.monotonic()
-    ids = [workflow.id for workflow in part]
+    ids = [workflow.id for workflow in batch]
     gone = ledger.write(partial(retention.delete_workflows, ids=ids, older_than=older_than))
     time.sleep(time.monotonic() - began)  # half of the ledger's time is for everybody else
-    return _counted([workflow for workflow in part if workflow.id in gone])
+    return _counted([workflow for workflow in batch if workflow.id in gone])
 
 
-def _counted(part: list[Over]) -> tuple[int, int, int]:
-    return len(part), sum(workflow.jobs for workflow in part), sum(workflow.dead_letters for workflow in part)
+def _counted(batch: list[Over]) -> tuple[int, int, int]:
+    return len(batch), sum(workflow.jobs for workflow in batch), sum(workflow.dead_letters for workflow in batch)
 
 
 def _messages(ledger: Ledger, older_than: float, tenant: str | None, *, dry_run: bool) -> int:

@@ -261,7 +261,7 @@ class WorkerDetails(Worker):
     """The plain Celery tasks that it can run."""
 
     jobs: list[JobSummary]
-    """The jobs that it holds, newest first; of very many, the newest."""
+    """The jobs that it runs, newest first; of very many, the newest."""
 
 
 class Pruned(_Record):

@@ -43,7 +43,7 @@ def list_(ledger: Ledger, *, status: WorkerStatus | None = None, limit: int = 50
 
 
 def get(ledger: Ledger, worker_id: str) -> WorkerDetails:
-    """Return everything about one worker, with the jobs that it holds; raises NotFound."""
+    """Return everything about one worker, with the jobs that it runs; raises NotFound."""
     wanted = parse_id(worker_id, "worker")
 
     def read(connection: Connection) -> WorkerDetails:

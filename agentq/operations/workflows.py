@@ -108,11 +108,11 @@ def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "
     Raises NotFound where there is no such workflow.
     """
     wanted = parse_id(workflow_id, "workflow")
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction) -> bool:
         workflows.workflow_status(tx.connection, wanted)
-        return ledger_workflows.cancel(tx, wanted, **done)
+        return ledger_workflows.cancel(tx, wanted, **action)
 
     return ledger.write(write)
 

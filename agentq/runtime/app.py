@@ -211,7 +211,7 @@ class AgentQ:
         return await self.ledger.in_thread(lambda: self.workflow(workflow_id))
 
     def publish(self, dispatches: Sequence[Dispatch]) -> None:
-        """Publish the messages of jobs that were committed: what the ledger is given to do after a commit."""
+        """Publish the messages of jobs that were committed: the ledger calls this after a commit."""
         self.dispatcher.publish(dispatches)
 
     def ensure_ledger(self) -> None:
@@ -224,7 +224,7 @@ class AgentQ:
             return
         with self._lock:
             if self.settings.ledger is None:
-                from agentq.ledger.db import migrate  # Alembic, for nobody else: a tenth of the time to start
+                from agentq.ledger.db import migrate  # only here: the import of Alembic takes a tenth of the start
 
                 self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
                 migrate.upgrade(self.ledger)

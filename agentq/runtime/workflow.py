@@ -223,19 +223,19 @@ class Workflow(Generic[R]):
             )
 
     def _await_end(self, timeout: float | None) -> Any:
-        wait_timeout = _Wait(timeout)
+        wait = _Wait(timeout)
         while (status := self._status()).status not in WORKFLOW_FINAL:
-            if wait_timeout.is_over:
+            if wait.is_over:
                 raise self._late(status.status, timeout)
-            time.sleep(wait_timeout.pause())
+            time.sleep(wait.pause())
         return status
 
     async def _aawait_end(self, timeout: float | None) -> Any:
-        wait_timeout = _Wait(timeout)
+        wait = _Wait(timeout)
         while (status := await self._ledger.in_thread(self._status)).status not in WORKFLOW_FINAL:
-            if wait_timeout.is_over:
+            if wait.is_over:
                 raise await self._ledger.in_thread(lambda: self._late(status.status, timeout))
-            await asyncio.sleep(wait_timeout.pause())
+            await asyncio.sleep(wait.pause())
         return status
 
     def _late(self, status: str, timeout: float | None) -> ResultTimeout:
@@ -252,7 +252,7 @@ class _Wait:
 
     def __init__(self, timeout: float | None) -> None:
         if not isinstance(timeout, (int, float, NoneType)) or timeout != timeout:
-            raise InvalidArguments(f"timeout is {timeout!r}; it must be seconds, 0 to only look, None for no end")
+            raise InvalidArguments(f"timeout is {timeout!r}; it must be seconds, 0 not to wait, None for no end")
         self._timeout = math.inf if timeout is None else timeout
         self._began_at = time.monotonic()
 
@@ -262,7 +262,7 @@ class _Wait:
         return self._waited >= self._timeout
 
     def pause(self) -> float:
-        """Return the seconds until the next look."""
+        """Return the seconds until the next query."""
         # In proportion to the wait: what ends soon is noticed soon, what takes long is not asked for often.
         pause = min(max(self._waited * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
         return max(min(pause, self._timeout - self._waited), 0.0)

@@ -128,8 +128,8 @@ class Context:
 
         Args:
             kind: a word of small letters, digits, ``-`` and ``_``, such as ``draft``.
-            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. All who may see the workflow's
-                events sees it.
+            data: JSON data, Pydantic models, dataclasses and the like, up to 4 KB. Everyone who may see the
+                workflow's events sees it.
 
         Raises InvalidValue for a kind that cannot be used or data that is not JSON, ValueTooLarge over the limit.
         """

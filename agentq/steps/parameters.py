@@ -229,11 +229,11 @@ class Parameters:
 
 def digest_of(signature: inspect.Signature, shapes: Sequence[Any] = ()) -> str:
     """A short hash of parameters, and of the shapes of the JSON that fits each, where these are known."""
-    fault_of = [
+    described = [
         (item.name, item.kind.name, item.default is item.empty, shape)
         for item, shape in zip_longest(signature.parameters.values(), shapes)
     ]
-    return hashlib.sha256(json.dumps(fault_of, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _place(signature: inspect.Signature, name: str | None) -> int | None:

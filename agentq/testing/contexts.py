@@ -34,7 +34,7 @@ def make_context(
         missing: what ``ctx.missing`` answers.
         reported: a list that ``ctx.progress`` and ``ctx.emit`` add to: kind and data of each event.
     """
-    parts = list(missing)
+    members = list(missing)
     events = [] if reported is None else reported
     return Context(
         workflow_id=str(new_id()),
@@ -45,6 +45,6 @@ def make_context(
         max_attempts=max_attempts,
         deadline=deadline,
         is_cancelled=lambda: cancelled,
-        find_missing=lambda: list(parts),
+        find_missing=lambda: list(members),
         report=lambda kind, data: events.append((kind, json.loads(data))),
     )

@@ -23,9 +23,9 @@ from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
 from agentq.steps.step import Step
 from agentq.testing.clock import Clock
+from agentq.testing.instants import next_instant
 from agentq.testing.mailbox import Mailbox, MailboxLostMessages
 from agentq.testing.memory import MemoryLedger
-from agentq.testing.moments import next_instant
 from agentq.testing.swaps import current, function_of, replaced
 from agentq.testing.table import describe
 

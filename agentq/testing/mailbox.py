@@ -68,7 +68,7 @@ class Mailbox(Dispatcher):
 
 
 class MailboxLostMessages(LostMessages):
-    """The caretaker's questions to the broker, answered by a mailbox."""
+    """The caretaker's evidence of lost messages, from a mailbox in place of the broker."""
 
     def __init__(self, app: Celery, mailbox: Mailbox) -> None:
         super().__init__(app, tolerance=0)

@@ -56,7 +56,7 @@ MUTANTS = [
     Mutant(
         name="early-message-is-enough",
         file="agentq/runtime/dispatch/early.py",
-        text=" and time.monotonic() - self._published_at < _SURELY_AWAITED",
+        text=" and time.monotonic() - self._published_at < _SURELY_TRIED",
         instead="",
         why="what was dispatched long before its commit waits until a caretaker finds its message lost",
         tests=("tests/faults/ledger/test_early_dispatch.py",),

@@ -133,7 +133,7 @@ def test_a_limit_leaves_the_rest_for_the_next_time(fake: FakeWorker) -> None:
 
 
 def test_prune_deletes_in_bounded_batches(fake: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_pruning, "LOOKED_AT", 2)
+    monkeypatch.setattr(ledger_pruning, "PAGE", 2)
     monkeypatch.setattr(ledger_pruning, "_NEXT", ledger_pruning._NEXT.limit(2))
     monkeypatch.setattr(pruning, "_MOST_JOBS", 3)
     parts = []

@@ -196,7 +196,7 @@ class TestResult:
         assert workflow.cancel("enough", actor="tester")
         gates.open("gate")
         first = workflow.jobs()[0]
-        eventually(lambda: f"job={first.id} attempt=1] this worker no longer held" in at.worker.log(), 20)
+        eventually(lambda: f"job={first.id} attempt=1] this worker no longer owned" in at.worker.log(), 20)
         with pytest.raises(WorkflowCancelled, match="enough"):
             workflow.result(5)
         jobs = workflow.jobs()

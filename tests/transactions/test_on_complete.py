@@ -52,7 +52,7 @@ def test_a_job_that_was_lost_pays_nothing(at: Stack, engine: Engine, gates: Gate
     gates.await_reached("body")
     assert workflow.cancel("enough")
     gates.open("body")
-    eventually(lambda: f"job={job_of(workflow).id} attempt=1] this worker no longer held" in at.worker.log(), 20)
+    eventually(lambda: f"job={job_of(workflow).id} attempt=1] this worker no longer owned" in at.worker.log(), 20)
     assert paid(engine, "late") == 0
 
 

@@ -13,12 +13,12 @@ from agentq.contrib.django.connection import django_connection
 from agentq.ledger.models import Base
 
 
-def empty_with_the_rest(using: str, **reported: Any) -> None:
-    """Delete all rows of the ledger when a test's database was flushed, as ``post_migrate`` reports it.
+def empty_with_the_rest(using: str, **sent: Any) -> None:
+    """Delete all rows of the ledger when a test's database was flushed; *sent* is the rest of ``post_migrate``.
 
     A migration comes with its plan. Outside of tests nothing is deleted: projects send the signal themselves.
     """
-    if "plan" in reported or not hasattr(_TestState, "saved_data") or using != options.load().database:
+    if "plan" in sent or not hasattr(_TestState, "saved_data") or using != options.load().database:
         return
     with transaction.atomic(using=using), django_connection(using) as connection:
         for table in reversed(Base.metadata.sorted_tables):

@@ -16,9 +16,9 @@ def events_response(request: HttpRequest, workflow: Workflow[Any], *, heartbeat:
     """Return a response that streams the workflow's events, on from the request's ``Last-Event-ID``.
 
     For a view that is no coroutine. Under WSGI it keeps a thread of the server for as long as the browser listens,
-    and up to two heartbeats longer; under ASGI the one that Django has for each request, idle. Its status is 204,
-    on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``. Raises NotFound where
-    there is no such workflow.
+    and up to two heartbeats longer; under ASGI the one that Django has for each request, idle. Where all events
+    were sent before, its status is 204: a browser then stops asking. *heartbeat* as in ``sse.frames``. Raises
+    NotFound where there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
     if sse.has_ended_for(workflow, after):

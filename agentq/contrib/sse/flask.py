@@ -13,9 +13,9 @@ from agentq.runtime.workflow import Workflow
 def events_response(workflow: Workflow[Any], *, heartbeat: float = 15.0) -> Response:
     """Return a response that streams the workflow's events, on from the current request's ``Last-Event-ID``.
 
-    It keeps a thread of the server for as long as the browser listens, and up to two heartbeats longer. Its status
-    is 204, on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``. Raises NotFound
-    where there is no such workflow.
+    It keeps a thread of the server for as long as the browser listens, and up to two heartbeats longer. Where
+    all events were sent before, its status is 204: a browser then stops asking. *heartbeat* as in ``sse.frames``.
+    Raises NotFound where there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
     if sse.has_ended_for(workflow, after):

@@ -15,8 +15,8 @@ from agentq.runtime.workflow import Workflow
 async def events_response(workflow: Workflow[Any], request: Request, *, heartbeat: float = 15.0) -> Response:
     """Return a response that streams the workflow's events, on from the request's ``Last-Event-ID``.
 
-    Its status is 204, on which a browser stops asking, where all was sent. *heartbeat* as in ``sse.frames``.
-    Raises NotFound where there is no such workflow.
+    Where all events were sent before, its status is 204: a browser then stops asking. *heartbeat* as in
+    ``sse.frames``. Raises NotFound where there is no such workflow.
     """
     after = sse.resume_after(request.headers.get(sse.RESUME_HEADER))
     if await asyncio.to_thread(sse.has_ended_for, workflow, after):

@@ -22,7 +22,7 @@ _LONGEST = 600_000
 
 @dataclass(frozen=True, slots=True)
 class InvariantViolation:
-    """Something that must never be: the rule it breaks, the row, and what was found there."""
+    """Something that must never be: the invariant that is broken, the row, and what was found there."""
 
     invariant: Invariant
     row_id: uuid.UUID
@@ -44,7 +44,7 @@ class Audited:
 
 
 def audit(connection: Connection) -> list[InvariantViolation]:
-    """Return the violations in the ledger, of each rule the first; an empty list is what a sound one gives.
+    """Return the violations in the ledger, of each invariant the first; an empty list is what a sound one gives.
 
     It reads whole tables, so it is for checks and tests, not for a hot path. As it sets the transaction's
     isolation, it comes first in a transaction of its own.
@@ -64,14 +64,14 @@ def take_snapshot(connection: Connection) -> None:
 
 
 def examine(connection: Connection, most: int = MOST) -> Audited:
-    """Audit what the transaction sees, listing up to *most* violations of each rule."""
-    instant = {"instant": connection.scalar(select(now()))}
+    """Audit what the transaction sees, listing up to *most* violations of each invariant."""
+    values = {"instant": connection.scalar(select(now()))}
     violations: list[InvariantViolation] = []
     unlisted: dict[Invariant, int] = {}
     for invariant in invariants.ALL:
-        found = connection.execute(_first(invariant, most), instant).all()
+        found = connection.execute(_first(invariant, most), values).all()
         violations += [InvariantViolation(invariant, row_id, what) for row_id, what in found]
-        if len(found) == most and (more := _count(connection, invariant.query().subquery(), instant) - most):
+        if len(found) == most and (more := _count(connection, invariant.query().subquery(), values) - most):
             unlisted[invariant] = more
     return Audited(_count(connection, WorkflowRow), _count(connection, JobRow), tuple(violations), unlisted)
 

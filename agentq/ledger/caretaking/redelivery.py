@@ -43,7 +43,7 @@ def redispatch(
 ) -> list[Dispatch]:
     """Dispatch up to *most* unclaimed jobs of a queue once more, and return them.
 
-    *overtaken* narrows it to jobs that later messages have overtaken; *in_hand* are jobs whose messages the
+    *overtaken* narrows it to jobs that later messages have overtaken; *reserved* are jobs whose messages the
     caller has, and *knows* the steps and tasks it can run: a worker redispatches only jobs that it can run.
     """
     found = moves.redispatch(tx, queue, grace, overtaken, reserved, most, knows)

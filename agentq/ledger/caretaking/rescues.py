@@ -58,7 +58,7 @@ _running_in_full = select(*_LOST_ATTEMPT).where(RUNNING_ON)
 
 
 DecideLoss = Callable[[AnyRow, Failure], RetryLater | Fail]
-"""Says what becomes of a lost attempt, from its row and the reason of its loss."""
+"""Decides on a lost attempt, from its row and the reason of its loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ def no_longer_owned(
 
 
 def release_all(tx: Transaction, worker_id: uuid.UUID) -> list[Dispatch]:
-    """Give back all that a stopping worker still holds, at once and without cost to the jobs; returns those."""
-    attempt = tx.connection.execute(_running_in_full, {"worker": worker_id}).all()
-    given_back = [_give_back(tx, row) for row in attempt]
+    """Give back all that a stopping worker still owns, at once and without cost to the jobs; returns those."""
+    rows = tx.connection.execute(_running_in_full, {"worker": worker_id}).all()
+    given_back = [_give_back(tx, row) for row in rows]
     return [job for job in given_back if job is not None]
 
 
@@ -148,7 +148,7 @@ def _rescue(tx: Transaction, lost: Iterable[tuple[AnyRow, Failure]], decide: Dec
 
 
 def _take_away(tx: Transaction, row: AnyRow, why: Failure, decide: DecideLoss) -> Lost | None:
-    """Take one attempt from its worker; None where that does not hold the job any more."""
+    """Take one attempt from its worker; None where that worker does not own the job any more."""
     if why is GIVEN_UP:
         return _lost_one(row, why, None) if _give_back(tx, row) else None
     decided = decide(row, why)

@@ -13,11 +13,11 @@ from agentq.ledger.models import DeadLetterRow, JobRow
 
 
 class Work(StrEnum):
-    """The reason for one of a caretaker's duties."""
+    """A kind of work that the ledger has for a caretaker."""
 
     DUE = "due"
     """A job's time has come."""
-    RUNNING = "held"
+    RUNNING = "running"
     """This worker runs a job, or the ledger says so."""
     UNCLAIMED = "unclaimed"
     """No worker has claimed a job; its message may be lost."""
@@ -29,7 +29,7 @@ class Work(StrEnum):
     """A dead letter is to be recorded."""
 
 
-# Each is answered by an index of nothing but what is not done; so it costs the same however much is.
+# Each question is answered by an index of open rows only: its cost does not depend on the rows that are done.
 _FIND_WORK = select(
     select(JobRow.id).where(moves.DUE).exists().label(Work.DUE),
     select(JobRow.id).where(rescues.RUNNING_ON).exists().label(Work.RUNNING),
@@ -45,7 +45,7 @@ _FIND_WORK = select(
 
 
 def find_work(connection: Connection, worker_id: uuid.UUID, grace: float) -> set[Work]:
-    """Return what there is to do now for the caretaker of a worker; with one statement, which only reads.
+    """Return the kinds of work that the caretaker of a worker has now, with one statement, which only reads.
 
     *grace* is the number of seconds that a message may be on its way before its job is checked.
     """

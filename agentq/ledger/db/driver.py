@@ -14,7 +14,7 @@ class WorkingConnection(psycopg.Connection[Any]):
     """A connection whose process can work while it waits for the answer to a statement."""
 
     while_executing: WhileExecuting | None = None
-    """Done once, as soon as the next statement has been sent."""
+    """Called once, as soon as the next statement has been sent."""
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         work, self.while_executing = self.while_executing, None

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 def distinct_by_index(column: InstrumentedAttribute[Any], where: ColumnElement[bool]) -> CTE:
     """Return the values of *column* in the rows that *where* picks, and at last a NULL.
 
-    One look into the index on *column* for each value.
+    One access to the index on *column* for each value.
     """
     ordered = select(column).where(where).order_by(column).limit(literal_column("1"))
     found = select(ordered.scalar_subquery().label(column.key)).cte(f"each_{column.key}", recursive=True)

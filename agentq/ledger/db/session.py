@@ -32,7 +32,7 @@ BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
 """On SQLite, where one that begins as a reader and then writes fails at once when another one wrote since."""
 
 
-_keeps = threading.local()
+_of_thread = threading.local()
 
 
 def keep_connections() -> None:
@@ -40,11 +40,11 @@ def keep_connections() -> None:
 
     The main thread does so anyhow: a process of Celery's prefork pool has no other that works.
     """
-    _keeps.is_on = True
+    _of_thread.keeps_connections = True
 
 
 def _keeps_connections() -> bool:
-    return getattr(_keeps, "is_on", False) or threading.current_thread() is threading.main_thread()
+    return getattr(_of_thread, "keeps_connections", False) or threading.current_thread() is threading.main_thread()
 
 
 class Ledger:
@@ -89,13 +89,13 @@ class Ledger:
         """Run *work* in one transaction and return what it returns.
 
         A transaction that failed for a passing reason, or whose commit got no answer, is run again with a
-        growing pause for up to *patience* seconds (default: the ledger's timeout). So every *work* must
+        growing pause for up to *wait_timeout* seconds (default: the ledger's timeout). So every *work* must
         be guarded: run twice, it must find that it was done.
 
         The jobs that it collects are dispatched after the commit, by *publish* or else by what the ledger was
         given; a ledger that was given nothing schedules them in the same transaction, for a caretaker.
 
-        Raises LedgerUnavailable after *patience* seconds.
+        Raises LedgerUnavailable after *wait_timeout* seconds.
         """
         return self._write(self._transaction, work, wait_timeout, publish)
 
@@ -251,8 +251,8 @@ class Ledger:
 
     def _unavailable(self, error: DBAPIError) -> str:
         where = self.url.render_as_string(hide_password=True)
-        reported = errors.first_line(error).rstrip(".")
-        return f"the ledger at {where} does not answer: {reported}. {errors.advice(error)}"
+        why = errors.first_line(error).rstrip(".")
+        return f"the ledger at {where} does not answer: {why}. {errors.advice(error)}"
 
     def _create_engine(self) -> Engine:
         options: dict[str, Any] = {"pool_timeout": self.timeout, "hide_parameters": True}

@@ -19,7 +19,7 @@ from agentq.ledger.db.types import AnyRow
 
 Processor = Callable[[Any], Any]
 WhileExecuting = Callable[[], object]
-"""Done while the database works on a statement; must not use the same connection."""
+"""A function that is called while the database works on a statement; must not use the same connection."""
 
 
 class Prepared:
@@ -37,7 +37,7 @@ class Prepared:
     ) -> list[AnyRow]:
         """Run it and return its rows, whose columns are read by name.
 
-        *meanwhile* is called while the database executes, where the driver can do that; or else not at all.
+        *while_executing* is called while the database executes, where the driver can do that; or else not at all.
         """
         compiled, cursor = self._run(connection, values, while_executing)
         return compiled.rows(cursor)
@@ -132,8 +132,8 @@ class _Compiled:
         dialect = self._dialect
         return [
             (place, process)
-            for place, (column, reported) in enumerate(zip(self._columns, description, strict=True))
-            if (process := column.type.dialect_impl(dialect).result_processor(dialect, reported[1])) is not None
+            for place, (column, described) in enumerate(zip(self._columns, description, strict=True))
+            if (process := column.type.dialect_impl(dialect).result_processor(dialect, described[1])) is not None
         ]
 
     def _row_of(self, values: tuple[Any, ...]) -> AnyRow:

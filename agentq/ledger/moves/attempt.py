@@ -88,7 +88,7 @@ _LEAVE = (
 
 
 def succeed(tx: Transaction, job_id: uuid.UUID, attempt: int, result: str) -> bool:
-    """Running to succeeded; False where this attempt no longer holds the job."""
+    """Running to succeeded; False where this attempt no longer owns the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "new_result": result}
     return _SUCCEED.count(tx.connection, values) == 1
 
@@ -102,14 +102,14 @@ def retry(tx: Transaction, job_id: uuid.UUID, attempt: int, later: RetryLater) -
 
 
 def fail(tx: Transaction, job_id: uuid.UUID, attempt: int, end: Fail) -> AnyRow | None:
-    """Running to failed; the columns of DEAD, or None where this attempt no longer holds the job."""
+    """Running to failed; the columns of DEAD, or None where this attempt no longer owns the job."""
     values = {"job_id": job_id, "held_attempt": attempt, "due_why": end.reason or None}
     values |= failure_values(end.failure) | ({"category": DEADLINE_EXCEEDED.category} if end.is_late else {})
     return tx.connection.execute(_FAIL, values).one_or_none()
 
 
 def cancel_own(tx: Transaction, job_id: uuid.UUID, attempt: int, why: Failure) -> AnyRow | None:
-    """Running to cancelled, by the step's own word; the columns of DEAD, or None as for ``fail``."""
+    """Running to cancelled, as the step itself asked; the columns of DEAD, or None as for ``fail``."""
     values = {"job_id": job_id, "held_attempt": attempt, **failure_values(why)}
     return tx.connection.execute(_CANCEL_OWN, values).one_or_none()
 

@@ -1,7 +1,8 @@
 """Events of a running attempt: one guarded INSERT each, which takes the workflow's next number.
 
-The number comes from the primary key alone: a writer of one sees the one before it committed, and of two that
-take the same, the second waits for the first and then finds it taken. So numbers are committed in their order.
+The number comes from the primary key alone. A writer sees the number before its own only when that is committed.
+Of two writers that take the same number, the second waits for the first, and then finds it taken. So numbers are
+committed in their order.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _FORGET = delete(EventRow).where(
 
 
 def record_event(tx: Transaction, job_id: uuid.UUID, attempt: int, kind: str, data: str) -> int | None:
-    """Write an event of the attempt that holds the job, *data* as JSON text; returns its number.
+    """Write an event of the attempt that owns the job, *data* as JSON text; returns its number.
 
     None where the attempt no longer owns the job, or another one took the number first.
     """

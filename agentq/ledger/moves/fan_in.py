@@ -75,7 +75,7 @@ _CLOSE = (
 )
 _LOCK_OPEN = (
     select(JobRow.id)
-    .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .where(JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
     .order_by(JobRow.id)
     .with_for_update(key_share=True)
 )
@@ -87,7 +87,7 @@ _LOCK_LATE = (
 _MARK_LATE = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=True))).values(is_missing=True)
 _CANCEL = (
     update(JobRow)
-    .where(JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .where(JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
     .values(
         status=JobStatus.CANCELLED,
         finished_at=now(),
@@ -103,7 +103,7 @@ _GO_ON_SHORT = (
     .values({**_WAITS_ANEW, "status": JobStatus.SUCCEEDED, "finished_at": now()})
     .returning(*FAN_IN)
 )
-_ENDED = (JobRow.part_id.in_(bindparam("parts", expanding=True)), JobRow.status.in_(_LOST))
+_ENDED = (JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(_LOST))
 _ENDED_OF_MEMBERS = (
     select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
 )
@@ -180,13 +180,13 @@ def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
     return join_id
 
 
-def lock_late(tx: Transaction, join_id: uuid.UUID, parts: Sequence[uuid.UUID]) -> bool:
+def lock_late(tx: Transaction, join_id: uuid.UUID, members: Sequence[uuid.UUID]) -> bool:
     """Lock the open jobs of a fan-in's *members*, and then it, as a completion of a member does.
 
     False where its time is not over, or it does not wait any more.
     """
-    for batch in _batches(parts):
-        tx.connection.execute(_LOCK_OPEN, {"parts": batch})
+    for batch in _batches(members):
+        tx.connection.execute(_LOCK_OPEN, {"members": batch})
     return tx.connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
 
 
@@ -223,29 +223,28 @@ def revive_members(
         for batch in _batches(members):
             # First, since it locks them: what fails in them from now on makes them missing again.
             tx.connection.execute(_UNMARK_ALL, {"members": batch})
-            rows = tx.connection.execute(_ENDED_OF_MEMBERS, {"parts": batch}).all()
+            rows = tx.connection.execute(_ENDED_OF_MEMBERS, {"members": batch}).all()
             revived += rows
             fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
-            values = {"parts": batch, "seconds": delay, "attempts": attempts}
+            values = {"members": batch, "seconds": delay, "attempts": attempts}
             tx.connection.execute(_REVIVE_STEPS, values)
         tx.connection.execute(_WAIT_ANEW, {"job_id": fan_in})
     return revived
 
 
-def cancel_members(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
-    """Everything open in these members to cancelled, also in fan-ins inside them; returns how many jobs."""
+def cancel_members(tx: Transaction, members: Sequence[uuid.UUID], why: Failure) -> int:
+    """Cancel all open jobs that lead to these *members*, also in fan-ins inside them; returns how many."""
     count = 0
-    for batch in _batches(parts):
-        # Again, for branches of an each that was being expanded, or a job that was replayed, when the first one
-        # read.
+    for batch in _batches(members):
+        # Again and again: while the first statement read, an each may have been expanded or a job replayed.
         while cancelled := _cancel_open(tx, batch, why):
             count += cancelled
     return count
 
 
-def _cancel_open(tx: Transaction, parts: Sequence[uuid.UUID], why: Failure) -> int:
-    cancelled = tx.connection.execute(_CANCEL, {"parts": parts, **failure_values(why)}).rowcount
-    inner = tx.connection.scalars(_LOST_FAN_INS, {"parts": parts}).all()
+def _cancel_open(tx: Transaction, members: Sequence[uuid.UUID], why: Failure) -> int:
+    cancelled = tx.connection.execute(_CANCEL, {"members": members, **failure_values(why)}).rowcount
+    inner = tx.connection.scalars(_LOST_FAN_INS, {"members": members}).all()
     return cancelled + (_cancel_members(tx, inner, why) if inner else 0)
 
 

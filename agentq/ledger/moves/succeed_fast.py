@@ -1,4 +1,13 @@
-"""The common hand-over as one statement, for PostgreSQL."""
+"""The common hand-over as one statement, for PostgreSQL.
+
+Most jobs lead to steps, to one fan-in before steps, or to the end of their workflow; their rows have ``is_plain``.
+For these the whole hand-over is one statement of several CTEs, each of which takes its rows from the one before:
+``done`` is the guarded UPDATE of the attempt, ``history`` inserts the attempt's end, ``counted`` counts the fan-in
+down, ``joined`` has that fan-in if it is complete, ``readied_by_…`` makes the next jobs ready, and ``ended_by_…``
+ends the workflow. If the guard finds no row, then no other CTE has one either. All CTEs read one snapshot, so
+none sees a row as another one has changed it: values go from one CTE to the next by RETURNING alone. The statement
+commits by itself, which saves two round trips, and its locks last no longer than it runs.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +39,6 @@ from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
-# PostgreSQL runs the whole common hand-over as one statement: one round trip, and no lock outlives it.
 _done = SUCCEED.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
 _history = ending(
     select(
@@ -101,7 +109,7 @@ def succeed_fast(
     """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
 
     For jobs with ``is_plain``, on PostgreSQL. Returns the columns of DISPATCH for each job that became ready, or
-    None where this attempt no longer owns the job. *meanwhile* is as in ``Prepared.all``.
+    None where this attempt no longer owns the job. *while_executing* is as in ``Prepared.all``.
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}

@@ -1,8 +1,9 @@
 """Events of a workflow: the reports of its steps, and the ends of their attempts, which the history has already.
 
 Reports of steps have numbers that are committed in their order. The ends of attempts have only their times, which
-may be committed out of order; so a reader goes by the number it has read, and reads the last one again: where
-that is not what it was, one came in before it, and what is near is read once more.
+may be committed out of order; so a reader keeps the number of ends that it has read, and reads the last of these
+again. If that is another one now, an end was committed before it, and the ends of the minute before it are read
+once more.
 """
 
 from __future__ import annotations
@@ -63,17 +64,17 @@ def events_after(connection: Connection, workflow_id: uuid.UUID, number: int, li
 
 
 def ended_after(
-    connection: Connection, workflow_id: uuid.UUID, read: Ended, limit: int
+    connection: Connection, workflow_id: uuid.UUID, position: Ended, limit: int
 ) -> tuple[int, list[AnyRow]]:
-    """Return up to *limit* ends of attempts that were not read yet, oldest first, and the number before them.
+    """Return up to *limit* ends of attempts after that position, oldest first, and the number before them.
 
     Some may have been read before, where one was committed later than its time.
     """
-    skipped = read.count
-    if read.instant is not None:
+    skipped = position.count
+    if position.instant is not None:
         last = _ended(connection, workflow_id, skipped - 1, 1)
-        if not last or last[0].finished_at != read.instant:
-            values = {"workflow": workflow_id, "instant": read.instant}
+        if not last or last[0].finished_at != position.instant:
+            values = {"workflow": workflow_id, "instant": position.instant}
             skipped = connection.scalar(_COUNT_ENDED, values) or 0
     return skipped, _ended(connection, workflow_id, skipped, limit)
 

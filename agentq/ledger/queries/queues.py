@@ -49,9 +49,9 @@ def _by_step(status: JobStatus, indexed: Any) -> Select[str, str, str, int]:
 def _left(status: JobStatus, indexed: Any) -> Select[str, str, str, str | None, int]:
     columns = (JobRow.queue, JobRow.kind, JobRow.step, JobRow.workflow_id, JobRow.error_class)
     first = select(*columns).where(JobRow.status == status).order_by(indexed).limit(bindparam("most")).subquery()
-    reported = (first.c.queue, first.c.kind, first.c.step, WorkflowRow.terms)
-    found = select(*reported, func.count().label("jobs")).join(WorkflowRow, WorkflowRow.id == first.c.workflow_id)
-    return found.where(first.c.error_class == OTHER_PARAMETERS).group_by(*reported)
+    group = (first.c.queue, first.c.kind, first.c.step, WorkflowRow.terms)
+    found = select(*group, func.count().label("jobs")).join(WorkflowRow, WorkflowRow.id == first.c.workflow_id)
+    return found.where(first.c.error_class == OTHER_PARAMETERS).group_by(*group)
 
 
 _STEPS = (_by_step(JobStatus.QUEUED, JobRow.queue), _by_step(JobStatus.SCHEDULED, JobRow.due_at))

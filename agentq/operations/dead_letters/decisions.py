@@ -56,14 +56,14 @@ def edit(
         raise InvalidArguments(f"args is {show(args)}, kwargs {show(kwargs)}; give a list and a dict")
     if args is None and kwargs is None:
         raise InvalidArguments("neither args nor kwargs is given; give those that are to be replaced")
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         job = _job_of(tx.connection, letter)
         arguments = edited_arguments(job, args, kwargs, max_value_bytes)
-        ledger_dead_letters.edit(tx, job.id, arguments, **done)
+        ledger_dead_letters.edit(tx, job.id, arguments, **action)
 
-    return decide(ledger, letter_id, done, write)
+    return decide(ledger, letter_id, action, write)
 
 
 def resolve(
@@ -76,7 +76,7 @@ def resolve(
     actor: str = "",
     reason: str = "",
 ) -> DeadLetter:
-    """Give a dead job its result by hand; its workflow goes on with it at a caretaker's next look, joins included.
+    """Give a dead job its result by hand; a caretaker lets its workflow go on with it, joins included.
 
     Args:
         ledger: where.
@@ -92,18 +92,18 @@ def resolve(
     once, one gets this; ConfigurationError where the job's step is not known in this process; InvalidResult or
     ValueTooLarge for a result that does not fit it.
     """
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if result is ABSENT:
             _require_fan_in(tx.connection, letter)
-            ledger_dead_letters.go_on(tx, letter.job_id, **done)
+            ledger_dead_letters.go_on(tx, letter.job_id, **action)
             return
         job = _job_of(tx.connection, letter)
         text = checked_result(job, result, max_value_bytes, unchecked=unchecked)
-        ledger_dead_letters.resolve(tx, job.id, text, **done)
+        ledger_dead_letters.resolve(tx, job.id, text, **action)
 
-    return decide(ledger, letter_id, done, write)
+    return decide(ledger, letter_id, action, write)
 
 
 def assign(
@@ -123,12 +123,12 @@ def assign(
     """
     if not (0 < len(owner) <= 255 and owner.isprintable()):
         raise InvalidArguments(f"owner is {show(owner)}; it must be 1 to 255 printable characters")
-    done, note = operator_action(actor, reason), clean(note, LONGEST_REASON)
+    action, note = operator_action(actor, reason), clean(note, LONGEST_REASON)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
-        ledger_dead_letters.assign(tx, letter.job_id, owner, note, **done)
+        ledger_dead_letters.assign(tx, letter.job_id, owner, note, **action)
 
-    return decide(ledger, letter_id, done, write)
+    return decide(ledger, letter_id, action, write)
 
 
 def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "") -> DeadLetter:
@@ -136,21 +136,21 @@ def cancel(ledger: Ledger, letter_id: str, *, actor: str = "", reason: str = "")
 
     The job's workflow stays failed. Raises NotFound, and StateConflict where the letter is not open.
     """
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if letter.kind == DeadLetterKind.MESSAGE:
-            refused_messages.cancel(tx, letter.id, actor=done["actor"], reason=done["reason"])
+            refused_messages.cancel(tx, letter.id, actor=action["actor"], reason=action["reason"])
         else:
-            ledger_dead_letters.cancel(tx, letter.job_id, **done)
+            ledger_dead_letters.cancel(tx, letter.job_id, **action)
 
-    return decide(ledger, letter_id, done, write, also_messages=True)
+    return decide(ledger, letter_id, action, write, also_messages=True)
 
 
 def decide(
     ledger: Ledger,
     letter_id: str,
-    done: OperatorAction,
+    action: OperatorAction,
     write: Callable[[Transaction, AnyRow], None],
     *,
     also_messages: bool = False,
@@ -163,7 +163,7 @@ def decide(
 
     def change(tx: Transaction) -> DeadLetter:
         letter = find(tx.connection, wanted, locked=True)
-        if not _is_done(tx.connection, letter, done):
+        if not _is_done(tx.connection, letter, action):
             if letter.kind == DeadLetterKind.MESSAGE and not also_messages:
                 raise _no_job(letter)
             if letter.status != DeadLetterStatus.OPEN:
@@ -176,12 +176,12 @@ def decide(
     return ledger.write(change)
 
 
-def _is_done(connection: Connection, letter: AnyRow, done: OperatorAction) -> bool:
+def _is_done(connection: Connection, letter: AnyRow, action: OperatorAction) -> bool:
     """Say whether this was done before, by a try whose commit got no answer."""
     if letter.kind == DeadLetterKind.MESSAGE:  # it has no actions: who closed it and why are its owner and note
-        reported = (letter.status, letter.owner, letter.note)
-        return reported == (DeadLetterStatus.CANCELLED, done["actor"], done["reason"])
-    return actions.is_noted(connection, done["action_id"])
+        closed_as = (letter.status, letter.owner, letter.note)
+        return closed_as == (DeadLetterStatus.CANCELLED, action["actor"], action["reason"])
+    return actions.is_noted(connection, action["action_id"])
 
 
 def _job_of(connection: Connection, letter: AnyRow) -> AnyRow:

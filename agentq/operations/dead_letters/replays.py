@@ -65,14 +65,14 @@ def replay(
         raise InvalidArguments(f"attempts is {attempts!r}; it must be 1 to 1000")
     if not 0 <= delay < 1e9:
         raise InvalidArguments(f"delay is {delay!r}; it must be seconds from 0 up")
-    done = operator_action(actor, reason)
+    action = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if not force:
             _require_below(tx.connection, letter, most_replays)
-        ledger_dead_letters.replay(tx, letter.job_id, attempts=attempts, delay=delay, **done)
+        ledger_dead_letters.replay(tx, letter.job_id, attempts=attempts, delay=delay, **action)
 
-    return decide(ledger, letter_id, done, write)
+    return decide(ledger, letter_id, action, write)
 
 
 def replay_all(

@@ -62,18 +62,18 @@ def describe(error: BaseException, *, now: float | None = None) -> ErrorFacts:
 
 
 def _describe(error: BaseException, now: float) -> ErrorFacts:
-    facts, sure = _look(error, now)
+    facts, sure = _facts_alone(error, now)
     for cause in causes_of(error)[1:]:
         if sure and facts.status is not None:
             break
-        other, known = _look(cause, now)
+        other, known = _facts_alone(cause, now)
         facts, sure = _joined(facts, other, take_category=known and not sure), sure or known
     if not sure and is_a(error, BaseExceptionGroup):
         return _of_group(error, facts, now)
     return facts
 
 
-def _look(error: BaseException, now: float) -> tuple[ErrorFacts, bool]:
+def _facts_alone(error: BaseException, now: float) -> tuple[ErrorFacts, bool]:
     """Return the facts of one exception alone, and whether it gave its category."""
     view = view_of(error)
     category = classify(view)
@@ -138,7 +138,7 @@ def classify(view: ExceptionView) -> Category | None:
         lambda: None if view.status is None else tables.of_status(view.status),
         lambda: _by_name(view.names, tables.GENERAL_NAMES, timeouts=False),
     )
-    return _first(look() for look in queries)
+    return _first(query() for query in queries)
 
 
 def _first(found: Iterable[Category | None]) -> Category | None:

@@ -27,7 +27,7 @@ def retry_after(view: ExceptionView, category: Category | None, now: float) -> f
     """Return the seconds after which the provider wants to be asked again; None where it did not say.
 
     Args:
-        evidence: what was seen on the exception.
+        view: the exception, as policies see it.
         category: its classification. What is left of a quota counts only where a rate limit is the problem.
         now: the wall clock, for a time of day that comes without the provider's own ``Date``.
     """

@@ -38,8 +38,8 @@ def classed(error: BaseException) -> BaseException:
     """Return *error*, or one that names its type where its ``__class__``, which ``isinstance`` reads, raises."""
     if attribute(error, "__class__") is not None:
         return error
-    reported = TypeError(f"a {type(error).__qualname__} was raised, and its __class__ cannot be read")
-    return reported.with_traceback(error.__traceback__)
+    replacement = TypeError(f"a {type(error).__qualname__} was raised, and its __class__ cannot be read")
+    return replacement.with_traceback(error.__traceback__)
 
 
 def first_known(*values: T | None) -> T | None:

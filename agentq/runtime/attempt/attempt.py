@@ -169,12 +169,12 @@ class AttemptRunner:
             _twice_if_late(call.close)
 
     def _leave(self, claim: Claim, unfit: other_release.Unfit) -> Outcome:
-        def look(connection: Connection) -> tuple[Left, Live]:
+        def read(connection: Connection) -> tuple[Left, Live]:
             return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
 
         wait_timeout = self._agentq.settings.lease
         seen, live = self._until_answered(
-            lambda: self._ledger.read(look, wait_timeout=wait_timeout), "its outcome"
+            lambda: self._ledger.read(read, wait_timeout=wait_timeout), "its outcome"
         )
         left = other_release.leave(unfit, claim, seen, live, self._agentq.settings.release_grace)
         return left or self._fail(claim, unfit.error)

@@ -1,9 +1,9 @@
 """The worker's lease, shared between its main process, which renews it, and the processes that run steps.
 
-Trust is kept by the machine's monotonic clock: after a renewal that was sent at *t*, the worker may claim until
-*t* plus the lease, less a margin. A worker that was frozen, or cannot reach the ledger, finds its trust over
-by itself, before another worker may take its jobs. Where the ledger is away for all, no worker may take them:
-its steps go on, and only claims wait.
+The time of the lease is kept by the machine's monotonic clock: after a renewal that was sent at *t*, the worker
+may claim until *t* plus the lease, less a margin. A worker that was frozen, or cannot reach the ledger, finds by
+itself that its lease is not valid any more, before another worker may take its jobs. Where the ledger is away for
+all, no worker may take them: its steps go on, and only claims wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import uuid
 from agentq.exceptions import ConfigurationError
 
 _SIZE, _AWAY, _ENDING, _CUT_OFF = 11, 8, 9, 10
-"""Of the memory: its size, and the places of flags behind the time until which the worker is trusted."""
+"""Of the memory: its size, and the places of flags behind the time until which the lease is valid."""
 _VARIABLE = "AGENTQ_WORKER"
 _MARGIN = 0.1
 """Share of the lease that is not used: for clocks and for the way to the ledger."""
@@ -73,7 +73,7 @@ class Lease:
         return bool(self._memory[_AWAY])
 
     def note_ending(self) -> None:
-        """Note that the worker is being stopped: what waits for its trust waits no longer."""
+        """Note that the worker is being stopped: what waits for a valid lease waits no longer."""
         self._memory[_ENDING] = 1
 
     @property
@@ -92,7 +92,7 @@ class Lease:
         return self._memory[:8] != bytes(8)
 
     def valid_for(self) -> float:
-        """Return for how many seconds the worker may go on; negative where its trust is over."""
+        """Return for how many seconds the lease is valid; negative where it is over."""
         return float(struct.unpack("d", self._memory[:8])[0]) - time.monotonic()
 
     def wait_until_valid(self) -> uuid.UUID | None:
@@ -104,10 +104,10 @@ class Lease:
         return self.worker_id
 
     def is_first_to_log(self, what: str) -> bool:
-        """Say whether no process of this worker has asked this of *what* before, so that its log says it once."""
-        logged = f"{self.path}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        """Say whether no process of this worker asked this of *what* before, so that its log says it once."""
+        mark = f"{self.path}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
         try:
-            os.close(os.open(logged, os.O_CREAT | os.O_EXCL))
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False
         return True
@@ -115,8 +115,8 @@ class Lease:
     def close(self) -> None:
         """Forget the lease: no child may claim any more."""
         self.note_ending()
-        for logged in glob.glob(f"{glob.escape(self.path)}-*"):
-            os.unlink(logged)
+        for mark in glob.glob(f"{glob.escape(self.path)}-*"):
+            os.unlink(mark)
         self._memory[:8] = bytes(8)
         os.environ.pop(_VARIABLE, None)
         _current.clear()

@@ -82,7 +82,7 @@ def leave(unfit: Unfit, claimed: Claim, seen: Left, live: Live, grace: float) ->
 
     Args:
         unfit: why this worker's code cannot run it.
-        held: the attempt.
+        claimed: the attempt.
         seen: the history of the job in ``attempts.left_before``.
         live: the live workers: where one can run it, that one is to have it now, however long it takes.
         grace: seconds for which arguments that do not fit are left otherwise.

@@ -110,7 +110,7 @@ def _check(task: Task, args: list[Any], kwargs: dict[str, Any]) -> None:
 
 
 def _decide(task: Task, running: Running, error: Exception) -> None:
-    """Say of an error that left the task what its ``autoretry_for`` says: nothing, where it has none."""
+    """Apply the task's ``autoretry_for`` to an error that left it; a task without one decides nothing."""
     kinds = _autoretry_for(task)
     if not kinds or running.final is not None:
         return

@@ -121,8 +121,8 @@ class PoolJob:
 class CoroutineJob(PoolJob):
     """A job that leaves its thread while its coroutine runs."""
 
-    def __init__(self, carrier: Carrier, *reported: Any) -> None:
-        super().__init__(*reported)
+    def __init__(self, carrier: Carrier, *given: Any) -> None:
+        super().__init__(*given)
         self._carrier = carrier
         self._greenlet: Any = None
         self._awaited: Future[Any] | None = None
@@ -203,10 +203,8 @@ class TaskPool(BasePool):
     ) -> PoolJob:
         name = f"{args[2].get('shadow') or args[0]}[{args[1]}]"
         work = partial(target, *args, **(kwargs or {}))
-        reported = (name, work, accept_callback, callback, error_callback, self._end)
-        job = (
-            CoroutineJob(next(self._next_carrier), *reported) if self._is_async(*args[:3]) else PoolJob(*reported)
-        )
+        given = (name, work, accept_callback, callback, error_callback, self._end)
+        job = CoroutineJob(next(self._next_carrier), *given) if self._is_async(*args[:3]) else PoolJob(*given)
         with self._changed:
             self._queued.append(job)
         self._fill()

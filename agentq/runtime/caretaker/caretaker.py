@@ -46,7 +46,7 @@ _STEPS_END = (
     "unless it says by then that it is away for all."
 )
 _LATE = 0.5
-"""Seconds: woken later than this after the end of its trust, the worker was frozen rather than cut off."""
+"""Seconds: woken later than this after the end of its lease, the worker was frozen rather than cut off."""
 
 
 class CaretakerStep(bootsteps.StartStopStep):
@@ -230,7 +230,7 @@ class Caretaker:
             if left > 0 or not self._lease.was_valid:
                 has_given_up = False
                 continue
-            # Once: what comes later has not claimed, and waits for the trust to come back.
+            # Once: what comes later has not claimed, and waits until the lease is valid again.
             if has_given_up or self._lease.is_away:
                 continue
             if left < -_LATE and not self._ending.wait(1.0) and self._lease.valid_for() > 0:

@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 _BATCH = 500
 _TOGETHER = 0.05
-"""Seconds by which a duty may come early, to share a look at the ledger with another one."""
+"""Seconds by which a duty may come early, to share a query of the ledger with another one."""
 _MOST_BATCHES = 40
 _REMEMBERED = 7 * 86_400.0
-"""Seconds for which the row of a worker that is gone is kept, for people who look."""
+"""Seconds for which the row of a worker that is gone is kept, for people who ask for it."""
 _SETTLING = 5.0
 """Seconds after an outage of the ledger in which no job is rescued: all leases look old then."""
 
@@ -229,18 +229,16 @@ class Duties:
 
     def _stop_unwanted(self, claimed: set[uuid.UUID]) -> None:
         """Stop steps whose job was cancelled, failed by its deadline, or taken over by another worker."""
-        unaccounted = {request for request, job_id in self._reserved.running().items() if job_id not in claimed}
-        looked_twice = {
-            request: age for request, age in self._reserved.unwanted_for(unaccounted).items() if age > 0
-        }
-        if not looked_twice:
+        unclaimed = {request for request, job_id in self._reserved.running().items() if job_id not in claimed}
+        twice = {request: age for request, age in self._reserved.unwanted_for(unclaimed).items() if age > 0}
+        if not twice:
             return
         running = self._reserved.running()
-        jobs = {running[request] for request in looked_twice if request in running}
+        jobs = {running[request] for request in twice if request in running}
         taken = self._ledger.read_statement(
             lambda connection: rescues.no_longer_owned(connection, self._lease.worker_id, jobs)
         )
-        for request, age in looked_twice.items():
+        for request, age in twice.items():
             status = taken.get(running.get(request, uuid.UUID(int=0)))
             if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
                 why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"

@@ -16,7 +16,7 @@ from agentq.runtime.find import agentq_of
 
 
 class LostMessages:
-    """The caretaker's evidence of lost messages, from the broker's queues."""
+    """The evidence of lost messages that a worker has: empty queues, and messages that came before older ones."""
 
     def __init__(self, app: Celery, tolerance: float) -> None:
         self._app = app

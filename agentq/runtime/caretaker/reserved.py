@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reserved:
-    """Read by the caretaker's threads, written by the worker's requests."""
+    """The jobs of a worker's requests; its requests write it, its caretaker's threads read it."""
 
     def __init__(self, worker: Any) -> None:
         self._worker = worker

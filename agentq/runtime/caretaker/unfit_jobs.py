@@ -40,8 +40,8 @@ _TOGETHER = 500
 """Jobs in one statement."""
 _FEWEST, _AT_ONCE = 10, 200
 """Jobs that are sent again together: fewer where no worker took the last ones."""
-_FIND_WORK = 1.0
-"""Seconds between two looks for a worker that can run a job."""
+_IDLE_PAUSE = 1.0
+"""Seconds between two searches for a worker that can run a job, while none is found."""
 _SOON, _LATEST = 0.15, 0.8
 """Seconds until the next jobs are sent again, growing where none is taken. Below a second: for so long kombu asks
 Redis at a time, and Redis serves who has asked longest, which would always be this same worker."""
@@ -70,7 +70,7 @@ class UnfitJobs:
         self._logged: set[str] = set()
         self._window, self._soon = _AT_ONCE, _SOON
         self._has_had_any = False
-        self.pause = _FIND_WORK
+        self.pause = _IDLE_PAUSE
         """Seconds until ``pass_on`` is to be called again."""
 
     def __len__(self) -> int:
@@ -94,8 +94,8 @@ class UnfitJobs:
 
     def add(self, unfit: Unfit, message: RawMessage) -> None:
         """Note a job; for the thread that consumes, so it never waits for the ledger."""
-        is_reported = unfit.name in self._logged or unfit.job_id in self._takes  # of those, the attempt has told
-        if not is_reported and len(self._logged) < _MOST_NAMED:
+        is_logged = unfit.name in self._logged or unfit.job_id in self._takes  # the attempt has logged those
+        if not is_logged and len(self._logged) < _MOST_NAMED:
             self._logged.add(unfit.name)
             logger.warning(
                 "this worker does not know %s %r: its jobs are left for a worker that does; the first is job %s",
@@ -132,7 +132,7 @@ class UnfitJobs:
             self._send([job_id for job_id, need in self._jobs.items() if need in known][: self._window])
         is_vain = self._jobs and not self._sent
         is_idle = is_vain or not self._has_had_any
-        self.pause = _FIND_WORK if is_idle else self._soon * random.uniform(0.8, 1.0)
+        self.pause = _IDLE_PAUSE if is_idle else self._soon * random.uniform(0.8, 1.0)
 
     def give_back(self) -> None:
         """Send all of them again: this worker ends."""

@@ -11,7 +11,7 @@ from celery import Celery
 def depths(app: Celery, queues: Collection[str]) -> dict[str, int]:
     """Return the messages of each queue that wait for a worker; a queue that the broker does not have has none.
 
-    A queue that the broker does not let us look at is left out. Raises what the broker's client raises where it
+    A queue whose depth the broker does not give is left out. Raises what the broker's client raises where it
     does not answer within seconds.
     """
     with app.connection_for_write() as connection:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RELAYED = (
+_LOGGED_BY_AGENTQ = (
     celery_consumer.INVALID_TASK_ERROR,
     celery_consumer.MESSAGE_DECODE_ERROR,
     celery_consumer.UNKNOWN_FORMAT,
@@ -128,7 +128,7 @@ class IntakeStep(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
-        celery_consumer.logger.addFilter(_is_not_relayed)
+        celery_consumer.logger.addFilter(_is_not_logged_by_agentq)
         signals.task_unknown.connect(consumer.note_unknown, weak=False)
         signals.task_rejected.connect(consumer.note_rejected, weak=False)
 
@@ -138,8 +138,8 @@ class IntakeStep(bootsteps.StartStopStep):
             handlers["BRPOP"] = consumer.surviving(handlers["BRPOP"])
 
 
-def _is_not_relayed(record: logging.LogRecord) -> bool:
-    return record.msg not in _RELAYED or celery_consumer.logger.isEnabledFor(logging.DEBUG)
+def _is_not_logged_by_agentq(record: logging.LogRecord) -> bool:
+    return record.msg not in _LOGGED_BY_AGENTQ or celery_consumer.logger.isEnabledFor(logging.DEBUG)
 
 
 def _is_for(tasks: Any, message: Any) -> bool:

@@ -44,10 +44,10 @@ def log_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
         *(worker.hostname, _named("queue", sorted(consumed)), _counted(served, "step")),
     )
     if others:
-        reported = [f"{queue} ({_listed(steps)})" for queue, steps in others.items()]
+        unserved = [f"{queue} ({_listed(steps)})" for queue, steps in others.items()]
         logger.info(
             "worker %s consumes no queue of %s, whose jobs wait for other workers: %s",
-            *(worker.hostname, _counted(sum(map(len, others.values())), "step"), _listed(reported, "; ")),
+            *(worker.hostname, _counted(sum(map(len, others.values())), "step"), _listed(unserved, "; ")),
         )
 
 

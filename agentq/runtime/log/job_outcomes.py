@@ -27,7 +27,7 @@ _LONGEST = 500
 def log_outcome(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) -> dict[str, Any]:
     """Log an attempt that was recorded, and return a line for Celery's log and Flower.
 
-    *is_accepted* is False where the worker no longer held the job.
+    *is_accepted* is False where the worker no longer owned the job.
 
     Raises AttemptFailed where its job failed for good, Celery's Retry where it is tried again, and LeftForLive
     where the main process is to send it on.
@@ -35,7 +35,7 @@ def log_outcome(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) 
     if is_accepted and isinstance(outcome, Succeed):
         return {"attempt": claim.attempt}
     if not is_accepted:
-        log.warning("this worker no longer held the job, so its outcome was discarded")
+        log.warning("this worker no longer owned the job, so its outcome was discarded")
         return {"discarded": claim.attempt}
     match outcome:
         case Cancelled(reason):
@@ -75,8 +75,8 @@ def _log_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
 def _log_failure(log: JobLog, attempts: str, outcome: Fail) -> None:
     """Log a job that failed for good, with the traceback of its last error."""
     failure = outcome.failure
-    reported = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
-    log.error("failed for good (attempts: %s): %s; %s%s", *reported)
+    values = (attempts, _error(failure), _dead(log, outcome), _traceback(failure))
+    log.error("failed for good (attempts: %s): %s; %s%s", *values)
 
 
 def _log_lost(job: Lost, has_processes: bool) -> None:

@@ -37,8 +37,8 @@ def terms_of(graph: Graph) -> str:
 
     Of a plain task only what it takes.
     """
-    reported = (_of_name(name, graph.signatures.get(name)) for name in dict.fromkeys(_names(graph)))
-    return f"{{{','.join(filter(None, reported))}}}"
+    entries = (_of_name(name, graph.signatures.get(name)) for name in dict.fromkeys(_names(graph)))
+    return f"{{{','.join(filter(None, entries))}}}"
 
 
 def stored_policy(terms: str | None, step: str) -> Policy:
@@ -74,8 +74,8 @@ def _of_name(name: str, signature: Signature | None) -> str:
 def _of_step(step: Step[..., Any]) -> str:
     text = _kept.get(step)
     if text is None:
-        reported = _for_losses(step.policy).items()
-        policy = {name: value for name, value in reported if value != _BY_DEFAULT[name]}
+        entries = _for_losses(step.policy).items()
+        policy = {name: value for name, value in entries if value != _BY_DEFAULT[name]}
         entry = {"takes": step.parameters.digest} | ({"policy": policy} if policy else {})
         text = _kept[step] = _of_entry(step.name, entry)
     return text

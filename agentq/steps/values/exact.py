@@ -1,4 +1,4 @@
-"""Values of which it is known, without a look at their JSON, that they come back from it as they were.
+"""Values that surely come back from their JSON as they were, which is known from their types alone.
 
 Most annotations are of plain types: texts, numbers, models of such fields. For those a check is made once, which
 checks the types of a value's items only. A value not known to be exact is written, read and compared.

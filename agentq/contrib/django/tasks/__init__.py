@@ -1,7 +1,7 @@
 """Django's built-in tasks (6.0 and later): ``"BACKEND": "agentq.contrib.django.tasks.Backend"``.
 
-Each enqueued task is a workflow of one step. Celery imports this module as it does every app's ``tasks``, so what
-an older Django lacks raises at its first use.
+Each enqueued task is a workflow of one step. Celery imports this module as it does every app's ``tasks``, so its
+import succeeds with an older Django too; the first use of a name then raises.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _signal_success(sender: Any, result: Any, **_: Any) -> None:
         _signal_finished(sender)
 
 
-def _log_failure(sender: Any, **_: Any) -> None:
+def _signal_failure(sender: Any, **_: Any) -> None:
     if is_task(sender.name):
         _signal_finished(sender)
 
@@ -109,4 +109,4 @@ def _signal_finished(task: Any) -> None:
 
 
 signals.task_success.connect(_signal_success, weak=False)
-signals.task_failure.connect(_log_failure, weak=False)
+signals.task_failure.connect(_signal_failure, weak=False)

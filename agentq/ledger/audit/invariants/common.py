@@ -58,7 +58,7 @@ class Invariant:
 
 
 def invariant(noun: str, next_step: str = "") -> Callable[[Callable[[], Found]], Invariant]:
-    """Make a rule of a function that returns its query; the docstring says what is wrong."""
+    """Make an invariant of a function that returns its query; the docstring says what is wrong."""
 
     def make(query: Callable[[], Found]) -> Invariant:
         return Invariant(query.__name__, (query.__doc__ or "").strip(), noun, cache(query), next_step)

@@ -13,7 +13,7 @@ from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.moves import LACKS_MEMBERS
 from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
 
-_before, _member, _part, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
+_before, _member, _lost, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
 _is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
 _members = select(_member.id).where(_member.join_id == JobRow.id)
 _is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
@@ -119,9 +119,9 @@ def join_miscounted() -> Found:
 def lacks_other_members() -> Found:
     """a fan-in failed for missing members, but its count differs from its members that are missing"""
     missing = select(func.count()).where(_member.join_id == JobRow.id, _member.is_missing).scalar_subquery()
-    reported = literal("missing ", String()) + cast(JobRow.missing, String())
+    found = literal("missing ", String()) + cast(JobRow.missing, String())
     # A replay would wait for the others for ever.
-    return select(JobRow.id, reported).where(
+    return select(JobRow.id, found).where(
         LACKS_MEMBERS, or_(JobRow.missing == 0, JobRow.missing != missing, JobRow.remaining != 0, _undone.exists())
     )
 
@@ -131,11 +131,11 @@ def open_in_missing_member() -> Found:
     """a job is not done although its fan-in has gone on without its member, or was cancelled"""
     return (
         select(JobRow.id, JobRow.status)
-        .join(_part, _part.id == JobRow.part_id)
-        .join(_fan_in, _fan_in.id == _part.join_id)
+        .join(_lost, _lost.id == JobRow.part_id)
+        .join(_fan_in, _fan_in.id == _lost.join_id)
         .where(
             JobRow.status.in_(OPEN),
-            _part.is_missing,
+            _lost.is_missing,
             _fan_in.status.in_([JobStatus.SUCCEEDED, JobStatus.CANCELLED]),
         )
     )

@@ -21,10 +21,10 @@ from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
 
 _START_ANEW = "start it again under another key, and cancel this one"
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
-_part = aliased(JobRow)
+_its_member = aliased(JobRow)
 _may_be_missing = or_(
-    select(_part.id).where(_part.id == JobRow.part_id, _part.is_missing).exists(),
-    # Of a member, it is the fan-in that must know.
+    select(_its_member.id).where(_its_member.id == JobRow.part_id, _its_member.is_missing).exists(),
+    # A job that leads to a member is covered by that member's own mark.
     and_(JobRow.on_failure == OnFailure.CONTINUE, JobRow.part_id.is_(None), JobRow.status == JobStatus.FAILED),
 )
 _jobs = select(WorkflowRow.id, JobRow.status).join(JobRow, _of_workflow)
