@@ -16,6 +16,8 @@ from tests.model.faults import Troubled
 from tests.model.state import ABSENT, BUDGETS, CODE
 from tests.model.variants import VARIANTS, Variant
 
+pytestmark = pytest.mark.timeout(600)  # one process may have to explore all of them, on a busy machine
+
 PROTOCOLS = {
     "messages": Troubled(2, crashes=1, duplicates=1, losses=1),
     "leases": Troubled(2, expiries=1, unknown_commits=1),
@@ -26,7 +28,7 @@ PROTOCOLS = {
     "results by hand": Troubled(1, errors=1, resolves=1, stops=1),
     "last attempts": Troubled(1, crashes=1, unknown_commits=1),
     "other releases": Troubled(1, leaves=1, unknown_commits=1),
-    "revokes": Troubled(2, errors=1, revokes=1, leaves=1),
+    "revokes": Troubled(2, errors=1, revokes=1),
     "replays of what was revoked": Troubled(1, errors=1, revokes=1, replays=1),
 }
 """Faults that the engine must bear. Together at least those that bring each variant down."""
