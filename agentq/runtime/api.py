@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
 from celery.app import app_or_default
 
 from agentq.runtime.find import agentq_of
+from agentq.runtime.start.options import StartOptions
 from agentq.runtime.start.session import Joinable
-from agentq.runtime.start.starts import StartKeywords
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -30,49 +28,23 @@ def current() -> AgentQ:
 def start(
     canvas: Any,
     *,
-    tenant: str | None = None,
     key: str | None = None,
-    priority: int | None = None,
-    not_before: datetime | None = None,
-    deadline: float | None = None,
-    retry: RetryOption = None,
     session: Joinable | None = None,
+    **options: Unpack[StartOptions],
 ) -> Workflow[Any]:
     """Start a workflow on the current Celery app; see ``AgentQ.start``."""
-    return current().start(
-        canvas,
-        tenant=tenant,
-        key=key,
-        priority=priority,
-        not_before=not_before,
-        deadline=deadline,
-        retry=retry,
-        session=session,
-    )
+    return current().start(canvas, key=key, session=session, **options)
 
 
 def start_many(
     canvases: Iterable[Any],
     *,
     keys: Iterable[str] | None = None,
-    tenant: str | None = None,
-    priority: int | None = None,
-    not_before: datetime | None = None,
-    deadline: float | None = None,
-    retry: RetryOption = None,
     session: Joinable | None = None,
+    **options: Unpack[StartOptions],
 ) -> list[Workflow[Any]]:
     """Start many workflows in one transaction, on the current Celery app; see ``AgentQ.start_many``."""
-    return current().start_many(
-        canvases,
-        keys=keys,
-        tenant=tenant,
-        priority=priority,
-        not_before=not_before,
-        deadline=deadline,
-        retry=retry,
-        session=session,
-    )
+    return current().start_many(canvases, keys=keys, session=session, **options)
 
 
 def workflow(workflow_id: str) -> Workflow[Any]:
@@ -85,7 +57,7 @@ async def astart(
     *,
     key: str | None = None,
     session: AsyncJoinable | None = None,
-    **options: Unpack[StartKeywords],
+    **options: Unpack[StartOptions],
 ) -> Workflow[Any]:
     """Start a workflow from an event loop, on the current Celery app; see ``AgentQ.astart``."""
     return await current().astart(canvas, key=key, session=session, **options)
@@ -96,7 +68,7 @@ async def astart_many(
     *,
     keys: Iterable[str] | None = None,
     session: AsyncJoinable | None = None,
-    **options: Unpack[StartKeywords],
+    **options: Unpack[StartOptions],
 ) -> list[Workflow[Any]]:
     """Start many workflows from an event loop, on the current Celery app; see ``AgentQ.astart_many``."""
     return await current().astart_many(canvases, keys=keys, session=session, **options)

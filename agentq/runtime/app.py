@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -30,9 +29,9 @@ from agentq.runtime.entry import native_canvas, revokes, task
 from agentq.runtime.entry.consumer import ConsumerStep, IntakeStep
 from agentq.runtime.entry.queues import ConsumingStep
 from agentq.runtime.start import starts
+from agentq.runtime.start.options import StartOptions
 from agentq.runtime.start.session import Joinable, off_loop
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.start.session import AsyncJoinable
@@ -94,13 +93,9 @@ class AgentQ:
         self,
         canvas: Any,
         *,
-        tenant: str | None = None,
         key: str | None = None,
-        priority: int | None = None,
-        not_before: datetime | None = None,
-        deadline: float | None = None,
-        retry: RetryOption = None,
         session: Joinable | None = None,
+        **options: Unpack[StartOptions],
     ) -> Workflow[Any]:
         """Start a workflow: once this returned, it runs to its end, whatever dies.
 
@@ -126,27 +121,15 @@ class AgentQ:
             KeyConflict: the key was used for another canvas or other arguments.
             LedgerUnavailable: nothing was started.
         """
-        options = starts.StartOptions(
-            tenant=tenant,
-            priority=priority,
-            not_before=not_before,
-            deadline=deadline,
-            retry=retry,
-            session=session,
-        )
-        return starts.start(self, canvas, options, key=key)
+        return starts.start(self, canvas, options, key=key, session=session)
 
     def start_many(
         self,
         canvases: Iterable[Any],
         *,
         keys: Iterable[str] | None = None,
-        tenant: str | None = None,
-        priority: int | None = None,
-        not_before: datetime | None = None,
-        deadline: float | None = None,
-        retry: RetryOption = None,
         session: Joinable | None = None,
+        **options: Unpack[StartOptions],
     ) -> list[Workflow[Any]]:
         """Start many workflows in one transaction: all of them, or none. Far cheaper than one by one.
 
@@ -161,15 +144,7 @@ class AgentQ:
         Raises:
             What ``start`` raises, for the first canvas or key that does not fit; nothing is started then.
         """
-        options = starts.StartOptions(
-            tenant=tenant,
-            priority=priority,
-            not_before=not_before,
-            deadline=deadline,
-            retry=retry,
-            session=session,
-        )
-        return starts.start_many(self, canvases, keys, options)
+        return starts.start_many(self, canvases, options, keys=keys, session=session)
 
     def workflow(self, workflow_id: str) -> Workflow[Any]:
         """Return the handle of a workflow that was started before; asking it raises NotFound if there is none."""
@@ -182,7 +157,7 @@ class AgentQ:
         *,
         key: str | None = None,
         session: AsyncJoinable | None = None,
-        **options: Unpack[starts.StartKeywords],
+        **options: Unpack[StartOptions],
     ) -> Workflow[Any]:
         """Start a workflow from an event loop, which is not blocked: ``start`` in every other respect.
 
@@ -199,7 +174,7 @@ class AgentQ:
         *,
         keys: Iterable[str] | None = None,
         session: AsyncJoinable | None = None,
-        **options: Unpack[starts.StartKeywords],
+        **options: Unpack[StartOptions],
     ) -> list[Workflow[Any]]:
         """Start many workflows in one transaction from an event loop; see ``start_many`` and ``astart``."""
         return await off_loop(

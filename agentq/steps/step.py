@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from celery import Signature, current_app
 
 from agentq.exceptions import StepDefinitionError, nearest
-from agentq.policies import Policy, Rule, policy_of
+from agentq.policies import Policy, policy_of
 from agentq.redaction import show
 from agentq.states import OnFailure
 from agentq.steps import registry
 from agentq.steps.context import Context
+from agentq.steps.options import RetryOption, StepOptions, require_known
 from agentq.steps.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 
-RetryOption = Policy | str | Rule | Sequence[Rule] | None
-"""The argument of ``@step(retry=…)``."""
 MAX_NAME = 100
 """Characters of a step's name; a message, which has it, is kept under 1 KB."""
 HARD_LIMIT_AFTER = 10.0
@@ -40,36 +39,23 @@ class Step(Generic[P, R]):
     Attributes of Celery's task (``request``, ``apply``, …) are found on it too.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        timeout: float | None = None,
-        hard_timeout: float | None = None,
-        deadline: float | None = None,
-        retry: RetryOption = None,
-        retries: int | None = None,
-        on_failure: OnFailure | str | None = None,
-        description: str | None = None,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], **options: Unpack[StepOptions]) -> None:
+        require_known(options)
         if not hasattr(function, "__qualname__"):  # partials and callable objects
             raise StepDefinitionError(
                 f"@step must decorate a function, not {show(function)}; write a function with def that calls it"
             )
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = name or _default_name(function)
-        self.queue = queue
-        self.priority = priority
-        self.timeout = timeout
-        self.hard_timeout = hard_timeout
-        self.deadline = deadline
-        self.on_failure = on_failure
-        self.policy = self._policy_of(retry, retries)
-        self.description = description or (function.__doc__ or "").strip().partition("\n")[0]
+        self.name = options.get("name") or _default_name(function)
+        self.queue = options.get("queue")
+        self.priority = options.get("priority")
+        self.timeout = options.get("timeout")
+        self.hard_timeout = options.get("hard_timeout")
+        self.deadline = options.get("deadline")
+        self.on_failure = options.get("on_failure")
+        self.policy = self._policy_of(options.get("retry"), options.get("retries"))
+        self.description = options.get("description") or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
         registry.register(self)
 
@@ -211,20 +197,8 @@ def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: .
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    timeout: float | None = None,
-    hard_timeout: float | None = None,
-    deadline: float | None = None,
-    retry: RetryOption = None,
-    retries: int | None = None,
-    on_failure: OnFailure | str | None = None,
-    description: str | None = None,
-) -> StepDecorator: ...
-def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def step(**options: Unpack[StepOptions]) -> StepDecorator: ...
+def step(function: Callable[..., Any] | None = None, /, **options: Unpack[StepOptions]) -> Any:
     """Make a function a step.
 
     Args:
@@ -249,31 +223,9 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for
     a name that another step has.
     """
-    unknown = set(options) - _OPTIONS
-    if unknown:
-        name = min(unknown)
-        raise StepDefinitionError(
-            f"@step has no option {name!r}.{nearest(name, _OPTIONS)} It knows: {', '.join(sorted(_OPTIONS))}."
-        )
     if function is None:
         return lambda function: Step(function, **options)
-    return Step(function)
-
-
-_OPTIONS = frozenset(
-    {
-        "name",
-        "queue",
-        "priority",
-        "timeout",
-        "hard_timeout",
-        "deadline",
-        "retry",
-        "retries",
-        "on_failure",
-        "description",
-    }
-)
+    return Step(function, **options)
 
 
 def _default_name(function: Callable[..., Any]) -> str:

@@ -6,9 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from celery import Signature
 
@@ -20,10 +18,10 @@ from agentq.ledger import starts
 from agentq.policies import dump_policy, policy_of
 from agentq.redaction import show
 from agentq.runtime.dispatch.task_ids import ids_of
+from agentq.runtime.start.options import StartOptions, require_known
 from agentq.runtime.start.session import Joinable, Joined
 from agentq.runtime.start.terms import terms_of
 from agentq.runtime.workflow import Workflow
-from agentq.steps.step import RetryOption
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -50,28 +48,6 @@ _WITHOUT_MEANING = frozenset(
 _DUE_AT_ONCE = "1970-01-01T00:00:00+00:00"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOptions:
-    """The options of ``AgentQ.start`` and ``AgentQ.start_many`` beside the canvas, as the caller gave them."""
-
-    tenant: str | None = None
-    priority: int | None = None
-    not_before: datetime | None = None
-    deadline: float | None = None
-    retry: RetryOption = None
-    session: Joinable | None = None
-
-
-class StartKeywords(TypedDict, total=False):
-    """The same by name, but for the session."""
-
-    tenant: str | None
-    priority: int | None
-    not_before: datetime | None
-    deadline: float | None
-    retry: RetryOption
-
-
 _NO_OPTIONS = StartOptions()
 
 
@@ -81,21 +57,29 @@ def start(
     options: StartOptions = _NO_OPTIONS,
     *,
     key: str | None = None,
+    session: Joinable | None = None,
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
     task_id: str | None = None,
 ) -> Workflow[Any]:
     """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
-    planner = _Planner(agentq, options)
+    require_known(options, "key", "session")
+    planner = _Planner(agentq, options, session)
     ids = ids_of(task_id) if task_id else (None, None)
     plan = planner.plan(canvas, key, ids, args=args, kwargs=kwargs)
     return _start_all(agentq, [plan], planner.joined, at_once=plan.is_one_statement)[0]
 
 
 def start_many(
-    agentq: AgentQ, canvases: Iterable[Any], keys: Iterable[str] | None, options: StartOptions
+    agentq: AgentQ,
+    canvases: Iterable[Any],
+    options: StartOptions,
+    *,
+    keys: Iterable[str] | None,
+    session: Joinable | None,
 ) -> list[Workflow[Any]]:
     """Write all workflows in one transaction, then dispatch what can run; see ``AgentQ.start_many``."""
+    require_known(options, "keys", "session")
     canvases = list(canvases)
     given = [None] * len(canvases) if keys is None else list(keys)
     if len(given) != len(canvases):
@@ -103,7 +87,7 @@ def start_many(
     twice = [key for key, count in Counter(given).items() if key is not None and count > 1]
     if twice:
         raise InvalidArguments(f"the key {show(twice[0])} is given twice; each names one workflow")
-    planner = _Planner(agentq, options)
+    planner = _Planner(agentq, options, session)
     plans = [planner.plan(canvas, key, (None, None)) for canvas, key in zip(canvases, given, strict=True)]
     return _start_all(agentq, plans, planner.joined) if plans else []
 
@@ -111,19 +95,18 @@ def start_many(
 class _Planner:
     """Turns canvases into plans, under options that were checked once."""
 
-    def __init__(self, agentq: AgentQ, options: StartOptions) -> None:
-        self.joined = None if options.session is None else Joined(options.session)
+    def __init__(self, agentq: AgentQ, options: StartOptions, session: Joinable | None) -> None:
+        self.joined = None if session is None else Joined(session)
         self._catalogue = agentq.catalogue
-        self._tenant = _checked_text(
-            "tenant", agentq.settings.tenant if options.tenant is None else options.tenant
-        )
-        self._deadline = _checked_deadline(options.deadline)
-        policy = None if options.retry is None else policy_of(options.retry)
+        tenant, retry, not_before = options.get("tenant"), options.get("retry"), options.get("not_before")
+        self._tenant = _checked_text("tenant", agentq.settings.tenant if tenant is None else tenant)
+        self._deadline = _checked_deadline(options.get("deadline"))
+        policy = None if retry is None else policy_of(retry)
         self._policy = None if policy is None else json.dumps(dump_policy(policy))
-        self._defaults = agentq.defaults(_checked_priority(options.priority), policy)
+        self._defaults = agentq.defaults(_checked_priority(options.get("priority")), policy)
         self._due_at = None
-        if options.not_before is not None:
-            self._due_at = time_text(options.not_before, "not_before", past_allowed=False)
+        if not_before is not None:
+            self._due_at = time_text(not_before, "not_before", past_allowed=False)
         elif self.joined is not None and not self.joined.sees_commit:
             # A bare connection's commit is not seen: the caretaker finds the jobs once they are there.
             self._due_at = _DUE_AT_ONCE

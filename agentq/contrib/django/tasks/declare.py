@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import make_dataclass
 from typing import Any
 
 from django.tasks import DEFAULT_TASK_QUEUE_NAME, Task, TaskContext
@@ -13,26 +13,25 @@ from django.utils.json import normalize_json
 from django.utils.module_loading import import_string
 
 from agentq.contrib.django.tasks import results
-from agentq.states import OnFailure
 from agentq.steps import registry
 from agentq.steps.context import Context
-from agentq.steps.step import RetryOption, Step
+from agentq.steps.options import StepOptions
+from agentq.steps.step import Step
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepTask(Task):
-    """A task with the options of a step, each as in ``@agentq.step``: ``@task(timeout=60, retry="patient")``."""
-
-    timeout: float | None = None
-    hard_timeout: float | None = None
-    deadline: float | None = None
-    retry: RetryOption = None
-    retries: int | None = None
-    on_failure: OnFailure | str | None = None
-
-
-STEP_OPTIONS = tuple(field.name for field in fields(StepTask) if field.name not in {f.name for f in fields(Task)})
+_OF_EACH_TASK = ("name", "queue", "priority", "description")
+STEP_OPTIONS = tuple(option for option in StepOptions.__annotations__ if option not in _OF_EACH_TASK)
 """The options of a step that ``@task(…)``, from Django 6.1 on, and a backend's OPTIONS may have."""
+
+StepTask = make_dataclass(
+    "StepTask",
+    [(option, StepOptions.__annotations__[option], None) for option in STEP_OPTIONS],
+    bases=(Task,),
+    namespace={"__module__": __name__},
+    frozen=True,
+    slots=True,
+    kw_only=True,
+)
+"""A task with the options of a step, each as in ``@agentq.step``: ``@task(timeout=60, retry="patient")``."""
 
 _declared: dict[str, dict[str, Any]] = {}
 
