@@ -54,7 +54,7 @@ def main(broker: str | None, rounds: int, only: list[str], json_file: Path | Non
     chosen = Options(**options)
     about = report.about(
         **asdict(chosen) | {"ledger": ledgers.durability(chosen.ledger)},
-        broker=services.reported(broker),
+        broker=services.broker_name(broker),
         rounds=rounds,
     )
     click.echo("\n".join(f"{name}: {value}" for name, value in about.items()))

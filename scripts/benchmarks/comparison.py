@@ -10,7 +10,7 @@ from benchmarks.work import Figures
 
 
 class Row(NamedTuple):
-    """Two figures beside each other; the ratio is not a number where there is none to tell."""
+    """Two figures beside each other; the ratio is not a number where there is none."""
 
     first: float
     second: float

@@ -60,13 +60,13 @@ def durability(kind: str) -> str:
         return "SQLite as agentq sets it up"
     engine = create_engine(parse_url(kind))
     with engine.connect() as connection:
-        reported = {
+        settings = {
             name: connection.exec_driver_sql(f"SHOW {name}").scalar()
             for name in ("fsync", "synchronous_commit", "autovacuum")
         }
         version = connection.exec_driver_sql("SHOW server_version").scalar()
     engine.dispose()
-    return f"PostgreSQL {version}, " + ", ".join(f"{name} {value}" for name, value in reported.items())
+    return f"PostgreSQL {version}, " + ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _upgrade(url: str) -> None:

@@ -46,8 +46,8 @@ def _all() -> Iterator[int]:
 
 
 def _parent(pid: int) -> int | None:
-    reported = _read(pid, "stat").rpartition(") ")[2].split()
-    return int(reported[1]) if reported else None
+    fields = _read(pid, "stat").rpartition(") ")[2].split()
+    return int(fields[1]) if fields else None
 
 
 def _kilobytes(pid: int, name: str, field: str) -> int:

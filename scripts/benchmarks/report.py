@@ -22,7 +22,7 @@ _FIGURE = 29
 class _Unit(NamedTuple):
     sign: str
     least: float
-    """Smaller values are reported in the next unit."""
+    """Smaller values are printed in the next unit."""
     factor: float
     digits: int
 
@@ -84,8 +84,8 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 def _summary(spread: dict[str, float], units: Sequence[_Unit]) -> str:
     unit = next(unit for unit in units if spread["most"] >= unit.least)
-    reported = [f"{spread[name] * unit.factor:.{unit.digits}f}" for name in ("median", "least", "most")]
-    return f"{reported[0]} {unit.sign} ({reported[1]} to {reported[2]})"
+    figures = [f"{spread[name] * unit.factor:.{unit.digits}f}" for name in ("median", "least", "most")]
+    return f"{figures[0]} {unit.sign} ({figures[1]} to {figures[2]})"
 
 
 def _cpu_of_a_job(workload: Workload, round_: Round) -> Rows:
@@ -103,6 +103,6 @@ def _shares(workload: Workload, rounds: Sequence[Round]) -> list[str]:
         spent = [one.cpu[number] for one in rounds if one.cpu]
         if spent and contender.jobs:
             shares = {kind: median(one.get(kind, 0.0) for one in spent) / contender.jobs for kind in spent[0]}
-            reported = ", ".join(f"{kind} {seconds * 1e6:.0f} µs" for kind, seconds in shares.items())
-            found.append(f"       of it, {contender.name}: {reported}")
+            by_kind = ", ".join(f"{kind} {seconds * 1e6:.0f} µs" for kind, seconds in shares.items())
+            found.append(f"       of it, {contender.name}: {by_kind}")
     return found

@@ -35,8 +35,8 @@ class Broker:
     """The server, where it is the run's own."""
 
 
-def reported(url: str | None) -> str:
-    """Say which broker is used, without its password."""
+def broker_name(url: str | None) -> str:
+    """The broker that is used, without its password."""
     return sanitize_url(url) if url else "a Redis of the run's own"
 
 

@@ -79,7 +79,7 @@ MUTANTS = [
         file=_CLAIMS,
         text="JobRow.claim_token == _TOKEN),",
         instead="JobRow.claim_token.is_not(None)),",
-        why="the one who gets a copy of the message takes the claim of another for its own",
+        why="a worker with a copy of the message takes the claim of another for its own",
         tests=(ATTEMPTS,),
     ),
     Mutant(
@@ -128,7 +128,7 @@ MUTANTS = [
         file="agentq/ledger/attempts.py",
         text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if True:",
-        why="an outcome whose commit got no answer is discarded, and what follows is not dispatched",
+        why="an outcome whose commit got no answer is discarded, and the jobs after it are not dispatched",
         tests=(ATTEMPTS,),
     ),
     Mutant(
@@ -136,7 +136,7 @@ MUTANTS = [
         file="agentq/ledger/attempts.py",
         text="    if tx.connection.execute(found).one_or_none() is None:",
         instead="    if False:",
-        why="a worker that lost its job is reported that its outcome counts",
+        why="a worker that lost its job believes that its outcome counts",
         tests=(ATTEMPTS,),
     ),
 ]

@@ -38,7 +38,7 @@ MUTANTS = [
         file="agentq/ledger/caretaking/rescues.py",
         text="    end_attempt(tx, row, outcome, why)\n",
         instead="",
-        why="nobody can show why an attempt is missing",
+        why="no record says why an attempt is missing",
         tests=(CARETAKING,),
         pick="Rescue",
     ),

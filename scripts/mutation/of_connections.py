@@ -21,7 +21,7 @@ MUTANTS = [
         file=_SESSION,
         text='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"',
         instead='BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN"',
-        why="on SQLite, the one who reads first and then writes fails when another one wrote meanwhile",
+        why="on SQLite, a process that reads first and then writes fails when another one wrote in between",
         tests=(GUARDS,),
         pick="lock",
     ),

@@ -29,7 +29,7 @@ from soaking.chaos import Chaos
 from soaking.crew import Crew
 from soaking.journal import Story
 from soaking.steps import FOLDER
-from soaking.verdict import decide, is_over
+from soaking.verdict import is_over, verdict_on
 from tests.support import Broker, Worker
 from tests.support.services import kill_group
 
@@ -39,7 +39,7 @@ SETTINGS = {"lease": LEASE, "redispatch_after": 1, "ledger_timeout": 2, "cancel_
 CLIENT_TIMEOUT = 1.0
 """Shorter than most outages, so that starts raise."""
 CONCURRENCY = 2
-TELL_EVERY = 10.0
+REPORT_EVERY = 10.0
 DRAIN_WITHIN = 120.0
 _THREADS = 32
 
@@ -166,7 +166,7 @@ def _run(
         watched = Ledger(url, timeout=60)
         stack.callback(watched.close)
         story = Story.read(soak.journal)
-        verdict = decide(watched, story, soak.effects, crew.fallen)
+        verdict = verdict_on(watched, story, soak.effects, crew.fallen)
         verdict.wrong += crew.deserters
     click.echo("\n" + "\n".join(report.lines(verdict, story, strikes, drained)))
     if json_file:
@@ -187,9 +187,9 @@ def _cause(soak: Soak, chaos: Chaos, client: subprocess.Popen[bytes], seconds: f
     while time.monotonic() < began + seconds:
         chaos.strike_due()
         _require_alive(soak, client)
-        if time.monotonic() >= reported + TELL_EVERY:
+        if time.monotonic() >= reported + REPORT_EVERY:
             soak.report(began, chaos)
-            reported += TELL_EVERY
+            reported += REPORT_EVERY
         time.sleep(0.05)
 
 

@@ -62,25 +62,25 @@ class Client:
         self._open: dict[uuid.UUID, Order] = {}
 
     def run(self) -> None:
-        """Start workflows until reported to stop, then wait for the last one."""
+        """Start workflows until its input ends, then wait for the last one."""
         next_start = next_look = time.monotonic()
-        is_told_to_stop = False
-        while self._open or self._again or not is_told_to_stop:
+        must_stop = False
+        while self._open or self._again or not must_stop:
             instant = time.monotonic()
             if instant >= next_start:
-                self._start_next(is_told_to_stop)
+                self._start_next(must_stop)
                 next_start = max(next_start + self._pause, instant - 1)
             if instant >= next_look:
                 self._look()
                 next_look = time.monotonic() + _LOOK_EVERY
             left = max(0.0, min(next_start, next_look) - time.monotonic())
-            if is_told_to_stop:
+            if must_stop:
                 time.sleep(left)
             else:
-                is_told_to_stop = bool(select.select([sys.stdin], [], [], left)[0])
+                must_stop = bool(select.select([sys.stdin], [], [], left)[0])
 
-    def _start_next(self, is_told_to_stop: bool) -> None:
-        if not self._again and not is_told_to_stop and len(self._open) < self._backlog:
+    def _start_next(self, must_stop: bool) -> None:
+        if not self._again and not must_stop and len(self._open) < self._backlog:
             self._again.extend(self._new_orders())
         if self._again and self._start(self._again[0]):
             self._again.popleft()

@@ -94,7 +94,7 @@ class Crew:
             self._busy.discard(place)
 
     def take_deserted(self) -> list[int]:
-        """Return the places of workers that ended though no process struck them, for ``replace``."""
+        """Return the places of workers that ended though no strike hit them, for ``replace``."""
         with self._lock:
             places = [
                 place

@@ -14,11 +14,9 @@ _MOST = 20
 
 def progress(seconds: float, story: Story, strikes: Counter[str], effects: int) -> str:
     """Return one line: where the soak stands."""
-    reported = ", ".join(f"{count} {what}" for what, count in strikes.items())
+    done = ", ".join(f"{count} {what}" for what, count in strikes.items())
     ended, started = len(story.ended), len(story.started)
-    return (
-        f"{seconds:5.0f} s  started {started}, ended {ended}, steps run {effects}  |  {reported or 'no strikes'}"
-    )
+    return f"{seconds:5.0f} s  started {started}, ended {ended}, steps run {effects}  |  {done or 'no strikes'}"
 
 
 def lines(verdict: Verdict, story: Story, strikes: Counter[str], drained: float | None) -> Iterator[str]:

@@ -73,7 +73,7 @@ def is_over(connection: Connection) -> bool:
     )
 
 
-def decide(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> Verdict:
+def verdict_on(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> Verdict:
     """Compare everything with everything."""
     verdict = Verdict(started=len(story.started))
     verdict.violations += map(str, ledger.read(audit))

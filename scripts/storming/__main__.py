@@ -20,7 +20,7 @@ from agentq.policies import DEFAULT, Ladder
 from agentq.states import JobStatus, WorkflowStatus
 from storming.provider import Provider, running
 from storming.steps import ask
-from tests.runtime.place import migrated_ledger
+from tests.runtime.stack import migrated_ledger
 from tests.support import Worker, client, redis_server
 
 _LONGEST_DRAIN = 600.0

@@ -58,7 +58,7 @@ def echo(*args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 def slow(value: Any, seconds: float = 0.15) -> Any:
-    """Return ``value`` late, so that the one who stands behind it finishes first."""
+    """Return ``value`` late, so that the next one finishes first."""
     time.sleep(seconds)
     return value
 

@@ -17,7 +17,7 @@ from agentq.operations.health import Finding, Level
 from agentq.states import JobStatus
 from tests.cli.program import Inside, Program
 from tests.support import Broker, Worker, client, postgresql_database, steps
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 LONG_AGO = seconds_from_now(-3600.0)
 
@@ -122,7 +122,7 @@ def with_a_job(redis_broker: Broker, ledger_url: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("values", "subject", "reported"),
+    ("values", "subject", "expected"),
     [
         ({"dispatched_at": LONG_AGO}, "queues", "1 job(s) wait on queue 'gpu', the oldest for 60 min"),
         (
@@ -133,14 +133,14 @@ def with_a_job(redis_broker: Broker, ledger_url: str) -> str:
     ],
 )
 def test_jobs_that_do_not_move(
-    inside: Inside, ledger: Ledger, with_a_job: str, values: dict[str, Any], subject: str, reported: str
+    inside: Inside, ledger: Ledger, with_a_job: str, values: dict[str, Any], subject: str, expected: str
 ) -> None:
     enter_worker(ledger, lease=60.0)
     assert faults(inside, "--ledger", with_a_job) == {}
     change_jobs(ledger, **values)
     found = faults(inside, "--ledger", with_a_job)
     assert list(found) == [subject]
-    assert found[subject].what.startswith(reported)
+    assert found[subject].what.startswith(expected)
 
 
 def test_jobs_in_dead_hands(inside: Inside, ledger: Ledger, with_a_job: str) -> None:
@@ -163,7 +163,7 @@ def enter_workflows(ledger: Ledger, count: int) -> None:
 
 
 def spoil(ledger: Ledger) -> None:
-    """Break a promise in each first job: it is queued, and no process will ever ring for it."""
+    """Break a promise in each first job: it is queued, and no process will ever publish its message."""
     never_dispatched = update(JobRow).where(JobRow.status == JobStatus.QUEUED).values(dispatched_at=None)
     ledger.write(lambda tx: tx.connection.execute(never_dispatched))
 
@@ -175,10 +175,10 @@ class TestAudit:
         assert inside.text("check", "--ledger", ledger_url) == "1 workflow, 2 jobs: sound\n"
 
     def test_the_ledger_may_be_named_at_any_place(self, inside: Inside, ledger_url: str) -> None:
-        reported = inside.text("--ledger", ledger_url, "check", "--ledger")
-        assert reported == inside.text("check", "--ledger", ledger_url)
+        printed = inside.text("--ledger", ledger_url, "check", "--ledger")
+        assert printed == inside.text("check", "--ledger", ledger_url)
         inside.env = {"AGENTQ_LEDGER": ledger_url}
-        assert inside.text("check", "--ledger") == reported
+        assert inside.text("check", "--ledger") == printed
 
     @pytest.mark.unsound
     def test_each_violation_has_a_line(self, inside: Inside, ledger: Ledger, ledger_url: str) -> None:

@@ -18,7 +18,7 @@ from agentq.runtime.workflow import Workflow
 from agentq.testing.table import describe
 from tests.cli.program import Inside
 from tests.operations.letters import die
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
 
 BUSY = Failure("rate_limit", "openai.RateLimitError", "slow down\nand wait")
@@ -37,7 +37,7 @@ def program(ledger_url: str, inside: Inside) -> Inside:
     return inside
 
 
-def reported(program: Inside, fake: FakeWorker, job_id: str) -> set[str]:
+def shown_by_surfaces(program: Inside, fake: FakeWorker, job_id: str) -> set[str]:
     """The texts that every surface shows of a job's attempts."""
     job = jobs.get(fake.ledger, job_id)
     tree = program.text("workflows", "show", str(job.workflow_id))
@@ -56,17 +56,17 @@ def test_every_surface_shows_the_same_attempts_through_waits_retries_and_replays
 ) -> None:
     claimed = fake.begin(add.s(1, 2))
     job_id, most = str(claimed.job_id), claimed.max_attempts
-    assert reported(program, fake, job_id) == {f"1 of {most}"}
+    assert shown_by_surfaces(program, fake, job_id) == {f"1 of {most}"}
     waits = fake.record(claimed, RetryLater(BUSY, 0, "waits", burns_attempt=False))
-    assert reported(program, fake, job_id) == {f"0 of {most}, 1 more at no cost"}
+    assert shown_by_surfaces(program, fake, job_id) == {f"0 of {most}, 1 more at no cost"}
     claimed = fake.take(*fake.retry(fake.take(*waits.dispatches)).dispatches)
-    assert reported(program, fake, job_id) == {f"2 of {most}, 1 more at no cost"}
+    assert shown_by_surfaces(program, fake, job_id) == {f"2 of {most}, 1 more at no cost"}
     fake.record(claimed, Fail(BUSY))
     assert f"attempts     2 of {most}, 1 more at no cost\n" in program.text("dead-letters", "show", job_id)
     dead_letters.replay(fake.ledger, job_id, attempts=3)
-    assert reported(program, fake, job_id) == {"0 of 3, 3 before the replay"}
+    assert shown_by_surfaces(program, fake, job_id) == {"0 of 3, 3 before the replay"}
     fake.take(*fake.due())
-    assert reported(program, fake, job_id) == {"1 of 3, 3 before the replay"}
+    assert shown_by_surfaces(program, fake, job_id) == {"1 of 3, 3 before the replay"}
 
 
 def test_a_result_by_hand_shows_its_actor_and_reason(program: Inside, fake: FakeWorker) -> None:

@@ -19,7 +19,7 @@ from agentq.states import DeadLetterKind, DeadLetterStatus, JobStatus
 from tests.cli.program import Inside, Program
 from tests.operations.letters import SECRET, arguments, ask, die, die_again, refuse_message, run_due
 from tests.support import Broker, Worker, client
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, fail
 
 REFUSED = Failure(
@@ -176,7 +176,7 @@ def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, fake
 
 
 @pytest.mark.parametrize(
-    ("options", "reported"),
+    ("options", "expected"),
     [
         ([], "Give --args or --kwargs"),
         (["--args", "[1,"], "--args is no JSON"),
@@ -184,10 +184,10 @@ def test_an_edit_prints_what_was_and_what_is_and_no_secret(program: Inside, fake
         (["--kwargs", "null"], "--kwargs must be an object"),
     ],
 )
-def test_invalid_json_is_a_usage_error(program: Inside, options: list[str], reported: str) -> None:
+def test_invalid_json_is_a_usage_error(program: Inside, options: list[str], expected: str) -> None:
     ended = program.run("dead-letters", "edit", "019a0000-0000-7000-8000-000000000000", *options)
     assert ended.returncode == 2
-    assert reported in ended.stderr
+    assert expected in ended.stderr
 
 
 def test_arguments_that_do_not_fit_are_one_line(program: Inside, fake: FakeWorker) -> None:

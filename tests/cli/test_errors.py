@@ -31,15 +31,15 @@ def test_options_of_the_group_may_stand_after_the_command(cli_ledger: CliLedger,
 
 
 @pytest.mark.parametrize(
-    ("url", "reported"),
+    ("url", "expected"),
     [
         ("mysql://host/database", "the ledger cannot live in 'mysql'"),
         ("nonsense", "the ledger URL cannot be parsed"),
         ("sqlite:////nowhere/ledger.db", "there is no ledger at /nowhere/ledger.db"),
     ],
 )
-def test_a_ledger_that_cannot_be_used(inside: Inside, url: str, reported: str) -> None:
-    assert reported in inside.error("--ledger", url, "workflows", "list")
+def test_a_ledger_that_cannot_be_used(inside: Inside, url: str, expected: str) -> None:
+    assert expected in inside.error("--ledger", url, "workflows", "list")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_words_and_answers_hold_in_any_locale(cli_ledger: CliLedger) -> None:
             )
             assert (ended.returncode, ended.stderr) == (0, b"")
             assert named.id.encode() in ended.stdout
-        (reported,) = json.loads(ended.stdout)
-        assert (reported["tenant"], reported["key"]) == ("テナント", "ключ ✓"), "no sign of JSON is lost"
+        (shown,) = json.loads(ended.stdout)
+        assert (shown["tenant"], shown["key"]) == ("テナント", "ключ ✓"), "no sign of JSON is lost"
     named.cancel()
 
 

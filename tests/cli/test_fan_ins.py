@@ -13,7 +13,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
 from tests.cli.program import Inside
 from tests.operations.letters import run_due
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, total
 
 FIVE = group(add.s(number, 0) for number in range(5))
@@ -43,18 +43,18 @@ def join_of(fake: FakeWorker, claimed: Claim) -> str:
 def test_a_fan_in_that_waits_says_for_what_and_until_when(program: Inside, fake: FakeWorker) -> None:
     claimed = begin(fake, FIVE | total.s().set(needs=4, within=300))
 
-    def reported() -> str:
+    def condition() -> str:
         in_tree = re.search(r"join \(5 branches\) +waiting +waits for (.*)", shown_workflow(program, claimed[0]))
         assert in_tree is not None
         assert f"waits for  {in_tree[1]}\n" in program.text("jobs", "show", join_of(fake, claimed[0]))
         return in_tree[1]
 
-    assert reported() == "5 of its 5 members; needs 4; until 300 s after the first of them"
+    assert condition() == "5 of its 5 members; needs 4; until 300 s after the first of them"
     for one in claimed[:2]:
         fake.succeed(one, 1)
     fake.fail(claimed[2])
     until = fake.job(fake.job(claimed[0].job_id).join_id).deadline_at
-    assert reported() == f"2 of its 5 members; 1 missing; needs 4; until {until:%Y-%m-%d %H:%M:%S} UTC"
+    assert condition() == f"2 of its 5 members; 1 missing; needs 4; until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def test_a_fan_in_without_options_waits_for_its_members(program: Inside, fake: FakeWorker) -> None:

@@ -23,9 +23,9 @@ def starter(inside: Inside) -> Path:
 
 
 def test_init_writes_a_starter_and_prints_the_next_step(inside: Inside) -> None:
-    reported = inside.text("init")
+    printed = inside.text("init")
     assert sorted(path.name for path in inside.folder.iterdir()) == FILES
-    assert reported.startswith(f"wrote {', '.join(FILES)}\n\nwhat next:\n  agentq up -A app ")
+    assert printed.startswith(f"wrote {', '.join(FILES)}\n\nwhat next:\n  agentq up -A app ")
 
 
 def test_a_folder_can_be_named_and_is_made(inside: Inside) -> None:

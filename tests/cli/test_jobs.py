@@ -9,7 +9,7 @@ from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus
 from tests.cli.conftest import CliLedger
 from tests.cli.program import Inside
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 BUSY = Failure(
@@ -140,8 +140,8 @@ def test_show_prints_the_time_and_reason_of_the_next_try(ledger: Ledger, ledger_
     assert "waits      1, 1 h in all, at no cost\n" in shown
     assert "  openai.RateLimitError: slow down\n" in shown
     assert "  provider openai, status 429, code rate_limit_exceeded, request req-7" in shown
-    reported = program.json("jobs", "show", str(claimed.job_id))
-    assert (reported["due_reason"], reported["waits"], reported["waited"]) == (WHY, 1, 3600)
+    shown = program.json("jobs", "show", str(claimed.job_id))
+    assert (shown["due_reason"], shown["waits"], shown["waited"]) == (WHY, 1, 3600)
     assert f"({WHY[:20]}" in program.text("jobs", "list", "--status", "scheduled")
 
 

@@ -13,7 +13,7 @@ from agentq.operations.schemas import Pruned, Queue, Worker
 from tests.cli.conftest import CliLedger
 from tests.cli.program import Inside, Program
 from tests.support import Broker, client
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
 
 PROJECT = "tests.support.project"

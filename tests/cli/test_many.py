@@ -16,7 +16,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.states import JobStatus, WorkflowStatus
 from tests.cli.program import OURS, Inside
 from tests.operations.letters import ask, die, refuse_message
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
 
 
@@ -65,7 +65,7 @@ def test_a_dry_run_lists_the_rows_and_changes_nothing(program: Inside, fake: Fak
     assert fake.workflow(started.workflow_id).status == WorkflowStatus.RUNNING
 
 
-def test_a_dry_run_and_the_question_tell_what_would_be_refused(program: Inside, fake: FakeWorker) -> None:
+def test_a_dry_run_and_the_question_show_what_would_be_refused(program: Inside, fake: FakeWorker) -> None:
     fits, other = die(fake, add.s(1, 2)), die(fake, ask.s("one"))
     command = ("dead-letters", "resolve", "--all", "--result", "3")
     lines = program.text(*command, "--dry-run").splitlines()
@@ -91,10 +91,10 @@ def test_json_of_many_is_one_form_for_every_command(program: Inside, fake: FakeW
         ("dead-letters", "replay"),
         ("dead-letters", "cancel", "--kind", "message"),
     )
-    reported: list[Any] = [program.json(*command, "--all", "--yes") for command in commands]
-    assert [{"done", "refused", "fit"} <= one.keys() for one in reported] == [True] * 6
-    assert [(len(one["done"]), one["fit"]) for one in reported] == [(1, 1), (0, 0), (2, 2), (1, 1), (2, 2), (1, 1)]
-    assert "snapshot" not in reported[2]["done"][0], "the lines of a list, not all about each"
+    answers: list[Any] = [program.json(*command, "--all", "--yes") for command in commands]
+    assert [{"done", "refused", "fit"} <= one.keys() for one in answers] == [True] * 6
+    assert [(len(one["done"]), one["fit"]) for one in answers] == [(1, 1), (0, 0), (2, 2), (1, 1), (2, 2), (1, 1)]
+    assert "snapshot" not in answers[2]["done"][0], "the lines of a list, not all about each"
 
 
 def test_an_empty_selection_is_reported_without_a_question(program: Inside, fake: FakeWorker) -> None:

@@ -36,7 +36,7 @@ def test_a_fan_out_shows_each_branch_and_what_comes_after() -> None:
     ]
 
 
-def test_many_equal_branches_are_folded_and_the_telling_ones_shown() -> None:
+def test_many_equal_branches_are_folded_and_the_notable_ones_shown() -> None:
     lines = job_tree("digest", digest(60, retried={41, 7, 50, 55}, failed={30})).splitlines()
     assert len(lines) == 1 + 2 + 3 * 2 + 1 + 1
     assert [line.split("doc ")[1].split()[0] for line in lines if "doc " in line] == ["7", "30", "41"]

@@ -38,7 +38,7 @@ def project(program: Program) -> Program:
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-def test_it_names_what_is_missing(program: Program, command: str) -> None:
+def test_a_missing_app_is_named(program: Program, command: str) -> None:
     assert f"agentq {command} -A MODULE" in program.error(command)
 
 

@@ -65,7 +65,7 @@ def test_the_handler_of_a_pools_process_ends_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_main_process_has_a_name_of_its_own() -> None:
-    """agentq/runtime/log/outage.py: only the main process shows of an outage."""
+    """agentq/runtime/log/outage.py: only the main process logs an outage."""
     assert current_process().name == "MainProcess"
 
 

@@ -245,16 +245,16 @@ class Backend(DisabledBackend):
 @pytest.mark.parametrize("command", ["revoke", "terminate"])
 def test_a_revoke_is_a_broadcast_of_the_apps_own_control(app: Celery, command: str) -> None:
     """agentq/runtime/entry/revokes.py gives the app a class of its own."""
-    reported = []
+    commands = []
 
     class Told(Control):
         def broadcast(self, command: str, arguments: Any = None, *args: Any, **options: Any) -> None:
-            reported.append((command, {**(arguments or {}), **options}))
+            commands.append((command, {**(arguments or {}), **options}))
 
     app.control_cls = Told
     vars(app).pop("control", None)
     getattr(app.control, command)("1")
-    ((sent, arguments),) = reported
+    ((sent, arguments),) = commands
     assert sent == "revoke"
     assert (arguments["task_id"], bool(arguments["terminate"])) == ("1", command == "terminate")
 
@@ -304,7 +304,7 @@ def test_the_reports_of_refused_messages_have_texts_of_their_own() -> None:
         assert f"({name}," in source, f"{name} is logged with its values, not formatted before"
 
 
-def test_what_a_worker_has_taken_is_in_two_sets_of_requests(app: Celery) -> None:
+def test_a_workers_reserved_messages_are_in_two_sets_of_requests(app: Celery) -> None:
     """agentq/runtime/caretaker/reserved.py and duties.py, entry/request.py and queues.py read them."""
     request = request_of(app)
     state.task_reserved(request)
@@ -336,7 +336,7 @@ def test_the_methods_of_a_request_are_called_with_what_agentq_expects() -> None:
     assert parameters(Request.cancel) == ["self", "pool", "signal", "emit_retry"]
 
 
-def test_a_revoke_is_told_with_the_task_and_the_id_and_is_remembered_by_then(app: Celery) -> None:
+def test_a_revoke_is_signalled_with_task_and_id_and_is_remembered_by_then(app: Celery) -> None:
     """agentq/runtime/request.py listens."""
     told = []
 
@@ -356,7 +356,7 @@ def test_a_revoke_is_told_with_the_task_and_the_id_and_is_remembered_by_then(app
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_request_that_was_cancelled_announces_no_revoke(app: Celery, is_cancelled: bool) -> None:
-    """agentq/runtime/entry/request.py notes the cancel before the pool can show of the end."""
+    """agentq/runtime/entry/request.py notes the cancel before the pool can report the end."""
     request = request_of(app)
     announced = request._announce_revoked = Mock()
     request._already_cancelled = is_cancelled

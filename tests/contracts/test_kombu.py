@@ -90,7 +90,7 @@ def test_a_message_is_given_back_to_the_queue_that_it_came_from() -> None:
     channel._put.assert_called_once_with("celery", {"body": "…", "redelivered": True})
 
 
-def test_what_redis_delivered_is_in_the_frame_that_cannot_read_it() -> None:
+def test_an_unreadable_message_of_redis_is_in_the_frame_that_fails() -> None:
     """agentq/runtime/entry/consumer.py reads the queue and the text there, by these names."""
     client = Mock()
     client.parse_response.return_value = (b"celery", b"no JSON")
@@ -131,11 +131,11 @@ def test_a_connection_knows_the_queues_that_it_declared() -> None:
 def test_the_first_use_of_a_connection_is_as_patient_as_its_transport_options_say() -> None:
     """agentq/runtime/dispatch/dispatcher.py changes them for one reconnect."""
     with connected() as connection:
-        wait_timeout = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
-        connection.transport_options.update(wait_timeout)
+        retry_options = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+        connection.transport_options.update(retry_options)
         connection._ensure_connection = Mock(wraps=connection._ensure_connection)
         assert connection.default_channel is not None
-        assert wait_timeout.items() <= connection._ensure_connection.call_args.kwargs.items()
+        assert retry_options.items() <= connection._ensure_connection.call_args.kwargs.items()
 
 
 def test_a_batch_publishes_all_when_it_ends() -> None:

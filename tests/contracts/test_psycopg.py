@@ -1,6 +1,6 @@
 """psycopg's insides that agentq leans on: each test fails when they change, and says who leans on them.
 
-What they are for is tested with a server, in ``tests/ledger/test_meanwhile.py``.
+What they are for is tested with a server, in ``tests/ledger/test_while_executing.py``.
 """
 
 from __future__ import annotations

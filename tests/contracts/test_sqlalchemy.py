@@ -141,7 +141,7 @@ def test_an_error_of_the_driver_becomes_the_one_that_sqlalchemy_raises(ledger: L
 
 
 def test_every_statement_goes_through_the_execution_of_the_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """agentq/ledger/db/statement.py calls it as well, so that the one who wraps it sees every statement."""
+    """agentq/ledger/db/statement.py calls it as well, so that a wrapper of it sees every statement."""
     engine = create_engine("sqlite://")
     native, seen = engine.dialect.do_execute, []
 

@@ -89,7 +89,7 @@ def test_plain_text_keeps_indentation_and_apparent_markup() -> None:
 
 
 @pytest.mark.parametrize("markup", ["markdown", "rst", "plain"])
-def test_nothing_gives_nothing(markup: str) -> None:
+def test_an_empty_document_gives_no_prose(markup: str) -> None:
     assert extract(" \n\n\t\n", markup) == (None, [])
 
 

@@ -1,4 +1,4 @@
-"""The fault matrix of docs/reliability.md: fault by time, with the tests that cover each cell."""
+"""The fault matrix of docs/reliability.md: fault by phase, with the tests that cover each cell."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _covering(tests: Sequence[Covering], cell: Cell) -> list[Covering]:
 
 
 def _table(tests: Sequence[Covering], numbers: dict[Covering, int], reasons: dict[str, str]) -> Iterator[str]:
-    def reported(cell: Cell) -> str:
+    def text_of(cell: Cell) -> str:
         if cell in SENSELESS:
             return f"-<sup>{reasons[SENSELESS[cell]]}</sup>"
         return " ".join(str(numbers[test]) for test in _covering(tests, cell))
@@ -105,7 +105,7 @@ def _table(tests: Sequence[Covering], numbers: dict[Covering, int], reasons: dic
     yield f"| | {' | '.join(Phase)} |"
     yield "|---" * (len(Phase) + 1) + "|"
     for fault in Fault:
-        yield f"| **{fault}** | {' | '.join(reported((fault, phase)) for phase in Phase)} |"
+        yield f"| **{fault}** | {' | '.join(text_of((fault, phase)) for phase in Phase)} |"
 
 
 def _summary(tests: Sequence[Covering], empty: int) -> str:

@@ -1,4 +1,4 @@
-"""The names on the pages of docs/reference, one line each, for the one who reads them where no site is built."""
+"""The names on the pages of docs/reference, one line each, for a reader without the built site."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def names(page: str) -> list[Row]:
 
 def replaced(page: str) -> str:
     """Return the page with its names as the code has them."""
-    reported = "\n".join(["| name | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in names(page))])
-    part = f"{BEGIN}\n\n{reported}\n\n{END}"
+    table = "\n".join(["| name | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in names(page))])
+    part = f"{BEGIN}\n\n{table}\n\n{END}"
     if BEGIN in page:
         before, _, rest = page.partition(BEGIN)
         return f"{before}{part}{rest.partition(END)[2]}"

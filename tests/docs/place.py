@@ -57,7 +57,7 @@ def _furnish(page: Page, folder: Path, ports: Mapping[str, str]) -> None:
 
 def environment() -> dict[str, str]:
     """Return the environment of a person who has installed agentq, and has this checkout at $CHECKOUT."""
-    ours = ("AGENTQ_", "CELERY_", "PYTEST_", "PYTHON")  # where tests are reported what to do, and how
+    ours = ("AGENTQ_", "CELERY_", "PYTEST_", "PYTHON")  # the settings of the tests themselves
     rest = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join([str(Path(sys.executable).parent), rest["PATH"]])
     return rest | {"PATH": path, "CHECKOUT": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -147,5 +147,5 @@ def _mark(page: Page, said: dict[str, str], words: str) -> None:
         said["given"] = words.removeprefix("given\n")
     else:
         raise ValueError(
-            f"{page.name}: snippets cannot be {words!r}; tests/docs/snippets.py shows what can be said"
+            f"{page.name}: snippets cannot be {words!r}; tests/docs/snippets.py lists what can be said"
         )

@@ -114,7 +114,7 @@ def fastapi(folder: Path) -> Iterator[httpx.Client]:
 def test_fastapi_starts_shows_the_status_and_streams(fastapi: httpx.Client, path: str) -> None:
     id_ = fastapi.post(path).json()["id"]
     done = eventually(
-        lambda: (reported := fastapi.get(f"/digests/{id_}").json())["status"] == "succeeded" and reported,
+        lambda: (digest := fastapi.get(f"/digests/{id_}").json())["status"] == "succeeded" and digest,
         30,
         what="its end",
     )

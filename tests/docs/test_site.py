@@ -80,8 +80,8 @@ def test_the_readme_names_only_figures_that_the_page_of_performance_has() -> Non
 
 def test_the_page_of_jobs_has_the_states_and_their_moves() -> None:
     text = (DOCS / "jobs.md").read_text(encoding="utf-8")
-    reported, _, moves = text.partition("The moves that are allowed")
-    assert set(re.findall(r"^\| `(\w+)` \|", reported, re.MULTILINE)) == set(JobStatus)
+    statuses, _, moves = text.partition("The moves that are allowed")
+    assert set(re.findall(r"^\| `(\w+)` \|", statuses, re.MULTILINE)) == set(JobStatus)
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", moves, re.MULTILINE)
     found = {source: set(re.findall(r"`(\w+)`", targets)) & set(JobStatus) for source, targets in rows}
     assert found == {source: set(targets) for source, targets in JOB_MOVES.items() if targets}

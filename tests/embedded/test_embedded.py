@@ -71,7 +71,7 @@ def serving_pid(embedded: Embedded) -> int | None:
 
 
 def processes(embedded: Embedded) -> dict[int, str]:
-    """Keepers and servers of a folder: the one who has its socket on the command line."""
+    """Keepers and servers of a folder: processes with its socket on the command line."""
     table = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
     rows = (line.strip().partition(" ") for line in table.stdout.splitlines())
     return {int(pid): args for pid, _, args in rows if str(embedded.socket_path) in args}
@@ -218,7 +218,7 @@ def test_a_user_during_the_shutdown_gets_a_new_server(embedded: Embedded) -> Non
         assert old
         embedded.stop()
         with client(embedded) as redis, contextlib.suppress(RedisConnectionError):
-            while redis.ping():  # fails in the time in which the keeper has killed it
+            while redis.ping():  # fails as soon as the keeper has killed it
                 pass
         embedded.start()
         assert serving_pid(embedded) not in (None, old)

@@ -1,4 +1,4 @@
-"""The events that a worker sends of a job are those that the documentation shows."""
+"""The events that a worker sends of a job are those in the documentation."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def test_a_job_sends_the_documented_events(redis_broker: Broker, tmp_path: Any) 
                 agentq.start(canvas) for canvas in (add.s(1, 2), flaky.s("done", 1), fail.s("no luck"))
             )
             _ended(events, succeeded, retried, failed)
-            reported = {name: _types(events, workflow) for name, workflow in _named(succeeded, retried, failed)}
+            kinds_of = {name: _types(events, workflow) for name, workflow in _named(succeeded, retried, failed)}
             result = ast.literal_eval(events[_job(succeeded)][-1]["result"])
             why = events[_job(failed)][-1]["exception"]
     once = ["task-received", "task-started"]
-    assert reported == {
+    assert kinds_of == {
         "succeeded": [*once, "task-succeeded"],
         "retried": [*once, "task-retried", *once, "task-succeeded"],
         "failed": [*once, "task-failed"],
     }
     assert result == {"attempt": 1}
     assert why.startswith("AttemptFailed(")
-    assert {kind for kinds in reported.values() for kind in kinds} | {"task-revoked"} == DOCUMENTED
+    assert {kind for kinds in kinds_of.values() for kind in kinds} | {"task-revoked"} == DOCUMENTED
 
 
 def _named(*workflows: Workflow[Any]) -> list[tuple[str, Workflow[Any]]]:

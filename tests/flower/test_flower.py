@@ -36,7 +36,7 @@ RUN_BY_WORKERS = (JobKind.STEP, JobKind.TASK)
 
 
 class Flower:
-    """A running Flower, as its REST API and its pages tell."""
+    """A running Flower, as its REST API and its pages show it."""
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"

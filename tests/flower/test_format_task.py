@@ -16,8 +16,8 @@ JOB = uuid.UUID("019a8e5c-63a1-7c4e-b0f4-0a7d0b6f3a11")
 
 def formatted(**task: Any) -> SimpleNamespace:
     """A task as Flower has it, after agentq's format_task."""
-    reported = {"kwargs": SUMMARY, "state": "STARTED", "result": None, "exception": None, "_fields": ("name",)}
-    return format_task(SimpleNamespace(**reported | task))
+    fields = {"kwargs": SUMMARY, "state": "STARTED", "result": None, "exception": None, "_fields": ("name",)}
+    return format_task(SimpleNamespace(**fields | task))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from agentq.exceptions import StepFailed
 from agentq.ledger import moves
 from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.states import JobStatus, WorkflowStatus
+from tests.support.fake_worker import FakeWorker, Recorded
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Recorded
 from tests.support.steps import add, echo, fail, numbers, total
 
 
@@ -41,7 +41,7 @@ def test_a_message_of_another_name_gets_nothing(fake: FakeWorker) -> None:
 
 
 @covers(Fault.DUPLICATE, Phase.RETRY, Phase.COMPLETION)
-def test_only_what_is_queued_can_be_claimed(fake: FakeWorker) -> None:
+def test_only_a_queued_job_can_be_claimed(fake: FakeWorker) -> None:
     started = fake.start(add.s(1, 2) | echo.s())
     (first,) = started.dispatches
     later = fake.jobs(started.workflow_id)[1]

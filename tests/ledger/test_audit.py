@@ -13,12 +13,12 @@ from agentq.ledger.audit.invariants.common import Invariant
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import JobRow
 from agentq.operations import audit as operations
-from tests.ledger import planted
-from tests.ledger.planted import Spade
-from tests.ledger.scene import BusyLedger
+from tests.ledger import corruptions
+from tests.ledger.busy_ledger import BusyLedger
+from tests.ledger.corruptions import Spade
 from tests.races.overlap import fakes
 from tests.support import copied_ledger
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 NAMES = [invariant.name for invariant in invariants.ALL]
@@ -56,16 +56,16 @@ def test_a_busy_ledger_that_is_sound(busy_ledger: BusyLedger) -> None:
 def test_a_violation_is_found_by_its_rule_and_by_no_other(
     connection: Connection, busy_ledger: BusyLedger, name: str
 ) -> None:
-    getattr(planted, name)(Spade(connection, busy_ledger))
+    getattr(corruptions, name)(Spade(connection, busy_ledger))
     found = audit.examine(connection).violations
     assert {violation.invariant.name for violation in found} == {name}, "\n".join(map(str, found))
 
 
-@pytest.mark.parametrize("name", planted.FURTHER)
+@pytest.mark.parametrize("name", corruptions.FURTHER)
 def test_the_audit_finds_jobs_that_nothing_will_move(
     connection: Connection, busy_ledger: BusyLedger, name: str
 ) -> None:
-    corrupt, rules_of_it = planted.FURTHER[name]
+    corrupt, rules_of_it = corruptions.FURTHER[name]
     corrupt(Spade(connection, busy_ledger))
     found = audit.examine(connection).violations
     assert {violation.invariant.name for violation in found} == rules_of_it, "\n".join(map(str, found))

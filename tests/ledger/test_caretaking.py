@@ -18,8 +18,8 @@ from agentq.ledger.moves import Overtaken
 from agentq.ledger.records import Dispatch
 from agentq.outcomes import Failure, RetryLater
 from agentq.states import JobStatus, WorkflowStatus
+from tests.support.fake_worker import FakeWorker, Recorded, Written, decided, written
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Recorded, Written, decided, written
 from tests.support.steps import add, echo, fail, total
 
 
@@ -121,14 +121,14 @@ class TestRescue:
         kept = {
             fake.take(*fake.start(add.s(1, 2), terms=terms).dispatches).job_id: terms for terms in ("{}", None)
         }
-        reported = {}
+        seen = {}
 
         def decide(row: AnyRow, why: Failure) -> RetryLater:
-            reported[row.id] = row.terms
+            seen[row.id] = row.terms
             return RetryLater(why, 0)
 
         fake.write(lambda tx: rescues.rescue_lost(tx, decide, 10))
-        assert reported == kept
+        assert seen == kept
 
     def test_makes_a_dead_letter_of_a_job_without_attempts_left(self, fake: FakeWorker) -> None:
         dead = FakeWorker(fake.ledger, lease=-1)
@@ -230,7 +230,7 @@ class TestLostMessages:
         fake.age(dispatch.job_id, dispatched_at=6)
         assert suspects(fake, grace=5) == ["celery"]
 
-    def test_the_pause_doubles_with_each_ringing_up_to_a_bound(self, fake: FakeWorker) -> None:
+    def test_the_pause_doubles_with_each_redispatch_up_to_a_bound(self, fake: FakeWorker) -> None:
         (dispatch,) = fake.start(add.s(1, 2)).dispatches
         pauses = []
         for _ in range(9):

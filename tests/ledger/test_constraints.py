@@ -1,4 +1,4 @@
-"""The databases themselves refuse rows that make no sense, the one who writes them."""
+"""The databases themselves refuse rows that make no sense, from any process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_FINAL, WORKFLOW_FINAL, AttemptOutcome, JobKind, JobStatus, WorkflowStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 NONSENSE: list[tuple[Any, dict[str, Any]]] = [

@@ -18,7 +18,7 @@ from agentq.ledger.models import DeadLetterRow
 from agentq.ledger.refused_messages import Refusal, RefusedMessage
 from agentq.operations import dead_letters as operations
 from agentq.states import DeadLetterKind, DeadLetterStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 OLD = RefusedMessage(

@@ -18,7 +18,7 @@ from agentq.operations import events as operations
 from agentq.operations.events import Reader
 from agentq.operations.schemas import Event
 from tests.races.overlap import concurrently, fakes, while_open
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, total
 
 
@@ -55,13 +55,13 @@ def test_no_event_is_recorded_after_an_uncommitted_end(ledger_url: str) -> None:
     """Told beside the open transaction of the attempt's end, it waits for that, and then is not written."""
     with fakes(ledger_url, 2) as (first, second):
         claimed = first.begin(add.s(1, 2))
-        reported = while_open(
+        written = while_open(
             first.ledger,
             lambda tx: moves.succeed(tx, claimed.job_id, claimed.attempt, "3"),
             lambda: report(second, claimed),
             commit=False,
         )
-        assert reported == (True, 1), "rolled back, the attempt goes on, and tells"
+        assert written == (True, 1), "rolled back, the attempt goes on, and records its event"
         first.succeed(claimed, 3)
         assert report(second, claimed) is None
 
@@ -84,14 +84,14 @@ def test_many_at_once_get_every_number_once(ledger_url: str) -> None:
         dispatches = workers[0].start(group(add.s(n, 0) for n in range(4)) | total.s()).dispatches
         claimed = [worker.take(dispatch) for worker, dispatch in zip(workers, dispatches, strict=True)]
 
-        def tell_ten(number: int) -> list[int]:
-            reported: list[int] = []
-            while len(reported) < 10:
-                reported += filter(None, [report(workers[number], claimed[number])])
-            return reported
+        def record_ten(number: int) -> list[int]:
+            numbers: list[int] = []
+            while len(numbers) < 10:
+                numbers += filter(None, [report(workers[number], claimed[number])])
+            return numbers
 
-        reported = concurrently([lambda n=n: tell_ten(n) for n in range(4)])  # type: ignore[misc]
-        assert sorted(number for numbers in reported for number in numbers) == list(range(1, 41))
+        written = concurrently([lambda n=n: record_ten(n) for n in range(4)])  # type: ignore[misc]
+        assert sorted(number for numbers in written for number in numbers) == list(range(1, 41))
 
 
 def test_a_reader_goes_on_after_any_event(fake: FakeWorker) -> None:

@@ -35,7 +35,7 @@ from agentq.runtime.caretaker.reserved import Reserved
 from agentq.runtime.dispatch.message import DEAD_LETTER
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.support import Broker, client, eventually
-from tests.support.player import FAILURE, FakeWorker
+from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.steps import add, echo, fail, numbers, total
 
 WHO: dict[str, Any] = {"actor": "ann", "reason": "the cause is gone"}
@@ -125,7 +125,7 @@ class TestHandOver:
 
 
 class TestAttempts:
-    def test_a_worker_without_trust_claims_nothing_until_it_is_renewed(
+    def test_a_worker_without_a_valid_lease_claims_nothing_until_it_is_renewed(
         self, agentq: AgentQ, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (dispatch,) = fake.start(add.s(1, 2)).dispatches
@@ -141,7 +141,7 @@ class TestAttempts:
         finally:
             lease.close()
 
-    def test_a_worker_without_trust_that_is_stopped_claims_nothing(self, agentq: AgentQ, fake: FakeWorker) -> None:
+    def test_a_stopped_worker_without_a_valid_lease_claims_nothing(self, agentq: AgentQ, fake: FakeWorker) -> None:
         (dispatch,) = fake.start(add.s(1, 2)).dispatches
         lease = Lease.open(0.2)
         lease.note_ending()

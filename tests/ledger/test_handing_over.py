@@ -16,7 +16,7 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, numbers, total
 
 

@@ -1,4 +1,4 @@
-"""What workers show of their code, and how many of the live ones can run a job."""
+"""The steps and parameters that workers know, and the number of live ones that can run a job."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def need(takes: str = "", *, step: str = "find", kind: str = JobKind.STEP) -> Ne
 
 
 NAMES_ALONE = json.dumps({"queues": ["q"], "steps": ["find"], "tasks": ["plain"]})
-"""What a worker of the release before shows."""
+"""The knowledge of a worker of the release before."""
 
 
-def test_what_a_worker_tells_is_read_by_this_release_and_its_names_by_the_one_before() -> None:
-    reported = knowing(find="d1")
-    assert Knowledge.load(reported.dump()) == reported
-    assert {name: frozenset(given) for name, given in json.loads(reported.dump()).items()} == {
+def test_a_workers_knowledge_is_read_by_this_release_and_its_names_by_the_one_before() -> None:
+    knowledge = knowing(find="d1")
+    assert Knowledge.load(knowledge.dump()) == knowledge
+    assert {name: frozenset(given) for name, given in json.loads(knowledge.dump()).items()} == {
         "queues": QUEUES,
         "steps": {"find"},
         "tasks": {"plain"},
     }
 
 
-def test_of_a_worker_that_tells_names_alone_nothing_is_said_of_arguments() -> None:
+def test_a_worker_that_gives_names_alone_fits_any_arguments() -> None:
     older = Knowledge.load(NAMES_ALONE)
     live = Live([(older, 1), (knowing(find="d1"), 2)])
     assert live.ask(need()) == Asked(3, 3)
@@ -44,7 +44,7 @@ def test_of_a_worker_that_tells_names_alone_nothing_is_said_of_arguments() -> No
     assert not live.runs(need("d2"))
 
 
-def test_those_fit_that_have_the_parameters_of_the_start() -> None:
+def test_workers_with_the_parameters_of_the_start_fit() -> None:
     live = Live([(knowing(find="d1"), 2), (knowing(find="d2"), 1), (knowing(), 1)])
     assert live.ask(need()) == Asked(4, 3)
     assert live.ask(need("d1")) == Asked(4, 2)

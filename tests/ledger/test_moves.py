@@ -14,7 +14,7 @@ from agentq.ledger import cancels, dead_letters, starts
 from agentq.ledger.caretaking import due_jobs, expiry
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
-from tests.support.player import FakeWorker, graph_of
+from tests.support.fake_worker import FakeWorker, graph_of
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"

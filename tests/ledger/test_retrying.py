@@ -26,7 +26,7 @@ from agentq.policies import DEFAULT, NONE, Fixed, Policy, dump_policy, rule
 from agentq.runtime.attempt.after_failure import outcome_of_error, outcome_of_loss
 from agentq.states import JobStatus
 from tests.policies.strategies import policies
-from tests.support.player import FAILURE, FakeWorker, graph_of, started
+from tests.support.fake_worker import FAILURE, FakeWorker, graph_of, started
 from tests.support.steps import add
 
 WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
@@ -39,10 +39,10 @@ MOST_RELEASES = 10
 class Refused(Exception):
     """An error of a provider's client."""
 
-    def __init__(self, status: int, reported: float | None = None) -> None:
-        super().__init__(f"{status}, again after {reported}")
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
+        super().__init__(f"{status}, again after {retry_after}")
         self.status_code = status
-        self.headers = {} if reported is None else {"Retry-After": str(reported)}
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
 class Job:
@@ -203,7 +203,7 @@ def test_a_replay_starts_anew(fake: FakeWorker) -> None:
     claimed = job.claimed
     assert (claimed.attempt, claimed.attempts_before, claimed.max_attempts) == (4, 3, 5)
     assert (claimed.uncounted, claimed.waits, claimed.paused, claimed.waited) == (0, 0, 0, 0)
-    assert job.fail(Refused(429, reported=1)), "a wait"
+    assert job.fail(Refused(429, retry_after=1)), "a wait"
     assert job.fail(Refused(500)), "the first of two"
     assert not job.fail(Refused(500)), "the second of two"
     assert [number for number, _ in fake.history(job.id)] == [1, 2, 3, 4, 5, 6]
@@ -222,7 +222,7 @@ def test_a_release_does_not_count(fake: FakeWorker) -> None:
 def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(fake: FakeWorker) -> None:
     job = Job(fake, replace(DEFAULT, attempts=2))
     for _ in range(3):
-        assert job.fail(Refused(503, reported=1))
+        assert job.fail(Refused(503, retry_after=1))
     assert job.lose()
     assert not job.lose()
     assert [outcome for _, outcome in fake.history(job.id)] == [*["retried"] * 3, "lost", "lost"]
@@ -238,14 +238,14 @@ def test_a_policy_may_let_lost_attempts_wait_within_its_waits(fake: FakeWorker) 
 
 def test_one_attempt_may_still_wait(fake: FakeWorker) -> None:
     job = Job(fake, replace(DEFAULT, attempts=1))
-    assert job.fail(Refused(429, reported=1))
+    assert job.fail(Refused(429, retry_after=1))
     assert not job.fail(Refused(500))
 
 
 @pytest.mark.parametrize("policy", [NONE, DEFAULT.with_retries(0)], ids=["none", "retries=0"])
 def test_without_retries_the_body_runs_once(fake: FakeWorker, policy: Policy) -> None:
     for error in (
-        Refused(429, reported=1),
+        Refused(429, retry_after=1),
         Refused(500),
         Retry(after=1),
         Reject(requeue=True),
@@ -257,7 +257,7 @@ def test_without_retries_the_body_runs_once(fake: FakeWorker, policy: Policy) ->
 
 def test_no_retry_is_scheduled_beyond_the_deadline(fake: FakeWorker) -> None:
     job = Job(fake)
-    claim, asks = job.claimed, Refused(429, reported=100)
+    claim, asks = job.claimed, Refused(429, retry_after=100)
     assert isinstance(outcome_of_error(claim, asks, left=1_000), RetryLater)
     assert isinstance(outcome_of_error(claim, asks, left=99), Fail)
 
@@ -272,7 +272,7 @@ def test_a_rescue_after_the_deadline_fails_the_job(fake: FakeWorker) -> None:
 
 def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died_of(fake: FakeWorker) -> None:
     job = Job(fake)
-    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, reported=100), left=99))
+    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, retry_after=100), left=99))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
     assert (job.letter.error_class, job.errors) == (f"{__name__}.Refused", ["rate_limit"])
     assert str(job.row.due_reason).startswith("deadline_exceeded: after rate_limit the next attempt")
@@ -282,7 +282,7 @@ def test_a_deadline_that_leaves_no_time_for_another_attempt_is_what_the_job_died
 
 def test_a_deadline_that_passes_in_a_pause_is_what_the_job_died_of(fake: FakeWorker) -> None:
     job = Job(fake, deadline=600)
-    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, reported=100), left=500))
+    fake.record(job.claimed, outcome_of_error(job.claimed, Refused(429, retry_after=100), left=500))
     fake.age(job.id, deadline_at=1)
     fake.write(lambda tx: expiry.end_overdue(tx, 10))
     assert (job.row.error_category, job.letter.error_category) == ("deadline_exceeded", "deadline_exceeded")
@@ -293,8 +293,8 @@ Play = Callable[[Job], bool]
 """Ends an attempt; says whether another one has begun."""
 
 
-def _failing(status: int, reported: float | None) -> Play:
-    return lambda job: job.fail(Refused(status, reported))
+def _failing(status: int, retry_after: float | None) -> Play:
+    return lambda job: job.fail(Refused(status, retry_after))
 
 
 def _asking(after: float | None) -> Play:

@@ -11,7 +11,7 @@ from agentq.ledger.caretaking import expiry
 from agentq.ledger.models import ActionRow
 from agentq.ledger.records import Claim
 from agentq.states import JobStatus, WorkflowStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 NOTED = ("revoke job", "celery", "it was revoked")
@@ -26,7 +26,7 @@ def actions(fake: FakeWorker) -> list[tuple[Any, ...]]:
     return fake.ledger.read(lambda c: [tuple(row) for row in c.execute(query)])
 
 
-def test_it_is_noted_once_however_many_hear_of_it(fake: FakeWorker) -> None:
+def test_a_revoke_that_many_workers_receive_is_noted_once(fake: FakeWorker) -> None:
     claimed = fake.begin(add.s(1, 2))
     revoke(fake, claimed)
     revoke(fake, claimed)
@@ -36,7 +36,7 @@ def test_it_is_noted_once_however_many_hear_of_it(fake: FakeWorker) -> None:
     assert fake.result(claimed.workflow_id) == 3
 
 
-def test_it_is_not_tried_again(fake: FakeWorker) -> None:
+def test_a_revoked_job_is_not_tried_again(fake: FakeWorker) -> None:
     claimed = fake.begin(add.s(1, 2))
     revoke(fake, claimed)
     fake.retry(claimed)
@@ -57,7 +57,7 @@ def test_a_replayed_job_can_be_revoked_again(fake: FakeWorker) -> None:
     assert fake.succeed(again, 3).accepted
 
 
-def test_with_terminate_it_is_a_cancel(fake: FakeWorker) -> None:
+def test_a_revoke_with_terminate_is_a_cancel(fake: FakeWorker) -> None:
     claimed = fake.begin(add.s(1, 2))
     revoke(fake, claimed, terminate=True)
     revoke(fake, claimed, terminate=True)

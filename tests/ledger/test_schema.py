@@ -24,8 +24,8 @@ from agentq.ledger.models import Base
 from agentq.ledger.transaction import Transaction
 from agentq.states import WorkflowStatus
 from tests.support import new_database
+from tests.support.fake_worker import FakeWorker
 from tests.support.ledgers import REVISIONS
-from tests.support.player import FakeWorker
 from tests.support.processes import at_once
 from tests.support.steps import add, echo
 
@@ -63,9 +63,9 @@ def domains() -> dict[str, DOMAIN]:
 def described(connection: Connection) -> dict[str, Any]:
     """All that the database says about agentq's tables; alembic's comparison leaves CHECKs out."""
     found = inspect(connection)
-    reported: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
     if isinstance(found, PGInspector):
-        reported["domains"] = sorted(json.dumps(domain, sort_keys=True) for domain in found.get_domains())
+        tables["domains"] = sorted(json.dumps(domain, sort_keys=True) for domain in found.get_domains())
     for table in Base.metadata.tables:
         columns = [
             (column["name"], str(column["type"]), column["nullable"], column["default"])
@@ -78,11 +78,11 @@ def described(connection: Connection) -> dict[str, Any]:
             *found.get_unique_constraints(table),
             found.get_pk_constraint(table),
         ]
-        reported[table] = (
+        tables[table] = (
             sorted(columns),
             sorted(json.dumps(each, default=str, sort_keys=True) for each in constraints),
         )
-    return reported
+    return tables
 
 
 def test_the_revision_of_the_code_is_the_newest_migration() -> None:
@@ -141,14 +141,14 @@ def test_a_database_without_a_schema_is_an_error(empty_database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("revision", "reported"), [("0000", "older.*agentq db upgrade"), ("9999", "newer.*upgrade celery-agentq")]
+    ("revision", "expected"), [("0000", "older.*agentq db upgrade"), ("9999", "newer.*upgrade celery-agentq")]
 )
-def test_an_older_or_newer_schema_is_an_error(empty_database: str, revision: str, reported: str) -> None:
+def test_an_older_or_newer_schema_is_an_error(empty_database: str, revision: str, expected: str) -> None:
     ledger = Ledger(empty_database)
     migrate.upgrade(ledger)
     change = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
     ledger.write(lambda tx: tx.connection.execute(change))
-    with pytest.raises(SchemaMismatch, match=reported) as mismatch:
+    with pytest.raises(SchemaMismatch, match=expected) as mismatch:
         ledger.check_schema()
     assert (mismatch.value.found, mismatch.value.expected) == (revision, schema.REVISION)
     ledger.close()

@@ -23,7 +23,7 @@ from agentq.ledger.db.urls import parse_url
 from agentq.ledger.models import JobRow, WorkerRow
 from agentq.ledger.transaction import Transaction
 from tests.support import postgresql_database
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.processes import at_once
 from tests.support.services import end_connections
 from tests.support.steps import add
@@ -213,11 +213,11 @@ def test_an_absent_or_silent_server_is_an_error_in_time(silent_port: int) -> Non
         with pytest.raises(LedgerUnavailable, match=f"127.0.0.1:{port}/nothing does not answer") as error:
             ledger.read(lambda c: c.scalar(text("SELECT 1")))
         assert time.monotonic() - began < 8
-        assert "hunter2" not in reported(error.value)
+        assert "hunter2" not in shown(error.value)
 
 
-def reported(error: BaseException) -> str:
-    """All that a log would show of an error."""
+def shown(error: BaseException) -> str:
+    """The text that a log would have of an error."""
     return "".join(traceback.format_exception(error))
 
 
@@ -232,7 +232,7 @@ def test_an_error_shows_no_values_of_the_row(ledger: Ledger, change: dict[str, o
     with pytest.raises(LedgerError, match="refused a statement") as error:
         ledger.write(lambda tx: tx.connection.execute(update(JobRow).values(values)))
     for secret in ("my-secret-document", "123454321"):
-        assert secret not in reported(error.value)
+        assert secret not in shown(error.value)
 
 
 def test_a_forked_child_has_connections_of_its_own(ledger: Ledger) -> None:
@@ -248,7 +248,7 @@ def in_child(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "reported"),
+    ("url", "expected"),
     [
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
@@ -261,8 +261,8 @@ def in_child(ledger: Ledger) -> None:
         ("", "cannot be parsed"),
     ],
 )
-def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, reported: str) -> None:
-    with pytest.raises(ConfigurationError, match=reported) as error:
+def test_a_url_that_cannot_be_a_ledger_is_refused(url: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected) as error:
         parse_url(url)
     assert "hunter2" not in str(error.value)
     assert isinstance(error.value, AgentqError)

@@ -14,7 +14,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import health
 from agentq.operations.health import Level
 from tests.support import postgresql_database
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
 
 TEXT = "grüße 🙂 \\ '"

@@ -16,7 +16,7 @@ from agentq.ledger.models import WorkflowRow
 from agentq.ledger.queries import workflows
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
-from tests.support.player import FakeWorker, Started, graph_of
+from tests.support.fake_worker import FakeWorker, Started, graph_of
 from tests.support.steps import add, echo, numbers, total
 
 

@@ -14,7 +14,7 @@ from agentq.ledger.records import Dispatch
 from agentq.ledger.starts import Started
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
-from tests.support.player import FakeWorker, graph_of
+from tests.support.fake_worker import FakeWorker, graph_of
 from tests.support.steps import add
 
 

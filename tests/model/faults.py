@@ -149,7 +149,7 @@ class Troubled(Protocol):
             yield ("cancel", 0), new
 
     def revokes(self, state: State) -> Iterator[Move]:
-        """a person revokes a job that runs: its attempt may end, and is the last one."""
+        """A person revokes a job that runs: its attempt may end, and is the last one."""
         for job in JOBS:
             if state[job + STATUS] == RUNNING and not state[job + LAST]:
                 new = bytearray(state)

@@ -104,7 +104,7 @@ class Protocol:
             new[job + LIMIT] = self.attempts
 
     def start_again(self, new: bytearray) -> None:
-        """Find the workflow that the same key started: nothing is written, and caretakers ring."""
+        """Find the workflow that the same key started: nothing is written, and caretakers publish."""
         new[CLIENT] = DISPATCHED
 
     # A worker and the message in its hands.
@@ -139,7 +139,7 @@ class Protocol:
         return is_queued and not state[job + LAST]
 
     def is_own_claim(self, state: State, worker: int, job: int) -> bool:
-        # A worker has one process here, so who holds the job shows the same as the claim's token.
+        # A worker has one process here, so the job's holder identifies a claim as its token does.
         return (
             state[worker + PHASE] == CLAIMED_UNKNOWN
             and state[job + STATUS] == RUNNING
@@ -209,7 +209,7 @@ class Protocol:
         return state[job + ATTEMPT] < state[job + LIMIT]
 
     def hand_over(self, new: bytearray, job: int) -> bool:
-        """Count the job down in the join; the one who reaches zero makes the body ready. The body ends it all."""
+        """Count the job down in the join; zero makes the body ready. The body ends it all."""
         if job == BODY:
             if new[WORKFLOW] == RUNNING:
                 new[WORKFLOW] = SUCCEEDED
@@ -257,7 +257,7 @@ class Protocol:
         yield ("publish", worker), new
 
     def drop(self, state: State, worker: int) -> Iterator[Move]:
-        """Drop a message whose job is not to be run, and ring what a dead worker may have left undispatched."""
+        """Drop a message whose job is not to be run, and publish jobs that a dead worker left undispatched."""
         new, job = bytearray(state), state[worker + JOB]
         if self.undispatched(state, job):
             new[BODY + MESSAGES] += 1

@@ -15,7 +15,7 @@ CLAIMS, OUTCOMES, LETTERS, RECORDS, CLOSES = range(10, 15)
 JOBS = HEADER_A, HEADER_B, BODY = 8, 23, 38
 HEADERS = HEADER_A, HEADER_B
 
-# A worker's places. JOB, HELD and BELLS belong to the message in its hands.
+# A worker's places. JOB, HELD and DISPATCHES belong to the message in its hands.
 LEASE, PHASE, JOB, HELD, DISPATCHES = range(5)
 WORKERS = FIRST, SECOND = 53, 58
 _AFTER = 63

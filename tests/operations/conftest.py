@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentq.ledger.db.session import Ledger
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 
 @pytest.fixture

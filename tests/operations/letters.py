@@ -14,7 +14,7 @@ from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Claim
 from agentq.ledger.refused_messages import Refusal, RefusedMessage
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 SECRET = "sk-0123456789abcdef0123"
 WHO = {"actor": "ann", "reason": "the cause is known"}

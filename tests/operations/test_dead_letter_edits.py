@@ -13,7 +13,7 @@ from agentq.exceptions import ConfigurationError, InvalidArguments, ValueTooLarg
 from agentq.operations import dead_letters
 from tests.operations.letters import SECRET, WHO, arguments, ask, die, forget_step, run_due
 from tests.operations.test_dead_letter_results import Colour, Report
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import echo, numbers, plain
 
 
@@ -34,7 +34,7 @@ def test_the_history_shows_an_edit_with_actor_and_reason(fake: FakeWorker) -> No
     assert (first.action, first.actor, first.reason) == ("edit arguments", "ann", "the cause is known")
     assert first.replaced == [["one"], {"api_key": "***"}]
     assert (second.actor, second.replaced) == ("bob", [["one"], {"limit": 3}])
-    assert letter.snapshot["kwargs"] == {"api_key": "***"}, "it shows of the job when it died"
+    assert letter.snapshot["kwargs"] == {"api_key": "***"}, "it shows the job as it was when it died"
     assert SECRET not in letter.model_dump_json()
 
 
@@ -51,7 +51,7 @@ def test_a_secret_that_is_left_masked_stays(fake: FakeWorker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edited", "reported"),
+    ("edited", "expected"),
     [
         ({"args": [7]}, "argument 'prompt' does not fit its annotation"),
         ({"kwargs": {"limit": "many"}}, "argument 'limit' does not fit its annotation"),
@@ -62,10 +62,10 @@ def test_a_secret_that_is_left_masked_stays(fake: FakeWorker) -> None:
         ({"args": "two"}, "give a list and a dict"),
     ],
 )
-def test_arguments_that_do_not_fit_change_nothing(fake: FakeWorker, edited: dict[str, Any], reported: str) -> None:
+def test_arguments_that_do_not_fit_change_nothing(fake: FakeWorker, edited: dict[str, Any], expected: str) -> None:
     claimed = die(fake, ask.s("one"))
     before = arguments(fake, claimed)
-    with pytest.raises(InvalidArguments, match=reported):
+    with pytest.raises(InvalidArguments, match=expected):
         dead_letters.edit(fake.ledger, str(claimed.job_id), **edited)
     assert arguments(fake, claimed) == before
     assert dead_letters.get(fake.ledger, str(claimed.job_id)).actions == []

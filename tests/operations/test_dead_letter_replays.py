@@ -13,7 +13,7 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.settings import Settings
 from agentq.states import DeadLetterStatus, JobStatus
 from tests.operations.letters import die, die_again, run_due
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, total
 
 

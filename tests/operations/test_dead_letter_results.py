@@ -14,7 +14,7 @@ from agentq.exceptions import ConfigurationError, InvalidResult, ValueTooLarge
 from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.operations.letters import WHO, ask, die, forget_step
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, fail, numbers, plain, total
 
 

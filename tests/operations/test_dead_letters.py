@@ -16,7 +16,7 @@ from agentq.operations.dead_letters import CountBy, DeadLetterFilter
 from agentq.outcomes import Fail, Failure
 from agentq.states import DeadLetterKind, DeadLetterStatus, JobStatus
 from tests.operations.letters import SECRET, WHO, age, ask, die, die_again, refuse_message, run_due
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
 
 OF_JOBS: dict[str, Callable[[Ledger, str], Any]] = {

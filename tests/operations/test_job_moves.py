@@ -14,7 +14,7 @@ from agentq.ledger.models import ActionRow
 from agentq.operations import jobs
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import echo, total
 
 

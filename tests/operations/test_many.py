@@ -19,7 +19,7 @@ from agentq.operations.jobs import JobFilter
 from agentq.operations.workflows import WorkflowFilter
 from agentq.states import DeadLetterKind, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.operations.letters import WHO, ask, die, forget_step, refuse_message
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, fail
 
 
@@ -108,9 +108,7 @@ DECISIONS: list[Any] = [
 
 
 @pytest.mark.parametrize("decide", DECISIONS)
-def test_a_dry_run_tells_what_is_refused_then_and_leaves_everything_as_it_is(
-    fake: FakeWorker, decide: Any
-) -> None:
+def test_a_dry_run_reports_refusals_and_changes_nothing(fake: FakeWorker, decide: Any) -> None:
     claimed = [die(fake, ask.s(text)) for text in ("one", "two")]
     die(fake, add.s(1, 2))
     before = fake.ledger.read(lambda c: c.execute(select(DeadLetterRow.__table__)).all())

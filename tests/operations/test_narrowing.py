@@ -13,7 +13,7 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.identity import find_id
 from agentq.operations.jobs import JobFilter
 from agentq.operations.workflows import WorkflowFilter
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 LISTS: list[Any] = [

@@ -10,7 +10,7 @@ import pytest
 from agentq.exceptions import AgentqError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs, workers, workflows
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 ODD = {"NUL": "a\x00b", "surrogate": "a\ud800b", "long": "x" * 10_000}

@@ -17,7 +17,7 @@ from agentq.ledger.models import ActionRow, AttemptRow, Base, DeadLetterRow, Job
 from agentq.operations import dead_letters, pruning, workflows
 from agentq.states import JobStatus, WorkflowStatus
 from tests.operations.letters import die, refuse_message
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, total
 
 DAY = 86_400.0
@@ -52,8 +52,8 @@ def rows(fake: FakeWorker, *tables: type[Base]) -> list[int]:
 
 def test_a_dry_run_counts_rows_and_deletes_nothing(fake: FakeWorker) -> None:
     done(fake, group(add.s(1, 2), add.s(3, 4)) | total.s())
-    reported = pruning.prune(fake.ledger, older_than=DAY, dry_run=True)
-    assert (reported.workflows, reported.dead_letters, reported.is_dry_run, reported.is_complete) == (
+    planned = pruning.prune(fake.ledger, older_than=DAY, dry_run=True)
+    assert (planned.workflows, planned.dead_letters, planned.is_dry_run, planned.is_complete) == (
         1,
         0,
         True,
@@ -61,7 +61,7 @@ def test_a_dry_run_counts_rows_and_deletes_nothing(fake: FakeWorker) -> None:
     )
     before = rows(fake, WorkflowRow, JobRow, AttemptRow)
     pruned = pruning.prune(fake.ledger, older_than=DAY)
-    assert pruned == reported.model_copy(update={"is_dry_run": False})
+    assert pruned == planned.model_copy(update={"is_dry_run": False})
     assert before[1] == pruned.jobs
     assert rows(fake, WorkflowRow, JobRow, AttemptRow) == [0, 0, 0]
 
@@ -125,8 +125,8 @@ def test_a_key_is_free_again(fake: FakeWorker) -> None:
 
 def test_a_limit_leaves_the_rest_for_the_next_time(fake: FakeWorker) -> None:
     oldest, middle, newest = (done(fake) for _ in range(3))
-    reported = [pruning.prune(fake.ledger, older_than=DAY, limit=2, dry_run=dry) for dry in (True, False)]
-    assert [(pruned.workflows, pruned.is_complete) for pruned in reported] == [(2, False), (2, False)]
+    runs = [pruning.prune(fake.ledger, older_than=DAY, limit=2, dry_run=dry) for dry in (True, False)]
+    assert [(pruned.workflows, pruned.is_complete) for pruned in runs] == [(2, False), (2, False)]
     assert kept(fake) == {newest}
     assert {oldest, middle} & kept(fake) == set()
     assert pruning.prune(fake.ledger, older_than=DAY, limit=1).is_complete
@@ -181,7 +181,7 @@ def test_an_age_that_is_none_is_refused(fake: FakeWorker, older_than: float) -> 
         pruning.prune(fake.ledger, older_than=older_than)
 
 
-def test_only_what_has_ended_can_be_asked_for(fake: FakeWorker) -> None:
+def test_prune_refuses_a_status_that_is_not_final(fake: FakeWorker) -> None:
     with pytest.raises(InvalidArguments, match="only what has ended is pruned: cancelled, failed, succeeded"):
         pruning.prune(fake.ledger, older_than=DAY, status=WorkflowStatus.RUNNING)
 

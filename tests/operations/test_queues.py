@@ -9,7 +9,7 @@ from celery import Signature, group
 from agentq.ledger.queries import queues as ledger_queues
 from agentq.operations import queues
 from agentq.states import JobStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import echo
 
 

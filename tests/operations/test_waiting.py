@@ -15,7 +15,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.outcomes import RetryLater
 from agentq.runtime.workflow import Workflow
 from tests.cli.program import Inside
-from tests.support.player import FAILURE, FakeWorker
+from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.steps import add, echo
 
 

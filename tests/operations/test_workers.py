@@ -11,7 +11,7 @@ from agentq.ledger import workers as ledger_workers
 from agentq.ledger.db.session import Ledger
 from agentq.operations import workers
 from agentq.states import WorkerStatus
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import echo
 
 

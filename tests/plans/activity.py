@@ -18,7 +18,7 @@ from agentq.ledger.records import dispatch_of
 from agentq.outcomes import Leave
 from agentq.states import JobKind
 from tests.support import eventually
-from tests.support.player import FAILURE, FakeWorker
+from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.steps import add, echo, fail, flaky, numbers, total
 
 

@@ -29,7 +29,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo, total
 
 CHAIN = 10
@@ -37,7 +37,7 @@ CHAIN = 10
 _ELSEWHERE = "elsewhere"
 """A queue that no worker of these tests listens to."""
 _ID_DIGITS = 8
-"""Hexadecimal digits of an id that show the copies apart: those of the time, to some minutes."""
+"""Hexadecimal digits of an id that differ between the copies: those of the time, to some minutes."""
 
 
 def crowd(url: str, jobs: int) -> None:
@@ -98,7 +98,7 @@ def _failed(fake: FakeWorker) -> uuid.UUID:
 
 
 def _under_way(fake: FakeWorker) -> list[uuid.UUID]:
-    """Play workflows that wait and run; a caretaker has nothing to do for them, or at most a message to ring."""
+    """Make workflows that wait and run; a caretaker has nothing to do for them, or at most one message."""
     queued = fake.start(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))
     scheduled = fake.start(_elsewhere(add.s(1, 2)).set(countdown=86_400, expires=172_800))
     running = fake.begin(_elsewhere(add.s(1, 2)) | _elsewhere(echo.s()))

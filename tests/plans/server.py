@@ -1,4 +1,4 @@
-"""A PostgreSQL server that shows the plan of every statement that it runs, the one who sent it and however."""
+"""A PostgreSQL server that logs the plan of every statement that it runs, of any session."""
 
 from __future__ import annotations
 

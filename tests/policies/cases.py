@@ -25,14 +25,14 @@ class Does:
 
 FAILS = Does(OnError.FAIL)
 CLIMBS = Does(OnError.RETRY, 10, 15)
-"""No time was reported: the first dispatched of the ladder."""
+"""Without a Retry-After: the first pause of the ladder."""
 BACKS_OFF = Does(OnError.RETRY, 0, 4)
 SOON = Does(OnError.RETRY, 0, 2)
 
 
-def waits(reported: float, action: OnError = OnError.WAIT) -> Does:
-    """The provider reported a time: never less, and some more, so that not all come back at once."""
-    return Does(action, reported, reported + max(1.0, reported / 2))
+def waits(retry_after: float, action: OnError = OnError.WAIT) -> Does:
+    """The provider gave a Retry-After: never less, and some more, so that not all come back at once."""
+    return Does(action, retry_after, retry_after + max(1.0, retry_after / 2))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Provider(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that cancelled is no news."""
+        """A client that closed its connection is no news."""
 
 
 class Handler(BaseHTTPRequestHandler):

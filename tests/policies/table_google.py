@@ -109,6 +109,6 @@ TABLE = [
     row(503, "UNAVAILABLE", C.OVERLOADED, waits(8), name="with RetryInfo", details=[retry_info("8s")]),
     row(504, "DEADLINE_EXCEEDED", C.TIMEOUT, BACKS_OFF),
     Case("502 of a gateway", GOOGLE, Answer(502, GATEWAY_PAGE), C.SERVER_ERROR, SOON),
-    *unreachable(("google",)),  # its asynchronous side pauses for seconds and asks again, whatever it is reported
+    *unreachable(("google",)),  # its asynchronous side pauses for seconds and asks again, in spite of its options
     stops_half_way(GOOGLE),
 ]

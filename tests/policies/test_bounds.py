@@ -36,7 +36,7 @@ histories = st.builds(
 
 
 def lived(policy: Policy, error: Errors, chance: Callable[[], float]) -> tuple[History, list[Decision]]:
-    """Let a job fail until the policy cancels it; return what it had, and all decisions."""
+    """Let a job fail until the policy ends it; return what it had, and all decisions."""
     history, decisions = History(), [Decision(OnError.RETRY, "")]
     while not decisions[-1].is_final:
         decision = decide(policy, error(), history, random=chance)
@@ -67,9 +67,7 @@ def test_no_policy_exceeds_its_bounds(policy: Policy, kinds: list[ErrorFacts], d
 
 
 @given(policies(), errors, histories, luck)
-def test_there_is_an_answer_to_any_error(
-    policy: Policy, error: ErrorFacts, history: History, chance: float
-) -> None:
+def test_any_error_gets_a_decision(policy: Policy, error: ErrorFacts, history: History, chance: float) -> None:
     decision = decide(policy, error, history, random=lambda: chance)
     assert decision.reason
     assert decision.delay == 0 or not decision.is_final
@@ -124,4 +122,4 @@ def test_jobs_with_the_same_retry_after_do_not_come_back_at_once() -> None:
     delays = sorted(decide(DEFAULT, error).delay for _ in range(1000))
     in_one_second = max(sum(1 for other in delays if 0 <= other - delay < 1) for delay in delays)
     assert delays[0] >= 60
-    assert in_one_second < 100, "1,000 jobs are spread over half of the time told"
+    assert in_one_second < 100, "1,000 jobs are spread over half of the Retry-After"

@@ -44,9 +44,9 @@ def most(policy: Policy, error: ErrorFacts | BaseException, history: History = F
 
 
 @pytest.mark.parametrize("category", sorted(NEVER_RETRIED))
-@pytest.mark.parametrize("reported", [None, 5.0])
-def test_a_permanent_error_is_never_retried(category: Category, reported: float | None) -> None:
-    decision = decide(DEFAULT, facts(category, retry_after=reported))
+@pytest.mark.parametrize("retry_after", [None, 5.0])
+def test_a_permanent_error_is_never_retried(category: Category, retry_after: float | None) -> None:
+    decision = decide(DEFAULT, facts(category, retry_after=retry_after))
     assert (decision.action, decision.is_final, decision.exhausted) == (OnError.FAIL, True, False)
     assert decision.reason == f"{category}: never retried"
 
@@ -106,8 +106,8 @@ def test_timeouts_and_connections_back_off_with_full_jitter() -> None:
 
 def test_a_server_error_is_retried_soon_but_not_before_retry_after() -> None:
     assert most(DEFAULT, facts(C.SERVER_ERROR)).delay == 2
-    reported = facts(C.SERVER_ERROR, retry_after=7.0)
-    assert (least(DEFAULT, reported).action, least(DEFAULT, reported).delay) == (OnError.RETRY, 7)
+    error = facts(C.SERVER_ERROR, retry_after=7.0)
+    assert (least(DEFAULT, error).action, least(DEFAULT, error).delay) == (OnError.RETRY, 7)
 
 
 def test_a_lost_worker_is_forgiven_at_first() -> None:

@@ -68,7 +68,7 @@ def test_the_last_frames_of_the_raising_library_stay() -> None:
     assert "<lambda>" in text
     deep = trimmed_traceback(raised(lambda: httpx.Client(transport=Refuses()).get("http://x")))
     assert "handle_request" in deep
-    assert "site-packages" not in deep, "what only passed the call on shows nothing"
+    assert "site-packages" not in deep, "a frame that only passed the call on says nothing"
 
 
 class Refuses(httpx.BaseTransport):

@@ -42,7 +42,7 @@ def test_a_failure_is_what_the_table_says(client: str, case: Case, failing: Prov
 
 
 ASKS_AGAIN = ("aiohttp",)
-"""It asks once more on its own where a connection breaks, whatever it is reported."""
+"""It asks once more on its own where a connection breaks, in spite of its options."""
 
 
 def providers(client: str, case: Case) -> tuple[str | None, ...]:

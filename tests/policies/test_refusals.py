@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "text as a bound": (lambda: Policy(total="1h"), "total of a policy is '1h', must be a number"),  # type: ignore[arg-type]
     "negative bound": (lambda: Policy(total=-1), "total of a policy is -1, must be 0 to"),
     "negative delay": (lambda: Fixed(-1), "the seconds of a fixed schedule is -1, must be 0 to"),
-    "negative dispatched": (lambda: Ladder((1, -2)), "a pause of a ladder is -2, must be 0 to"),
+    "negative pause of a ladder": (lambda: Ladder((1, -2)), "a pause of a ladder is -2, must be 0 to"),
     "no rungs": (lambda: Ladder(()), "the pauses of a ladder are (), must be at least one number"),
     "shrinking": (
         lambda: Exponential(factor=0.5),

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support import eventually
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 _WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -14,8 +14,8 @@ from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JOB_FINAL, JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.fake_worker import FakeWorker, decided, record, written
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, decided, record, written
 from tests.support.steps import add, echo, numbers, total
 
 ROUNDS = 30

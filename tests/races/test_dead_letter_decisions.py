@@ -17,7 +17,7 @@ from agentq.operations import dead_letters
 from agentq.states import DeadLetterStatus, JobStatus
 from tests.operations.letters import ask, die
 from tests.races.overlap import concurrently, fakes, while_open
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.proxy import Proxy
 from tests.support.steps import add, total
 

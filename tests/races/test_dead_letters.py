@@ -17,8 +17,8 @@ from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.fake_worker import FakeWorker, record
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, record
 from tests.support.steps import add, echo, total
 
 ROUNDS = 30

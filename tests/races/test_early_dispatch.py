@@ -21,8 +21,8 @@ from agentq.outcomes import Succeed
 from agentq.states import JobStatus
 from tests.races.overlap import a_session_waits, fakes, while_open
 from tests.support import eventually
+from tests.support.fake_worker import FakeWorker, record
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, record
 from tests.support.steps import add, echo, total
 
 

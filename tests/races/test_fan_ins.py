@@ -23,8 +23,8 @@ from agentq.outcomes import Fail, Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import a_session_waits, concurrently, fakes, while_open
 from tests.support import eventually
+from tests.support.fake_worker import FAILURE, FakeWorker, record
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FAILURE, FakeWorker, record
 from tests.support.steps import add, numbers, total
 
 ROUNDS = 20

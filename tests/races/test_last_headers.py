@@ -17,8 +17,8 @@ from agentq.ledger.records import Claim
 from agentq.outcomes import Succeed
 from agentq.states import JobStatus, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.fake_worker import FakeWorker, Recorded, record
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Recorded, record
 from tests.support.steps import add, echo, total
 
 ROUNDS = 40

@@ -10,8 +10,8 @@ from agentq.exceptions import KeyConflict
 from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.ledger.transaction import Transaction
 from tests.races.overlap import concurrently, fakes, while_open
+from tests.support.fake_worker import FakeWorker, Started, decided, graph_of, started
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Started, decided, graph_of, started
 from tests.support.steps import add, echo
 
 ROUNDS = 40

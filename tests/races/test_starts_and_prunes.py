@@ -16,8 +16,8 @@ from agentq.ledger.transaction import Transaction
 from agentq.operations.pruning import prune
 from tests.races.overlap import fakes
 from tests.support import eventually
+from tests.support.fake_worker import FakeWorker, Started, graph_of, started
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker, Started, graph_of, started
 from tests.support.steps import add
 
 

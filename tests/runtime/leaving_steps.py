@@ -71,7 +71,7 @@ async def leave_in_background(how: str) -> None:
 
 @step(retries=0)
 async def leave_in_group(how: str) -> None:
-    """Let a task of a group leave, and catch what the group shows of it."""
+    """Let a task of a group leave, and catch the error of the group."""
 
     async def background() -> None:
         raise LEAVES[how]()

@@ -34,7 +34,7 @@ def await_logged(worker: Worker, text: str, *levels: str) -> list[str]:
 
 
 def let_pass(seconds: float) -> None:
-    """Let time pass in which what is reported again and again would be reported again."""
+    """Let time pass in which a repeated line would be logged again."""
     began = time.monotonic()
     eventually(lambda: time.monotonic() - began > seconds, seconds + 10)
 

@@ -103,7 +103,7 @@ async def read_on(path: str) -> list[int]:
 
 @step(retries=0)
 async def use_all() -> list[Any]:
-    """Use a thread, a task, and what the loop shows of errors and of itself."""
+    """Use a thread, a task, and the loop's handler of errors and its own attributes."""
     loop: Any = asyncio.get_running_loop()
     in_thread = await asyncio.to_thread(lambda: "in a thread")
     in_task = await asyncio.create_task(asyncio.sleep(0, "in a task"))

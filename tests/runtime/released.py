@@ -1,7 +1,7 @@
-"""Two releases of one project, reported apart by ``AGENTQ_TEST_RELEASE``: workers of one, and starts by one.
+"""Two releases of one project, chosen by ``AGENTQ_TEST_RELEASE``: workers of one, and starts by one.
 
 A module with both has ``CANVASES`` by name. Run as a module this starts a workflow of each name that it is
-reported: ``python -m tests.runtime.released MODULE BROKER QUEUE LEDGER NAME…``; prints their ids.
+given: ``python -m tests.runtime.released MODULE BROKER QUEUE LEDGER NAME…``; prints their ids.
 """
 
 from __future__ import annotations

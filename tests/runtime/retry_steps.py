@@ -1,4 +1,4 @@
-"""Steps and tasks that fail in all the ways that a policy shows apart; a worker imports them with ``-I``."""
+"""Steps and tasks that fail in all the ways that a policy distinguishes; a worker imports them with ``-I``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pay(url: str) -> None:
 
 @step(retry="none")
 def complete(url: str, patient: str) -> None:
-    """Ask a model about a person whose name is nobody's business."""
+    """Ask a model about a person whose name is a secret."""
     with openai.OpenAI(base_url=url, api_key=SECRET, max_retries=0) as client:
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": patient}])
 

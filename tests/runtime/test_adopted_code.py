@@ -19,8 +19,8 @@ from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import JobStatus
 from tests.runtime.adopted import add_twice, ask_again, bound, plain_asks_again, retries_never, retries_ten
-from tests.runtime.place import Stack, migrated_ledger, stack
 from tests.runtime.producer import send
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Gates, eventually, redis_server
 from tests.support.steps import add, count, fail, meet, plain, total, whoami
 

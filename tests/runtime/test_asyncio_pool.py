@@ -23,8 +23,8 @@ from agentq.runtime.bridge import loop
 from agentq.runtime.bridge.asyncio_pool import TaskPool
 from tests.faults.worker.place import worker_of
 from tests.runtime.limited import save_in_time, save_in_time_too, wait
-from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.runtime.waiting import fail_later, hold, say, stay
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.steps import add, meet, plain, total, whoami
@@ -85,8 +85,8 @@ def test_no_more_jobs_run_at_once_than_the_concurrency_says(
 
 def reserved(at: Stack) -> int:
     """The number of messages that the worker has reserved, as Celery says."""
-    reported = at.agentq.app.control.inspect(timeout=5, limit=1)
-    return sum(len(items) for items in (*reported.reserved().values(), *reported.active().values()))
+    inspect = at.agentq.app.control.inspect(timeout=5, limit=1)
+    return sum(len(items) for items in (*inspect.reserved().values(), *inspect.active().values()))
 
 
 @on_sqlite
@@ -159,12 +159,12 @@ def test_celery_acknowledges_what_it_revokes_before_the_job_is_stopped() -> None
     accepted, failed = SimpleQueue[int](), SimpleQueue[Any]()
     pool = TaskPool(1, app=app)
     pool.start()
-    reported = {
+    callbacks = {
         "accept_callback": lambda pid, at: accepted.put(pid),
         "callback": None,
         "error_callback": failed.put,
     }
-    job = pool.on_apply(run, (endless.name, "id", {}), **reported)
+    job = pool.on_apply(run, (endless.name, "id", {}), **callbacks)
     pool.terminate_job(accepted.get(timeout=10), signal.SIGTERM)
     with pytest.raises(Empty):  # it goes on, until Celery, after the acknowledgement, stops it by its result
         failed.get(timeout=0.5)
@@ -293,8 +293,8 @@ def test_signals_surround_each_job_in_its_own_context(
     env = {"AGENTQ_TEST_FOLDER": str(tmp_path)}
     with waiting_place(redis_broker, ledger_url, concurrency=30, env=env) as at:
         jobs: list[str] = at.agentq.start(group(say.s(str(gates.folder)) for _ in range(30))).result(20)
-    reported = [(tmp_path / job_id).read_text().splitlines() for job_id in jobs]
-    assert reported == [["prerun", "ran in True", "postrun SUCCESS in True"]] * 30
+    written = [(tmp_path / job_id).read_text().splitlines() for job_id in jobs]
+    assert written == [["prerun", "ran in True", "postrun SUCCESS in True"]] * 30
 
 
 @on_sqlite

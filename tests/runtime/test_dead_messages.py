@@ -15,8 +15,8 @@ from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.schemas import DeadLetter
 from agentq.states import DeadLetterKind, DeadLetterStatus
-from tests.runtime.looks import dispatch_headers, publish, row_of
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import dispatch_headers, publish, row_of
+from tests.runtime.stack import Stack, stack
 from tests.support import Broker, Gates, eventually
 from tests.support.steps import add
 
@@ -62,10 +62,10 @@ def test_a_flood_of_an_unknown_task_is_one_letter(
             "no task named 'shop.old' is registered in this worker; import its module where this worker starts, "
             "or stop what sends it"
         )
-        reported = letter.snapshot
-        assert (reported["task"], reported["queue"]) == (OLD, at.broker.queue)
-        assert reported["content_type"] == "application/json"
-        assert reported["body"].startswith('[[0], {"api_key": ***}')
+        snapshot = letter.snapshot
+        assert (snapshot["task"], snapshot["queue"]) == (OLD, at.broker.queue)
+        assert snapshot["content_type"] == "application/json"
+        assert snapshot["body"].startswith('[[0], {"api_key": ***}')
         assert at.agentq.start(add.s(1, 2)).result(20) == 3
 
 
@@ -127,7 +127,7 @@ def test_a_value_pushed_into_redis_is_recorded_without_its_secrets(redis_broker:
             assert "\\u0000" not in shown
 
 
-def test_made_up_task_names_are_told_apart_up_to_a_bound(redis_broker: Broker, ledger_url: str) -> None:
+def test_made_up_task_names_are_distinguished_up_to_a_bound(redis_broker: Broker, ledger_url: str) -> None:
     with stack(redis_broker, ledger_url, concurrency=1) as at:
         for number in range(150):
             at.agentq.app.send_task(f"made.up.{number}", queue=redis_broker.queue)
@@ -144,7 +144,7 @@ def test_handlers_are_called_with_a_letter_of_messages(
     redis_broker: Broker, ledger_url: str, gates: Gates
 ) -> None:
     env = {"AGENTQ_TEST_FOLDER": str(gates.folder)}
-    arguments = ("-I", "tests.runtime.telling")
+    arguments = ("-I", "tests.runtime.letter_handler")
     with stack(redis_broker, ledger_url, concurrency=1, env=env, arguments=arguments) as at:
         send_old(at)
         gates.await_reached(f"unknown_task of {OLD}")

@@ -11,9 +11,9 @@ from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.operations.health import Level
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobKind, JobStatus
-from tests.faults.broker.scene import SETTINGS, depth, worker_of
+from tests.faults.broker.shared import SETTINGS, depth, worker_of
 from tests.faults.broker.steps import newer, wait_plainly
-from tests.runtime.looks import job_of, require_sound, row_of
+from tests.runtime.queries import job_of, require_sound, row_of
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.steps import add
 
@@ -46,10 +46,10 @@ def test_jobs_of_a_removed_step_hold_up_nothing_and_fill_neither_log_nor_queue(
             good = [app.start(add.s(number, 1)) for number in range(20)]
             assert [workflow.result(20) for workflow in good] == list(range(1, 21))
         sent = {job.id: job for job in jobs.list_(app.ledger, JobFilter(step=newer.name), limit=2_000)}
-        reported = f"no live worker knows step {newer.name!r}; 1 live worker was asked"
-        assert {job.waiting_for for job in sent.values()} == {f"a worker that knows it: {reported}"}
+        reason = f"no live worker knows step {newer.name!r}; 1 live worker was asked"
+        assert {job.waiting_for for job in sent.values()} == {f"a worker that knows it: {reason}"}
         (finding,) = [one for one in health.examine(app.ledger) if one.level is not Level.OK]
-        assert finding.what == f"2000 job(s) on queue {redis_broker.queue!r} wait: {reported}"
+        assert finding.what == f"2000 job(s) on queue {redis_broker.queue!r} wait: {reason}"
         assert f"step(name={newer.name!r})" in finding.fix
         # The look for lost messages has come and gone, and has sent none of these again.
         eventually(lambda: ages_of_queued(app) > 3 * SETTINGS["redispatch_after"], 20, what="time for a look")
@@ -80,7 +80,7 @@ def test_beside_a_worker_that_knows_the_step_it_is_said_how_many_do(
         waiting = app.start(newer.s(1, str(gates.folder), "ran"))
         where = f"a worker on queue {redis_broker.queue!r} that knows step {newer.name!r}"
         wanted = f"{where}: 1 of 2 live workers there do"
-        eventually(lambda: job_of(waiting).waiting_for == wanted, 20, what="a worker that told")
+        eventually(lambda: job_of(waiting).waiting_for == wanted, 20, what="a worker that answered")
         gates.open("plain")
         assert waiting.result(20) == 1
 
@@ -93,7 +93,7 @@ def test_a_plain_task_that_a_worker_does_not_have_waits_for_one_that_does(
             workflow = app.start(wait_plainly.s(str(gates.folder)))
             eventually(lambda: "does not know task" in older.log(), 20, what="a task that waits")
             asked = "no live worker knows task 'tests.faults.broker.steps.wait_plainly'; 1 live worker was asked"
-            eventually(lambda: asked in (job_of(workflow).waiting_for or ""), 20, what="a worker that told")
+            eventually(lambda: asked in (job_of(workflow).waiting_for or ""), 20, what="a worker that answered")
             (finding,) = [one for one in health.examine(app.ledger) if one.level is not Level.OK]
             assert "app.task(name='tests.faults.broker.steps.wait_plainly')" in finding.fix
             assert (job_of(workflow).status, job_of(workflow).attempt) == (JobStatus.QUEUED, 0)

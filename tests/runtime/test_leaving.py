@@ -27,7 +27,7 @@ from tests.runtime.leaving_steps import (
     wait_inside,
     wait_inside_later,
 )
-from tests.runtime.place import stack
+from tests.runtime.stack import stack
 from tests.support import Broker
 from tests.support.steps import add, later
 

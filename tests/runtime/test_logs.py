@@ -10,8 +10,8 @@ import pytest
 from agentq.exceptions import StepFailed
 from tests.faults.worker.steps import crash, ignore_limits, miss_its_deadline, never_return
 from tests.runtime.logged import MODULE, await_logged, reported
-from tests.runtime.looks import job_of
-from tests.runtime.place import stack
+from tests.runtime.queries import job_of
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates, Worker, eventually
 from tests.support.steps import add, fail, flaky, meet
 

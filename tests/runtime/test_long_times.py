@@ -18,7 +18,7 @@ from agentq.policies import DEFAULT, PRESETS, Ladder
 from agentq.states import JobStatus, WorkflowStatus
 from agentq.testing import assert_dead_letter, assert_succeeded
 from agentq.testing.inline import Inline
-from tests.runtime.looks import history, job_of
+from tests.runtime.queries import history, job_of
 from tests.support.steps import add, echo
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -39,11 +39,11 @@ def hurry() -> str:
     return "a page"
 
 
-def slow_down(reported: float | None = None) -> Exception:
+def slow_down(retry_after: float | None = None) -> Exception:
     """A provider's rate limit, with or without the seconds that it asks for."""
     headers = email.message.Message()
-    if reported is not None:
-        headers["Retry-After"] = str(reported)
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
     return urllib.error.HTTPError("http://provider.example", 429, "slow down", headers, None)
 
 
@@ -66,12 +66,12 @@ def test_a_rate_limit_that_says_no_time_climbs_the_whole_ladder(agentq_inline: I
     with pytest.raises(StepFailed) as failure:
         workflow.result()
     assert (failure.value.category, failure.value.attempts) == ("rate_limit", DEFAULT.attempts)
-    dispatch_times = zip(gaps(workflow), Ladder().pauses, strict=True)
-    assert all(dispatched <= gap <= dispatched * 1.5 + 30 for gap, dispatched in dispatch_times)
+    gaps_and_pauses = zip(gaps(workflow), Ladder().pauses, strict=True)
+    assert all(pause <= gap <= pause * 1.5 + 30 for gap, pause in gaps_and_pauses)
 
 
 def test_waits_that_a_provider_asks_for_cost_no_attempt_and_end_after_hours(agentq_inline: Inline) -> None:
-    agentq_inline.fail(fetch, slow_down(reported=1800))
+    agentq_inline.fail(fetch, slow_down(retry_after=1800))
     workflow = agentq.start(fetch.s())
     with pytest.raises(StepFailed) as failure:
         workflow.result()
@@ -84,14 +84,14 @@ def test_waits_that_a_provider_asks_for_cost_no_attempt_and_end_after_hours(agen
 
 
 def test_a_pause_longer_than_the_policy_waits_is_a_dead_letter_at_once(agentq_inline: Inline) -> None:
-    agentq_inline.fail(fetch, slow_down(reported=DEFAULT.longest_wait + 1))
+    agentq_inline.fail(fetch, slow_down(retry_after=DEFAULT.longest_wait + 1))
     workflow = agentq.start(fetch.s())
     agentq_inline.run()
     assert assert_dead_letter(workflow, fetch, category="rate_limit").attempts == 1
 
 
 def test_the_patient_preset_sits_out_a_limit_that_is_reset_by_the_hour(agentq_inline: Inline) -> None:
-    agentq_inline.fail(crawl, slow_down(reported=3600), times=20)
+    agentq_inline.fail(crawl, slow_down(retry_after=3600), times=20)
     workflow = agentq.start(crawl.s())
     agentq_inline.advance(19 * HOUR)
     assert workflow.status is WorkflowStatus.RUNNING
@@ -101,7 +101,7 @@ def test_the_patient_preset_sits_out_a_limit_that_is_reset_by_the_hour(agentq_in
 
 
 def test_a_job_is_not_tried_again_after_its_deadline(agentq_inline: Inline) -> None:
-    agentq_inline.fail(hurry, slow_down(reported=1000))
+    agentq_inline.fail(hurry, slow_down(retry_after=1000))
     workflow = agentq.start(hurry.s())
     agentq_inline.advance(HOUR)
     assert_dead_letter(workflow, hurry)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.place import migrated_ledger, stack
+from tests.runtime.stack import migrated_ledger, stack
 from tests.runtime.steps import MEMORY, own_memory
 from tests.support import Broker
 

@@ -15,7 +15,7 @@ from celery import chain, chord, group
 
 from agentq import AgentQ
 from agentq.states import JobStatus
-from tests.runtime.looks import dispatch_headers, job_of, publish, row_of
+from tests.runtime.queries import dispatch_headers, job_of, publish, row_of
 from tests.support import Broker, Worker, client, eventually
 from tests.support.steps import add, echo, whoami
 
@@ -38,7 +38,7 @@ def raw(text: bytes) -> Send:
 
 
 def dispatch_of(step: str, job_id: object) -> Send:
-    """Ring for a job that is not there."""
+    """Publish the message of a job that is not there."""
     headers = dispatch_headers(step, uuid.uuid4())
     return lambda agentq, broker: publish(agentq, broker, [[str(job_id)], {}, {}], headers=headers)
 

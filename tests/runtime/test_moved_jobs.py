@@ -6,8 +6,8 @@ import pytest
 
 from agentq.operations import jobs
 from agentq.states import JobStatus
-from tests.faults.broker.scene import SETTINGS, ran_once
-from tests.runtime.looks import job_of, require_sound
+from tests.faults.broker.shared import SETTINGS, ran_once
+from tests.runtime.queries import job_of, require_sound
 from tests.support import Broker, Worker, client, eventually
 from tests.support.steps import add
 

@@ -1,4 +1,4 @@
-"""What only a newer release of agentq writes: a worker of this one lives on, runs nothing wrong, and shows."""
+"""What only a newer release of agentq writes: a worker of this one lives on, runs nothing wrong, and logs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentq.exceptions import StepFailed
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.runtime.workflow import Workflow
-from tests.runtime.place import Stack, stack
+from tests.runtime.stack import Stack, stack
 from tests.support import Broker, Gates, eventually
 from tests.support.steps import add, count, fail, later, meet, total
 
@@ -83,7 +83,7 @@ def newer(redis_broker: Broker, ledger_url: str, gates: Gates) -> Iterator[Newer
         yield Newer(at, sql, gates)
 
 
-def test_parts_and_statuses_that_only_a_newer_release_knows_are_left_to_it(newer: Newer) -> None:
+def test_jobs_of_kinds_and_statuses_of_a_newer_release_are_left_to_it(newer: Newer) -> None:
     counted = count.s(str(newer.gates.folder), "ran")
     kind = newer.start(
         newer.first | counted,
@@ -125,7 +125,7 @@ def test_before_a_branch_that_only_a_newer_release_can_read_a_step_is_a_dead_let
     assert workflow.result(20) == [1, 2]
 
 
-def test_where_nothing_before_such_a_branch_can_be_done_again_it_fails_and_stalls_nobody(newer: Newer) -> None:
+def test_a_branch_of_a_newer_release_without_a_job_to_repeat_fails_and_stalls_no_job(newer: Newer) -> None:
     parts = group(add.s(1, 2), newer.first | fail.s().set(on_failure="continue"))
     workflow = newer.start(parts | each(later.s()), f"agentq_jobs SET {BRANCH} AND workflow_id =")
     newer.gates.open("first")
@@ -134,7 +134,7 @@ def test_where_nothing_before_such_a_branch_can_be_done_again_it_fails_and_stall
     newer.goes_on()
 
 
-def test_what_a_fan_in_needs_in_words_of_a_newer_release_is_not_met_and_stalls_nobody(newer: Newer) -> None:
+def test_a_need_of_a_newer_release_is_not_met_and_stalls_no_job(newer: Newer) -> None:
     parts = group(newer.first, fail.s("no").set(on_failure="continue"))
     workflow = newer.start(
         chord(parts, total.s().set(needs="any")),

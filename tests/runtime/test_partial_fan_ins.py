@@ -15,7 +15,7 @@ from agentq.operations.schemas import DeadLetterSummary
 from agentq.runtime.workflow import Workflow
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 from tests.runtime.partial_steps import part, report
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Gates, eventually, redis_server
 from tests.support.steps import echo
 
@@ -60,9 +60,9 @@ def test_the_body_sees_what_is_there_and_why_the_rest_is_not(at: Stack, gates: G
 
 def test_a_hanging_member_is_stopped_and_dropped_after_the_deadline(at: Stack, gates: Gates) -> None:
     workflow = at.agentq.start(group(parts(gates, "work", "hang")) | report.s().set(within=1))
-    reported = workflow.result(20)
-    assert reported["there"] == ["p0"]
-    assert [missing[:3] for missing in reported["missing"]] == [[1, "part", "deadline_exceeded"]]
+    given = workflow.result(20)
+    assert given["there"] == ["p0"]
+    assert [missing[:3] for missing in given["missing"]] == [[1, "part", "deadline_exceeded"]]
     gates.await_reached("saw it")
     hung = workflow.jobs()[1]
     assert (hung.status, [attempt.outcome for attempt in hung.attempts]) == (
@@ -94,9 +94,9 @@ def test_late_members_are_a_dead_letter_of_the_fan_in_and_can_be_replayed(
 def test_a_fan_in_with_missing_members_goes_on_with_the_rest(at: Stack, gates: Gates) -> None:
     workflow = at.agentq.start(group(parts(gates, "work", "later")) | report.s().set(needs=2, within=1))
     dead_letters.resolve(at.agentq.ledger, str(lacking(at, workflow).id), actor="ann", reason="one is enough")
-    reported = workflow.result(30)
-    assert reported["there"] == ["p0"]
-    assert [missing[:2] for missing in reported["missing"]] == [[1, "part"]]
+    given = workflow.result(30)
+    assert given["there"] == ["p0"]
+    assert [missing[:2] for missing in given["missing"]] == [[1, "part"]]
 
 
 def test_one_job_can_be_cancelled_and_the_rest_goes_on(at: Stack, gates: Gates) -> None:

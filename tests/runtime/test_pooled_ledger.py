@@ -15,7 +15,7 @@ from agentq import each
 from agentq.exceptions import ConfigurationError
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
-from tests.runtime.looks import require_sound
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Worker, client, postgresql_database
 from tests.support.pgbouncer import pgbouncer
 from tests.support.steps import add, flaky, numbers, total

@@ -10,7 +10,7 @@ from celery import group
 
 from agentq import each
 from agentq.ledger.audit.audit import audit
-from tests.runtime.place import migrated_ledger, stack
+from tests.runtime.stack import migrated_ledger, stack
 from tests.support import Broker
 from tests.support.steps import add, flaky, later, numbers, plain, total
 

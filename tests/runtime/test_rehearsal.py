@@ -14,9 +14,9 @@ from agentq.operations import dead_letters, health
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.runtime.workflow import Workflow
 from agentq.states import AttemptOutcome
-from tests.faults.broker.scene import SETTINGS
+from tests.faults.broker.shared import SETTINGS
 from tests.runtime import released
-from tests.runtime.looks import require_sound
+from tests.runtime.queries import require_sound
 from tests.runtime.released import NEWER, OLDER
 from tests.support import Broker, Gates, Worker, client, eventually
 

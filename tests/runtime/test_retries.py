@@ -22,8 +22,8 @@ from agentq.policies import DEFAULT
 from agentq.states import JobStatus, WorkflowStatus
 from tests.policies.server import Answer, provider
 from tests.runtime import retry_steps as steps
-from tests.runtime.looks import history, job_of
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.queries import history, job_of
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Broker, Gates, Worker, client, eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, kill_itself

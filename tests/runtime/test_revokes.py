@@ -12,8 +12,8 @@ from celery.result import AsyncResult
 from agentq import Workflow
 from agentq.exceptions import WorkflowCancelled
 from agentq.states import JobStatus
-from tests.runtime.place import Stack, migrated_ledger, stack
 from tests.runtime.revoking_steps import fails_behind
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Gates, Worker, client, eventually, redis_server
 from tests.support.steps import add, echo, meet, total
 
@@ -85,7 +85,7 @@ def test_ids_that_are_no_jobs_go_on_to_celery(at: Stack) -> None:
 
 
 class TestWithoutWorkers:
-    """The ledger is reported by the one who revokes."""
+    """The client that revokes writes it to the ledger."""
 
     @pytest.fixture(autouse=True)
     def _clients(self, database: str, tmp_path: Path) -> Iterator[None]:

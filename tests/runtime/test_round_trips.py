@@ -7,7 +7,7 @@ from pathlib import Path
 from celery import chain
 
 from agentq import AgentQ
-from tests.runtime.place import migrated_ledger, stack
+from tests.runtime.stack import migrated_ledger, stack
 from tests.runtime.tracing import FOLDER, TRANSACTION
 from tests.support import Broker, Gates
 from tests.support.proxy import Proxy

@@ -9,7 +9,7 @@ import pytest
 import agentq
 from agentq.testing.inline import Inline
 from tests.runtime.loop_steps import SPOILS, read_on, spoil, use_all
-from tests.runtime.place import stack
+from tests.runtime.stack import stack
 from tests.support import Broker
 
 WHOLE = ["in a thread", "in a task", False, None]

@@ -17,7 +17,7 @@ from agentq.operations.schemas import Job
 from agentq.runtime.workflow import Workflow
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.runtime import released
-from tests.runtime.looks import ledger_time, require_sound
+from tests.runtime.queries import ledger_time, require_sound
 from tests.runtime.released import NEWER, OLDER
 from tests.runtime.releases import OLDER_RESULTS, RESULTS
 from tests.support import Broker, Gates, client, eventually

@@ -12,7 +12,7 @@ from celery import Signature, chain
 from agentq import each
 from agentq.ledger.audit.audit import audit
 from agentq.states import JobStatus
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import redis_server
 from tests.support.steps import add, numbers, total
 

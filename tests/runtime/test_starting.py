@@ -25,7 +25,7 @@ from agentq.ledger.db.urls import parse_url
 from agentq.operations import jobs as job_operations
 from agentq.operations import workflows as operations
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Broker, Gates, client, eventually, redis_server
 from tests.support.processes import at_once
 from tests.support.steps import add, count, fail, flaky, meet, whoami
@@ -48,10 +48,10 @@ class TestKeys:
     def test_two_processes_that_start_one_key_get_one_workflow(self, at: Stack, gates: Gates) -> None:
         folder = str(gates.folder)
         at_once(2, start_and_tell, at.broker, at.ledger_url, folder)
-        reported = sorted(path.read_text().split() for path in gates.folder.glob("*.started"))
-        assert len({workflow_id for _, workflow_id in reported}) == 1
-        assert sorted(is_new for is_new, _ in reported) == ["False", "True"]
-        assert at.agentq.workflow(reported[0][1]).result(20) == 1
+        started = sorted(path.read_text().split() for path in gates.folder.glob("*.started"))
+        assert len({workflow_id for _, workflow_id in started}) == 1
+        assert sorted(is_new for is_new, _ in started) == ["False", "True"]
+        assert at.agentq.workflow(started[0][1]).result(20) == 1
         assert gates.reached("body") == 1
         assert workflows_in(at, key="twice") == 1
 

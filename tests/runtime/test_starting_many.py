@@ -13,7 +13,7 @@ import agentq
 from agentq.exceptions import CanvasError, InvalidArguments, KeyConflict
 from agentq.ledger.db.urls import parse_url
 from agentq.operations import workflows as operations
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import redis_server
 from tests.support.steps import add
 
@@ -43,12 +43,12 @@ def test_handles_come_in_the_order_of_the_canvases(at: Stack) -> None:
     assert [workflow.result(60) for workflow in workflows] == expected
 
 
-def test_it_is_exported_for_the_current_app(at: Stack) -> None:
+def test_start_many_is_exported_for_the_current_app(at: Stack) -> None:
     at.agentq.app.set_current()
     assert [workflow.result(20) for workflow in agentq.start_many([add.s(1, 2), add.s(3, 4)])] == [3, 7]
 
 
-def test_nothing_to_start_is_nothing_started(at: Stack) -> None:
+def test_an_empty_list_starts_no_workflow(at: Stack) -> None:
     assert at.agentq.start_many([]) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from agentq.exceptions import StepFailed
 from agentq.states import JobStatus
-from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of, taken_message
+from tests.runtime.queries import history, job_of, ledger_time, require_sound, row_of, taken_message
 from tests.runtime.steps import leave, pid_after, poison, run_out_of_memory
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.faults import Fault, Phase, covers

@@ -1,4 +1,4 @@
-"""A lost attempt is decided by its step's policy, also where the one who decides does not have the step."""
+"""A lost attempt is decided by its step's policy, also on a worker without the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentq.runtime.start.terms import stored_policy
 from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
 from tests.runtime.kept_steps import PAUSE, again, ask, ask_by_predicate, dead_letter, never, pause, twice
-from tests.runtime.looks import ledger_time, require_sound
+from tests.runtime.queries import ledger_time, require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
 
 _SETTINGS = {"lease": 2, "redispatch_after": 60}

@@ -6,7 +6,7 @@ import pytest
 
 from agentq.exceptions import StepFailed
 from tests.runtime.limited import block, look_at_the_clock, save_in_time, save_in_time_too, wait
-from tests.runtime.place import stack
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates, Worker
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")

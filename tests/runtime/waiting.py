@@ -48,7 +48,7 @@ async def fail_later(folder: str) -> None:
 
 @step
 async def say(ctx: Context, folder: str) -> str:
-    """Show what the job's context is before and after a wait."""
+    """Report the job's context before and after a wait."""
     before = current.get()
     await asyncio.sleep(0.2)
     report(ctx.job_id, f"ran in {before == current.get() == ctx.job_id}")

@@ -19,7 +19,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, service in SERVICES.items() if "build" in service}
 
 
-def test_it_fits_the_specification() -> None:
+def test_the_compose_file_fits_the_specification() -> None:
     schema = json.loads(Path(__file__).with_name("compose.schema.json").read_text())
     faults = [f"{error.json_path}: {error.message}" for error in Draft7Validator(schema).iter_errors(COMPOSE)]
     assert not faults

@@ -99,6 +99,6 @@ def test_every_duty_has_a_name_for_people() -> None:
 def test_tracebacks_of_its_own_are_only_for_debugging() -> None:
     shown = [line for line in LINES if line.level == "exception"]
     assert {line.place.rpartition(":")[0] for line in shown} == {
-        "agentq/runtime/bridge/asyncio_pool.py",  # what Celery's callbacks raise, and no other process shows
+        "agentq/runtime/bridge/asyncio_pool.py",  # what Celery's callbacks raise, and nothing else logs
         "agentq/runtime/entry/dead_letters.py",  # what the application's own handlers raise
     }

@@ -35,7 +35,7 @@ def test_an_exported_name_has_a_docstring_of_its_own(name: str) -> None:
 def test_an_exported_name_is_in_the_documentation(name: str) -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     text = "\n".join(page.read_text() for page in pages)
-    assert re.search(rf"\b{name}\b", text), f"{name} is exported but no page shows of it"
+    assert re.search(rf"\b{name}\b", text), f"{name} is exported but no page names it"
 
 
 def test_the_package_is_typed() -> None:

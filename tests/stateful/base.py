@@ -22,8 +22,8 @@ from tests.stateful.auditing import audit_quickly
 from tests.stateful.ending import bring_to_an_end
 from tests.stateful.model import Message, Model
 from tests.stateful.snapshot import Snapshot
+from tests.support.fake_worker import FakeWorker, written
 from tests.support.ledgers import put_back
-from tests.support.player import FakeWorker, written
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,7 +128,7 @@ class LedgerMachine(RuleBasedStateMachine):
             dispatches, key=lambda dispatch: dispatch.job_id
         ):  # each run of a story must be the same
             job = self.seen.jobs[dispatch.job_id]
-            reported = (
+            sent = (
                 dispatch.workflow_id,
                 dispatch.tenant,
                 dispatch.step,
@@ -136,7 +136,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 dispatch.queue,
                 dispatch.after_id,
             )
-            assert reported == (job.workflow_id, job.tenant, job.step, job.kind, job.queue, job.after_id)
+            assert sent == (job.workflow_id, job.tenant, job.step, job.kind, job.queue, job.after_id)
             self.model.messages.append(Message(dispatch, self.model.labels[dispatch.job_id]))
 
     @invariant()
@@ -169,5 +169,5 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dead == {key for key in self.model.letters if owners[self.seen.jobs[key].workflow_id] == tenant}
 
     def teardown(self) -> None:
-        if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was cancelled
+        if sys.exc_info()[0] is None:  # otherwise the run has failed already, or was given up by Hypothesis
             bring_to_an_end(self.ledger, self.workers, self.model)

@@ -21,7 +21,7 @@ from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
 from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
-from tests.support.player import FakeWorker, _call, decided
+from tests.support.fake_worker import FakeWorker, _call, decided
 
 MOST_ROUNDS = 30
 """More than the longest canvas has jobs one after the other."""

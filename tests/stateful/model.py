@@ -10,7 +10,7 @@ from agentq.ledger.records import Claim, Dispatch
 from agentq.states import AttemptOutcome, DeadLetterStatus, JobStatus
 from tests.stateful.shapes import Labelled, Shape
 from tests.stateful.snapshot import Snapshot
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 
 @dataclass(frozen=True)

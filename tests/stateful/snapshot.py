@@ -1,4 +1,4 @@
-"""All that a ledger holds at one time, and what must be so between two times."""
+"""All that a ledger holds at one time, and the promises between two times."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def is_past(instant: datetime | None) -> bool:
 
 
 def can_be_claimed(job: AnyRow) -> bool:
-    """Say whether the ledger should give this job to the one who asks for it."""
+    """Say whether the ledger should give this job to a worker that asks for it."""
     return job.status == JobStatus.QUEUED and job.attempt < job.max_attempts and not is_past(job.expires_at)
 
 

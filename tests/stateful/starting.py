@@ -12,7 +12,7 @@ from agentq.states import WorkflowStatus
 from tests.stateful.base import TENANTS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Running
 from tests.stateful.shapes import SHAPES, Shape
-from tests.support.player import Started
+from tests.support.fake_worker import Started
 
 _SIZES = st.integers(0, 3)
 _TENANTS = st.sampled_from(TENANTS)

@@ -1,4 +1,4 @@
-"""Rules: leases end, times come, messages are lost; caretakers put it right. a person cancels."""
+"""Rules: leases end, times come, messages are lost; caretakers put it right. A person cancels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcom
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
-from tests.support.player import decided
+from tests.support.fake_worker import decided
 
 # Called with a small bound until nothing is left: which one comes first is nobody's promise.
 _MOST = st.sampled_from([1, 2, ALL])
@@ -248,7 +248,7 @@ class Sweeping(LedgerMachine):
     )
     @rule(holding=some(lambda machine: machine.model.claimed()))
     def revoke_a_running_job(self, holding: Holding) -> None:
-        """Its attempt may end; whoever receives the revoke writes it, once."""
+        """Its attempt may end; each worker that receives the revoke writes it, once for all."""
         self.cancels += 1
         was = self.seen.jobs[holding.claim.job_id]
         noted = 0 if is_past(was.expires_at) else 1

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from agentq.ledger.db.session import Ledger
-from tests.stateful.burying import DeadLettering
+from tests.stateful.dead_lettering import DeadLettering
 from tests.stateful.starting import Starting
 from tests.stateful.sweeping import Sweeping
 from tests.stateful.working import Working

@@ -10,7 +10,7 @@ from agentq.ledger.caretaking import expiry, redelivery
 from agentq.ledger.db.session import Ledger
 from agentq.states import JobStatus, WorkflowStatus
 from tests.stateful.shapes import in_time
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 

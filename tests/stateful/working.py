@@ -18,7 +18,7 @@ from agentq.states import AttemptOutcome, JobKind, JobStatus
 from tests.stateful.base import WORKERS, LedgerMachine, given_any, harmless, some
 from tests.stateful.model import Holding, Message
 from tests.stateful.snapshot import can_be_claimed
-from tests.support.player import FAILURE, FakeWorker, Recorded, _call
+from tests.support.fake_worker import FAILURE, FakeWorker, Recorded, _call
 
 _COUNTS = st.integers(1, 8)
 _PAUSES = st.sampled_from([0.0, 600.0])
@@ -194,7 +194,7 @@ class Working(LedgerMachine):
     def _record(self, holding: Holding, outcome: Outcome) -> None:
         claim = holding.claim
         recorded = self.move(lambda: holding.worker.record(claim, outcome), claim.workflow_id)
-        assert recorded.accepted, "the outcome of the one who holds the job was refused"
+        assert recorded.accepted, "the outcome of the worker that runs the job was refused"
         self.publish(recorded.dispatches)
 
     def _check_undispatched(self, holding: Holding, dispatches: tuple[Dispatch, ...]) -> None:

@@ -1,6 +1,6 @@
 """The faults, and the phases at which they come: the rows and columns of the matrix in docs/reliability.md.
 
-A test says which cells it covers: ``@covers(Fault.FLUSH, Moment.DISPATCH, Moment.BODY)``.
+A test says which cells it covers: ``@covers(Fault.FLUSH, Phase.DISPATCH, Phase.BODY)``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Phase(StrEnum):
 
 
 def covers(fault: Fault, *phases: Phase) -> pytest.MarkDecorator:
-    """Mark a test as the one that shows what happens when *fault* comes at *times*."""
+    """Mark a test as the one that shows what happens when *fault* comes at *phases*."""
     return pytest.mark.covers(fault, *phases)
 
 

@@ -29,7 +29,7 @@ class Forked:
 
     Args:
         arguments: ``-m`` and a module or the path of a script, and its arguments.
-        loaded: modules that are loaded already. They do nothing but define things, the one who loads them.
+        loaded: modules that are loaded already. They only define things, in any process that loads them.
         environment: all its variables. Those that *loaded* read when they are loaded come too late.
         folder: where it runs.
         output: the file that it writes its output to.
@@ -55,7 +55,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """Return the exit code of the process, as of a ``Popen``; None while it runs."""
-        with self._lock:  # who has been reported once cannot ask again
+        with self._lock:  # the status of an ended process is given once
             if self.returncode is None:
                 self.returncode = self._boot.ask(ended=self.pid)
             return self.returncode

@@ -97,7 +97,7 @@ class _Auditor:
                 is_used = _is_used(connection)
             with connection.begin():
                 if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql("BEGIN")  # else each query would see a time of its own
+                    connection.exec_driver_sql("BEGIN")  # else each query would see a snapshot of its own
                 return audit(connection) if is_used else []
 
     def _connect(self) -> Any:

@@ -1,4 +1,4 @@
-"""Processes: the same work in several that begin at the same time, and what Linux shows of one."""
+"""Processes: the same work in several that begin at the same time, and Linux's figures of one."""
 
 from __future__ import annotations
 

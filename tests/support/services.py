@@ -155,7 +155,7 @@ def postgresql_database(
 def end_connections(admin: psycopg.Connection[Any], which: LiteralString = "datname = current_database()") -> int:
     """End the connections of others that are such, wait until they are gone, and return how many there were.
 
-    *admin* must commit by itself: within a transaction it would see one time only.
+    *admin* must commit by itself: within a transaction it would see one snapshot only.
     """
     end = sql.SQL(
         "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "

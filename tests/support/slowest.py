@@ -1,4 +1,4 @@
-"""The files whose tests took longest, as pytest's reports show it."""
+"""The files whose tests took longest, as pytest's reports show them."""
 
 from __future__ import annotations
 

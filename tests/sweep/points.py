@@ -25,7 +25,7 @@ _TABLE = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+(\w+)")
 
 
 class Points:
-    """Counts the points of a run in their order, and ends the process at the one it was reported."""
+    """Counts the points of a run in their order, and ends the process at the one it was given."""
 
     def __init__(self, last_words: Path) -> None:
         self.count = 0

@@ -23,7 +23,6 @@ from agentq.operations.jobs import JobFilter
 from agentq.states import JobStatus
 from tests.sweep import broker, world
 from tests.sweep.diary import Diary
-from tests.sweep.judge import Verdict, judge
 from tests.sweep.places import Place
 from tests.sweep.points import Points
 from tests.sweep.scenario import (
@@ -37,6 +36,7 @@ from tests.sweep.scenario import (
     Scenario,
     Stage,
 )
+from tests.sweep.verdict import Verdict, judge
 from tests.sweep.worker import Clock, SweptWorker
 
 _MOST_SECONDS = 60

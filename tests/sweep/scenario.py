@@ -167,7 +167,7 @@ def collect_results(ctx: Context, parts: list[Any]) -> str:
 
 @step
 def narrate(ctx: Context) -> str:
-    """Show things before its effect and after it."""
+    """Emit events before its effect and after it."""
     ctx.emit("begun")
     ctx.emit("drafted")
     effect(ctx)
@@ -177,7 +177,7 @@ def narrate(ctx: Context) -> str:
 
 @step
 def advance(ctx: Context) -> int:
-    """Show how far it is, before its effect and after it."""
+    """Report its progress before its effect and after it."""
     ctx.progress(1, GOAL)
     effect(ctx)
     ctx.progress(2, GOAL)

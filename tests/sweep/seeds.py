@@ -11,7 +11,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.sweep.scenario import TENANT, alone, fragile, never, strict
 
 _OLD = seconds_from_now(-3_600)

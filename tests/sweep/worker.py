@@ -19,7 +19,7 @@ _NO_TIME = 1e-9
 
 
 class _PromptReports(Reports):
-    """Writes what a step shows at once, in the step's own thread, where its place in the order is fixed."""
+    """Writes a step's events at once, in the step's own thread, where its place in the order is fixed."""
 
     def add(self, kind: str, data: str) -> None:
         self._waiting.append((kind, data))
@@ -52,7 +52,7 @@ class SweptWorker:
         duties: Any = duties_module
         duties.time = clock
         early: Any = early_module
-        early.time = clock  # a machine that is slow for a while must not ring once more
+        early.time = clock  # a machine that is slow for a while must not publish once more
         calling: Any = calling_module
         calling.Reports = _PromptReports
 

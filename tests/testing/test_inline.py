@@ -62,7 +62,7 @@ def _sound(agentq_inline: Inline) -> Any:
 
 
 class TestRunning:
-    def test_nothing_runs_before_it_is_asked_to(self, agentq_inline: Inline) -> None:
+    def test_no_job_runs_before_a_call_of_run(self, agentq_inline: Inline) -> None:
         workflow = agentq.start(add.s(1, 2))
         assert_waiting_for(workflow, "a free worker on queue 'celery'", add)
         assert agentq_inline.run() == 1
@@ -239,13 +239,13 @@ class TestEnds:
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
-        reported: list[DeadLetter] = []
-        agentq.on_dead_letter(reported.append)
+        handled: list[DeadLetter] = []
+        agentq.on_dead_letter(handled.append)
         agentq_inline.fail(double, PermissionError("closed"), times=1)
         workflow = agentq.start(add.s(1, 2) | double.s() | echo.s())
         agentq_inline.run()
         letter = assert_dead_letter(workflow, double, error="closed")
-        assert [each.id for each in reported] == [letter.id]
+        assert [each.id for each in handled] == [letter.id]
         dead_letters.replay(agentq_inline.ledger, str(letter.id), delay=3600)
         assert workflow.result(3601) == {"args": [6], "kwargs": {}}
         assert workflow.dead_letters() == []
@@ -254,12 +254,12 @@ class TestEnds:
         self, agentq_inline: Inline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("agentq.runtime.entry.dead_letters._handlers", {})
-        reported: list[DeadLetter] = []
+        handled: list[DeadLetter] = []
 
         @agentq.on_dead_letter
         def report(letter: DeadLetter) -> None:
-            reported.append(letter)
-            if len(reported) == 1:
+            handled.append(letter)
+            if len(handled) == 1:
                 pytest.fail("interrupted")
 
         agentq_inline.fail(double, PermissionError("closed"))
@@ -268,7 +268,7 @@ class TestEnds:
             agentq_inline.run()
         agentq_inline.advance(60)
         letter = assert_dead_letter(workflow)
-        assert [each.id for each in reported] == [letter.id, letter.id]
+        assert [each.id for each in handled] == [letter.id, letter.id]
 
     def test_a_cancel_before_it_ran(self, agentq_inline: Inline) -> None:
         workflow = agentq.start(add.s(1, 2) | double.s())

@@ -1,4 +1,4 @@
-"""A plain task keeps its own time limits, and sees in its request what Celery shows it there."""
+"""A plain task keeps its own time limits, and sees in its request the values that Celery gives."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ async def slow(seconds: float) -> float:
     return seconds
 
 
-@shared_task(bind=True, name="tests.own_limits.looks")  # type: ignore[untyped-decorator]
-def queries(self: Any) -> list[str]:
+@shared_task(bind=True, name="tests.own_limits.request_values")  # type: ignore[untyped-decorator]
+def request_values(self: Any) -> list[str]:
     request = self.request
     return [request.id, request.root_id, request.parent_id, request.hostname]
 
@@ -53,6 +53,6 @@ def test_priority_queue_and_expiry_that_are_written_on_the_task_are_its_jobs(age
 
 
 def test_the_request_has_job_workflow_and_worker(agentq_inline: Inline) -> None:
-    workflow = agentq.start(add.s(1, 2) | queries.si())
+    workflow = agentq.start(add.s(1, 2) | request_values.si())
     first, second = (str(job.id) for job in workflow.jobs())
     assert workflow.result() == [second, workflow.id, first, "inline"]

@@ -32,7 +32,7 @@ def test_inline(agentq_inline):
 """
 
 
-def test_it_is_there_and_finds_the_app_that_the_test_imports(pytester: pytest.Pytester) -> None:
+def test_the_fixture_finds_the_app_that_the_test_imports(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(project=PROJECT, test_it=TEST)
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
@@ -104,5 +104,5 @@ def test_a_worker_that_does_not_start_says_why(pytester: pytest.Pytester) -> Non
 def test_it_costs_nothing_where_it_is_not_used() -> None:
     heavy = ("celery", "kombu", "sqlalchemy", "alembic", "pydantic", "redis")
     code = f"import agentq.testing.plugin, sys; print([name for name in {heavy} if name in sys.modules])"
-    reported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert reported.stdout.strip() == "[]"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert printed.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from agentq.ledger.db.urls import parse_url
-from tests.runtime.place import Stack, migrated_ledger, stack
+from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import redis_server
 from tests.transactions.steps import Base
 

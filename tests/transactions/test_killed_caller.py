@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from agentq.operations import workflows as operations
-from tests.runtime.looks import history, require_sound
+from tests.runtime.queries import history, require_sound
 from tests.support import Broker, Gates, Worker, client
 from tests.transactions import steps
 from tests.transactions.caller import KEY, start_and_die

@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 from agentq.exceptions import InvalidArguments, StepFailed
 from agentq.operations import workflows as operations
 from agentq.testing import make_context
-from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Stack
+from tests.runtime.queries import history, job_of, require_sound
+from tests.runtime.stack import Stack
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import echo

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 import agentq
 from agentq.exceptions import InvalidArguments
 from agentq.operations import workflows as operations
-from tests.runtime.place import Stack
+from tests.runtime.stack import Stack
 from tests.support.steps import add, total
 
 

@@ -105,7 +105,7 @@ def test_an_attribute_that_would_be_lost_is_refused_by_its_name(annotation: Any,
 
 
 @pytest.mark.parametrize("make", [lambda: Data(3), lambda: Model(number=3)], ids=["dataclass", "model"])
-def test_what_a_class_derives_when_it_is_asked_is_no_reason_to_refuse(make: Callable[[], Any]) -> None:
+def test_a_property_of_a_class_is_no_reason_to_refuse(make: Callable[[], Any]) -> None:
     value = make()
     assert value.twice == 6
     back = arrived(type(value), value)
@@ -113,7 +113,7 @@ def test_what_a_class_derives_when_it_is_asked_is_no_reason_to_refuse(make: Call
     assert back.twice == 6
 
 
-def test_what_a_class_makes_of_its_fields_is_made_again() -> None:
+def test_an_attribute_made_of_fields_is_made_again() -> None:
     back = arrived(Made, Made(3, [1]))
     assert (back.number, back.others, back.half) == (3, [1], 1.5)
     assert back.lock.acquire(blocking=False)

@@ -15,7 +15,7 @@ from agentq.canvas.fingerprint import fingerprint
 from agentq.canvas.graph import Graph
 from agentq.exceptions import CanvasError, DefinitionError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.states import JobKind
-from tests.support.player import graph_of
+from tests.support.fake_worker import graph_of
 from tests.support.steps import add, echo, numbers, total
 
 OK = echo.s()
@@ -106,9 +106,9 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("canvas", "reported"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_an_unsupported_signature_is_refused_and_named(canvas: Any, reported: str) -> None:
-    with pytest.raises(CanvasError, match=reported) as error:
+@pytest.mark.parametrize(("canvas", "expected"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_an_unsupported_signature_is_refused_and_named(canvas: Any, expected: str) -> None:
+    with pytest.raises(CanvasError, match=expected) as error:
         graph_of(canvas)
     assert isinstance(error.value, DefinitionError)
 
@@ -128,10 +128,10 @@ ARGUMENTS: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("canvas", "reported"), [case[1:] for case in ARGUMENTS], ids=[case[0] for case in ARGUMENTS]
+    ("canvas", "expected"), [case[1:] for case in ARGUMENTS], ids=[case[0] for case in ARGUMENTS]
 )
-def test_arguments_are_checked_at_the_start_also_of_later_steps(canvas: Any, reported: str) -> None:
-    with pytest.raises(InvalidArguments, match=reported):
+def test_arguments_are_checked_at_the_start_also_of_later_steps(canvas: Any, expected: str) -> None:
+    with pytest.raises(InvalidArguments, match=expected):
         graph_of(canvas)
 
 

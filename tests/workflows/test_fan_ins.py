@@ -14,7 +14,7 @@ from agentq import each, step
 from agentq.canvas import needs
 from agentq.canvas.graph import BEYOND, Graph
 from agentq.exceptions import CanvasError, StepDefinitionError
-from tests.support.player import graph_of
+from tests.support.fake_worker import graph_of
 from tests.support.steps import add, echo, numbers, total
 
 A, B = add.s(1, 1), add.s(2, 2)

@@ -12,7 +12,7 @@ from agentq import each, step
 from agentq.canvas.fingerprint import difference, fingerprint
 from agentq.canvas.graph import Graph
 from agentq.steps import registry
-from tests.support.player import graph_of
+from tests.support.fake_worker import graph_of
 from tests.support.steps import add, echo, later, numbers, total
 
 
@@ -102,7 +102,7 @@ def test_the_call_of_a_plain_task_is_compared_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "reported"),
+    ("before", "now", "expected"),
     [
         (add.s(1, 2), add.s(1, 3), f"argument 'y' of step '{add.name}' is 2 there and 3 here"),
         (add.s(1, 2), add.s(1, 2) | echo.s(), f"it has nothing more where this start has step '{echo.name}'"),
@@ -118,8 +118,8 @@ def test_the_call_of_a_plain_task_is_compared_too() -> None:
     ],
     ids=["argument", "longer", "step", "input", "each", "secret", "plain"],
 )
-def test_other_work_is_named_in_the_error(before: Signature, now: Signature, reported: str) -> None:
+def test_other_work_is_named_in_the_error(before: Signature, now: Signature, expected: str) -> None:
     one, other = graph_of(before), graph_of(now)
     assert fingerprint(one) != fingerprint(other)
-    assert reported in (difference(one, other) or "")
+    assert expected in (difference(one, other) or "")
     assert difference(one, one) is None

@@ -37,7 +37,7 @@ from agentq.steps.values.annotations import FAULTS, Annotation
 from agentq.steps.values.shapes import given as shape_given
 from agentq.steps.values.shapes import mismatch
 from agentq.steps.values.shapes import taken as shape_taken
-from tests.support.player import graph_of
+from tests.support.fake_worker import graph_of
 
 T = TypeVar("T")
 
@@ -271,9 +271,9 @@ def test_a_canvas_with_unknown_types_is_started(gives: Any, takes: Any) -> None:
 
 
 def test_the_refusal_names_both_steps_both_types_and_what_to_do() -> None:
-    with pytest.raises(CanvasError) as reported:
+    with pytest.raises(CanvasError) as refused:
         started(A, B)
-    assert str(reported.value) == (
+    assert str(refused.value) == (
         "step 'fits.second' takes B as 'value', but step 'fits.first' before it gives A, which can never be that: "
         "its field 'y' must be given and never is; change one of the annotations, put a step between them that "
         "converts, or write .si(…) where 'fits.second' takes nothing from it"

@@ -178,7 +178,7 @@ def test_args_and_kwargs_are_typed_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "reported"),
+    ("args", "kwargs", "expected"),
     [
         ((), {}, "missing a required argument: 'a'"),
         ((1, 2, 3), {}, "too many positional arguments"),
@@ -187,8 +187,8 @@ def test_args_and_kwargs_are_typed_one_by_one() -> None:
     ],
     ids=str,
 )
-def test_a_call_that_does_not_fit_is_an_error_with_the_parameters(args: Any, kwargs: Any, reported: str) -> None:
-    with pytest.raises(InvalidArguments, match=reported) as error:
+def test_a_call_that_does_not_fit_is_an_error_with_the_parameters(args: Any, kwargs: Any, expected: str) -> None:
+    with pytest.raises(InvalidArguments, match=expected) as error:
         Parameters("unit", first).dump(args, kwargs, given=False)
     assert "'unit'" in str(error.value)
     assert "(a: int, b: int = 0)" in str(error.value).replace("'", "")

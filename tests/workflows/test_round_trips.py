@@ -359,18 +359,18 @@ def test_a_secret_is_refused_with_what_to_do() -> None:
     for annotation, value in [(SecretStr, "hunter2"), (Secretive, {"pw": "hunter2"})]:
         with pytest.raises(
             InvalidArguments, match=r"is a secret, .*pass its name and read it in the step"
-        ) as reported:
+        ) as failed:
             taking(annotation).dump((value,), {}, given=False)
-        assert "hunter2" not in str(reported.value)
+        assert "hunter2" not in str(failed.value)
 
 
 def test_a_secret_is_never_kept_masked_where_nothing_is_annotated() -> None:
     held: dict[str, Any] = {"a": [Secretive(pw=SecretStr("hunter2"))]}
     held["itself"] = held
     for value in (SecretStr("hunter2"), [Secret[int](7)], Secretive(pw=SecretStr("hunter2")), held):
-        with pytest.raises(InvalidValue, match=r"is a secret|is nested deeper") as reported:
+        with pytest.raises(InvalidValue, match=r"is a secret|is nested deeper") as failed:
             arrived(Any, value)
-        assert "hunter2" not in str(reported.value)
+        assert "hunter2" not in str(failed.value)
 
 
 def test_a_validator_that_changes_a_value_changes_it_once() -> None:

@@ -69,7 +69,7 @@ def test_signatures_are_celerys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "reported"),
+    ("options", "expected"),
     [
         ({"priority": 10}, "priority is 10, must be 0 to 9"),
         ({"priority": -1}, "priority is -1"),
@@ -90,8 +90,8 @@ def test_signatures_are_celerys() -> None:
     ],
     ids=str,
 )
-def test_an_invalid_option_is_an_error(name: str, options: dict[str, Any], reported: str) -> None:
-    with pytest.raises(StepDefinitionError, match=reported) as error:
+def test_an_invalid_option_is_an_error(name: str, options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(StepDefinitionError, match=expected) as error:
         step(**{"name": name, **options})(lambda: None)
     assert isinstance(error.value, DefinitionError)
     assert registry.find(name) is None

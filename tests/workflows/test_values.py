@@ -84,7 +84,7 @@ def parts(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("value", "reported"),
+    ("value", "expected"),
     [
         (math.nan, r"at the top is nan, which JSON does not have"),
         ({"a": [1, math.inf]}, r"at a\[1\] is inf"),
@@ -104,8 +104,8 @@ def parts(value: Any) -> list[Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_value_that_cannot_be_stored_is_an_error_with_its_path(value: Any, reported: str) -> None:
-    with pytest.raises(InvalidValue, match=reported):
+def test_a_value_that_cannot_be_stored_is_an_error_with_its_path(value: Any, expected: str) -> None:
+    with pytest.raises(InvalidValue, match=expected):
         encode(value, LIMIT)
 
 

@@ -28,11 +28,11 @@ def test_migrate_creates_the_ledger_and_nothing_is_left_to_make(project: Project
 
 
 def test_migrations_go_back_and_forth_one_by_one(migrated: Project) -> None:
-    for target, reported in (("0001", "older than this code"), ("zero", "no schema"), ("", "")):
+    for target, expected in (("0001", "older than this code"), ("zero", "no schema"), ("", "")):
         migrated.manage("migrate", "agentq", *([target] if target else []))
         done = migrated.run("agentq", "db", "current")
-        assert reported in done.stderr
-        assert (done.returncode == 0) == (reported == "")
+        assert expected in done.stderr
+        assert (done.returncode == 0) == (expected == "")
 
 
 def test_a_ledger_that_is_there_already_is_taken_over(project: Project) -> None:
@@ -68,7 +68,7 @@ def test_celerys_own_commands_find_the_project(migrated: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "reported"),
+    ("setting", "expected"),
     [
         ("AGENTQ = {'LEASES': 3}", "Did you mean 'LEASE'?"),
         ("AGENTQ = {'LEDGER': 'sqlite:///x'}", "name its alias with AGENTQ['DATABASE']"),
@@ -77,8 +77,8 @@ def test_celerys_own_commands_find_the_project(migrated: Project) -> None:
         ("AGENTQ = {**AGENTQ, 'LEASE': -1}", "agentq_lease"),
     ],
 )
-def test_an_invalid_setting_is_an_error(tmp_path: Path, setting: str, reported: str) -> None:
-    assert reported in _checked(tmp_path, setting)
+def test_an_invalid_setting_is_an_error(tmp_path: Path, setting: str, expected: str) -> None:
+    assert expected in _checked(tmp_path, setting)
 
 
 def test_an_unsupported_database_is_an_error(tmp_path: Path) -> None:

@@ -24,5 +24,5 @@ def test_the_examples_own_tests(project: Project) -> None:
     project.manage("test", "reports")
 
 
-def test_in_parallel(project: Project) -> None:
+def test_the_suite_runs_in_parallel(project: Project) -> None:
     project.manage("test", f"{SUITE}.isolation", f"{SUITE}.transactions", "--parallel", "2")

@@ -86,8 +86,8 @@ def passed(source: Path, kind: str) -> bool:
     except pytest.skip.Exception as skipped:
         print(f"SKIPPED Django's own tests of task backends: {skipped}")
         return True
-    reported = done.stderr.splitlines()
-    summary = [line for line in reported if line.startswith(("Ran ", "OK", "FAILED"))]
+    lines = done.stderr.splitlines()
+    summary = [line for line in lines if line.startswith(("Ran ", "OK", "FAILED"))]
     print(f"Django {django.__version__}'s own tests of task backends on {kind}: {', '.join(summary)}")
     if done.returncode != 0:
         print(done.stderr)

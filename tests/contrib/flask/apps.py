@@ -13,13 +13,13 @@ from agentq.contrib.flask import FlaskAgentQ
 
 @step
 def tell_app() -> str:
-    """Show which Flask app is the current one."""
+    """Return the name of the current Flask app."""
     return str(current_app.name)
 
 
 @step
 async def tell_app_later() -> str:
-    """Show it from a coroutine."""
+    """Return it from a coroutine."""
     await asyncio.sleep(0)
     return str(current_app.name)
 

@@ -86,9 +86,9 @@ def test_jobs(client: FlaskClient, inline: Inline) -> None:
 def test_events_go_on_where_they_were_left(client: FlaskClient, inline: Inline) -> None:
     workflow_id = start(sign_in.s("ann"))
     inline.run()
-    reported = client.get(f"/w/{workflow_id}/events")
-    assert (reported.status_code, reported.mimetype) == (200, "text/event-stream")
-    ids = [line.removeprefix("id: ") for line in reported.text.splitlines() if line.startswith("id: ")]
+    answer = client.get(f"/w/{workflow_id}/events")
+    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+    ids = [line.removeprefix("id: ") for line in answer.text.splitlines() if line.startswith("id: ")]
     assert len(ids) >= 2
     left = client.get(f"/w/{workflow_id}/events", headers={"Last-Event-ID": ids[0]})
     assert f"id: {ids[0]}" not in left.text
@@ -101,9 +101,9 @@ def test_events_go_on_where_they_were_left(client: FlaskClient, inline: Inline) 
 def test_the_result_of_what_failed(client: FlaskClient, inline: Inline) -> None:
     workflow_id = start(break_down.s())
     inline.run()
-    reported = problem(client.get(f"/w/{workflow_id}/result"), 409)
-    assert reported["detail"] == f"step {break_down.name!r} failed: it is not here"
-    assert (reported["workflow_status"], reported["error_class"]) == ("failed", "LookupError")
+    answer = problem(client.get(f"/w/{workflow_id}/result"), 409)
+    assert answer["detail"] == f"step {break_down.name!r} failed: it is not here"
+    assert (answer["workflow_status"], answer["error_class"]) == ("failed", "LookupError")
 
 
 def test_cancel(client: FlaskClient, inline: Inline) -> None:
@@ -150,5 +150,5 @@ class TestClosed:
 def test_a_silent_ledger_is_an_error_without_its_address() -> None:
     app = make_app(AGENTQ={"ledger": "postgresql+psycopg://127.0.0.1:1/none", "ledger_timeout": 0.2})
     app.register_blueprint(status_blueprint(may_see))
-    reported = problem(app.test_client().get(f"/{UNKNOWN}"), 503)
-    assert "127.0.0.1" not in reported["detail"]
+    answer = problem(app.test_client().get(f"/{UNKNOWN}"), 503)
+    assert "127.0.0.1" not in answer["detail"]

@@ -1,4 +1,4 @@
-"""The example application, complete: a request starts a workflow, a worker runs it, pages show how it stands."""
+"""The example application, complete: a request starts a workflow, a worker runs it, pages show its status."""
 
 from __future__ import annotations
 

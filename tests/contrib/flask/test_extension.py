@@ -20,8 +20,8 @@ from tests.contrib.flask.apps import make_app, tell_app, tell_app_later
 
 
 @shared_task
-def plain_tell_app() -> str:
-    """Show it from a plain task."""
+def plain_app_name() -> str:
+    """Return it from a plain task."""
     return str(current_flask_app.name)
 
 
@@ -44,7 +44,7 @@ class TestConfiguration:
         assert app.extensions["agentq"].app is own
 
     @pytest.mark.parametrize(
-        ("given", "reported"),
+        ("given", "expected"),
         [
             ({"leese": 3}, "Did you mean 'lease'?"),
             ({"lease": -1}, "agentq_lease"),
@@ -52,10 +52,10 @@ class TestConfiguration:
             ("sqlite://", "AGENTQ is str; it must be a dict"),
         ],
     )
-    def test_an_invalid_setting_is_an_error_when_the_app_is_made(self, given: object, reported: str) -> None:
+    def test_an_invalid_setting_is_an_error_when_the_app_is_made(self, given: object, expected: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             make_app(AGENTQ=given)
-        assert reported in str(caught.value)
+        assert expected in str(caught.value)
 
     def test_a_second_set_up_is_an_error(self) -> None:
         app = make_app()
@@ -71,7 +71,7 @@ class TestConfiguration:
         assert web.extensions["agentq"] is own is celery.agentq
         assert "agentq" in web.cli.commands
         with web.app_context(), Inline(celery):
-            assert agentq.start(plain_tell_app.s()).result(timeout=0) == "web"
+            assert agentq.start(plain_app_name.s()).result(timeout=0) == "web"
         other = Flask("other")
         other.extensions["celery"] = celery
         other.config["AGENTQ"] = {"lease": 30}
@@ -96,9 +96,9 @@ class TestContexts:
             with Inline(app.extensions["celery"]):
                 assert agentq.start(step.s()).result(timeout=0) == app.name
 
-    def test_so_does_a_plain_task(self) -> None:
+    def test_a_plain_task_runs_in_its_own_flask_app_too(self) -> None:
         with Inline(make_app("first").extensions["celery"]):
-            assert agentq.start(plain_tell_app.s()).result(timeout=0) == "first"
+            assert agentq.start(plain_app_name.s()).result(timeout=0) == "first"
 
     def test_a_task_base_of_ones_own_stays_in_force(self) -> None:
         seen = []

@@ -1,4 +1,4 @@
-"""Streams of events that are cut: nothing is left in the server, and nothing is missed or reported twice."""
+"""Streams of events that are cut: nothing is left in the server, and nothing is missed or sent twice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from agentq.ledger import moves
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
 from tests.contrib.streams.web import FRAMEWORKS
-from tests.runtime.place import migrated_ledger
+from tests.runtime.stack import migrated_ledger
 from tests.support import eventually
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
 ROOT = Path(__file__).parents[3]
@@ -55,7 +55,7 @@ class Web:
         return dict(httpx.get(f"http://127.0.0.1:{self.port}/left", timeout=30, trust_env=False).json())
 
     def report(self, claimed: Claim, *numbers: int) -> None:
-        """Show as many events as there are numbers."""
+        """Record as many events as there are numbers."""
         for number in numbers:
             self.fake.write(
                 lambda tx, data=str(number): moves.record_event(tx, claimed.job_id, claimed.attempt, "draft", data)
@@ -113,8 +113,8 @@ class Frame:
     data: str
 
     @property
-    def reported(self) -> tuple[str, Any]:
-        """Its kind, and what the step reported."""
+    def kind_and_data(self) -> tuple[str, Any]:
+        """The kind and the data of the step's event."""
         return self.event, json.loads(self.data).get("data")
 
 
@@ -159,7 +159,7 @@ def test_a_client_that_is_cut_off_again_and_again_gets_all_and_nothing_twice(web
         found += frames(lines)
     drafts = [("draft", number) for number in range(40)]
     ends = [("job.succeeded", None), ("workflow.succeeded", None)]
-    assert [frame.reported for frame in found] == [found[0].reported, *drafts, *ends]
+    assert [frame.kind_and_data for frame in found] == [found[0].kind_and_data, *drafts, *ends]
     assert found[0].event == "workflow.started"
     assert len({frame.id for frame in found}) == len(found)
 
@@ -171,6 +171,6 @@ def test_heartbeats_come_while_nothing_happens(web: Web) -> None:
         comments = [line for line in islice(lines, 6) if line]
         assert comments == [": heartbeat"] * 3
         web.report(claimed, 1)
-        assert next(frames(line for line in lines if line != ": heartbeat")).reported == ("draft", 1)
+        assert next(frames(line for line in lines if line != ": heartbeat")).kind_and_data == ("draft", 1)
     with web.stream(claimed, started.id) as lines:
-        assert next(frames(lines)).reported == ("draft", 1)
+        assert next(frames(lines)).kind_and_data == ("draft", 1)

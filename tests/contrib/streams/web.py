@@ -1,4 +1,4 @@
-"""A web server of one framework that streams events, and shows what streams have left in it.
+"""A web server of one framework that streams events, and counts the traces of streams.
 
 Run as a module: ``python -m tests.contrib.streams.web FRAMEWORK PORT``, with the ledger's URL in AGENTQ_LEDGER.
 """
@@ -23,7 +23,7 @@ _STREAMS = {sse.frames.__code__, sse.aframes.__code__}
 
 
 def left() -> dict[str, int]:
-    """Show how many streams there are, threads, and connections to the ledger that are in use."""
+    """Count the streams, the threads, and the connections to the ledger that are in use."""
     objects = gc.get_objects()
     frames = [each.gi_frame for each in objects if isinstance(each, GeneratorType)]
     frames += [each.ag_frame for each in objects if isinstance(each, AsyncGeneratorType)]

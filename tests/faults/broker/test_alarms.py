@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Gates, client, eventually
 from tests.support.rabbitmq_node import Node
 from tests.support.steps import add, meet

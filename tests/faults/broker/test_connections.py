@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import depth, on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.rabbitmq_node import Node

@@ -7,8 +7,8 @@ import re
 
 from celery import group
 
-from tests.faults.broker.scene import copied_message, depth, on_sqlite, ran_once, worker_of
-from tests.runtime.looks import job_of, require_sound
+from tests.faults.broker.shared import copied_message, depth, on_sqlite, ran_once, worker_of
+from tests.runtime.queries import job_of, require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, count, meet, total

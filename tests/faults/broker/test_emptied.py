@@ -6,8 +6,8 @@ import pytest
 from celery import group
 
 from agentq import AgentQ
-from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import depth, on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, count, meet

@@ -15,9 +15,9 @@ from celery import group
 from agentq import AgentQ, each
 from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
-from tests.faults.broker.scene import depth, on_sqlite, ran_once, worker_of
+from tests.faults.broker.shared import depth, on_sqlite, ran_once, worker_of
 from tests.faults.broker.steps import retry_behind
-from tests.runtime.looks import history, job_of, ledger_time, require_sound
+from tests.runtime.queries import history, job_of, ledger_time, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.rabbitmq_node import Node

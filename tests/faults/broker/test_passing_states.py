@@ -12,8 +12,8 @@ import pytest
 from redis.exceptions import RedisError
 
 from agentq.runtime.dispatch.depths import depths
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.steps import add, meet
 

@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from agentq.runtime.bridge.configuration import problems
-from tests.faults.broker.scene import on_sqlite, worker_of
+from tests.faults.broker.shared import on_sqlite, worker_of
 from tests.faults.broker.steps import note_turn
 from tests.support import Broker, Gates, client
 from tests.support.steps import meet

@@ -9,8 +9,8 @@ from kombu.connection import Connection
 
 from agentq.runtime.dispatch.broker_state import address_of, refusal
 from tests.cli.program import Program
-from tests.faults.broker.scene import on_sqlite, worker_of
-from tests.runtime.looks import job_of, require_sound
+from tests.faults.broker.shared import on_sqlite, worker_of
+from tests.runtime.queries import job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.rabbitmq_node import Node
 from tests.support.steps import add, meet

@@ -6,8 +6,8 @@ import pytest
 from kombu.connection import Connection
 
 from agentq.runtime.bridge.redis_transport import install
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client
 from tests.support.rabbitmq_node import Node
 from tests.support.steps import add, count, meet

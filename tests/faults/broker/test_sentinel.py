@@ -12,8 +12,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from agentq.embedded.program import find_server
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.postgres import free_port
 from tests.support.steps import add, meet

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from redis import Redis
 
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
-from tests.runtime.looks import require_sound
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
+from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import count

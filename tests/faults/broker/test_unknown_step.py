@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agentq.states import JobStatus
-from tests.faults.broker.scene import SETTINGS, on_sqlite, ran_once, worker_of
+from tests.faults.broker.shared import SETTINGS, on_sqlite, ran_once, worker_of
 from tests.faults.broker.steps import newer
-from tests.runtime.looks import job_of, require_sound, row_of
+from tests.runtime.queries import job_of, require_sound, row_of
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add

@@ -12,7 +12,7 @@ from agentq import AgentQ, each
 from agentq.ledger.models import JobRow
 from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL, AttemptOutcome, JobStatus
-from tests.runtime.looks import require_sound
+from tests.runtime.queries import require_sound
 from tests.support.steps import add, numbers, total
 
 SHAPES: dict[str, tuple[Signature, int]] = {

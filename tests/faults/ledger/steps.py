@@ -18,7 +18,7 @@ _left: list[psycopg.Connection] = []
 
 @step
 def finish(ctx: Context, folder: str) -> int:
-    """Return the number of the attempt once the gate is open, leaving a trace at the last time."""
+    """Return the number of the attempt once the gate is open, leaving a trace at the end."""
     gates.pass_gate(folder, "gate")
     gates.note(folder, "finished")
     return ctx.attempt
@@ -42,7 +42,7 @@ def leave_open(value: int) -> int:
 
 @step
 def leave_broken(value: int) -> int:
-    """Leave a transaction on a connection of its own that the server has cancelled."""
+    """Leave a transaction on a connection of its own that the server has aborted."""
     try:
         _begin().execute("SELECT * FROM no_such_table")
     except psycopg.errors.UndefinedTable:

@@ -13,10 +13,10 @@ from agentq.runtime.workflow import Workflow
 from agentq.states import JobStatus
 from tests.faults.ledger.shifted import environment
 from tests.faults.ledger.steps import clock, start_later
-from tests.runtime.looks import history, job_of, ledger_time, require_sound, row_of
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, job_of, ledger_time, require_sound, row_of
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, redis_server
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.steps import add, count, flaky, meet
 

@@ -1,4 +1,4 @@
-"""A worker is reported to stop at once while the ledger is down: what it ran is given back, or counts as lost."""
+"""A worker is asked to stop at once while the ledger is down: what it ran is given back, or counts as lost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 import time
 
 from agentq import Workflow
-from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, job_of, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, Worker, eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres
@@ -47,10 +47,10 @@ def test_a_worker_that_is_stopped_at_once_in_an_outage_gives_back_what_it_ran_wh
 
 @covers(Fault.LEDGER_DOWN, Phase.BODY)
 @covers(Fault.STOP, Phase.BODY)
-def test_what_a_worker_ran_that_is_stopped_at_once_in_an_outage_longer_than_its_lease_counts_as_lost(
+def test_an_attempt_of_a_worker_stopped_at_once_in_an_outage_longer_than_its_lease_is_lost(
     postgres: Postgres, gates: Gates
 ) -> None:
-    """The ledger cannot show it from a worker that its own step killed, which must not go on for ever."""
+    """The ledger cannot distinguish it from a worker that its own step killed, which must not go on for ever."""
     with redis_server() as broker, stack(broker, postgres.url, settings=settings(SHORT)) as at:
         workflow = at.agentq.start(meet.s(1, str(gates.folder), "gate"))
         gates.await_reached("gate")

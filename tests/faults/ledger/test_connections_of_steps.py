@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from tests.faults.ledger.steps import leave_broken, leave_open
-from tests.runtime.looks import history, require_sound
-from tests.runtime.place import stack
+from tests.runtime.queries import history, require_sound
+from tests.runtime.stack import stack
 from tests.support import Broker
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres

@@ -11,8 +11,8 @@ import pytest
 from agentq.runtime.workflow import Workflow
 from tests.faults.ledger import locks
 from tests.faults.ledger.early_steps import STALLED, stall_ledger
-from tests.runtime.looks import require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, eventually, rabbitmq, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.faults.ledger import locks
 from tests.faults.ledger.steps import served_by
-from tests.runtime.looks import require_sound
-from tests.runtime.place import stack
+from tests.runtime.queries import require_sound
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates
 from tests.support.postgres import Postgres
 from tests.support.steps import add

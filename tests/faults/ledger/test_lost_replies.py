@@ -16,11 +16,11 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import workflows as operations
 from agentq.runtime.workflow import Workflow
 from tests.faults.ledger.canvases import SHAPES, require_all, start_all
-from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, job_of, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, eventually, redis_server
+from tests.support.fake_worker import FakeWorker
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.steps import add, count, echo, fail, flaky, meet, numbers

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.ledger.canvases import done_jobs, require_all, start_all
 from tests.faults.ledger.locks import end_connections
-from tests.runtime.place import Stack, stack
+from tests.runtime.stack import Stack, stack
 from tests.support import eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres

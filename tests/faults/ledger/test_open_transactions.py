@@ -16,11 +16,11 @@ from agentq.ledger.db.session import Ledger
 from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL
 from tests.faults.ledger import locks
-from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, job_of, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, eventually, redis_server
+from tests.support.fake_worker import FakeWorker
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker
 from tests.support.postgres import Postgres
 from tests.support.steps import add, count, meet, total
 

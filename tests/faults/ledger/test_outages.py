@@ -13,8 +13,8 @@ from agentq.exceptions import LedgerUnavailable
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import SHAPES
 from tests.faults.ledger.steps import finish
-from tests.runtime.looks import history, job_of, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, job_of, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Broker, Gates, client, eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres

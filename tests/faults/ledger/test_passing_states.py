@@ -15,8 +15,8 @@ from agentq.ledger.db.session import Ledger
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import done_jobs, require_all, start_all
 from tests.faults.ledger.steps import finish
-from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.postgres import Postgres

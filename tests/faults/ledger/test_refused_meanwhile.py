@@ -5,8 +5,8 @@ from __future__ import annotations
 from agentq.operations import dead_letters
 from agentq.operations.dead_letters import DeadLetterFilter
 from agentq.states import DeadLetterKind
-from tests.runtime.looks import require_sound, row_of
-from tests.runtime.place import stack
+from tests.runtime.queries import require_sound, row_of
+from tests.runtime.stack import stack
 from tests.support import Broker, eventually
 from tests.support.postgres import Postgres
 from tests.support.steps import add

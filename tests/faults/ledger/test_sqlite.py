@@ -14,11 +14,11 @@ from agentq.ledger.audit.audit import audit
 from agentq.ledger.db.session import Ledger
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish
-from tests.runtime.looks import history, require_sound
-from tests.runtime.place import stack
+from tests.runtime.queries import history, require_sound
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates, Worker, eventually
+from tests.support.fake_worker import FakeWorker
 from tests.support.faults import Fault, Phase, covers
-from tests.support.player import FakeWorker
 from tests.support.processes import at_once
 from tests.support.steps import add
 

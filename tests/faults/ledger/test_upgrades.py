@@ -19,8 +19,8 @@ from agentq.runtime.workflow import Workflow
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import require_all, start_all
 from tests.faults.ledger.steps import finish, start_later
-from tests.runtime.looks import history, require_sound
-from tests.runtime.place import Stack, stack
+from tests.runtime.queries import history, require_sound
+from tests.runtime.stack import Stack, stack
 from tests.support import Gates, eventually, redis_server
 from tests.support.faults import Fault, Phase, covers
 from tests.support.ledgers import REVISIONS

@@ -131,12 +131,12 @@ def ends_a_child() -> list[int | bool]:
     assert program.stdout is not None
     program.stdout.readline()  # before it has begun, its signals are Python's
     program.terminate()
-    reported, tells = os.pipe()
+    reader, writer = os.pipe()
     if (fork := os.fork()) == 0:
-        os.write(tells, b"!")  # Python drops the signals of a fork that has just begun
+        os.write(writer, b"!")  # Python drops the signals of a fork that has just begun
         while True:  # in short sleeps: a signal just before one is handled after it
             time.sleep(0.1)
-    os.read(reported, 1)
+    os.read(reader, 1)
     os.kill(fork, signal.SIGTERM)
     _, status = os.waitpid(fork, 0)
     return [program.wait(), os.waitstatus_to_exitcode(status) != 0]

@@ -15,8 +15,8 @@ from agentq.runtime.app import AgentQ
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import need_file
-from tests.runtime.looks import history, job_of, require_sound
 from tests.runtime.partial_steps import part, report
+from tests.runtime.queries import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, total

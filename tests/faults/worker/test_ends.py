@@ -17,7 +17,7 @@ from tests.faults.worker.steps import (
     never_return,
     save_in_time,
 )
-from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.queries import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.processes import is_running

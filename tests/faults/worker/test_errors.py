@@ -7,7 +7,7 @@ import pytest
 from agentq.exceptions import StepFailed
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import raise_nasty
-from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.queries import history, job_of, require_sound
 from tests.support import Broker, client
 from tests.support.faults import Fault, Phase, covers
 

@@ -13,7 +13,7 @@ from celery import current_app
 from agentq.exceptions import StepFailed, WorkflowCancelled
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.steps import ends_a_child, ignore_limits, in_a_plain_task, note_end
-from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.queries import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.processes import is_running

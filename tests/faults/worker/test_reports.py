@@ -12,7 +12,7 @@ from agentq.operations.schemas import Event
 from agentq.runtime.workflow import Workflow
 from tests.faults.worker.place import worker_of
 from tests.faults.worker.reporting_steps import HELD, WHEN, report
-from tests.runtime.looks import history, require_sound
+from tests.runtime.queries import history, require_sound
 from tests.support import Broker, Gates, client
 from tests.support.faults import Fault, Phase, covers
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.faults.worker.place import worker_of
-from tests.runtime.looks import history, job_of, require_sound
+from tests.runtime.queries import history, job_of, require_sound
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import meet

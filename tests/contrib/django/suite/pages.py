@@ -14,7 +14,7 @@ from agentq.contrib.django import project
 from agentq.contrib.django.models import DeadLetter
 from agentq.ledger.caretaking import expiry
 from tests.contrib.django.suite.canvases import double
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 
 @step
@@ -58,7 +58,7 @@ class PagesTest(TestCase):
         (job,) = wanted.jobs()
         self.shows("job/?q=" + wanted.id, str(job.id))
 
-    def test_nothing_can_be_changed(self) -> None:
+    def test_the_pages_change_no_row(self) -> None:
         workflow = agentq.start(double.s(1))
         for page in ("workflow/add/", f"workflow/{workflow.id}/delete/"):
             assert self.client.get(f"/admin/agentq/{page}").status_code == 403

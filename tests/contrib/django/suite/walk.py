@@ -17,7 +17,7 @@ from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, workflows
 from tests.contrib.django.suite.canvases import double
 from tests.operations.letters import refuse_message
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 MODELS: dict[str, Any] = {"workflow": Workflow, "job": Job, "deadletter": DeadLetter}
 DECISIONS = [(noun, action) for noun, model in MODELS.items() for action in site.get_model_admin(model).actions]
@@ -113,9 +113,9 @@ class EveryPage(Walk):
         resolved = DeadLetter.objects.get(status="resolved")
         job = self.get(f"job/{resolved.job_id}/change/")
         assert re.search(r"by ann, \d{4}-.* UTC: by head", job)
-        reported = Job.objects.get(pk=resolved.job_id).record.attempts_summary
+        attempts = Job.objects.get(pk=resolved.job_id).record.attempts_summary
         for page in (job, self.get("job/"), self.get(f"workflow/{resolved.workflow_id}/change/")):
-            assert reported in page
+            assert attempts in page
 
     def test_lists_take_no_statement_more_for_more_rows(self) -> None:
         counted = []
@@ -190,8 +190,8 @@ class EveryAction(Walk):
     def test_more_than_one_action_decides_about_are_refused_with_what_to_do(self) -> None:
         project.current().start_many([double.s(n) for n in range(TOO_MANY)])
         row = Workflow.objects.filter(status="running")[0]
-        reported = self.act("workflow", "cancel", row.pk, select_across="1")
-        assert "At most 100 at once, please; for more: manage.py agentq workflows cancel --all" in reported
+        page = self.act("workflow", "cancel", row.pk, select_across="1")
+        assert "At most 100 at once, please; for more: manage.py agentq workflows cancel --all" in page
         assert self.status("workflow", row) == "running"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.broker.scene import on_sqlite, ran_once, worker_of
+from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
 from tests.support import Broker, Gates, Worker, client, eventually
 from tests.support.steps import meet
 

@@ -22,7 +22,7 @@ class Failed(Exception):
         self.__dict__.update(kept)
 
 
-def reported(status: int = 429, text: str = "", **kept: Any) -> float | None:
+def retry_after_of(status: int = 429, text: str = "", **kept: Any) -> float | None:
     return describe(Failed(status, text, **kept), now=NOW).retry_after
 
 
@@ -64,7 +64,7 @@ HEADERS: list[tuple[dict[str, str], float | None]] = [
 
 @pytest.mark.parametrize(("headers", "seconds"), HEADERS, ids=[str(n) for n in range(len(HEADERS))])
 def test_headers(headers: dict[str, str], seconds: float | None) -> None:
-    found = reported(headers=headers)
+    found = retry_after_of(headers=headers)
     if "anthropic-ratelimit-tokens-reset" in headers:
         assert found is not None
     else:
@@ -72,7 +72,7 @@ def test_headers(headers: dict[str, str], seconds: float | None) -> None:
 
 
 def test_the_headers_of_an_answer_may_be_pairs() -> None:
-    assert reported(headers=[("Content-Type", "text/html"), ("Retry-After", "3")]) == 3
+    assert retry_after_of(headers=[("Content-Type", "text/html"), ("Retry-After", "3")]) == 3
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_the_headers_of_an_answer_may_be_pairs() -> None:
 )
 def test_google_s_retry_info(delay: object, seconds: float | None) -> None:
     detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
-    assert reported(details={"error": {"code": 429, "details": [{}, detail]}}) == seconds
-    assert reported(body={"details": [detail]}) == seconds
+    assert retry_after_of(details={"error": {"code": 429, "details": [{}, detail]}}) == seconds
+    assert retry_after_of(body={"details": [detail]}) == seconds
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_google_s_retry_info(delay: object, seconds: float | None) -> None:
     ],
 )
 def test_a_sentence_gives_the_time_where_nothing_else_does(text: str, seconds: float | None) -> None:
-    assert reported(text=text) == (None if seconds is None else pytest.approx(seconds))
-    assert reported(text=text, headers={"Retry-After": "4"}) == 4
+    assert retry_after_of(text=text) == (None if seconds is None else pytest.approx(seconds))
+    assert retry_after_of(text=text, headers={"Retry-After": "4"}) == 4
 
 
 def test_resets_and_sentences_count_for_rate_limits_only() -> None:
-    assert reported(500, "try again in 20s", headers={"x-ratelimit-reset-requests": "9s"}) is None
-    assert reported(500, headers={"retry-after": "9"}) == 9
+    assert retry_after_of(500, "try again in 20s", headers={"x-ratelimit-reset-requests": "9s"}) is None
+    assert retry_after_of(500, headers={"retry-after": "9"}) == 9
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_resets_and_sentences_count_for_rate_limits_only() -> None:
     [(5, 5), (2.5, 2.5), ("3", 3), (timedelta(minutes=1), 60), (True, None), (-1, None), (float("inf"), None)],
 )
 def test_a_time_parsed_by_another_library_counts(value: object, seconds: float | None) -> None:
-    assert reported(retry_after=value) == seconds
+    assert retry_after_of(retry_after=value) == seconds
 
 
 @given(st.text(max_size=60))
 def test_any_header_is_read(text: str) -> None:
     for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset-tokens", "date"):
-        found = reported(headers={name: text, "retry-after": text})
+        found = retry_after_of(headers={name: text, "retry-after": text})
         assert found is None or 0 <= found <= 366 * 86_400

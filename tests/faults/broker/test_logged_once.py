@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from tests.faults.broker.scene import SETTINGS, on_sqlite
+from tests.faults.broker.shared import SETTINGS, on_sqlite
 from tests.runtime.logged import MODULE, await_logged, let_pass, reported
-from tests.runtime.looks import require_sound
-from tests.runtime.place import stack
+from tests.runtime.queries import require_sound
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates
 from tests.support.steps import add, meet
 

@@ -130,7 +130,7 @@ class FakeWorker:
         return self.take(*self.start(canvas).dispatches)
 
     def claim(self, dispatch: Dispatch, token: int | None = None) -> Claim | None:
-        """Claim a job as the message that *message* makes would."""
+        """Claim a job as the message of *dispatch* would."""
         named = None if dispatch.kind == JobKind.TASK else dispatch.step
         token = token or moves.new_claim_token()
         return self.ledger.write(

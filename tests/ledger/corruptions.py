@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkerRow, WorkflowRow
-from tests.ledger.scene import BusyLedger
+from tests.ledger.busy_ledger import BusyLedger
 
 Corrupt = Callable[["Spade"], None]
 
@@ -24,7 +24,7 @@ MEMBER, JOIN, AFTER_JOIN, BEHIND, ALONE = 1, 2, 3, 5, 6
 
 
 class Spade:
-    """Writes into the ledger of a scene, in one transaction, whatever it is reported."""
+    """Writes anything into a busy ledger, in one transaction."""
 
     def __init__(self, connection: Connection, busy_ledger: BusyLedger) -> None:
         self.run = connection.execute
@@ -75,7 +75,7 @@ class Spade:
         self.run(insert(WorkerRow).values(id=uuid.uuid4(), **values))
 
     def event(self, workflow_id: uuid.UUID, job_id: uuid.UUID, attempt: int = 1) -> None:
-        """Let a job show something."""
+        """Let a job emit an event."""
         of = {"workflow_id": workflow_id, "job_id": job_id, "attempt": attempt}
         self.run(insert(EventRow).values(number=1, kind="draft", data="null", **of))
 

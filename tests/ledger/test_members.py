@@ -17,7 +17,7 @@ from agentq.ledger.records import Claim, Dispatch
 from agentq.ledger.results import missing_members
 from agentq.outcomes import Cancelled
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
-from tests.support.player import FAILURE, FakeWorker, Written, decided, written
+from tests.support.fake_worker import FAILURE, FakeWorker, Written, decided, written
 from tests.support.steps import add, echo, numbers, total
 
 WHO: dict[str, Any] = {"actor": "ann", "reason": "known"}
@@ -302,7 +302,7 @@ class TestReplay:
 
 
 class TestMissingMembers:
-    """A fan-in with too few members is a dead letter: run the parts again, go on without them, or cancels it."""
+    """A fan-in with too few members is a dead letter: run them again, go on without them, or cancel it."""
 
     def _late(self, fake: FakeWorker, canvas: Signature | None = None) -> tuple[list[Claim], Any]:
         """Two of three members are late, one of them in a retry's pause; returns the claims and the letter."""
@@ -342,7 +342,7 @@ class TestMissingMembers:
         fake.run(*dispatches)
         assert fake.result(claimed[0].workflow_id) == 2
 
-    def test_cancelled_it_stays_failed(self, fake: FakeWorker) -> None:
+    def test_a_cancelled_letter_keeps_the_workflow_failed(self, fake: FakeWorker) -> None:
         claimed, letter = self._late(fake)
         fake.write(lambda tx: dead_letters.cancel(tx, letter.job_id, **WHO))
         assert status(fake, claimed[0]) == WorkflowStatus.FAILED

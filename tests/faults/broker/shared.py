@@ -10,7 +10,7 @@ import pytest
 from agentq import AgentQ
 from agentq.runtime.workflow import Workflow
 from agentq.states import VIRTUAL, AttemptOutcome
-from tests.runtime.looks import taken_message
+from tests.runtime.queries import taken_message
 from tests.support import Broker, Worker
 
 SETTINGS = {"lease": 10, "redispatch_after": 1}

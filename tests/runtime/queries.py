@@ -45,7 +45,7 @@ def require_sound(agentq: AgentQ) -> None:
 
 
 def publish(agentq: AgentQ, broker: Broker, body: Any, **options: Any) -> None:
-    """Put one message into the broker's queue as a outsider would."""
+    """Put one message into the broker's queue as an outsider would."""
     with agentq.app.connection_for_write() as connection:
         connection.Producer().publish(body, exchange="", routing_key=broker.queue, **options)
 

@@ -1,4 +1,4 @@
-"""Steps that show how far they are."""
+"""Steps that report their progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentq.policies import Fixed
 
 @step
 def tell_three(ctx: Context) -> str:
-    """Show three things; the progress between them is overtaken by the next."""
+    """Report three things; the progress between them is overtaken by the next."""
     ctx.progress(0, 3, "begins")
     for number in range(1, 4):
         ctx.emit("draft", {"number": number})

@@ -100,15 +100,15 @@ def _of_narrations(connection: Connection) -> Iterator[str]:
     for job in connection.execute(select(JobRow.id, JobRow.attempt).where(JobRow.step == narrate.name)):
         query = select(EventRow.number, EventRow.attempt, EventRow.kind).where(EventRow.job_id == job.id)
         rows = connection.execute(query.order_by(EventRow.number)).all()
-        reported: dict[int, tuple[str, ...]] = {job.attempt: ()}
+        kinds_by_attempt: dict[int, tuple[str, ...]] = {job.attempt: ()}
         for row in rows:
-            reported[row.attempt] = (*reported.get(row.attempt, ()), row.kind)
+            kinds_by_attempt[row.attempt] = (*kinds_by_attempt.get(row.attempt, ()), row.kind)
         attempts = [row.attempt for row in rows]
         if (
             [row.number for row in rows] != [*range(1, len(rows) + 1)]
             or attempts != sorted(attempts)
-            or any(kinds != TOLD[: len(kinds)] for kinds in reported.values())
-            or reported[job.attempt] != TOLD
+            or any(kinds != TOLD[: len(kinds)] for kinds in kinds_by_attempt.values())
+            or kinds_by_attempt[job.attempt] != TOLD
         ):
             yield f"attempt {job.attempt} succeeded, but the events are {rows}"
 

@@ -40,7 +40,9 @@ def lacking(agentq_inline: Inline) -> Workflow[Any]:
     return workflow
 
 
-def test_it_is_a_dead_letter_and_the_ledger_is_sound(agentq_inline: Inline, lacking: Workflow[Any]) -> None:
+def test_a_fan_in_with_too_few_members_is_a_dead_letter_and_the_ledger_is_sound(
+    agentq_inline: Inline, lacking: Workflow[Any]
+) -> None:
     letter = assert_dead_letter(lacking, category="missing_members", error="2 of its 3 members are missing")
     assert [job.kind for job in lacking.jobs() if job.id == letter.job_id] == ["join"]
     with pytest.raises(StepFailed, match=r"^a fan-in failed: agentq\.MissingMembers: .* but it needs 2"):

@@ -110,10 +110,10 @@ def test_from_the_wheel_to_a_workflow_of_ones_own(stranger: Stranger) -> None:
 
 def test_the_wheel_has_the_settings_of_flower_that_the_pages_name(stranger: Stranger) -> None:
     (stranger.folder / "flowerconfig.py").write_text("from agentq.contrib.flowerconfig import *\n")
-    reported = stranger.run(
+    printed = stranger.run(
         "python", "-c", "import flowerconfig; print(flowerconfig.read_only, flowerconfig.format_task)"
     )
-    assert reported.startswith("True <function format_task")
+    assert printed.startswith("True <function format_task")
 
 
 def _clean() -> dict[str, str]:

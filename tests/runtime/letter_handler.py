@@ -1,4 +1,4 @@
-"""A handler of dead letters that leaves a trace; a worker imports it with ``-I tests.runtime.telling``."""
+"""A handler of dead letters that leaves a trace; a worker imports it with ``-I tests.runtime.letter_handler``."""
 
 from __future__ import annotations
 

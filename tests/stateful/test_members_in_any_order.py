@@ -27,8 +27,8 @@ from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Leave
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
+from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.ledgers import put_back, sqlite_file
-from tests.support.player import FAILURE, FakeWorker
 from tests.support.steps import echo, numbers
 
 EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.runtime.logged import MODULE, await_logged, let_pass, reported
-from tests.runtime.looks import require_sound
-from tests.runtime.place import stack
+from tests.runtime.queries import require_sound
+from tests.runtime.stack import stack
 from tests.support import Broker, Gates, eventually
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy

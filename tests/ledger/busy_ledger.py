@@ -14,7 +14,7 @@ from agentq.ledger.caretaking import rescues
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
-from tests.support.player import FakeWorker, decided
+from tests.support.fake_worker import FakeWorker, decided
 from tests.support.steps import add, echo, fail, numbers, total
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, LedgerMachine, given_any, harmless, some
-from tests.support.player import _call
+from tests.support.fake_worker import _call
 
 _WHO: dict[str, Any] = {"actor": "ann", "reason": "the cause is gone"}
 
@@ -90,7 +90,7 @@ class DeadLettering(LedgerMachine):
 
     @given_any(_dead)
     @rule(label=some(_dead))
-    def cancel_itself(self, label: str) -> None:
+    def cancel_letter(self, label: str) -> None:
         was = self.seen.jobs[self.model.job(label)]
         self.write(lambda tx: dead_letters.cancel(tx, was.id, **_WHO), was.workflow_id)
         self.model.letters[was.id][-1] = DeadLetterStatus.CANCELLED

@@ -1,4 +1,4 @@
-"""``ctx.progress`` and ``ctx.emit``: what is kept of what a step shows, and that telling never harms it."""
+"""``ctx.progress`` and ``ctx.emit``: the events that are kept, and that a failed write never harms the step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from agentq.ledger import moves
 from agentq.runtime.attempt.reports import MAX_EVENTS
 from agentq.testing import make_context
 from agentq.testing.inline import Inline
-from tests.runtime.telling_steps import tell_and_fail_once, tell_async, tell_much, tell_three
+from tests.runtime.progress_steps import tell_and_fail_once, tell_async, tell_much, tell_three
 
 
-def reported(workflow: agentq.Workflow[Any]) -> list[tuple[str, Any]]:
+def events_of(workflow: agentq.Workflow[Any]) -> list[tuple[str, Any]]:
     """The events of steps, without agentq's own."""
     return [(event.kind, event.data) for event in workflow.events() if "." not in event.kind]
 
@@ -25,15 +25,15 @@ def test_every_event_and_the_last_progress_are_there_when_the_step_has_ended(age
     workflow = agentq.start(tell_three.s())
     agentq_inline.run()
     drafts = [("draft", {"number": number}) for number in (1, 2, 3)]
-    assert [item for item in reported(workflow) if item[0] == "draft"] == drafts
-    assert reported(workflow)[-1] == ("progress", {"done": 3, "total": 3, "message": "draft 3"})
-    assert [kind for kind, _ in reported(workflow)].count("progress") == 1
+    assert [item for item in events_of(workflow) if item[0] == "draft"] == drafts
+    assert events_of(workflow)[-1] == ("progress", {"done": 3, "total": 3, "message": "draft 3"})
+    assert [kind for kind, _ in events_of(workflow)].count("progress") == 1
 
 
 def test_steps_of_both_kinds_and_failed_attempts_report(agentq_inline: Inline) -> None:
     workflow = agentq.start(tell_async.s())
     agentq_inline.run()
-    assert reported(workflow) == [("progress", {"done": 1, "total": 2, "message": ""}), ("half", None)]
+    assert events_of(workflow) == [("progress", {"done": 1, "total": 2, "message": ""}), ("half", None)]
     workflow = agentq.start(tell_and_fail_once.s())
     agentq_inline.advance(60)
     assert [(event.kind, event.attempt) for event in workflow.events()][1:-1] == [
@@ -54,7 +54,7 @@ def test_a_ledger_that_is_away_harms_no_step(
     workflow = agentq.start(tell_three.s())
     with caplog.at_level(logging.WARNING):
         assert workflow.result(10) == "reported"
-    assert reported(workflow) == []
+    assert events_of(workflow) == []
     assert "its event is dropped" in caplog.text
 
 
@@ -62,7 +62,7 @@ def test_events_beyond_the_limit_are_dropped(agentq_inline: Inline, caplog: pyte
     workflow = agentq.start(tell_much.s(MAX_EVENTS + 5))
     with caplog.at_level(logging.WARNING):
         agentq_inline.run()
-    assert len([kind for kind, _ in reported(workflow) if kind == "number"]) <= MAX_EVENTS
+    assert len([kind for kind, _ in events_of(workflow) if kind == "number"]) <= MAX_EVENTS
     assert caplog.text.count("further ones are dropped") == 1
 
 
@@ -89,4 +89,4 @@ def test_texts_that_look_like_secrets_are_masked(agentq_inline: Inline) -> None:
 
     workflow = agentq.start(leak.s())
     agentq_inline.run()
-    assert reported(workflow) == [("usage", {"tokens": 3, "key": "***"})]
+    assert events_of(workflow) == [("usage", {"tokens": 3, "key": "***"})]
