@@ -16,7 +16,7 @@ from agentq.contrib.django import project
 from agentq.exceptions import KeyConflict, NotFound
 from agentq.runtime.entry import revokes
 from tests.contrib.django.suite.canvases import dispatches, double, largest, rolled_back, started
-from tests.support.player import FakeWorker
+from tests.support.fake_worker import FakeWorker
 
 
 class AtomicTest(TransactionTestCase):
