@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 "ordering": ("-id",),
                 "permissions": [
                     ("replay_deadletter", "Can replay dead letter"),
-                    ("cancel_deadletter", "Can give up dead letter"),
+                    ("cancel_deadletter", "Can cancel dead letter"),
                 ],
             },
         ),
