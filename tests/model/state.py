@@ -62,7 +62,7 @@ _JOB_PLACES = (
     *("status", "attempt", "attempts before", "limit", "last attempt", "messages", "dead letter", "unrecorded"),
     *("dead-letter messages", "holder", "claims", "outcomes", "dead letters", "records", "closed"),
 )
-_WORKER_PLACES = ("lease", "phase", "job", "held attempt", "messages")
+_WORKER_PLACES = ("lease", "phase", "job", "held attempt", "dispatches")
 PLACES = (
     *("join.status", "join.remaining", "workflow.status", "client", "operator"),
     *("join.fired", "workflows", "wrong"),
@@ -76,7 +76,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "dead letter": ("none", "open", "replayed", "resolved"),
     "lease": ("dead", "expired", "leased"),
     "phase": PHASES,
-    "messages": ("none", "body"),
+    "dispatches": ("none", "body"),
     "client": ("not started", "started, no reply", "committed", "dispatched"),
 }
 
