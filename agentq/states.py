@@ -31,7 +31,7 @@ class JobStatus(StrEnum):
     QUEUED = "queued"
     """Ready; its message is published, or about to be. Left by a claim."""
     RUNNING = "running"
-    """Claimed by a worker that holds a lease. Left by the attempt's outcome or by a rescue."""
+    """Claimed by a worker that has a lease. Left by the attempt's outcome or by a rescue."""
     SUCCEEDED = "succeeded"
     """Done; its result is kept and was handed over."""
     FAILED = "failed"

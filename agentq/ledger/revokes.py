@@ -39,6 +39,6 @@ def revoke(tx: Transaction, id_: uuid.UUID, *, terminate: bool) -> None:
         cancel(tx, id_, actor=_ACTOR, reason=_REASON)
     elif terminate or job.status != JobStatus.RUNNING:
         cancel_job(tx, id_, actor=_ACTOR, reason=_REASON)
-    # Once, however many hear of it: whoever revokes, and each worker.
+    # Once, though both the process that revokes and each worker write it.
     elif moves.expire_running(tx, id_):
         actions.note(tx, job.workflow_id, id_, "revoke job", actor=_ACTOR, reason=_REASON)

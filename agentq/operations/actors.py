@@ -23,7 +23,7 @@ class OperatorAction(TypedDict):
 
 
 def operator_action(actor: str, reason: str) -> OperatorAction:
-    """Return who does something and why, storable on every ledger, with an id of its own.
+    """Return the actor and the reason of an action, storable on every ledger, with an id of its own.
 
     Named once, so that an action whose commit got no answer and is tried again is the same one.
     """

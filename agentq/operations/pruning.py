@@ -100,7 +100,7 @@ def _delete(ledger: Ledger, batch: list[Over], older_than: float) -> tuple[int, 
     began = time.monotonic()
     ids = [workflow.id for workflow in batch]
     gone = ledger.write(partial(retention.delete_workflows, ids=ids, older_than=older_than))
-    time.sleep(time.monotonic() - began)  # half of the ledger's time is for everybody else
+    time.sleep(time.monotonic() - began)  # half of the ledger's time is for all others
     return _counted([workflow for workflow in batch if workflow.id in gone])
 
 

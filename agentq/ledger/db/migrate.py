@@ -19,7 +19,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 _LOCK_TIMEOUT = "500ms"
-"""As long as a table is waited for, all others who want it wait behind: so for a short time, again and again."""
+"""All later users of a table queue behind a session that waits for it: so each wait is short, and is repeated."""
 _WAIT_TIMEOUT = 60.0
 """Seconds for which it is tried beside a report or a dump, which hold their locks until they end."""
 

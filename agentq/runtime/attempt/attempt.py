@@ -70,7 +70,7 @@ class AttemptRunner:
         self._sent_to = sent_to
 
     def run(self) -> dict[str, Any]:
-        """Do it all; returns a line for Celery's log and Flower.
+        """Run the attempt from its claim to its dispatch; returns a line for Celery's log and Flower.
 
         Raises AttemptFailed where the step failed for good, and Celery's Retry where it is tried again, so
         that Celery's events say the same as the ledger; LeftForLive where the main process is to send it on.

@@ -103,7 +103,7 @@ def _result(future: concurrent.futures.Future[Any], timeout: float | None) -> An
         if timeout is None or future.done():
             raise
         # The prefork pool's limit, shortly before the loop's own. Not the end: the coroutine may save, and
-        # one that keeps the loop from everybody else must go with its process, at the hard limit.
+        # one that keeps the loop from all others must go with its process, at the hard limit.
         return future.result()
 
 

@@ -57,7 +57,7 @@ class Unfit:
 
 
 class UnfitJobs:
-    """The jobs whose messages this worker took in vain."""
+    """The jobs whose messages this worker took and whose code it does not have."""
 
     def __init__(self, agentq: AgentQ, refuse: Callable[[RawMessage, Refusal, str], None]) -> None:
         self._agentq = agentq
@@ -148,7 +148,7 @@ class UnfitJobs:
                 self._takes.pop(job_id, None)
 
     def _ask_for_jobs(self) -> None:
-        """Ask the ledger what the messages that came since are for; it knows, they only say so."""
+        """Ask the ledger for the jobs that the new messages name: a message alone proves nothing."""
         with self._lock:
             messages = dict(self._messages)
         jobs = list(messages)
