@@ -21,7 +21,7 @@ ENTRIES = {
     "worker": Entry("agentq.cli.worker", "worker", "Run Celery's worker with a safe shutdown."),
     "check": Entry("agentq.cli.check", "check", "Report each missing or wrong setting, with its fix."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show, watch and cancel workflows."),
-    "jobs": Entry("agentq.cli.jobs", "jobs", "List, show and cancel jobs."),
+    "jobs": Entry("agentq.cli.jobs", "jobs", "List, show, move and cancel jobs."),
     "dead-letters": Entry(
         "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."
     ),

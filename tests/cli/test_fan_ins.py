@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from celery import Signature, group
 
+from agentq import each
 from agentq.ledger.caretaking import expiry
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
 from tests.cli.program import Inside
 from tests.operations.letters import run_due
 from tests.support.fake_worker import FakeWorker
-from tests.support.steps import add, total
+from tests.support.steps import add, numbers, total
 
 FIVE = group(add.s(number, 0) for number in range(5))
 
@@ -88,6 +89,15 @@ def test_a_fan_in_with_missing_members_is_listed_with_the_reason(
     job = program.text("jobs", "show", letter["job_id"])
     assert f"decide    agentq dead-letters show {letter['job_id']}\n" in job
     assert re.search(rf"join \(3 branches\) +failed +{lacks}", shown_workflow(program, lacking))
+
+
+def test_the_fan_in_of_an_each_has_the_same_decisions(program: Inside, fake: FakeWorker) -> None:
+    begun = fake.begin(numbers.s(2) | each(add.s(1)) | total.s().set(needs=2))
+    for dispatch in fake.succeed(begun, [1, 2]).dispatches:
+        fake.fail(fake.take(dispatch))
+    (letter,) = program.json("dead-letters", "list", "--category", "missing_members")
+    shown = program.text("dead-letters", "show", letter["id"])
+    assert "decide       replay runs its missing members again; resolve, without --result, goes on" in shown
 
 
 def test_replay_runs_the_missing_members(program: Inside, fake: FakeWorker, lacking: Claim) -> None:

@@ -184,10 +184,10 @@ def _head(letter: DeadLetter, page: str) -> str:
 
 def _decisions(letter: DeadLetter) -> str:
     """The decisions that a person can take on a dead letter, as commands of this program."""
-    if letter.job_id is None or letter.step == EACH:
-        return "cancel ends it; no other decision is possible"
     if letter.error_category == MISSING_MEMBERS:
         return "replay runs its missing members again; resolve, without --result, goes on with the others; cancel"
+    if letter.job_id is None or letter.step == EACH:
+        return "cancel ends it; no other decision is possible"
     return "replay, edit its arguments, resolve with a result, assign or cancel"
 
 
