@@ -64,7 +64,7 @@ def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any])
         raise click.UsageError("Give one ID, or --all for all that the options name.")
     of_all = {"--limit": many.limit != MOST, "--dry-run": many.dry_run}
     if not many.every and (options := [name for name, is_given in of_all.items() if is_given]):
-        raise click.UsageError(f"{options[0]} is for --all; with an ID it would be done at once.")
+        raise click.UsageError(f"{options[0]} is for --all: an ID names one, which is decided about at once.")
     if not many.every and (filters := [name for name, value in narrow.items() if value is not None]):
         raise click.UsageError(f"--{filters[0].replace('_', '-')} is for --all; with an ID there is one already.")
 
