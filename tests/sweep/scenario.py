@@ -160,7 +160,7 @@ def whole(ctx: Context, parts: list[str]) -> str:
 
 
 @step
-def collect_results(ctx: Context, parts: list[Any]) -> str:
+def gather(ctx: Context, parts: list[Any]) -> str:
     effect(ctx, *parts)
     return f"{parts}, without {[part.position for part in ctx.missing]}"
 
@@ -283,9 +283,9 @@ _NEEDS: dict[str, Any] = {"needs": "all", "within": 60}
 LACKING = Scenario(
     canvases={
         "again": group(alone.s("here"), count_to.s(ITEMS).set(**_LATE) | each(double.s()) | largest.s())
-        | collect_results.s().set(**_NEEDS),
-        "short": group(alone.s("enough"), never.s().set(**_LATE)) | collect_results.s().set(**_NEEDS),
-        "in vain": group(alone.s("in vain"), never.s().set(**_LATE)) | collect_results.s().set(**_NEEDS),
+        | gather.s().set(**_NEEDS),
+        "short": group(alone.s("enough"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
+        "in vain": group(alone.s("in vain"), never.s().set(**_LATE)) | gather.s().set(**_NEEDS),
     },
     ends={
         "again": (_SUCCEEDED, "['here', 2], without []"),
