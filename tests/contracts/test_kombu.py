@@ -34,6 +34,7 @@ def test_a_transport_is_found_by_its_alias_each_time(
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost", "redis+socket:///tmp/none"])
 def test_the_scheme_of_an_address_is_the_alias(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """agentq/runtime/bridge/redis_transport.py; addresses of the embedded broker are of the last kind."""
+    monkeypatch.setattr("kombu.transport._transport_cache", {})  # as in a process that has not connected yet
     for name in ("redis", "rediss"):
         monkeypatch.setitem(TRANSPORT_ALIASES, name, f"{__name__}:Transport")
     assert isinstance(Connection(url).transport, Transport)
