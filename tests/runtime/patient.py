@@ -10,4 +10,4 @@ from typing import Any
 import agentq.runtime.dispatch.early as early_module
 
 early: Any = early_module
-early._SURELY_AWAITED = 60.0
+early._SURELY_TRIED = 60.0

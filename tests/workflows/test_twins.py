@@ -131,7 +131,7 @@ def test_one_text_that_is_executed_with_other_globals_makes_twins(text: str) -> 
 
 def test_a_module_that_is_imported_again_may_have_other_constants(tmp_path: Path) -> None:
     for factor in (2, 3):
-        (tmp_path / "constants.py").write_text(f"FACTOR = {factor}\n{WORK}")
+        (tmp_path / "constants.py").write_text(f"FACTOR = {factor}\n{'#' * factor}\n{WORK}")
         spec = spec_from_file_location("constants", tmp_path / "constants.py")
         assert spec is not None
         assert spec.loader is not None
