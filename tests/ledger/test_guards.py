@@ -314,6 +314,26 @@ class TestCaretaker:
         self.work(agentq, lease, lambda: fake.history(claimed.job_id))
         assert fake.history(claimed.job_id) == [(1, "lost")]
 
+    def test_a_rescue_that_waited_through_an_outage_takes_no_job(
+        self, agentq: AgentQ, lease: Lease, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
+        duties = Duties(agentq, lease, Reserved(None), lambda: True)
+        write, tried = agentq.ledger.write, []
+
+        def write_after_an_outage(work: Callable[[Transaction], Any]) -> Any:
+            duties.settle()
+            tried.append(work)
+            return write(work)
+
+        def is_tried() -> bool:
+            duties.rescue_lost()
+            return bool(tried)
+
+        monkeypatch.setattr(agentq.ledger, "write", write_after_an_outage)
+        eventually(is_tried, what="a rescue")
+        assert fake.history(claimed.job_id) == []
+
     def test_the_caretaker_rescues_jobs_without_a_process(
         self, agentq: AgentQ, lease: Lease, fake: FakeWorker
     ) -> None:

@@ -16,6 +16,7 @@ from agentq.ledger import dead_letter_tasks, workers
 from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
+from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.runtime.attempt.after_failure import outcome_of_loss
 from agentq.runtime.attempt.lease import Lease
@@ -130,9 +131,15 @@ class Duties:
 
     def rescue_lost(self) -> None:
         """Rescue the jobs of workers whose lease is over."""
-        if time.monotonic() < self._may_rescue_at:
-            return
-        self._log_lost(self._ledger.write(lambda tx: rescues.rescue_lost(tx, outcome_of_loss, _BATCH)))
+        if not self._is_settling():
+            self._log_lost(self._ledger.write(self._rescue_lost))
+
+    def _rescue_lost(self, tx: Transaction) -> list[rescues.Lost]:
+        # Asked in each try: while this one waited for the ledger, leases may have ended that nobody could renew.
+        return [] if self._is_settling() else rescues.rescue_lost(tx, outcome_of_loss, _BATCH)
+
+    def _is_settling(self) -> bool:
+        return time.monotonic() < self._may_rescue_at
 
     def account_for_jobs(self) -> None:
         """Compare this worker's running jobs in the ledger with those it has reserved, both ways.
