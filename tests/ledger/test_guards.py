@@ -314,6 +314,19 @@ class TestCaretaker:
         self.work(agentq, lease, lambda: fake.history(claimed.job_id))
         assert fake.history(claimed.job_id) == [(1, "lost")]
 
+    def test_a_worker_whose_own_lease_is_over_rescues_no_job(
+        self, agentq: AgentQ, lease: Lease, fake: FakeWorker
+    ) -> None:
+        claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
+        duties = Duties(agentq, lease, Reserved(None), lambda: True)
+        lease.renewed(time.monotonic() - 600)
+        time.sleep(2.1)  # the time in which a new worker rescues nobody anyhow
+        duties.rescue_lost()
+        assert fake.history(claimed.job_id) == []
+        lease.renewed(time.monotonic() + 600)
+        duties.rescue_lost()
+        assert fake.history(claimed.job_id) == [(1, "lost")]
+
     def test_a_rescue_that_waited_through_an_outage_takes_no_job(
         self, agentq: AgentQ, lease: Lease, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -139,7 +139,8 @@ class Duties:
         return [] if self._is_settling() else rescues.rescue_lost(tx, outcome_of_loss, _BATCH)
 
     def _is_settling(self) -> bool:
-        return time.monotonic() < self._may_rescue_at
+        # A worker whose own lease is over knows nothing of others' leases, and would take its own jobs first.
+        return time.monotonic() < self._may_rescue_at or self._lease.valid_for() <= 0
 
     def account_for_jobs(self) -> None:
         """Compare this worker's running jobs in the ledger with those it has reserved, both ways.
