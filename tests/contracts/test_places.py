@@ -1,4 +1,4 @@
-"""What leans on the insides of other packages is in named files, and each place is held by a contract test.
+"""Code that leans on the insides of other packages is in named files, and each place is held by a contract test.
 
 A new touch fails here: use the library's public way; where there is none, keep the touch in a file that has some
 already, add a contract test beside this file, and enter both in the table.

@@ -1,4 +1,4 @@
-"""What agentq touches of other packages beside their public names, found in its source."""
+"""The things of other packages that agentq touches beside their public names, found in its source."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _File:
 
     @cached_property
     def _foreign(self) -> dict[str, str]:
-        """What is imported from elsewhere: the local name, and the dotted one."""
+        """Imports from elsewhere: the local name, and the dotted one."""
         found = {}
         for node in self._nodes:
             match node:

@@ -1,4 +1,4 @@
-"""What a transaction has to dispatch: after its commit, or not at all."""
+"""The jobs that a transaction dispatches: after its commit, or not at all."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ class RevokeIsForgotten(Variant):
 
 
 class NobodyEndsWhatWasRevoked(Variant):
-    """What was revoked while it ran is not claimed, and no process cancels it."""
+    """A job that was revoked while it ran is not claimed, and no process cancels it."""
 
     budget = {"errors": 1, "revokes": 1}
     breaks = promises.NO_DEAD_END

@@ -1,4 +1,4 @@
-"""What only a newer release of agentq writes: a worker of this one lives on, runs nothing wrong, and logs it."""
+"""Rows that only a newer release writes: a worker of this one lives on, runs nothing wrong, and logs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an async step does to the event loop that it shares with others ends with that step."""
+"""A step's changes to the event loop that it shares with others, which end with that step."""
 
 from __future__ import annotations
 

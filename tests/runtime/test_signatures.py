@@ -43,7 +43,7 @@ def counted(job: Job) -> int:
 
 
 def findings(app: AgentQ) -> list[Finding]:
-    """What ``agentq check`` says of jobs that were left for their arguments."""
+    """The finding of ``agentq check`` on jobs that were left for their arguments."""
     return [finding for finding in health.examine(app.ledger) if "left for their arguments" in finding.what]
 
 

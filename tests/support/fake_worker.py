@@ -35,7 +35,7 @@ FAILURE = Failure("error", "ValueError", "no such thing", "in line 1")
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[T]):
-    """What a transaction returned, and the jobs that it dispatched."""
+    """The value that a transaction returned, and the jobs that it dispatched."""
 
     value: T
     dispatches: tuple[Dispatch, ...] = ()

@@ -10,7 +10,7 @@ from tests.support.slowest import slowest_files
 
 
 def reports(files: int) -> Iterator[pytest.TestReport]:
-    """What pytest reports of two tests in each file, of which each takes longer than the one before."""
+    """Reports of two tests in each file, of which each takes longer than the one before."""
     for file in range(files):
         for test in ("test_it", "test_it[2::a]"):
             for when in ("setup", "call", "teardown"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.sweep.points import AFTER, BEFORE
 
 SAMPLES = 10
-"""How many samples share all points."""
+"""The number of samples that share all points."""
 
 
 def sample(count: int, number: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What is in the ledger before the client comes."""
+"""The rows that are in the ledger before the client comes."""
 
 from __future__ import annotations
 

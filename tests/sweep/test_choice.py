@@ -1,4 +1,4 @@
-"""Which points a sweep crashes at: a sample is the same each time, and ten in a row leave out no point."""
+"""The points at which a sweep crashes: a sample is the same each time, and ten in a row leave out no point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a value holds beside its fields: it arrives, is derived by its class again, or is refused by its name."""
+"""Attributes beside a value's fields: each arrives, is derived by its class again, or is refused by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each worker knows."""
+"""The knowledge of each worker: the steps and plain tasks that it can run."""
 
 from django.db import migrations
 

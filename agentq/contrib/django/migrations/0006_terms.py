@@ -1,4 +1,4 @@
-"""What a start knew of its steps."""
+"""The terms of a workflow: the policies and parameters of its steps, as its start knew them."""
 
 from django.db import migrations
 

@@ -22,7 +22,7 @@ def double(number: int) -> int:
 
 @step
 def largest(numbers: list[int]) -> int:
-    """What follows a group."""
+    """The step after a group."""
     return max(numbers)
 
 

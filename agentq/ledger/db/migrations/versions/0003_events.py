@@ -1,4 +1,4 @@
-"""What steps tell while they run."""
+"""The events that steps record while they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each worker knows: its queues, steps and plain tasks."""
+"""The knowledge of each worker: its queues, steps and plain tasks."""
 
 from __future__ import annotations
 

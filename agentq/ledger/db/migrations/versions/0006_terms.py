@@ -1,4 +1,4 @@
-"""What a start knew of its steps, for those who decide about a job without their code."""
+"""The terms of a workflow: policies and parameters of its steps, for a worker that does not have their code."""
 
 from __future__ import annotations
 
