@@ -34,7 +34,7 @@ from agentq.ledger.moves.handover import (
     ready,
     ready_successors,
 )
-from agentq.ledger.moves.shared import DEAD, DISPATCH
+from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
 from agentq.ledger.moves.succeed_fast import succeed_fast
 from agentq.ledger.moves.timed import (
     DUE,
@@ -59,6 +59,7 @@ from agentq.ledger.moves.timed import (
 from agentq.ledger.moves.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
 __all__ = [
+    "COUNTS",
     "DISPATCH",
     "DEAD",
     "DUE",

@@ -28,7 +28,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.ledger.moves.shared import JOB_ID
+from agentq.ledger.moves.shared import COUNTS, JOB_ID
 from agentq.ledger.transaction import Transaction
 from agentq.states import VIRTUAL, JobKind, JobStatus
 
@@ -42,13 +42,7 @@ _TAKEN = (
     JobRow.tenant,
     JobRow.kind,
     JobRow.step,
-    JobRow.attempt,
-    JobRow.max_attempts,
-    JobRow.attempts_before,
-    JobRow.uncounted,
-    JobRow.waits,
-    JobRow.paused,
-    JobRow.waited,
+    *COUNTS,
     JobRow.started_at,
     JobRow.deadline_at,
     JobRow.timeout,

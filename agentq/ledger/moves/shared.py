@@ -36,6 +36,17 @@ DEAD: tuple[Any, ...] = (
 )
 """The columns that a job's failure for good needs."""
 
+COUNTS: tuple[Any, ...] = (
+    JobRow.attempt,
+    JobRow.max_attempts,
+    JobRow.attempts_before,
+    JobRow.uncounted,
+    JobRow.waits,
+    JobRow.paused,
+    JobRow.waited,
+)
+"""The columns by which a policy decides whether a job is tried again."""
+
 JOB_ID = bindparam("job_id", type_=Uuid())
 
 MINE = and_(
