@@ -25,21 +25,6 @@ RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 FACADE = RANKS["runtime"]
 """``import agentq`` gives what authors need, so it stands where the runtime does."""
 
-LIBRARIES = {
-    "celery": ("steps", "canvas", "runtime", "contrib", "cli", "demo", "testing", ""),
-    "kombu": ("runtime", "contrib", "cli", "demo", "testing"),
-    "sqlalchemy": ("ledger", "operations", "runtime", "contrib", "cli", "testing", "exceptions", "embedded", ""),
-    "alembic": ("ledger",),
-    "flower": ("contrib",),
-    "django": ("contrib",),
-    "flask": ("contrib",),
-    "starlette": ("contrib",),
-    "greenlet": ("runtime",),
-    "click": ("cli", "demo"),
-    "rich": ("demo",),
-}
-"""The packages that may import a library; the empty name is the package itself."""
-
 MODULES = modules()
 IMPORTS = {module: imports(module, MODULES) for module in MODULES}
 
@@ -68,12 +53,6 @@ def may_import(module: str, name: str) -> bool:
     if len(both) == 1 or both <= {*GROUND} or both <= {*PROGRAMS}:
         return True
     return rank(name) <= FACADE if module == "agentq" else rank(name) < rank(module)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_is_used_only_where_it_belongs(library: str) -> None:
-    users = {module for module, names in IMPORTS.items() if any(n.partition(".")[0] == library for n in names)}
-    assert not {module for module in users if part_of(module) not in LIBRARIES[library]}
 
 
 def test_the_embedded_server_needs_nothing_but_the_exceptions() -> None:
