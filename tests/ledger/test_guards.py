@@ -29,12 +29,14 @@ from agentq.outcomes import Fail, Outcome, RetryLater, Succeed
 from agentq.runtime.attempt import lease as lease_module
 from agentq.runtime.attempt.attempt import AttemptRunner
 from agentq.runtime.attempt.lease import Lease, current_lease
+from agentq.runtime.caretaker import duties as duties_module
 from agentq.runtime.caretaker.caretaker import Caretaker
 from agentq.runtime.caretaker.duties import Duties
 from agentq.runtime.caretaker.reserved import Reserved
 from agentq.runtime.dispatch.message import DEAD_LETTER
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.support import Broker, client, eventually
+from tests.support.clock import Clock
 from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.steps import add, echo, fail, numbers, total
 
@@ -307,44 +309,45 @@ class TestCaretaker:
         self.work(agentq, lease, lambda: dispatched)
         assert dispatched[0] == (add.name, JobStatus.QUEUED)
 
-    def test_the_caretaker_rescues_jobs_of_a_dead_worker(
-        self, agentq: AgentQ, lease: Lease, fake: FakeWorker
-    ) -> None:
+    @pytest.fixture
+    def settled(self, agentq: AgentQ, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> Duties:
+        """The duties of a worker that is no longer new: it may rescue jobs."""
+        clock = Clock()
+        monkeypatch.setattr(duties_module, "time", clock)
+        duties = Duties(agentq, lease, Reserved(None), lambda: True)
+        clock.put_forward(2.1)
+        return duties
+
+    def test_the_caretaker_rescues_jobs_of_a_dead_worker(self, settled: Duties, fake: FakeWorker) -> None:
         claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
-        self.work(agentq, lease, lambda: fake.history(claimed.job_id))
+        settled.do_due()
         assert fake.history(claimed.job_id) == [(1, "lost")]
 
     def test_a_worker_whose_own_lease_is_over_rescues_no_job(
-        self, agentq: AgentQ, lease: Lease, fake: FakeWorker
+        self, settled: Duties, lease: Lease, fake: FakeWorker
     ) -> None:
         claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
-        duties = Duties(agentq, lease, Reserved(None), lambda: True)
         lease.renewed(time.monotonic() - 600)
-        time.sleep(2.1)  # the time in which a new worker rescues nobody anyhow
-        duties.rescue_lost()
+        settled.rescue_lost()
         assert fake.history(claimed.job_id) == []
         lease.renewed(time.monotonic() + 600)
-        duties.rescue_lost()
+        settled.rescue_lost()
         assert fake.history(claimed.job_id) == [(1, "lost")]
 
     def test_a_rescue_that_waited_through_an_outage_takes_no_job(
-        self, agentq: AgentQ, lease: Lease, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+        self, agentq: AgentQ, settled: Duties, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         claimed = FakeWorker(fake.ledger, lease=-1).begin(add.s(1, 2))
-        duties = Duties(agentq, lease, Reserved(None), lambda: True)
         write, tried = agentq.ledger.write, []
 
         def write_after_an_outage(work: Callable[[Transaction], Any]) -> Any:
-            duties.settle()
+            settled.settle()
             tried.append(work)
             return write(work)
 
-        def is_tried() -> bool:
-            duties.rescue_lost()
-            return bool(tried)
-
         monkeypatch.setattr(agentq.ledger, "write", write_after_an_outage)
-        eventually(is_tried, what="a rescue")
+        settled.rescue_lost()
+        assert tried
         assert fake.history(claimed.job_id) == []
 
     def test_the_caretaker_rescues_jobs_without_a_process(

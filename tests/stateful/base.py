@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, run_state_machine_as_test
 
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
@@ -23,7 +26,7 @@ from tests.stateful.ending import bring_to_an_end
 from tests.stateful.model import Message, Model
 from tests.stateful.snapshot import Snapshot
 from tests.support.fake_worker import FakeWorker, written
-from tests.support.ledgers import put_back
+from tests.support.ledgers import put_back, sqlite_file
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,8 +63,8 @@ def given_any(of: Callable[[Any], Collection[Any]]) -> Callable[[F], F]:
     return decorate
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """Three workers of one ledger on SQLite, and the machine's own book of what happened."""
+class OnOneLedger(RuleBasedStateMachine):
+    """A machine of one ledger on SQLite; ``explore`` runs it."""
 
     template: ClassVar[str]
     """The URL of an empty ledger with its schema."""
@@ -71,6 +74,30 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         put_back(self.ledger, self.template)
+
+
+def explore(machine: type[OnOneLedger], template_url: str, folder: Path, *, runs: int, steps: int) -> None:
+    """Run a machine *runs* times, up to *steps* rules each, on a ledger in *folder*."""
+    with closing(Ledger(sqlite_file(folder))) as ledger:
+        run_state_machine_as_test(
+            type(machine.__name__, (machine,), {"template": template_url, "ledger": ledger}),
+            settings=settings(
+                max_examples=runs,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,  # a failure is reproduced by the line that it prints
+                print_blob=True,
+                phases=[Phase.generate, Phase.shrink],  # to explain a failure, it would trace every line
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+class LedgerMachine(OnOneLedger):
+    """Three workers, and the machine's own book of what happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.workers = [FakeWorker(self.ledger) for _ in range(3)]
         self.model = Model()
         self.seen = self.ledger.read(snapshot.take_snapshot)

@@ -5,30 +5,27 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from celery import Signature, group
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import select
 
 from agentq import each
 from agentq.exceptions import StateConflict
 from agentq.ledger import cancels, dead_letters, revokes
 from agentq.ledger.caretaking import expiry, redelivery
-from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Leave
 from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
+from tests.stateful.base import OnOneLedger, explore
 from tests.support.fake_worker import FAILURE, FakeWorker
-from tests.support.ledgers import put_back, sqlite_file
 from tests.support.steps import echo, numbers
 
 EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))
@@ -61,15 +58,11 @@ def _chains(draw: st.DrawFn, links: st.SearchStrategy[Signature]) -> Signature:
 CANVASES = _fans(st.recursive(_steps(), lambda inner: _chains(inner) | _fans(inner), max_leaves=5))
 
 
-class MembersMachine(RuleBasedStateMachine):
+class MembersMachine(OnOneLedger):
     """One worker, callers and operators on one ledger."""
-
-    template: ClassVar[str]
-    ledger: ClassVar[Ledger]
 
     def __init__(self) -> None:
         super().__init__()
-        put_back(self.ledger, self.template)
         self.fake = FakeWorker(self.ledger)
         self.dispatches: list[Dispatch] = []
         self.claimed: list[Claim] = []
@@ -215,21 +208,4 @@ def _check_needs(fan_in: AnyRow, members: list[AnyRow]) -> None:
 @pytest.mark.timeout(600 + 5 * EXAMPLES)
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True, scope="session")
 def test_fan_ins_go_on_with_what_they_need_or_stop(ledger_template: str, tmp_path: Path) -> None:
-    with closing(Ledger(sqlite_file(tmp_path))) as one:
-
-        class Placed(MembersMachine):
-            template = ledger_template
-            ledger = one
-
-        run_state_machine_as_test(
-            Placed,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=40,
-                deadline=None,
-                database=None,  # a failure is reproduced by the line that it prints
-                print_blob=True,
-                phases=[Phase.generate, Phase.shrink],
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    explore(MembersMachine, ledger_template, tmp_path, runs=EXAMPLES, steps=40)

@@ -21,6 +21,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobStatus
+from tests.support.clock import Clock
 from tests.sweep import broker, world
 from tests.sweep.diary import Diary
 from tests.sweep.places import Place
@@ -37,7 +38,7 @@ from tests.sweep.scenario import (
     Stage,
 )
 from tests.sweep.verdict import Verdict, judge
-from tests.sweep.worker import Clock, SweptWorker
+from tests.sweep.worker import SweptWorker
 
 _MOST_SECONDS = 60
 _MOST_IDLE = 30

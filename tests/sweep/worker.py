@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import agentq.runtime.caretaker.duties as duties_module
 import agentq.runtime.dispatch.early as early_module
 from agentq import AgentQ
 from agentq.runtime.attempt.reports import Reports
+from tests.support.clock import Clock
 
 _NO_TIME = 1e-9
 
@@ -26,25 +26,11 @@ class _PromptReports(Reports):
         self._write()
 
 
-class Clock:
-    """The ``time`` of the duties, and of early messages: it stands still until it is put forward."""
-
-    def __init__(self) -> None:
-        self._now = time.monotonic()
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def put_forward(self, seconds: float) -> None:
-        """Let *seconds* pass at once."""
-        self._now += seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)
-
-
 class SweptWorker:
-    """One worker; ``run`` returns when *idle*, asked whenever nothing is left to do, says that all is over."""
+    """One worker; ``run`` returns when *idle*, asked whenever nothing is left to do, says that all is over.
+
+    The duties, and early messages, go by *clock*.
+    """
 
     def __init__(self, agentq: AgentQ, clock: Clock, idle: Callable[[], bool]) -> None:
         self._agentq: Any = agentq
