@@ -7,8 +7,8 @@ from typing import Any
 from celery.app import app_or_default
 from celery.canvas import _basemap, _chain, _chord, chunks, group
 
-from agentq.canvas.compile import INSTEAD
 from agentq.canvas.nesting import levels
+from agentq.canvas.options import INSTEAD
 from agentq.exceptions import CanvasError
 from agentq.runtime.find import agentq_of
 from agentq.runtime.start.starts import start

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Signature
 
-from agentq.canvas.compile import INSTEAD, compile_canvas, first_refused, time_text
+from agentq.canvas.compile import compile_canvas
 from agentq.canvas.graph import Graph
 from agentq.canvas.nesting import require_followable
+from agentq.canvas.options import INSTEAD, first_refused, time_text
 from agentq.exceptions import CanvasError, InvalidArguments
 from agentq.ledger import starts
 from agentq.policies import dump_policy, policy_of
