@@ -55,7 +55,7 @@ class Target:
         if self.app is None:
             return None
         from agentq.cli import application
-        from agentq.runtime.find import agentq_of
+        from agentq.runtime.api import agentq_of
 
         return agentq_of(application.load(self.app))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from celery import Celery
 from celery.app import app_or_default
 
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 from agentq.runtime.start.options import StartOptions
 from agentq.runtime.start.session import Joinable
 from agentq.runtime.workflow import Workflow
@@ -15,6 +16,11 @@ from agentq.runtime.workflow import Workflow
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
     from agentq.runtime.start.session import AsyncJoinable
+
+
+def agentq_of(app: Celery) -> AgentQ:
+    """Return the ``AgentQ`` of a Celery app; raises ConfigurationError where it has none."""
+    return cast("AgentQ", engine_of(app))
 
 
 def current() -> AgentQ:

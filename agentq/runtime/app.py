@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 from celery.app import default_app
 
-from agentq import settings as settings_module
-from agentq.canvas.compile import Defaults
-from agentq.embedded import Embedded
-from agentq.ledger.db.session import Ledger
-from agentq.ledger.records import Dispatch
 from agentq.operations.identity import parse_id
-from agentq.policies import Policy
-from agentq.runtime.attempt import plain_tasks, running
-from agentq.runtime.bridge import configuration
-from agentq.runtime.bridge.loop import Stopped
-from agentq.runtime.caretaker.caretaker import Caretaker, CaretakerStep
-from agentq.runtime.catalogue import Catalogue
-from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.runtime.bridge import configuration, connections
+from agentq.runtime.caretaker.bootstep import CaretakerStep
+from agentq.runtime.engine import Engine
 from agentq.runtime.entry import native_canvas, revokes, task
 from agentq.runtime.entry.consumer import ConsumerStep, IntakeStep
 from agentq.runtime.entry.queues import ConsumingStep
@@ -36,10 +23,8 @@ from agentq.runtime.workflow import Workflow
 if TYPE_CHECKING:
     from agentq.runtime.start.session import AsyncJoinable
 
-_PREFIX = "agentq_"
 
-
-class AgentQ:
+class AgentQ(Engine):
     """Set agentq up on a Celery app.
 
     Args:
@@ -52,42 +37,17 @@ class AgentQ:
     """
 
     def __init__(self, app: Celery, *, ledger: str | None = None, **settings: Any) -> None:
-        self.app = app
-        self._explicit = {"ledger": ledger, **settings}
-        self._lock = threading.Lock()
-        self._ready_in: int | None = None
+        super().__init__(app, {"ledger": ledger, **settings})
         app.agentq = self
-        self.caretaker: Caretaker | None = None
-        """The caretaker, in a worker's main process."""
-        self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
-        """Exceptions that end the process of a step, and are no outcome of the step."""
-        self.dispatcher = Dispatcher(app)
-        self.catalogue = Catalogue(app)
         configuration.apply(app)
         app.steps["worker"].update({CaretakerStep, ConsumerStep})
         app.steps["consumer"].update({ConsumingStep, IntakeStep})
         native_canvas.adopt_native_canvases()
         revokes.reach_ledger(app)
-        self._embed_broker()
+        connections.adapt(self)
         # A current app is of one thread: where no app is the default, those of a web server would find none.
         if app.set_as_current and not default_app:
             app.set_default()
-
-    @cached_property
-    def settings(self) -> settings_module.Settings:
-        """The settings in force."""
-        return settings_module.load(self._explicit, _configured(self.app))
-
-    @cached_property
-    def embedded(self) -> Embedded:
-        """The private broker and ledger of the folder, used for what is not configured."""
-        return Embedded(Path(self.settings.folder))
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger; connects on first use."""
-        url = self.settings.ledger or self.embedded.ledger_url
-        return Ledger(url, timeout=self.settings.ledger_timeout, publish=self.publish)
 
     def start(
         self,
@@ -184,72 +144,6 @@ class AgentQ:
     async def aworkflow(self, workflow_id: str) -> Workflow[Any]:
         """Return the handle of a workflow, as ``workflow`` does, from an event loop."""
         return await self.ledger.in_thread(lambda: self.workflow(workflow_id))
-
-    def publish(self, dispatches: Sequence[Dispatch]) -> None:
-        """Publish the messages of jobs that were committed: the ledger calls this after a commit."""
-        self.dispatcher.publish(dispatches)
-
-    def ensure_ledger(self) -> None:
-        """Check, once per process, that the ledger has this code's schema; make the embedded one.
-
-        Raises SchemaMismatch or LedgerUnavailable.
-        """
-        # A step's worker checked when it started; an upgrade since then removed nothing, and fails no step.
-        if self._ready_in == os.getpid() or running.attempt.get() is not None:
-            return
-        with self._lock:
-            if self.settings.ledger is None:
-                from agentq.ledger.db import migrate  # only here: the import of Alembic takes a tenth of the start
-
-                self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
-                migrate.upgrade(self.ledger)
-            self.ledger.check_schema()
-            self._ready_in = os.getpid()
-
-    def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
-        """Return what holds for all jobs of a workflow that say nothing else."""
-        return Defaults(
-            priority,
-            self.settings.max_value_bytes,
-            policy,
-            partial(plain_tasks.attempts_of, self.app),
-            partial(plain_tasks.options_of, self.app),
-        )
-
-    def _embed_broker(self) -> None:
-        """Use the private broker where no broker is configured, started by the first connection."""
-        self.app.on_after_configure.connect(self._use_embedded_broker, weak=False)
-        for name in ("connection_for_read", "connection_for_write"):
-            setattr(self.app, name, self._started_first(getattr(self.app, name)))
-        self.app.connection_for_write = self._answering_in_time(self.app.connection_for_write)
-
-    def _use_embedded_broker(self, **_: Any) -> None:
-        if not (self.app.conf.broker_url or os.environ.get("CELERY_BROKER_URL")):
-            self.app.conf.broker_url = self.embedded.broker_url
-
-    def _started_first(self, connect: Callable[..., Any]) -> Callable[..., Any]:
-        def connect_to_running(*args: Any, **kwargs: Any) -> Any:
-            if self.app.conf.broker_url == self.embedded.broker_url:
-                self.embedded.start()
-            return connect(*args, **kwargs)
-
-        return connect_to_running
-
-    def _answering_in_time(self, connect: Callable[..., Any]) -> Callable[..., Any]:
-        """Bound the wait for a Redis that takes connections but does not answer: its client has no limit."""
-
-        def connect_with_timeouts(*args: Any, transport_options: Any = None, **kwargs: Any) -> Any:
-            options = {**configuration.broker_timeouts(self.app.conf), **(transport_options or {})}
-            return connect(*args, transport_options=options, **kwargs)
-
-        return connect_with_timeouts
-
-
-def _configured(app: Celery) -> dict[str, Any]:
-    """Return the ``agentq_…`` keys of Celery's configuration, also with a namespace (``CELERY_AGENTQ_…``)."""
-    namespace = f"{app.namespace}_".lower() if app.namespace else ""
-    names = {str(key).lower().removeprefix(namespace) for key in app.conf}
-    return {name.removeprefix(_PREFIX): app.conf[name] for name in names if name.startswith(_PREFIX)}
 
 
 task.install()

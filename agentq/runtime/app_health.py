@@ -11,35 +11,35 @@ from agentq.exceptions import AgentqError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import health, queues
 from agentq.operations.health import Finding
-from agentq.runtime.app import AgentQ
 from agentq.runtime.bridge import configuration
 from agentq.runtime.dispatch.broker_state import address_of, refusal
+from agentq.runtime.engine import Engine
 
 _WAIT_TIMEOUT = 2.0
 """Seconds for the broker to answer, and for the workers after it."""
 
 
-def examine(agentq: AgentQ, ledger: Ledger | None) -> Iterator[Finding]:
+def examine(engine: Engine, ledger: Ledger | None) -> Iterator[Finding]:
     """Check an app; *ledger* is asked which queues have jobs, None where it cannot be."""
-    queues = agentq.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
-    yield from _settings(agentq.app)
-    broken = _broker_fault(agentq.app)
+    queues = engine.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    yield from _settings(engine.app)
+    broken = _broker_fault(engine.app)
     if broken is not None:
         yield broken
         return
     needed = {*queues, *_backlog(ledger)}
-    with agentq.app.connection_for_read() as connection:
+    with engine.app.connection_for_read() as connection:
         yield health.ok("broker", f"{address_of(connection)} answers")
-        yield from _refused(agentq.app, connection, sorted(needed | {agentq.settings.dead_letter_queue}))
-    yield from _consumers(agentq.app, needed)
+        yield from _refused(engine.app, connection, sorted(needed | {engine.settings.dead_letter_queue}))
+    yield from _consumers(engine.app, needed)
 
 
-def why_refused(agentq: AgentQ, queue: str) -> str | None:
+def why_refused(engine: Engine, queue: str) -> str | None:
     """Return why the broker refuses a queue; None where it does not, or does not answer soon."""
     try:
-        with agentq.app.connection_for_read() as connection:
+        with engine.app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=_WAIT_TIMEOUT)
-            return refusal(connection, agentq.app.amqp.queues, queue)
+            return refusal(connection, engine.app.amqp.queues, queue)
     except Exception:  # each transport raises its own; agentq check reports it
         return None
 

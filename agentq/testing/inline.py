@@ -17,8 +17,8 @@ from celery import Celery
 
 from agentq.exceptions import InvalidArguments, ResultTimeout
 from agentq.ledger.db.session import Ledger
+from agentq.runtime.api import agentq_of
 from agentq.runtime.caretaker.caretaker import Caretaker
-from agentq.runtime.find import agentq_of
 from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
 from agentq.steps.step import Step

@@ -15,7 +15,7 @@ from typing import Self
 from celery import Celery
 
 from agentq.exceptions import ConfigurationError
-from agentq.runtime.find import agentq_of
+from agentq.runtime.api import agentq_of
 from agentq.testing import worker_process
 from agentq.testing.apps import name_of
 from agentq.testing.private import private

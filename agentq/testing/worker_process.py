@@ -7,7 +7,7 @@ from pathlib import Path
 
 from celery import signals
 
-from agentq.runtime.find import agentq_of
+from agentq.runtime.api import agentq_of
 from agentq.testing.apps import find
 from agentq.testing.private import private
 

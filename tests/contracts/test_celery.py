@@ -81,7 +81,7 @@ def test_the_default_app_is_what_a_thread_without_a_current_app_finds(
 
 
 def test_connections_that_publish_are_made_by_the_method_of_the_app_itself(app: Celery) -> None:
-    """agentq/runtime/app.py replaces it on the app, so that time-outs reach the pool of producers."""
+    """agentq/runtime/bridge/connections.py replaces it there, so that time-outs reach the pool of producers."""
     native = app.connection_for_write
 
     def connect(*args: Any, **kwargs: Any) -> Any:
@@ -93,7 +93,7 @@ def test_connections_that_publish_are_made_by_the_method_of_the_app_itself(app: 
 
 
 def test_a_worker_consumes_by_the_connection_of_the_app_itself(app: Celery) -> None:
-    """agentq/runtime/app.py starts the embedded broker before that."""
+    """agentq/runtime/bridge/connections.py starts the embedded broker before that."""
     app.connection_for_read = Mock(wraps=app.connection_for_read)
     made = Consumer(Mock(), app=app, pool=Mock(), timer=Mock(), controller=Mock(), hub=None)
     assert made.conninfo is not None
@@ -260,7 +260,7 @@ def test_a_revoke_is_a_broadcast_of_the_apps_own_control(app: Celery, command: s
 
 
 def test_a_worker_looks_for_the_command_in_the_panel() -> None:
-    """agentq/runtime/caretaker/reserved.py replaces it there."""
+    """agentq/runtime/caretaker/bootstep.py replaces it there."""
     assert parameters(Panel.data["revoke"])[:3] == ["state", "task_id", "terminate"]
 
 

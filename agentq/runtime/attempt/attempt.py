@@ -39,7 +39,7 @@ from agentq.runtime.refused import refusals
 from agentq.states import RUNNABLE, JobKind, JobStatus
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +54,15 @@ class AttemptRunner:
 
     def __init__(
         self,
-        agentq: AgentQ,
+        engine: Engine,
         job_id: uuid.UUID,
         step: str | None,
         hard_timeout: float | None = None,
         early_after: uuid.UUID | None = None,
         sent_to: str | None = None,
     ) -> None:
-        self._agentq = agentq
-        self._ledger = agentq.ledger
+        self._engine = engine
+        self._ledger = engine.ledger
         self._job_id = job_id
         self._step = step
         self._hard_timeout = hard_timeout
@@ -85,7 +85,7 @@ class AttemptRunner:
         if claim is None:
             return self._drop()
         outcome = self._execute(claim)
-        early = EarlyDispatch(self._agentq.dispatcher, self._dispatch_of_next(claim))
+        early = EarlyDispatch(self._engine.dispatcher, self._dispatch_of_next(claim))
         try:
             is_accepted = self._record(claim, outcome, early)
         except (CompletionFailed, NotRecorded) as failed:
@@ -150,14 +150,14 @@ class AttemptRunner:
         self._began_at, process = time.monotonic(), os.getpid()
         self._running = running.Running(claim.step, claim.attempt - claim.attempts_before - claim.uncounted - 1)
         before = running.attempt.set(self._running)
-        call = Call(self._agentq, claim, self._running, self._hard_timeout, self._until_answered)
+        call = Call(self._engine, claim, self._running, self._hard_timeout, self._until_answered)
         try:
             outcome = call.run()
             end_if_forked(process)
             if self._running.asked is not None:
                 raise self._running.asked
             return outcome
-        except self._agentq.passed_on:
+        except self._engine.passed_on:
             raise
         except (other_release.UnknownTask, other_release.Misfit) as unfit:
             return self._leave(claim, unfit)
@@ -172,11 +172,11 @@ class AttemptRunner:
         def read(connection: Connection) -> tuple[Left, Live]:
             return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
 
-        wait_timeout = self._agentq.settings.lease
+        wait_timeout = self._engine.settings.lease
         seen, live = self._until_answered(
             lambda: self._ledger.read(read, wait_timeout=wait_timeout), "its outcome"
         )
-        left = other_release.leave(unfit, claim, seen, live, self._agentq.settings.release_grace)
+        left = other_release.leave(unfit, claim, seen, live, self._engine.settings.release_grace)
         return left or self._fail(claim, unfit.error)
 
     def _fail(self, claim: Claim, error: BaseException) -> RetryLater | Fail | Cancelled:
@@ -188,7 +188,7 @@ class AttemptRunner:
     def _decide(self, claim: Claim, error: BaseException, took: float) -> RetryLater | Fail | Cancelled:
         override = self._ledger.read(
             lambda connection: attempts.workflow_policy(connection, claim.workflow_id),
-            wait_timeout=self._agentq.settings.lease,  # as for recording: the failure must not be taken for a loss
+            wait_timeout=self._engine.settings.lease,  # as for recording: the failure must not be taken for a loss
         )
         # The claim's times are the database's; what passed since, this machine knows.
         left = None
@@ -208,7 +208,7 @@ class AttemptRunner:
         return self._until_answered(partial(_twice_if_late, record), "to record its outcome", claim)
 
     def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyDispatch) -> bool:
-        wait_timeout = self._agentq.settings.lease
+        wait_timeout = self._engine.settings.lease
         is_together = isinstance(outcome, Succeed) and outcome.on_complete
         one_statement = attempts.is_one_statement(claim, outcome)
         alone = self._ledger.write_statement if one_statement else self._ledger.write
@@ -248,12 +248,12 @@ class AttemptRunner:
         return {"dropped": found.status}
 
     def _redispatch_successors(self) -> None:
-        grace = min(_UNDISPATCHED, self._agentq.settings.redispatch_after)
+        grace = min(_UNDISPATCHED, self._engine.settings.redispatch_after)
         if self._ledger.read(lambda connection: attempts.queued_successors(connection, self._job_id)):
             self._ledger.write(lambda tx: attempts.redispatch_successors(tx, self._job_id, grace))
 
     def _refuse(self, why: str) -> dict[str, Any]:
-        refusals.refuse_current(self._agentq, why)
+        refusals.refuse_current(self._engine, why)
         return {"refused": why}
 
     def _log(self, claim: Claim | None = None) -> JobLog:

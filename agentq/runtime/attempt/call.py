@@ -25,7 +25,7 @@ from agentq.steps.step import Step
 from agentq.steps.values.encoding import encode
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 UntilAnswered = Callable[[Callable[[], Any], str, Claim], Any]
 """Does work with the ledger again and again while that does not answer; the text says what for."""
@@ -36,14 +36,14 @@ class Call:
 
     def __init__(
         self,
-        agentq: AgentQ,
+        engine: Engine,
         claim: Claim,
         running: Running,
         hard_timeout: float | None,
         until_answered: UntilAnswered,
     ) -> None:
-        self._agentq = agentq
-        self._ledger = agentq.ledger
+        self._engine = engine
+        self._ledger = engine.ledger
         self._claim = claim
         self._running = running
         self._hard_timeout = hard_timeout
@@ -64,7 +64,7 @@ class Call:
         if step is not None:
             return self._run_step(step, args, kwargs)
         assert self._claim.kind == JobKind.TASK, "a step's task is bound to a registered step"
-        value = plain_tasks.run(self._agentq, self._claim, args, kwargs, self._running, self._resolve)
+        value = plain_tasks.run(self._engine, self._claim, args, kwargs, self._running, self._resolve)
         return Succeed(self._encode(value))
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Call:
             values, named = parameters.load(args, kwargs, context)
         except InvalidArguments as error:
             raise other_release.Misfit(error, parameters.digest) from None
-        run = self._agentq.app.tasks[step.name].enclosed(partial(self._call, parameters.function))
+        run = self._engine.app.tasks[step.name].enclosed(partial(self._call, parameters.function))
         result = self._encode(parameters.dump_result(run(*values, **named)))
         return Succeed(result, tuple(context.callbacks) if context is not None else ())
 
@@ -91,7 +91,7 @@ class Call:
 
     def _encode(self, value: Any) -> str:
         try:
-            return encode(value, self._agentq.settings.max_value_bytes)
+            return encode(value, self._engine.settings.max_value_bytes)
         except InvalidValue as error:
             raise InvalidResult(f"the result of step {self._claim.step!r}: {error}") from None
 

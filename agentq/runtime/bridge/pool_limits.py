@@ -10,16 +10,16 @@ from agentq.steps import registry
 from agentq.steps.step import Step
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 5
 
 
-def warn_of_unenforced(agentq: AgentQ, pool: Any) -> None:
+def warn_of_unenforced(engine: Engine, pool: Any) -> None:
     """Log one warning that names the steps whose time limits the pool of this worker cannot enforce."""
-    steps = [] if _enforces(pool) else sorted(step.name for step in _consumed(agentq) if _is_unbounded(step))
+    steps = [] if _enforces(pool) else sorted(step.name for step in _consumed(engine) if _is_unbounded(step))
     if steps:
         named = ", ".join(steps[:_MOST_NAMED]) + (
             f" and {len(steps) - _MOST_NAMED} more" * (len(steps) > _MOST_NAMED)
@@ -42,11 +42,11 @@ def pool_name(pool: Any) -> str:
     return {"thread": "threads", "asyncio_pool": "asyncio"}.get(module, module)
 
 
-def _consumed(agentq: AgentQ) -> list[Step[..., Any]]:
+def _consumed(engine: Engine) -> list[Step[..., Any]]:
     """Return the steps whose queues this worker consumes."""
-    queues = agentq.app.amqp.queues.consume_from
+    queues = engine.app.amqp.queues.consume_from
     names = {
-        name for queue, steps in agentq.catalogue.steps_by_queue().items() if queue in queues for name in steps
+        name for queue, steps in engine.catalogue.steps_by_queue().items() if queue in queues for name in steps
     }
     return [step for step in registry.all_steps() if step.name in names]
 

@@ -7,15 +7,14 @@ duties.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from celery import bootsteps, signals
+from celery import Celery, signals
 
 from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import workers
@@ -24,17 +23,17 @@ from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.refused_messages import Refusal
 from agentq.outcomes import Failure
 from agentq.runtime.attempt.lease import Lease
-from agentq.runtime.bridge import configuration, pool_limits, pool_signals
+from agentq.runtime.bridge import configuration
 from agentq.runtime.caretaker.duties import Duties
 from agentq.runtime.caretaker.knowledge import knowledge_of
-from agentq.runtime.caretaker.reserved import Reserved, listen_to_revokes
-from agentq.runtime.find import agentq_of
+from agentq.runtime.caretaker.reserved import Reserved
+from agentq.runtime.find import engine_of
 from agentq.runtime.log import greeting
 from agentq.runtime.log.outage import Outage
 from agentq.runtime.refused.raw_message import RawMessage
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -49,68 +48,16 @@ _LATE = 0.5
 """Seconds: woken later than this after the end of its lease, the worker was frozen rather than cut off."""
 
 
-class CaretakerStep(bootsteps.StartStopStep):
-    """Celery's hook: opens the lease before the pool forks, runs the caretaker while the worker runs.
-
-    Its threads begin after the pool's processes: a fork copies the locks that other threads hold, for ever.
-    """
-
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, worker: Any, **kwargs: Any) -> None:
-        super().__init__(worker, **kwargs)
-        agentq = agentq_of(worker.app)
-        configuration.require_usable(worker.app)
-        listen_to_revokes()
-        if agentq.settings.consume_dead_letters:
-            worker.app.amqp.queues.select_add(agentq.settings.dead_letter_queue)
-        self._caretaker = agentq.caretaker = Caretaker(agentq, worker)
-        signals.worker_shutdown.connect(self._end, sender=worker, weak=False)
-
-    def create(self, worker: Any) -> None:
-        # The pool is there, and forks when it starts.
-        if pool_limits.pool_name(worker.pool) == "prefork":
-            _share_memory(agentq_of(worker.app))
-            pool_signals.prepare()
-
-    def start(self, worker: Any) -> None:
-        is_ledger_there = self._caretaker.start()
-        greeting.log_start(agentq_of(worker.app), worker, is_ledger_there)
-        if pool_limits.pool_name(worker.pool) == "prefork":
-            pool_signals.translate(worker.pool)
-        pool_limits.warn_of_unenforced(agentq_of(worker.app), worker.pool)
-
-    def stop(self, worker: Any) -> None:
-        self._caretaker.stop_claiming()
-
-    def terminate(self, worker: Any) -> None:
-        # A cold shutdown. What is given back must not run here any more, so the pool goes first.
-        if worker.pool is not None:
-            worker.pool.terminate()
-        self._caretaker.end(is_cold=True)
-
-    def _end(self, **_: Any) -> None:
-        # A warm shutdown. Not in stop(): while the pool ends its last steps, the lease must be renewed.
-        self._caretaker.end()
-
-
-def _share_memory(agentq: AgentQ) -> None:
-    """Load what all processes of the pool need, and let no collector of theirs write to it: that would copy it."""
-    agentq.ledger.load()
-    gc.collect()
-    gc.freeze()
-
-
 class Caretaker:
     """One worker's caretaker."""
 
-    def __init__(self, agentq: AgentQ, worker: Any) -> None:
-        self._agentq = agentq
-        self._ledger = agentq.ledger
+    def __init__(self, engine: Engine, worker: Any) -> None:
+        self._engine = engine
+        self._ledger = engine.ledger
         self._hostname = str(worker.hostname)
-        self._lease = Lease.open(agentq.settings.lease)
+        self._lease = Lease.open(engine.settings.lease)
         self._reserved = Reserved(worker)
-        self.duties = Duties(agentq, self._lease, self._reserved, self.renew)
+        self.duties = Duties(engine, self._lease, self._reserved, self.renew)
         self._ending = threading.Event()
         self._outage = Outage(logger, _CUT_OFF, _RENEWED)
         self._known_to_ledger: Knowledge | None = None
@@ -128,10 +75,10 @@ class Caretaker:
     def start(self) -> bool:
         """Begin; returns whether the ledger answers. Raises SchemaMismatch where its schema is not this code's."""
         is_ledger_there = True
-        for problem in configuration.problems(self._agentq.app):
+        for problem in configuration.problems(self._engine.app):
             logger.warning("%s", problem)
         try:
-            self._agentq.ensure_ledger()
+            self._engine.ensure_ledger()
         except LedgerUnavailable as error:
             is_ledger_there = False
             self._note_not_renewed(error)
@@ -167,7 +114,7 @@ class Caretaker:
         self._reserved.changed.set()
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(timeout=self._agentq.settings.ledger_timeout)
+                thread.join(timeout=self._engine.settings.ledger_timeout)
         try:
             wait_timeout = self._lease.seconds if is_cold else None
             given_back = self._ledger.write(
@@ -186,7 +133,7 @@ class Caretaker:
     def renew(self) -> bool:
         """Renew the lease once; False where the ledger did not let it."""
         sent_at = time.monotonic()
-        knows = knowledge_of(self._agentq)
+        knows = knowledge_of(self._engine)
         try:
             self._ledger.write_statement(
                 lambda tx: workers.register(
@@ -245,3 +192,8 @@ class Caretaker:
             self._reserved.changed.wait(self.duties.due_in())
             if not self._ending.is_set():
                 self.duties.do_due()
+
+
+def caretaker_of(app: Celery) -> Caretaker | None:
+    """Return the caretaker of the app's worker; None where this process is no worker's main process."""
+    return cast("Caretaker | None", engine_of(app).caretaker)

@@ -31,7 +31,7 @@ from agentq.runtime.refused import refusals
 from agentq.states import JobStatus
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 T = TypeVar("T")
 
@@ -59,10 +59,10 @@ class _Duty:
 class Duties:
     """The duties of one worker's caretaker; each one may be done at any time, by any number of workers."""
 
-    def __init__(self, agentq: AgentQ, lease: Lease, reserved: Reserved, renew: Callable[[], bool]) -> None:
-        settings = agentq.settings
-        self._agentq = agentq
-        self._ledger = agentq.ledger
+    def __init__(self, engine: Engine, lease: Lease, reserved: Reserved, renew: Callable[[], bool]) -> None:
+        settings = engine.settings
+        self._engine = engine
+        self._ledger = engine.ledger
         self._lease = lease
         self._reserved = reserved
         self._troubles = Troubles(renew)
@@ -70,8 +70,8 @@ class Duties:
         self._empty: set[str] = set()
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
-        self.unfit_jobs = UnfitJobs(agentq, self.refusals.add)
-        self.lost_messages = LostMessages(agentq.app, settings.redispatch_after)
+        self.unfit_jobs = UnfitJobs(engine, self.refusals.add)
+        self.lost_messages = LostMessages(engine.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.RUNNING)
         self._pass_on = _Duty(1.0, self.pass_on)
@@ -109,7 +109,7 @@ class Duties:
 
     def look_for_work(self) -> set[Work]:
         """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""
-        grace = self._agentq.settings.redispatch_after
+        grace = self._engine.settings.redispatch_after
         found = self._ledger.read_statement(lambda connection: find_work(connection, self._lease.worker_id, grace))
         if Work.UNCLAIMED not in found:
             self._empty = set()
@@ -169,14 +169,14 @@ class Duties:
         """Cancel the jobs that were revoked through Celery, whose memory of it ends with the worker."""
         noted = dict(self._reserved.revoked)
         if noted:
-            revokes.cancel_revoked(self._agentq, noted)
+            revokes.cancel_revoked(self._engine, noted)
         for id_, terminate in noted.items():
             if self._reserved.revoked.get(id_) == terminate:
                 del self._reserved.revoked[id_]
 
     def redispatch_lost(self) -> None:
         """Send messages again where there is evidence that the broker lost them."""
-        grace = self._agentq.settings.redispatch_after
+        grace = self._engine.settings.redispatch_after
         queues = self._ledger.read_statement(
             lambda connection: redelivery.queues_with_unclaimed(connection, grace)
         )
@@ -198,13 +198,13 @@ class Duties:
 
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""
-        queue, grace = self._agentq.settings.dead_letter_queue, self._agentq.settings.redispatch_after
+        queue, grace = self._engine.settings.dead_letter_queue, self._engine.settings.redispatch_after
         letters = self._ledger.write(lambda tx: dead_letter_tasks.issue_new(tx, _BATCH))
-        self._agentq.dispatcher.announce(letters, queue)
+        self._engine.dispatcher.announce(letters, queue)
         late = self._ledger.read_statement(lambda connection: dead_letter_tasks.any_late(connection, grace))
         if late and self.lost_messages.empty([queue]):
             again = self._ledger.write(lambda tx: dead_letter_tasks.issue_again(tx, grace, _BATCH))
-            self._agentq.dispatcher.announce(again, queue)
+            self._engine.dispatcher.announce(again, queue)
 
     def write_refused(self) -> None:
         """Write the dead letters of the messages that were refused since."""
@@ -248,7 +248,7 @@ class Duties:
         )
         for request, age in twice.items():
             status = taken.get(running.get(request, uuid.UUID(int=0)))
-            if status is not None and (status == JobStatus.RUNNING or age >= self._agentq.settings.cancel_grace):
+            if status is not None and (status == JobStatus.RUNNING or age >= self._engine.settings.cancel_grace):
                 why = "another worker runs it" if status == JobStatus.RUNNING else f"it is {status}"
                 level = logging.INFO if status == JobStatus.CANCELLED else logging.WARNING  # it was asked for
                 self._reserved.terminate(request, why, level=level)
@@ -257,8 +257,8 @@ class Duties:
         job_outcomes.log_lost(lost, self._reserved.has_processes)
 
     def _redispatch_queue(self, queue: str, overtaken: Overtaken | None) -> None:
-        grace = self._agentq.settings.redispatch_after
-        reserved, knows = self._reserved.jobs(), knowledge_of(self._agentq)
+        grace = self._engine.settings.redispatch_after
+        reserved, knows = self._reserved.jobs(), knowledge_of(self._engine)
         for _ in range(_MOST_BATCHES):
             again = self._ledger.write(
                 lambda tx: redelivery.redispatch(tx, queue, grace, _BATCH, overtaken, reserved, knows)

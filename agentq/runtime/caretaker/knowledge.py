@@ -12,12 +12,12 @@ from agentq.states import JobKind
 from agentq.steps import registry
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 
-def knowledge_of(agentq: AgentQ) -> Knowledge:
+def knowledge_of(engine: Engine) -> Knowledge:
     """Return the report of a worker of this app to the ledger."""
-    app, digest = agentq.app, agentq.catalogue.digest
+    app, digest = engine.app, engine.catalogue.digest
     steps = {step.name: step.parameters.digest for step in registry.all_steps() if step.name in app.tasks}
     others = {name for name in app.tasks if not name.startswith("celery.")} - steps.keys() - {CARRIER, DEAD_LETTER}
     return Knowledge(frozenset(app.amqp.queues.consume_from), steps, {name: digest(name) for name in others})

@@ -12,7 +12,7 @@ from celery import Celery
 
 from agentq.runtime.dispatch.depths import depths
 from agentq.runtime.dispatch.message import DISPATCH_HEADER, PRIORITY_HEADER
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 
 
 class LostMessages:
@@ -33,7 +33,7 @@ class LostMessages:
 
     def empty(self, queues: list[str]) -> set[str]:
         """Return those queues of which the broker has no messages, and takes some; none while it is away."""
-        dispatcher = agentq_of(self._app).dispatcher
+        dispatcher = engine_of(self._app).dispatcher
         try:
             usable = [queue for queue in queues if dispatcher.takes(queue)]
             return {name for name, depth in depths(self._app, usable).items() if depth == 0}

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
-from functools import wraps
 from typing import Any
 
 from celery.worker import state
@@ -19,8 +18,6 @@ from agentq.runtime.bridge import loop
 from agentq.runtime.bridge.pool_limits import pool_name
 from agentq.runtime.dispatch.message import DISPATCH_HEADER
 from agentq.runtime.dispatch.task_ids import ids_of
-from agentq.runtime.entry.revokes import texts
-from agentq.runtime.find import agentq_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,23 +103,3 @@ def _snapshot(*sets: Any) -> list[Any]:
         except RuntimeError:  # the consumer's thread changed the set
             continue
     raise RuntimeError("the worker's requests could not be read")
-
-
-def listen_to_revokes() -> None:
-    """Let the caretaker of this process know of revokes that come, whatever its worker has reserved."""
-    from celery.worker.control import Panel  # with much else that only a worker needs
-
-    native = Panel.data["revoke"]
-    if hasattr(native, "agentq"):
-        return
-
-    @wraps(native)
-    def revoke(state: Any, task_id: Any, terminate: bool = False, *args: Any, **options: Any) -> Any:
-        caretaker = agentq_of(state.app).caretaker
-        if caretaker is not None:
-            for text in texts(task_id):
-                caretaker.note_revoked(ids_of(text)[1], bool(terminate))
-        return native(state, task_id, terminate, *args, **options)
-
-    revoke.agentq = True  # type: ignore[attr-defined]
-    Panel.data["revoke"] = revoke

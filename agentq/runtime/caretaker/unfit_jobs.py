@@ -27,7 +27,7 @@ from agentq.runtime.refused.raw_message import RawMessage
 from agentq.states import JobKind
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class Unfit:
 class UnfitJobs:
     """The jobs whose messages this worker took and whose code it does not have."""
 
-    def __init__(self, agentq: AgentQ, refuse: Callable[[RawMessage, Refusal, str], None]) -> None:
-        self._agentq = agentq
+    def __init__(self, engine: Engine, refuse: Callable[[RawMessage, Refusal, str], None]) -> None:
+        self._engine = engine
         self._refuse = refuse
         self._lock = threading.Lock()
         self._messages: dict[uuid.UUID, RawMessage | None] = {}  # of jobs that the ledger was not asked about yet
@@ -83,7 +83,7 @@ class UnfitJobs:
         is_task = headers.get("task") == CARRIER
         kind = JobKind.TASK if is_task else JobKind.STEP
         name = headers.get("shadow" if is_task else "task")
-        is_known = isinstance(name, str) and can_run(self._agentq.app, kind, name)
+        is_known = isinstance(name, str) and can_run(self._engine.app, kind, name)
         if not isinstance(name, str) or (is_known and not self._takes):
             return None
         try:
@@ -125,7 +125,7 @@ class UnfitJobs:
             self._adapt(is_in_vain=returned == len(self._sent))
         self._sent = set()
         if self._jobs:
-            live = self._agentq.ledger.read_statement(knowledge.live)
+            live = self._engine.ledger.read_statement(knowledge.live)
             needs = set(self._jobs.values())
             self._let_go({need for need in needs if need.takes and not live.runs(need)})
             known = {need for need in needs if need.takes or live.may_run(need)}
@@ -154,7 +154,7 @@ class UnfitJobs:
         jobs = list(messages)
         for first in range(0, len(jobs), _TOGETHER):
             asked = jobs[first : first + _TOGETHER]
-            needs = self._agentq.ledger.read_statement(partial(knowledge.needs_of, jobs=asked))
+            needs = self._engine.ledger.read_statement(partial(knowledge.needs_of, jobs=asked))
             for job_id in asked:
                 message = messages[job_id]
                 if job_id not in needs and message is not None:
@@ -180,9 +180,9 @@ class UnfitJobs:
 
         def publish(dispatches: Sequence[Dispatch]) -> None:
             nonlocal is_published
-            is_published = self._agentq.dispatcher.publish(dispatches) == len(dispatches)
+            is_published = self._engine.dispatcher.publish(dispatches) == len(dispatches)
 
-        self._agentq.ledger.write(lambda tx: redelivery.pass_on(tx, jobs), publish=publish)
+        self._engine.ledger.write(lambda tx: redelivery.pass_on(tx, jobs), publish=publish)
         if is_published:  # else the broker is away
             for job_id in jobs:
                 del self._jobs[job_id]

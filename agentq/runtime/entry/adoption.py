@@ -17,13 +17,13 @@ from agentq.ledger import starts
 from agentq.runtime.dispatch.task_ids import ids_of
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 
 _FROZEN = frozenset({"task_id", "root_id", "parent_id", "group_id", "group_index", "reply_to", "chord"})
 
 
-def adopt(agentq: AgentQ, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
+def adopt(engine: Engine, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
     """Write the workflow of a plain call, unless it is there already, and return the id of its first job.
 
     The tasks after the call (the rest of a chain, callbacks) become jobs of the workflow and are
@@ -35,15 +35,15 @@ def adopt(agentq: AgentQ, task: Any, args: tuple[Any, ...], kwargs: dict[str, An
     if request.chord or request.errbacks:
         part = "chord" if request.chord else "chain or task with link_error"
         raise CanvasError(f"step {task.name!r} was sent in a native {part}; start it with agentq.start()")
-    graph = compile_canvas(_canvas(task, args, kwargs), agentq.catalogue, agentq.defaults())
+    graph = compile_canvas(_canvas(task, args, kwargs), engine.catalogue, engine.defaults())
     request.chain = request.callbacks = None
     workflow_id, job_id = ids_of(request.id)
     # The first job's message is this very message, so nothing is dispatched.
-    agentq.ledger.write(
+    engine.ledger.write(
         lambda tx: starts.start(
             tx,
             graph,
-            tenant=agentq.settings.tenant,
+            tenant=engine.settings.tenant,
             key=None,
             workflow_id=workflow_id,
             job_id=job_id,

@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import bootsteps, signals
 from celery.worker.consumer import consumer as celery_consumer
@@ -16,12 +16,10 @@ from kombu.utils.imports import symbol_by_name
 from agentq.exceptions import nearest
 from agentq.ledger.refused_messages import Refusal
 from agentq.runtime.bridge.event_batches import EventBatches
+from agentq.runtime.caretaker.caretaker import Caretaker, caretaker_of
 from agentq.runtime.dispatch.broker_state import is_outage
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 from agentq.runtime.refused.raw_message import RawMessage
-
-if TYPE_CHECKING:
-    from agentq.runtime.caretaker.caretaker import Caretaker
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class Intake(EventBatches):
 
     def on_connection_error_after_connected(self: Any, exc: Exception) -> None:
         if is_outage(exc, self.connection_errors):
-            agentq_of(self.app).dispatcher.broker.note_away(exc)
+            engine_of(self.app).dispatcher.broker.note_away(exc)
         super().on_connection_error_after_connected(exc)  # type: ignore[misc]
 
     def on_decode_error(self: Any, message: Any, exc: BaseException) -> None:
@@ -107,7 +105,7 @@ class Intake(EventBatches):
     @property
     def caretaker(self: Any) -> Caretaker:
         """The caretaker of this worker."""
-        found = agentq_of(self.app).caretaker
+        found = caretaker_of(self.app)
         assert found is not None, "the worker's own step comes first"
         return found
 

@@ -16,7 +16,7 @@ from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
 from agentq.runtime.dispatch.message import DEAD_LETTER
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 from agentq.states import MISSING_MEMBERS
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _dead_letter(self: Any, letter_id: str) -> str:
 
 
 def _handle(app: Celery, letter_id: str) -> str:
-    ledger = agentq_of(app).ledger
+    ledger = engine_of(app).ledger
     try:
         letter = dead_letters.record(ledger, uuid.UUID(letter_id))
     except (NotFound, ValueError, TypeError, AttributeError):

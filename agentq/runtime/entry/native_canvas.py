@@ -10,7 +10,7 @@ from celery.canvas import _basemap, _chain, _chord, chunks, group
 from agentq.canvas.nesting import levels
 from agentq.canvas.options import INSTEAD
 from agentq.exceptions import CanvasError
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 from agentq.runtime.start.starts import start
 from agentq.steps import registry
 
@@ -42,7 +42,7 @@ def _starting(native: Any) -> Any:
         if isinstance(self, _chord) and kwargs.get("body"):  # chord(header)(body)
             canvas = self.clone()
             canvas.kwargs["body"] = kwargs.pop("body")
-        return start(agentq_of(app), canvas, args=tuple(args or ()), kwargs=kwargs)
+        return start(engine_of(app), canvas, args=tuple(args or ()), kwargs=kwargs)
 
     apply_async.agentq = True  # type: ignore[attr-defined]
     return apply_async

@@ -10,7 +10,7 @@ from celery import bootsteps
 from celery.worker.state import maybe_shutdown
 
 from agentq.runtime.dispatch.broker_state import is_outage
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 
 _AGAIN = 30.0
 """Seconds until a queue that was refused is tried again."""
@@ -24,7 +24,7 @@ class ConsumingStep(bootsteps.Step):
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._consumer = consumer
-        self._broker = agentq_of(consumer.app).dispatcher.broker
+        self._broker = engine_of(consumer.app).dispatcher.broker
         amqp = consumer.app.amqp
         amqp.TaskConsumer = self._tolerant(amqp.TaskConsumer)
 

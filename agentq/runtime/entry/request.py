@@ -15,9 +15,9 @@ from agentq.outcomes import Failure
 from agentq.policies import Category
 from agentq.redaction import clean
 from agentq.runtime.attempt.other_release import LeftForLive
+from agentq.runtime.caretaker.caretaker import caretaker_of
 from agentq.runtime.dispatch.message import STEP_ETA
 from agentq.runtime.dispatch.task_ids import ids_of
-from agentq.runtime.find import agentq_of
 
 _GONE = ("WorkerLostError", "SystemExit")
 """The errors that the pool brings in place of an outcome when a process ended."""
@@ -56,12 +56,12 @@ class StepRequest(Request):
         super().cancel(pool, signal, emit_retry)
 
     def _send_on(self, takes: str) -> None:
-        caretaker = agentq_of(self.app).caretaker
+        caretaker = caretaker_of(self.app)
         if caretaker is not None:
             caretaker.duties.unfit_jobs.leave(ids_of(self.id)[1], takes)
 
     def _report(self, why: Failure) -> None:
-        caretaker = agentq_of(self.app).caretaker
+        caretaker = caretaker_of(self.app)
         if caretaker is not None:
             caretaker.note_ended(ids_of(self.id)[1], why)
 
@@ -73,7 +73,7 @@ def _note_revoked(sender: Any, request: Any, **_: Any) -> None:
     """
     if sender.Request != f"{__name__}:{StepRequest.__name__}" or request.id not in revoked:
         return
-    caretaker = agentq_of(sender.app).caretaker
+    caretaker = caretaker_of(sender.app)
     if caretaker is not None:
         caretaker.note_revoked(ids_of(request.id)[1], terminate=True)
 

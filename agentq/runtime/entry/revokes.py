@@ -16,10 +16,10 @@ from kombu.utils.imports import symbol_by_name
 from agentq.exceptions import LedgerUnavailable
 from agentq.ledger import revokes
 from agentq.runtime.dispatch.task_ids import ids_of
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +48,17 @@ def texts(task_ids: Any) -> list[str]:
     return [str(task_id) for task_id in maybe_list(task_ids) or ()]
 
 
-def cancel_revoked(agentq: AgentQ, revoked: Mapping[uuid.UUID, bool]) -> None:
+def cancel_revoked(engine: Engine, revoked: Mapping[uuid.UUID, bool]) -> None:
     """Cancel the jobs and workflows among these ids; with True, also one whose step runs."""
-    for id_ in agentq.ledger.read(lambda connection: revokes.known_among(connection, revoked)):
-        agentq.ledger.write(partial(revokes.revoke, id_=id_, terminate=revoked[id_]))
+    for id_ in engine.ledger.read(lambda connection: revokes.known_among(connection, revoked)):
+        engine.ledger.write(partial(revokes.revoke, id_=id_, terminate=revoked[id_]))
 
 
 def _revoke(app: Any, task_ids: Any, terminate: bool) -> None:
-    agentq = agentq_of(app)
+    engine = engine_of(app)
     revoked = {ids_of(task_id)[1]: terminate for task_id in texts(task_ids)}
     try:
-        agentq.ensure_ledger()
-        cancel_revoked(agentq, revoked)
+        engine.ensure_ledger()
+        cancel_revoked(engine, revoked)
     except LedgerUnavailable as error:  # the workers hear of it, and keep it until the ledger is back
         logger.warning("what is revoked is not cancelled in the ledger yet: %s", error)

@@ -15,14 +15,14 @@ from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyCon
 from agentq.runtime.attempt.attempt import AttemptRunner
 from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER, EARLY_HEADER, QUEUE_HEADER
 from agentq.runtime.entry import adoption, dead_letters, refused_methods, self_retry
-from agentq.runtime.find import agentq_of
+from agentq.runtime.find import engine_of
 from agentq.runtime.refused import refusals
 from agentq.runtime.start import starts
 from agentq.steps import registry
 from agentq.steps.step import Step
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
     from agentq.runtime.workflow import Workflow
 
 
@@ -47,10 +47,10 @@ class StepMixin:
         if request.called_directly or request.is_eager or getattr(request, "agentq_entered", False):
             return self.run(*args, **kwargs)
         request.agentq_entered = True  # a step that calls itself calls the function
-        agentq = agentq_of(self.app)
-        job_id = _job_id(args) if is_job_message(request) else self._adopted(agentq, args, kwargs)
+        engine = engine_of(self.app)
+        job_id = _job_id(args) if is_job_message(request) else self._adopted(engine, args, kwargs)
         return AttemptRunner(
-            agentq, job_id, self.name, _hard_timeout(self), _early_after(request), _sent_to(request)
+            engine, job_id, self.name, _hard_timeout(self), _early_after(request), _sent_to(request)
         ).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,16 +62,16 @@ class StepMixin:
         vars(task).update(vars(self), run=run)
         return partial(call, task)
 
-    def _adopted(self: Any, agentq: AgentQ, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
+    def _adopted(self: Any, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> uuid.UUID:
         try:
-            return adoption.adopt(agentq, self, args, kwargs)
+            return adoption.adopt(engine, self, args, kwargs)
         except (DefinitionError, InvalidValue, KeyConflict) as error:
-            refusals.refuse_current(agentq, str(error))
+            refusals.refuse_current(engine, str(error))
             raise
 
     def apply_async(self: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Workflow[Any]:
         """Start a workflow of this one step; ``countdown``, ``eta``, ``expires`` and ``link`` are honoured."""
-        return starts.start_call(agentq_of(self.app), self.name, args, kwargs, options)
+        return starts.start_call(engine_of(self.app), self.name, args, kwargs, options)
 
     def retry(
         self: Any,
@@ -148,7 +148,7 @@ def _run_plain_task(self: Any, job_id: str) -> Any:
     """Run the plain Celery task of a job."""
     job, request = _job_id((job_id,)), self.request
     return AttemptRunner(
-        agentq_of(self.app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
+        engine_of(self.app), job, None, _hard_timeout(self), _early_after(request), _sent_to(request)
     ).run()
 
 

@@ -13,28 +13,28 @@ from agentq.ledger.records import Dispatch
 from agentq.runtime.bridge import pool_limits
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 5
 
 
-def log_start(agentq: AgentQ, worker: Any, is_ledger_there: bool) -> None:
+def log_start(engine: Engine, worker: Any, is_ledger_there: bool) -> None:
     """Log a worker's version and queues, and the steps of its app that it serves and does not serve."""
     logger.info(
         "worker %s of agentq %s: ledger %s (schema %s), lease %g s, %s pool with a concurrency of %s",
         worker.hostname,
         _version(),
-        agentq.ledger.url.render_as_string(hide_password=True),
+        engine.ledger.url.render_as_string(hide_password=True),
         REVISION if is_ledger_there else "unknown, as it does not answer",
-        agentq.settings.lease,
+        engine.settings.lease,
         pool_limits.pool_name(worker.pool),
         worker.concurrency,
     )
-    consumed = agentq.app.amqp.queues.consume_from
+    consumed = engine.app.amqp.queues.consume_from
     served, others = 0, defaultdict[str, list[str]](list)
-    for queue, steps in sorted(agentq.catalogue.steps_by_queue().items()):
+    for queue, steps in sorted(engine.catalogue.steps_by_queue().items()):
         if queue in consumed:
             served += len(steps)
         else:

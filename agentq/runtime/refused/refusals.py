@@ -19,7 +19,7 @@ from agentq.runtime.attempt.lease import current_lease
 from agentq.runtime.refused.raw_message import RawMessage
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def write(tx: Transaction, worker_id: Any, refused: dict[RefusedMessage, int]) -
     workers.count_refused(tx, worker_id, sum(refused.values()))
 
 
-def refuse_current(agentq: AgentQ, why: str) -> None:
+def refuse_current(engine: Engine, why: str) -> None:
     """Write the dead letter of the message that this process runs; *why* says what is wrong with it.
 
     For faults that only the ledger can know: its job does not exist, or is of another step. Raises
@@ -105,8 +105,8 @@ def refuse_current(agentq: AgentQ, why: str) -> None:
         headers={"id": request.id, "origin": request.origin},
         body=json.dumps([request.args, request.kwargs], default=str),
     )
-    message = raw_message.refused(Refusal.REFUSED, why, agentq.settings.tenant)
+    message = raw_message.refused(Refusal.REFUSED, why, engine.settings.tenant)
     _refusal_log.add(message)
     refused = {replace(message, snapshot=raw_message.snapshot()): 1}
     worker_id = current_lease().worker_id
-    agentq.ledger.write(lambda tx: write(tx, worker_id, refused))
+    engine.ledger.write(lambda tx: write(tx, worker_id, refused))

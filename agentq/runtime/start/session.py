@@ -18,7 +18,7 @@ from agentq.ledger.transaction import Transaction
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
     AsyncJoinable = AsyncSession | AsyncConnection
 
@@ -102,13 +102,13 @@ class _PendingDispatches:
         return self._session.get_nested_transaction() or self._session.get_transaction()
 
 
-async def off_loop(agentq: AgentQ, session: AsyncJoinable | None, work: Callable[[Joinable | None], T]) -> T:
+async def off_loop(engine: Engine, session: AsyncJoinable | None, work: Callable[[Joinable | None], T]) -> T:
     """Do *work* from an event loop without blocking it: with what *session* is made of, or else in a thread.
 
     Raises InvalidArguments for a session that is not asynchronous, which would block the loop.
     """
     if session is None:
-        return await agentq.ledger.in_thread(lambda: work(None))
+        return await engine.ledger.in_thread(lambda: work(None))
     if not hasattr(session, "run_sync"):
         raise InvalidArguments(
             f"session is a {type(session).__name__}; give SQLAlchemy's AsyncSession or AsyncConnection, or with "

@@ -25,7 +25,7 @@ from agentq.runtime.start.terms import terms_of
 from agentq.runtime.workflow import Workflow
 
 if TYPE_CHECKING:
-    from agentq.runtime.app import AgentQ
+    from agentq.runtime.engine import Engine
 
 
 _CALL_OPTIONS = frozenset(
@@ -53,7 +53,7 @@ _NO_OPTIONS = StartOptions()
 
 
 def start(
-    agentq: AgentQ,
+    engine: Engine,
     canvas: Any,
     options: StartOptions = _NO_OPTIONS,
     *,
@@ -65,14 +65,14 @@ def start(
 ) -> Workflow[Any]:
     """Write the workflow, then dispatch what can run; see ``AgentQ.start``."""
     require_known(options, "key", "session")
-    planner = _Planner(agentq, options, session)
+    planner = _Planner(engine, options, session)
     ids = ids_of(task_id) if task_id else (None, None)
     plan = planner.plan(canvas, key, ids, args=args, kwargs=kwargs)
-    return _start_all(agentq, [plan], planner.joined, at_once=plan.is_one_statement)[0]
+    return _start_all(engine, [plan], planner.joined, at_once=plan.is_one_statement)[0]
 
 
 def start_many(
-    agentq: AgentQ,
+    engine: Engine,
     canvases: Iterable[Any],
     options: StartOptions,
     *,
@@ -88,23 +88,23 @@ def start_many(
     twice = [key for key, count in Counter(given).items() if key is not None and count > 1]
     if twice:
         raise InvalidArguments(f"the key {show(twice[0])} is given twice; each names one workflow")
-    planner = _Planner(agentq, options, session)
+    planner = _Planner(engine, options, session)
     plans = [planner.plan(canvas, key, (None, None)) for canvas, key in zip(canvases, given, strict=True)]
-    return _start_all(agentq, plans, planner.joined) if plans else []
+    return _start_all(engine, plans, planner.joined) if plans else []
 
 
 class _Planner:
     """Turns canvases into plans, under options that were checked once."""
 
-    def __init__(self, agentq: AgentQ, options: StartOptions, session: Joinable | None) -> None:
+    def __init__(self, engine: Engine, options: StartOptions, session: Joinable | None) -> None:
         self.joined = None if session is None else Joined(session)
-        self._catalogue = agentq.catalogue
+        self._catalogue = engine.catalogue
         tenant, retry, not_before = options.get("tenant"), options.get("retry"), options.get("not_before")
-        self._tenant = _checked_text("tenant", agentq.settings.tenant if tenant is None else tenant)
+        self._tenant = _checked_text("tenant", engine.settings.tenant if tenant is None else tenant)
         self._deadline = _checked_deadline(options.get("deadline"))
         policy = None if retry is None else policy_of(retry)
         self._policy = None if policy is None else json.dumps(dump_policy(policy))
-        self._defaults = agentq.defaults(_checked_priority(options.get("priority")), policy)
+        self._defaults = engine.defaults(_checked_priority(options.get("priority")), policy)
         self._due_at = None
         if not_before is not None:
             self._due_at = time_text(not_before, "not_before", past_allowed=False)
@@ -137,7 +137,7 @@ class _Planner:
 
 
 def _start_all(
-    agentq: AgentQ,
+    engine: Engine,
     plans: Sequence[starts.Plan],
     joined: Joined | None,
     *,
@@ -145,16 +145,16 @@ def _start_all(
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
     if joined is None:
-        agentq.ensure_ledger()
-        ledger = agentq.ledger
+        engine.ensure_ledger()
+        ledger = engine.ledger
         write = ledger.write_statement if at_once else ledger.write
         started = write(lambda tx: starts.start_all(tx, plans))
     else:
-        started = joined.write(agentq.ledger, lambda tx: starts.start_all(tx, plans))
-    return [Workflow(agentq.ledger, one.workflow_id, is_new=one.is_new) for one in started]
+        started = joined.write(engine.ledger, lambda tx: starts.start_all(tx, plans))
+    return [Workflow(engine.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 
-def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:
+def start_call(engine: Engine, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Workflow[Any]:
     """Start a workflow of one step from the arguments of Celery's ``apply_async``."""
     given = {name: value for name, value in options.items() if value is not None}
     unknown = set(given) - _CALL_OPTIONS - _WITHOUT_MEANING
@@ -166,7 +166,7 @@ def start_call(agentq: AgentQ, name: str, args: Any, kwargs: Any, options: dict[
     task_id = given.pop("task_id", None)
     canvas = Signature(name, tuple(args or ()), dict(kwargs or {}))
     canvas.set(**{option: value for option, value in given.items() if option in _CALL_OPTIONS})
-    return start(agentq, canvas, task_id=task_id)
+    return start(engine, canvas, task_id=task_id)
 
 
 def _delay_first(graph: Graph, due_at: str | None) -> None:

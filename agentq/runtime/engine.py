@@ -1,0 +1,98 @@
+"""``Engine``: agentq's parts on one Celery app, for the modules that start and run workflows there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from agentq import settings as settings_module
+from agentq.canvas.compile import Defaults
+from agentq.embedded import Embedded
+from agentq.ledger.db.session import Ledger
+from agentq.ledger.records import Dispatch
+from agentq.policies import Policy
+from agentq.runtime.attempt import plain_task_rules, running
+from agentq.runtime.bridge.loop import Stopped
+from agentq.runtime.catalogue import Catalogue
+from agentq.runtime.dispatch.dispatcher import Dispatcher
+
+_PREFIX = "agentq_"
+
+
+class Engine:
+    """The parts of agentq on one Celery app; ``AgentQ`` is an engine with the public ways to start workflows.
+
+    Settings and ledger are made when they are first used: the app may be configured until then.
+    """
+
+    def __init__(self, app: Celery, explicit: dict[str, Any]) -> None:
+        self.app = app
+        self._explicit = explicit
+        self._lock = threading.Lock()
+        self._ready_in: int | None = None
+        self.caretaker: Any = None
+        """The caretaker, in a worker's main process; ``caretaker_of`` knows its class, which uses this one."""
+        self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
+        """Exceptions that end the process of a step, and are no outcome of the step."""
+        self.dispatcher = Dispatcher(app)
+        self.catalogue = Catalogue(app)
+
+    @cached_property
+    def settings(self) -> settings_module.Settings:
+        """The settings in force."""
+        return settings_module.load(self._explicit, _configured(self.app))
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """The private broker and ledger of the folder, used for what is not configured."""
+        return Embedded(Path(self.settings.folder))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger; connects on first use."""
+        url = self.settings.ledger or self.embedded.ledger_url
+        return Ledger(url, timeout=self.settings.ledger_timeout, publish=self.publish)
+
+    def publish(self, dispatches: Sequence[Dispatch]) -> None:
+        """Publish the messages of jobs that were committed: the ledger calls this after a commit."""
+        self.dispatcher.publish(dispatches)
+
+    def ensure_ledger(self) -> None:
+        """Check, once per process, that the ledger has this code's schema; make the embedded one.
+
+        Raises SchemaMismatch or LedgerUnavailable.
+        """
+        # A step's worker checked when it started; an upgrade since then removed nothing, and fails no step.
+        if self._ready_in == os.getpid() or running.attempt.get() is not None:
+            return
+        with self._lock:
+            if self.settings.ledger is None:
+                from agentq.ledger.db import migrate  # only here: the import of Alembic takes a tenth of the start
+
+                self.embedded.folder.mkdir(mode=0o700, exist_ok=True)
+                migrate.upgrade(self.ledger)
+            self.ledger.check_schema()
+            self._ready_in = os.getpid()
+
+    def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
+        """Return what holds for all jobs of a workflow that say nothing else."""
+        return Defaults(
+            priority,
+            self.settings.max_value_bytes,
+            policy,
+            partial(plain_task_rules.attempts_of, self.app),
+            partial(plain_task_rules.options_of, self.app),
+        )
+
+
+def _configured(app: Celery) -> dict[str, Any]:
+    """Return the ``agentq_…`` keys of Celery's configuration, also with a namespace (``CELERY_AGENTQ_…``)."""
+    namespace = f"{app.namespace}_".lower() if app.namespace else ""
+    names = {str(key).lower().removeprefix(namespace) for key in app.conf}
+    return {name.removeprefix(_PREFIX): app.conf[name] for name in names if name.startswith(_PREFIX)}
