@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
@@ -17,12 +18,13 @@ from agentq.ledger.history import NO_FAILURE, end_attempt
 from agentq.ledger.knowledge import Need, parameters_at_start
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.on_complete import run_on_complete
-from agentq.ledger.records import Claim, Dispatch, Left, dispatch_of
+from agentq.ledger.records import SUCCESSOR, Claim, Dispatch, Left, columns_of, dispatch_of, dispatch_with
 from agentq.ledger.results import collect_results
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
 
+_taken = attrgetter(*columns_of(Claim))
 _SELF = select(*moves.DISPATCH).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
 _SUCCESSORS = select(*moves.DISPATCH).where(
     JobRow.after_id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED
@@ -68,30 +70,8 @@ def claim(
     inputs = row.inputs
     if inputs is None and row.after_id is not None and not row.immutable:
         inputs = collect_results(tx.connection, row.after_id)
-    return Claim(
-        job_id=job_id,
-        workflow_id=row.workflow_id,
-        tenant=row.tenant,
-        kind=row.kind,
-        step=row.step,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        attempts_before=row.attempts_before,
-        uncounted=row.uncounted,
-        waits=row.waits,
-        paused=row.paused,
-        waited=row.waited,
-        deadline_at=row.deadline_at,
-        worker_id=worker_id,
-        started_at=row.started_at,
-        timeout=row.timeout,
-        arguments=row.arguments,
-        inputs=inputs,
-        join_id=row.join_id,
-        is_last=row.is_last,
-        is_plain=row.is_plain,
-        successor=_only_successor(job_id, row),
-    )
+    successor = _only_successor(job_id, row)
+    return Claim(*_taken(row), job_id=job_id, worker_id=worker_id, inputs=inputs, successor=successor)
 
 
 def is_one_statement(claimed: Claim, outcome: Outcome) -> bool:
@@ -212,20 +192,9 @@ def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Dispatch | None:
     successors = json.loads(row.successors or "[]")
     if len(successors) != 1:
         return None
-    [(id_, kind, step, queue, priority, timeout, hard_timeout)] = successors
-    return Dispatch(
-        job_id=uuid.UUID(id_),
-        workflow_id=row.workflow_id,
-        after_id=job_id,
-        tenant=row.tenant,
-        kind=kind,
-        step=step,
-        queue=queue,
-        priority=priority,
-        timeout=timeout,
-        hard_timeout=hard_timeout,
-        dispatched_at=row.started_at,
-    )
+    values = dict(zip(SUCCESSOR, successors[0], strict=True))
+    values |= {"id": uuid.UUID(values["id"]), "workflow_id": row.workflow_id, "after_id": job_id}
+    return dispatch_with(values | {"tenant": row.tenant, "dispatched_at": row.started_at})
 
 
 def _was_recorded(tx: Transaction, claimed: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import Any
 
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Need
@@ -28,34 +31,42 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job as the worker that claimed it has it. ``attempt`` is the fencing token."""
+class Counts:
+    """The counters by which a policy decides whether a job is tried again."""
 
-    job_id: uuid.UUID
-    workflow_id: uuid.UUID
-    tenant: str
-    kind: str
-    step: str
     attempt: int
+    """The number of the last attempt, which is the fencing token."""
     max_attempts: int
     attempts_before: int
     """The attempts before the last replay, which do not count any more."""
     uncounted: int
+    """The attempts since then that do not count."""
     waits: int
     paused: float
     waited: float
-    """The counters for its policy: attempts that do not count, waits, and seconds of pauses and waits."""
+    """Seconds of waits; ``paused`` has those of pauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Counts):
+    """A job as the worker that claimed it has it. ``attempt`` is the fencing token."""
+
+    job_id: uuid.UUID = field(kw_only=True)
+    workflow_id: uuid.UUID
+    tenant: str
+    kind: str
+    step: str
     deadline_at: datetime | None
-    worker_id: uuid.UUID
+    worker_id: uuid.UUID = field(kw_only=True)
     started_at: datetime
     timeout: float | None
     arguments: str
-    inputs: str | None
+    inputs: str | None = field(kw_only=True)
     """The result of the job before it as JSON text; None for a job that takes none."""
     join_id: uuid.UUID | None
     is_last: bool
     is_plain: bool
-    successor: Dispatch | None
+    successor: Dispatch | None = field(kw_only=True)
     """The dispatch of the one job that waits for this one, and for nothing else; with the claim's time."""
 
 
@@ -70,18 +81,28 @@ class Left:
     """The name and parameters that the job needs, as the start of its workflow recorded them."""
 
 
+def columns_of(record: type[Any]) -> tuple[str, ...]:
+    """Return the names of a job's columns that a record has, in the order of its fields.
+
+    A field that is given by keyword only is not of these columns.
+    """
+    names = (field.name for field in fields(record) if not field.kw_only)
+    return tuple("id" if name == "job_id" else name for name in names)
+
+
+SUCCESSOR = tuple(
+    name for name in columns_of(Dispatch) if name not in ("workflow_id", "after_id", "tenant", "dispatched_at")
+)
+"""The columns of a successor's dispatch that the claim of the job before it does not know already."""
+
+_of_row, _of_values = attrgetter(*columns_of(Dispatch)), itemgetter(*columns_of(Dispatch))
+
+
 def dispatch_of(row: AnyRow) -> Dispatch:
     """Return the dispatch for a row that has the columns of ``moves.DISPATCH``."""
-    return Dispatch(
-        row.id,
-        row.workflow_id,
-        row.after_id,
-        row.tenant,
-        row.kind,
-        row.step,
-        row.queue,
-        row.priority,
-        row.timeout,
-        row.hard_timeout,
-        row.dispatched_at,
-    )
+    return Dispatch(*_of_row(row))
+
+
+def dispatch_with(values: Mapping[str, Any]) -> Dispatch:
+    """Return the dispatch for the values of these columns by name."""
+    return Dispatch(*_of_values(values))

@@ -10,10 +10,8 @@ from typing import Any
 from agentq.canvas.graph import BEYOND, Graph, Node, parse_time
 from agentq.ids import new_id
 from agentq.ledger.moves.ready import first_status
-from agentq.ledger.records import Dispatch
+from agentq.ledger.records import Dispatch, dispatch_with
 from agentq.states import VIRTUAL, JobKind, JobStatus
-
-_DISPATCHED = ("workflow_id", "after_id", "tenant", "kind", "step", "queue", "priority", "timeout", "hard_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,7 @@ class RowBuilder:
 
     def dispatches(self, dispatched_at: datetime) -> list[Dispatch]:
         """Return the dispatches of jobs that can run at once; *dispatched_at* is the time of their insert."""
-        return [
-            Dispatch(job_id=row["id"], dispatched_at=dispatched_at, **{name: row[name] for name in _DISPATCHED})
-            for row in self.ready
-        ]
+        return [dispatch_with(row | {"dispatched_at": dispatched_at}) for row in self.ready]
 
     def _row(
         self, node: Node, ids: list[uuid.UUID], point: InsertionPoint, item: tuple[Any, ...]

@@ -28,7 +28,8 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.ledger.moves.shared import COUNTS, JOB_ID
+from agentq.ledger.moves.shared import JOB_ID, columns
+from agentq.ledger.records import SUCCESSOR, Claim, columns_of
 from agentq.ledger.transaction import Transaction
 from agentq.states import VIRTUAL, JobKind, JobStatus
 
@@ -38,20 +39,10 @@ _AFTER_ID = literal_column("agentq_jobs.after_id", Uuid())
 _SENT_TO = bindparam("sent_to", type_=String())
 _NAMED, _TOKEN = bindparam("named", type_=String()), bindparam("token", type_=BigInteger())
 _TAKEN = (
-    JobRow.workflow_id,
-    JobRow.tenant,
-    JobRow.kind,
-    JobRow.step,
-    *COUNTS,
-    JobRow.started_at,
-    JobRow.deadline_at,
-    JobRow.timeout,
-    JobRow.arguments,
+    *columns(columns_of(Claim)),
+    # Where the claim's input comes from.
     JobRow.immutable,
     JobRow.after_id,
-    JobRow.join_id,
-    JobRow.is_last,
-    JobRow.is_plain,
 )
 
 
@@ -109,9 +100,7 @@ _CLAIM = _claiming(_is_queued, _result_before, null(), now())
 # hand-over.
 _next = aliased(JobRow)
 _two_next = (
-    select(
-        *(_next.id, _next.kind, _next.step, _next.queue, _next.priority, _next.timeout, _next.hard_timeout),
-    )
+    select(*columns(SUCCESSOR, _next))
     .where(
         _next.after_id == literal_column("agentq_jobs.id", Uuid()),
         _next.status == JobStatus.WAITING,

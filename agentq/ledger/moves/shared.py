@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
 
 from agentq.ledger.models import JobRow
+from agentq.ledger.records import Counts, Dispatch, columns_of
 from agentq.outcomes import Failure
 from agentq.states import JobStatus
 
-DISPATCH: tuple[Any, ...] = (
-    JobRow.id,
-    JobRow.workflow_id,
-    JobRow.after_id,
-    JobRow.tenant,
-    JobRow.step,
-    JobRow.queue,
-    JobRow.priority,
-    JobRow.timeout,
-    JobRow.hard_timeout,
-    JobRow.dispatched_at,
-    JobRow.status,
-    JobRow.kind,
-)
-"""The columns of a ``Dispatch``."""
+
+def columns(names: Iterable[str], job: Any = JobRow) -> tuple[Any, ...]:
+    """Return the columns of *job*, which may be an alias, by their names."""
+    return tuple(getattr(job, name) for name in names)
+
+
+DISPATCH = (*columns(columns_of(Dispatch)), JobRow.status)
+"""The columns of a ``Dispatch``, and the status, since only queued jobs are dispatched."""
 
 DEAD: tuple[Any, ...] = (
     JobRow.id,
@@ -36,15 +31,7 @@ DEAD: tuple[Any, ...] = (
 )
 """The columns that a job's failure for good needs."""
 
-COUNTS: tuple[Any, ...] = (
-    JobRow.attempt,
-    JobRow.max_attempts,
-    JobRow.attempts_before,
-    JobRow.uncounted,
-    JobRow.waits,
-    JobRow.paused,
-    JobRow.waited,
-)
+COUNTS = columns(columns_of(Counts))
 """The columns by which a policy decides whether a job is tried again."""
 
 JOB_ID = bindparam("job_id", type_=Uuid())
