@@ -6,11 +6,15 @@ import json
 import uuid
 from collections.abc import Mapping
 
-from agentq.cli.display import age, one_line, seconds_between
+from agentq.cli.display import age, one_line, seconds_between, took
 from agentq.cli.tree import JobRecord, job_tree
 from agentq.contrib.flower import task_page
+from agentq.operations.attempt_counts import counted
 from agentq.operations.schemas import Attempt, ByHand, Job, JobSummary, WorkflowDetails, WorkflowSummary
 from agentq.states import VIRTUAL
+
+_NOTE_WIDTH = 160
+"""Characters: enough for a step's name and the command that shows its dead letter."""
 
 
 def tree_of(workflow: WorkflowDetails, workers: Mapping[uuid.UUID, str]) -> str:
@@ -40,6 +44,11 @@ def by_hand_of(given: ByHand) -> str:
     return f"by {given.actor}, {age(given.created_at)}: {given.reason}"
 
 
+def took_of(job: JobSummary) -> str:
+    """Return how long a job took; empty where no attempt counts, or its result was given by hand."""
+    return took(job.started_at, job.finished_at) if _has_duration(job) else ""
+
+
 def page_of(job_id: uuid.UUID, flower_url: str | None) -> str:
     """Return the address of a job's page in Flower, empty where none is set."""
     return "" if flower_url is None else task_page(flower_url, job_id)
@@ -56,11 +65,15 @@ def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:
         position=job.position or 0,
         attempts=job.attempt,
         attempts_summary=job.attempts_summary,
-        seconds=None if job.by_hand else seconds_between(job.started_at, job.finished_at),
+        seconds=seconds_between(job.started_at, job.finished_at) if _has_duration(job) else None,
         worker="" if job.by_hand or job.worker_id is None else workers.get(job.worker_id, ""),
         label=_label(job),
-        note=one_line(note_of(job)),
+        note=one_line(note_of(job), _NOTE_WIDTH),
     )
+
+
+def _has_duration(job: JobSummary) -> bool:
+    return job.by_hand is None and counted(job) > 0
 
 
 def _label(job: Job) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentq.cli import options
-from agentq.cli.describe import by_hand_of, error_of, note_of, page_of
+from agentq.cli.describe import by_hand_of, error_of, note_of, page_of, took_of
 from agentq.cli.display import age, coloured, data, echo_json, fields, printable, rounded, table, took, when
 from agentq.cli.group import ListingGroup
 from agentq.cli.many import Many, Words, carry_out, of_many, require_one_or_all
@@ -196,7 +196,7 @@ def _row(job: JobSummary) -> tuple[str, ...]:
         str(job.id),
         job.status,
         age(job.created_at),
-        "" if job.by_hand else took(job.started_at, job.finished_at),
+        took_of(job),
         job.attempts_summary,
         job.queue,
         job.step,
@@ -235,7 +235,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> 
             ("expires", when(job.expires_at)),
             ("made", when(job.created_at)),
             ("started", when(job.started_at)),
-            ("took", "" if job.by_hand else took(job.started_at, job.finished_at)),
+            ("took", took_of(job)),
             ("flower", page),
             ("arguments", data(job.args) if job.args else ""),
             ("keywords", data(job.kwargs) if job.kwargs else ""),

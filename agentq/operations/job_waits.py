@@ -12,8 +12,9 @@ from agentq.ledger import knowledge
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NO_WORKERS, Live, Need, parameters_at_start
 from agentq.ledger.models import WorkflowRow
+from agentq.ledger.queries.failures import failed_before
 from agentq.operations.fan_ins import members_awaited
-from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
+from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 """Classes of the error of a job that a worker left for one of another release."""
@@ -21,10 +22,11 @@ LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The conditions that some jobs wait for, the live workers, and the terms of those that were left."""
+    """The conditions that jobs wait for: live workers, terms of those that were left, failed jobs before them."""
 
     live: Live
     terms: Mapping[uuid.UUID, str | None]
+    failed: Mapping[uuid.UUID, Sequence[AnyRow]]
 
     @classmethod
     def read(cls, connection: Connection, rows: Sequence[AnyRow]) -> Waits:
@@ -33,23 +35,34 @@ class Waits:
         is_asked = left or any(row.status == JobStatus.QUEUED for row in rows)
         query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
         terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
-        return cls(knowledge.live(connection) if is_asked else NO_WORKERS, terms)
+        live = knowledge.live(connection) if is_asked else NO_WORKERS
+        return cls(live, terms, failed_before(connection, rows))
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
         match row.status:
             case JobStatus.WAITING if members:
-                return members_awaited(row, members)
+                return members_awaited(row, members) + self._failed_before(row)
             case JobStatus.SCHEDULED if row.error_class in LEFT:
                 return self._left_for(row)
             case JobStatus.WAITING:
-                return f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
+                before = f"{row.remaining} job(s) before it" if row.remaining else "its place in the workflow"
+                return before + self._failed_before(row)
             case JobStatus.SCHEDULED:
                 why = f" ({row.due_reason})" if row.due_reason else ""
                 return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
             case JobStatus.QUEUED:
                 return self._a_worker(row)
         return None
+
+    def _failed_before(self, row: AnyRow) -> str:
+        """Name the first of the failed jobs before a job, with the command that shows its dead letter."""
+        failed = self.failed.get(row.id, ())
+        if not failed:
+            return ""
+        first = "the fan-in" if failed[0].kind in VIRTUAL else f"{failed[0].kind} {failed[0].step!r}"
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        return f": {first}{more} failed; decide with: agentq dead-letters show {failed[0].id}"
 
     def _a_worker(self, row: AnyRow) -> str:
         need = Need(row.queue, row.kind, row.step)

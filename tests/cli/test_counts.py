@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 from agentq.ledger.db.session import Ledger
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.operations.jobs import JobFilter
-from agentq.outcomes import Fail, Failure, RetryLater
+from agentq.outcomes import Fail, Failure, Leave, RetryLater
 from agentq.runtime.workflow import Workflow
 from agentq.testing.table import describe
 from tests.cli.program import Inside
@@ -84,6 +84,22 @@ def test_a_result_by_hand_shows_its_actor_and_reason(program: Inside, fake: Fake
     assert [job["by_hand"] and job["by_hand"]["actor"] for job in listed] == [None, "ann"]
     assert program.json("jobs", "show", str(claimed.job_id))["by_hand"]["reason"] == "computed\nby head"
     assert "its result is by ann" in program.text("jobs", "list", "--step", add.name)
+
+
+def test_a_job_that_was_only_left_for_another_worker_took_no_time(program: Inside, fake: FakeWorker) -> None:
+    claimed = fake.begin(add.s(1, 2))
+    job_id, workflow_id = str(claimed.job_id), str(claimed.workflow_id)
+
+    def durations() -> list[bool]:
+        listed = program.text("jobs", "list").splitlines()[1]
+        shown = program.text("jobs", "show", job_id).split("\nattempt 1")[0]
+        tree = program.text("workflows", "show", workflow_id).split("add 1, 2")[1]
+        seconds = r" \d+\.\d\d s"
+        return [bool(re.search(seconds, listed)), "\ntook " in shown, bool(re.search(seconds, tree))]
+
+    assert durations() == [True] * 3
+    fake.record(claimed, Leave(BUSY, 60, "a worker that has it"))
+    assert durations() == [False] * 3
 
 
 def test_a_job_that_succeeded_by_itself_has_no_such_word(program: Inside, fake: FakeWorker) -> None:

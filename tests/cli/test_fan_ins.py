@@ -15,7 +15,7 @@ from agentq.ledger.records import Claim
 from tests.cli.program import Inside
 from tests.operations.letters import run_due
 from tests.support.fake_worker import FakeWorker
-from tests.support.steps import add, numbers, total
+from tests.support.steps import add, echo, numbers, total
 
 FIVE = group(add.s(number, 0) for number in range(5))
 
@@ -62,6 +62,31 @@ def test_a_fan_in_without_options_waits_for_its_members(program: Inside, fake: F
     claimed = begin(fake, FIVE | total.s())
     fake.succeed(claimed[0], 1)
     assert "waiting    waits for 4 of its 5 members\n" in shown_workflow(program, claimed[0])
+
+
+def test_a_fan_in_and_the_step_after_it_name_the_failed_job_before_them(program: Inside, fake: FakeWorker) -> None:
+    claimed = begin(fake, FIVE | total.s())
+    step = f"step {add.name!r}"
+    decide = "failed; decide with: agentq dead-letters show"
+    fake.fail(claimed[1])
+    first = f"waiting    waits for 5 of its 5 members: {step} {decide} {claimed[1].job_id}\n"
+    assert first in shown_workflow(program, claimed[0])
+    fake.fail(claimed[3])
+    assert f"members: {step} and 1 more {decide} {claimed[1].job_id}\n" in shown_workflow(program, claimed[0])
+    assert "waits for 1 job(s) before it\n" in shown_workflow(program, claimed[0]), "the fan-in has not failed"
+
+
+def test_the_step_after_a_failed_fan_in_names_its_dead_letter(program: Inside, fake: FakeWorker) -> None:
+    canvas = group(add.s(number, 1) for number in range(2)) | total.s().set(needs=2) | echo.s()
+    claimed = begin(fake, canvas)
+    fake.succeed(claimed[0], 1)
+    fake.fail(claimed[1])
+    join = join_of(fake, claimed[0])
+    condition = f"1 job(s) before it: the fan-in failed; decide with: agentq dead-letters show {join}"
+    assert f"waits for {condition}\n" in shown_workflow(program, claimed[0])
+    (after,) = [job.id for job in fake.jobs(claimed[0].workflow_id) if str(job.after_id) == join]
+    assert f"waits for  {condition}\n" in program.text("jobs", "show", str(after))
+    assert program.text("dead-letters", "show", join)
 
 
 @pytest.fixture

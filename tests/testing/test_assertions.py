@@ -27,7 +27,7 @@ def test_a_failed_workflow_is_shown_job_by_job(agentq_inline: Inline) -> None:
         [numbers.name, "waiting", "0", "of", "5"],
     ]
     assert jobs[1].endswith("invalid_input: ValueError: no such thing")
-    assert jobs[2].endswith("1 job(s) before it")
+    assert "1 job(s) before it: step 'tests.support.steps.fail' failed; decide with: " in jobs[2]
 
 
 def test_an_error_of_many_lines_is_one_line_of_the_table(agentq_inline: Inline) -> None:
