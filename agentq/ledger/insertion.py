@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,36 +17,85 @@ from agentq.ledger.db.types import UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.ready import time_of
 from agentq.ledger.transaction import Transaction
-from agentq.states import JobStatus
+from agentq.states import JobKind, JobStatus, WorkflowStatus
 
-Row = dict[str, Any]
-"""A workflow or a job that is to be written: what ``_WORKFLOW`` or ``_JOB`` names."""
+
+class NewWorkflow(TypedDict):
+    """A workflow that is to be written."""
+
+    id: uuid.UUID
+    tenant: str
+    name: str
+    status: WorkflowStatus
+    key: str | None
+    fingerprint: str
+    result_job_id: uuid.UUID
+    policy: str | None
+    terms: str | None
+    deadline: float | None
+
+
+class NewJob(TypedDict):
+    """A job that is to be written; a column that is not named here begins with its default."""
+
+    id: uuid.UUID
+    workflow_id: uuid.UUID
+    tenant: str
+    kind: JobKind
+    step: str
+    status: JobStatus
+    after_id: uuid.UUID | None
+    join_id: uuid.UUID | None
+    position: int | None
+    remaining: int
+    needs: str | None
+    part_id: uuid.UUID | None
+    on_failure: str
+    is_last: bool
+    is_plain: bool
+    arguments: str | None
+    immutable: bool
+    queue: str
+    priority: int | None
+    timeout: float | None
+    hard_timeout: float | None
+    max_attempts: int
+    allowance: int
+    delay: float | None
+    deadline: float | None
+    eta: datetime | None
+    expires_in: float | None
+    expiry: datetime | None
+
+
 Source = Callable[[str], Any]
 """The source of a row's value, by its name."""
+Types = dict[str, TypeEngine[Any]]
+"""The SQL types of a row's values, by their names."""
 
 _MOST_JOBS = 1_000
 """Jobs of one statement, so that a large start needs no large memory."""
 
-_WORKFLOW: dict[str, TypeEngine[Any]] = {
-    name: WorkflowRow.__table__.c[name].type
-    for name in ("id", "tenant", "name", "status", "key", "fingerprint", "result_job_id", "policy", "terms")
-} | {"deadline": Float()}
-_SET_LATER = (
-    *("dispatches", "attempt", "claim_token", "worker_id", "started_at", "result", "finished_at"),
-    *("deadline_at", "due_reason", "attempts_before", "uncounted", "waits", "paused", "waited"),
-    *("missing", "is_missing", "due_at", "dispatched_at", "expires_at"),
-    *("error_category", "error_class", "error_message", "created_at"),
-)
-_JOB: dict[str, TypeEngine[Any]] = {
-    column.key: column.type for column in JobRow.__table__.columns if column.key not in _SET_LATER
-} | {"eta": UtcDateTime(), "expires_in": Float(), "expiry": UtcDateTime()}
+_WORKFLOW_TIMES: Types = {"deadline": Float()}
+_JOB_TIMES: Types = {"eta": UtcDateTime(), "expires_in": Float(), "expiry": UtcDateTime()}
+"""Values that are in no column: the database makes times of them by its clock."""
 
 
-def _bound(types: dict[str, TypeEngine[Any]]) -> Source:
+def _types(row: type[Any], table: Any, times: Types) -> Types:
+    """Return the SQL types of a new row's values: those of their columns, but for *times*."""
+    columns = table.__table__.columns
+    return {name: times[name] if name in times else columns[name].type for name in row.__annotations__}
+
+
+_WORKFLOW = _types(NewWorkflow, WorkflowRow, _WORKFLOW_TIMES)
+_JOB = _types(NewJob, JobRow, _JOB_TIMES)
+
+
+def _bound(types: Types) -> Source:
     return lambda name: bindparam(name, type_=types[name])
 
 
-def _unpacked(parameter: str, types: dict[str, TypeEngine[Any]]) -> Any:
+def _unpacked(parameter: str, types: Types) -> Any:
     """Many rows as one parameter: PostgreSQL makes a table of JSON."""
     packed = cast(bindparam(parameter, type_=Text()), postgresql.JSON)
     columns = [column(name, kind) for name, kind in types.items()]
@@ -55,7 +104,7 @@ def _unpacked(parameter: str, types: dict[str, TypeEngine[Any]]) -> Any:
 
 def _workflow_values(given: Source) -> dict[str, Any]:
     seconds = cast(given("deadline"), Float())
-    return {name: given(name) for name in _WORKFLOW if name != "deadline"} | {
+    return {name: given(name) for name in _WORKFLOW if name not in _WORKFLOW_TIMES} | {
         "deadline_at": case((seconds.is_not(None), seconds_from_now(seconds))),
         "created_at": now(),
     }
@@ -63,7 +112,7 @@ def _workflow_values(given: Source) -> dict[str, Any]:
 
 def _job_values(given: Source) -> dict[str, Any]:
     status, delay, expires_in = given("status"), cast(given("delay"), Float()), cast(given("expires_in"), Float())
-    return {name: given(name) for name in _JOB if name not in ("eta", "expires_in", "expiry")} | {
+    return {name: given(name) for name in _JOB if name not in _JOB_TIMES} | {
         "due_at": case((status == JobStatus.SCHEDULED, time_of(delay, given("eta"))), else_=given("eta")),
         "dispatched_at": case((status == JobStatus.QUEUED, now())),
         "expires_at": case((expires_in.is_not(None), seconds_from_now(expires_in)), else_=given("expiry")),
@@ -103,7 +152,9 @@ _INSERT_WORKFLOW = Prepared(
 _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
-def insert_workflows(tx: Transaction, workflows: Sequence[Row], jobs: Sequence[Row]) -> dict[uuid.UUID, datetime]:
+def insert_workflows(
+    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob]
+) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
     Those are left out whose id or key was there before: nothing of them is written.
@@ -119,7 +170,7 @@ def insert_workflows(tx: Transaction, workflows: Sequence[Row], jobs: Sequence[R
     return new
 
 
-def insert_jobs(tx: Transaction, jobs: Sequence[Row]) -> None:
+def insert_jobs(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     """Write jobs of workflows that are there."""
     if tx.connection.dialect.name != "postgresql":
         _INSERT_JOB.each(tx.connection, jobs)
@@ -128,10 +179,10 @@ def insert_jobs(tx: Transaction, jobs: Sequence[Row]) -> None:
         _ADD_JOBS.count(tx.connection, {"jobs": _packed(jobs[begin : begin + _MOST_JOBS])})
 
 
-def is_one_statement(jobs: Sequence[Row]) -> bool:
+def is_one_statement(jobs: Sequence[NewJob]) -> bool:
     """Say whether ``insert_workflows`` writes these with one statement where the database can."""
     return len(jobs) <= _MOST_JOBS
 
 
-def _packed(rows: Sequence[Row]) -> str:
+def _packed(rows: Sequence[NewWorkflow] | Sequence[NewJob]) -> str:
     return json.dumps(rows, default=str, ensure_ascii=False, separators=(",", ":"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentq.canvas.graph import BEYOND, Graph, Node, parse_time
 from agentq.ids import new_id
+from agentq.ledger.insertion import NewJob
 from agentq.ledger.moves.ready import first_status
 from agentq.ledger.records import Dispatch, dispatch_with
 from agentq.states import VIRTUAL, JobKind, JobStatus
@@ -46,8 +47,8 @@ class RowBuilder:
     """
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.ready: list[dict[str, Any]] = []
+        self.rows: list[NewJob] = []
+        self.ready: list[NewJob] = []
         """Rows of jobs that can run at once."""
         self.each_inputs: list[EachInput] = []
         """``each`` nodes that have their list already; to be expanded after the rows are written."""
@@ -62,12 +63,11 @@ class RowBuilder:
         members = _count_members(graph)
         plain = _find_simple(graph, counts_on=point.join_id is not None)
         for index, node in enumerate(graph.nodes):
-            row = self._row(node, ids, point, item) | {"id": ids[index]}
-            row["remaining"] = 1 if node.after is not None else members.get(index, 0)
-            row["is_plain"] = plain[index]
+            remaining = 1 if node.after is not None else members.get(index, 0)
+            row = _row(node, ids, point, item, id_=ids[index], remaining=remaining, is_plain=plain[index])
             if index == graph.last:
                 row["is_plain"] = plain[index] and point.is_plain
-                row |= {"join_id": point.join_id, "position": point.position, "is_last": point.is_last}
+                row["join_id"], row["position"], row["is_last"] = point.join_id, point.position, point.is_last
             self.rows.append(row)
             if node.kind is JobKind.EACH and node.after is None:
                 assert node.template is not None
@@ -79,41 +79,52 @@ class RowBuilder:
 
     def dispatches(self, dispatched_at: datetime) -> list[Dispatch]:
         """Return the dispatches of jobs that can run at once; *dispatched_at* is the time of their insert."""
-        return [dispatch_with(row | {"dispatched_at": dispatched_at}) for row in self.ready]
+        return [dispatch_with({**row, "dispatched_at": dispatched_at}) for row in self.ready]
 
-    def _row(
-        self, node: Node, ids: list[uuid.UUID], point: InsertionPoint, item: tuple[Any, ...]
-    ) -> dict[str, Any]:
-        is_first = node.after is None and node.kind not in VIRTUAL
-        if is_first and item and not node.immutable:
-            node = replace(node, args=[*item, *node.args])
-        return {
-            "workflow_id": point.workflow_id,
-            "tenant": point.tenant,
-            "kind": node.kind,
-            "step": node.step,
-            "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
-            "after_id": None if node.after is None else ids[node.after],
-            "join_id": None if node.join is None else ids[node.join],
-            "position": node.position,
-            "needs": node.needs,
-            "part_id": point.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
-            "on_failure": node.on_failure,
-            "is_last": False,
-            "arguments": node.arguments,
-            "immutable": node.immutable,
-            "queue": node.queue,
-            "priority": node.priority,
-            "timeout": node.timeout,
-            "hard_timeout": node.hard_timeout,
-            "max_attempts": node.max_attempts,
-            "allowance": node.max_attempts,
-            "deadline": node.deadline,
-            "delay": node.delay,
-            "eta": parse_time(node.due_at),
-            "expires_in": node.expires_in,
-            "expiry": parse_time(node.expires_at),
-        }
+
+def _row(
+    node: Node,
+    ids: list[uuid.UUID],
+    point: InsertionPoint,
+    item: tuple[Any, ...],
+    *,
+    id_: uuid.UUID,
+    remaining: int,
+    is_plain: bool,
+) -> NewJob:
+    is_first = node.after is None and node.kind not in VIRTUAL
+    if is_first and item and not node.immutable:
+        node = replace(node, args=[*item, *node.args])
+    return {
+        "id": id_,
+        "workflow_id": point.workflow_id,
+        "tenant": point.tenant,
+        "kind": node.kind,
+        "step": node.step,
+        "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
+        "after_id": None if node.after is None else ids[node.after],
+        "join_id": None if node.join is None else ids[node.join],
+        "position": node.position,
+        "remaining": remaining,
+        "needs": node.needs,
+        "part_id": point.part_id if node.part == BEYOND else None if node.part is None else ids[node.part],
+        "on_failure": node.on_failure,
+        "is_last": False,
+        "is_plain": is_plain,
+        "arguments": node.arguments,
+        "immutable": node.immutable,
+        "queue": node.queue,
+        "priority": node.priority,
+        "timeout": node.timeout,
+        "hard_timeout": node.hard_timeout,
+        "max_attempts": node.max_attempts,
+        "allowance": node.max_attempts,
+        "delay": node.delay,
+        "deadline": node.deadline,
+        "eta": parse_time(node.due_at),
+        "expires_in": node.expires_in,
+        "expiry": parse_time(node.expires_at),
+    }
 
 
 def _find_simple(graph: Graph, *, counts_on: bool) -> list[bool]:

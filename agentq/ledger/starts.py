@@ -17,7 +17,7 @@ from agentq.ids import new_id
 from agentq.ledger import moves
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import finish_empty, hand_over
-from agentq.ledger.insertion import insert_workflows, is_one_statement
+from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.rows import InsertionPoint, RowBuilder
@@ -45,7 +45,7 @@ class Plan:
     So a start whose commit got no answer finds its own workflow.
     """
 
-    workflow: dict[str, Any]
+    workflow: NewWorkflow
     builder: RowBuilder
     point: InsertionPoint
     is_named: bool
@@ -80,7 +80,7 @@ def plan(
     point = InsertionPoint(workflow_id or new_id(), tenant, is_last=True)
     builder = RowBuilder()
     builder.add(graph, point, ids=ids)
-    workflow = {
+    workflow: NewWorkflow = {
         "id": point.workflow_id,
         "tenant": tenant,
         "name": graph.describe(),
@@ -141,7 +141,7 @@ def _dispatch_first(tx: Transaction, plan: Plan, written_at: datetime) -> None:
 
 def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     """Return the workflow that has the key, or the id; None where there is none any more."""
-    workflow_id, tenant, key = (plan.workflow[name] for name in ("id", "tenant", "key"))
+    workflow_id, tenant, key = plan.workflow["id"], plan.workflow["tenant"], plan.workflow["key"]
     wanted = WorkflowRow.id == workflow_id
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
