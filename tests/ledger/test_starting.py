@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -116,6 +117,28 @@ def test_a_delayed_first_job_waits_for_its_time(fake: FakeWorker) -> None:
     assert started.dispatches == ()
     assert first.status == JobStatus.SCHEDULED
     assert 3590 < (first.due_at - first.created_at).total_seconds() < 3610
+
+
+@pytest.mark.parametrize(
+    ("options", "at_the_start", "after_another"),
+    [
+        ({}, JobStatus.QUEUED, JobStatus.QUEUED),
+        ({"countdown": 3600}, JobStatus.SCHEDULED, JobStatus.SCHEDULED),
+        ({"eta": timedelta(hours=1)}, JobStatus.SCHEDULED, JobStatus.SCHEDULED),
+        # A start does not ask the database for the time.
+        ({"eta": -timedelta(hours=1)}, JobStatus.SCHEDULED, JobStatus.QUEUED),
+    ],
+)
+def test_a_time_of_its_own_delays_a_job_at_the_start_and_after_another(
+    fake: FakeWorker, options: dict[str, Any], at_the_start: JobStatus, after_another: JobStatus
+) -> None:
+    if "eta" in options:
+        options = {"eta": datetime.now(UTC) + options["eta"]}
+    first = fake.start(echo.s().set(**options))
+    assert [job.status for job in fake.jobs(first.workflow_id)] == [at_the_start]
+    second = fake.start(add.s(1, 2) | echo.s().set(**options))
+    fake.succeed(fake.take(*second.dispatches), 3)
+    assert [job.status for job in fake.jobs(second.workflow_id)] == [JobStatus.SUCCEEDED, after_another]
 
 
 def test_a_canvas_with_an_empty_fan_in_starts_what_follows_it(fake: FakeWorker) -> None:
