@@ -94,11 +94,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
-def age(instant: datetime | None, now: datetime | None = None) -> str:
+def age(time: datetime | None, now: datetime | None = None) -> str:
     """Return the age of a time, such as ``3 min ago``; empty where there is none."""
-    if instant is None:
+    if time is None:
         return ""
-    seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - time).total_seconds()
     return f"{rounded(seconds)} ago" if seconds >= 0 else f"in {rounded(-seconds)}"
 
 
@@ -123,9 +123,9 @@ def seconds_between(started: datetime | None, finished: datetime | None) -> floa
     return None if started is None else ((finished or datetime.now(UTC)) - started).total_seconds()
 
 
-def when(instant: datetime | None) -> str:
+def when(time: datetime | None) -> str:
     """Return a time in UTC together with its age."""
-    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC, {age(instant)}"
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC, {age(time)}"
 
 
 def data(value: Any) -> str:

@@ -76,7 +76,7 @@ class Asked:
         """Say so of a step that none of them knows."""
         return f"no live worker knows {need.kind} {need.step!r}; {self._were_asked}"
 
-    def says_who_takes(self) -> str:
+    def says_how_many_take(self) -> str:
         """Say how many take the arguments of a job that another worker left for them."""
         if not self.fitting:
             return f"no live worker takes them; {self._were_asked}"

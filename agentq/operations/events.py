@@ -45,13 +45,14 @@ class _Position:
         found = _ID.fullmatch(text)
         if found is None:
             raise InvalidArguments(f"after={text[:80]!r}: must be the id of an event of this workflow, or None")
-        number, count, instant = (int(group) for group in found.groups()[:3])
-        when = _EPOCH + timedelta(microseconds=instant) if count else None
+        number, count, microseconds = (int(group) for group in found.groups()[:3])
+        when = _EPOCH + timedelta(microseconds=microseconds) if count else None
         return cls(number, Ended(count, when), found[4] is not None)
 
     def __str__(self) -> str:
-        instant = 0 if self.ended.instant is None else (self.ended.instant - _EPOCH) // timedelta(microseconds=1)
-        return f"{self.number}-{self.ended.count}-{instant}{'-end' if self.is_end else ''}"
+        ended_at = self.ended.ended_at
+        microseconds = 0 if ended_at is None else (ended_at - _EPOCH) // timedelta(microseconds=1)
+        return f"{self.number}-{self.ended.count}-{microseconds}{'-end' if self.is_end else ''}"
 
 
 class Reader:

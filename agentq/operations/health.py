@@ -188,7 +188,7 @@ def _left(connection: Connection) -> Iterator[Finding]:
     for need, jobs in sorted(left.items()):
         asked = live.ask(need)
         what = f"{jobs} job(s) of {need.kind} {need.step!r} on queue {need.queue!r} were left for their arguments"
-        said = "" if asked is None else f": {asked.says_who_takes()}"
+        said = "" if asked is None else f": {asked.says_how_many_take()}"
         if asked is not None and asked.fitting:
             yield ok("steps", what + said)
             continue

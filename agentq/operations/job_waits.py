@@ -83,7 +83,7 @@ class Waits:
     def _left_for(self, row: AnyRow) -> str:
         takes = parameters_at_start(self.terms.get(row.workflow_id), row.step)
         asked = self.live.ask(Need(row.queue, row.kind, row.step, takes)) if takes else None
-        return str(row.due_reason) if asked is None else f"{row.due_reason}; {asked.says_who_takes()}"
+        return str(row.due_reason) if asked is None else f"{row.due_reason}; {asked.says_how_many_take()}"
 
 
 def _is_left_for_arguments(row: AnyRow) -> bool:

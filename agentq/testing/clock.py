@@ -29,10 +29,10 @@ class Clock:
         """Stop it."""
         self._sqlite.close()
 
-    def _strftime(self, form: str, instant: Any = "now", *modifiers: Any) -> str | None:
-        if instant == "now":
+    def _strftime(self, form: str, time: Any = "now", *modifiers: Any) -> str | None:
+        if time == "now":
             modifiers = (f"{self._ahead:+.3f} seconds", *modifiers)
-        values = (form, instant, *modifiers)
+        values = (form, time, *modifiers)
         statement = f"SELECT strftime({', '.join('?' * len(values))})"
         text: str | None = self._sqlite.execute(statement, values).fetchone()[0]
         return text

@@ -23,11 +23,11 @@ from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
 from agentq.steps.step import Step
 from agentq.testing.clock import Clock
-from agentq.testing.instants import next_instant
 from agentq.testing.mailbox import Mailbox, MailboxLostMessages
 from agentq.testing.memory import MemoryLedger
 from agentq.testing.swaps import current, function_of, replaced
 from agentq.testing.table import describe
+from agentq.testing.times import next_time
 
 _TICK = timedelta(milliseconds=1)
 """The resolution of the ledger's clock."""
@@ -86,7 +86,7 @@ class Inline:
     @property
     def now(self) -> datetime:
         """The time by the ledger's clock, as far ahead of the real one as it was moved."""
-        return self.ledger.read(next_instant)[0]
+        return self.ledger.read(next_time)[0]
 
     def run(self) -> int:
         """Run all that is ready or due, and what becomes ready by it, to the end; returns how many messages."""
@@ -170,10 +170,10 @@ class Inline:
 
     def _skip(self, until: datetime | None) -> bool:
         """Go to the next time at which there is something to do, *until* then; False where there is none."""
-        instant, following = self.ledger.read(next_instant)
+        now, following = self.ledger.read(next_time)
         if following is None or (until is not None and following > until):
             return False
-        self._clock.forward((following - instant + _TICK).total_seconds())
+        self._clock.forward((following - now + _TICK).total_seconds())
         return True
 
     def _in_place_of(self, await_end: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,11 +66,11 @@ class Client:
         next_start = next_look = time.monotonic()
         must_stop = False
         while self._open or self._again or not must_stop:
-            instant = time.monotonic()
-            if instant >= next_start:
+            now = time.monotonic()
+            if now >= next_start:
                 self._start_next(must_stop)
-                next_start = max(next_start + self._pause, instant - 1)
-            if instant >= next_look:
+                next_start = max(next_start + self._pause, now - 1)
+            if now >= next_look:
                 self._look()
                 next_look = time.monotonic() + _LOOK_EVERY
             left = max(0.0, min(next_start, next_look) - time.monotonic())

@@ -138,9 +138,7 @@ def _measure(connection: Connection, fallen: Fallen, verdict: Verdict) -> None:
     verdict.attempts_lost = outcomes[AttemptOutcome.LOST]
     verdict.sent_again = connection.scalar(select(func.sum(JobRow.dispatches))) or 0
     for row in connection.execute(_RECOVERIES):
-        struck = [
-            instant for instant in fallen.get(row.hostname, ()) if row.started_at <= instant <= row.finished_at
-        ]
+        struck = [time for time in fallen.get(row.hostname, ()) if row.started_at <= time <= row.finished_at]
         rescue = (row.again_at - row.finished_at).total_seconds()
         recovery = (row.again_at - max(struck, default=row.finished_at)).total_seconds()
         verdict.longest_rescue = max(verdict.longest_rescue, rescue)

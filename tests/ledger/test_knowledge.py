@@ -49,9 +49,9 @@ def test_workers_with_the_parameters_of_the_start_fit() -> None:
     assert live.ask(need()) == Asked(4, 3)
     assert live.ask(need("d1")) == Asked(4, 2)
     assert live.ask(need("d3")) == Asked(4, 0)
-    assert Asked(4, 2).says_who_takes() == "2 live workers take them"
-    assert Asked(1, 1).says_who_takes() == "1 live worker takes them"
-    assert Asked(4, 0).says_who_takes() == "no live worker takes them; 4 live workers were asked"
+    assert Asked(4, 2).says_how_many_take() == "2 live workers take them"
+    assert Asked(1, 1).says_how_many_take() == "1 live worker takes them"
+    assert Asked(4, 0).says_how_many_take() == "no live worker takes them; 4 live workers were asked"
 
 
 def test_a_plain_task_fits_where_it_is_one_or_a_step_and_a_step_only_where_it_is_one() -> None:

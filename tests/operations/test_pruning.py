@@ -25,10 +25,10 @@ DAY = 86_400.0
 
 def old(fake: FakeWorker, workflow_id: uuid.UUID, seconds: float = 2 * DAY) -> uuid.UUID:
     """Let a workflow have begun and ended so long ago."""
-    instant = seconds_from_now(-seconds)
-    workflow = update(WorkflowRow).where(WorkflowRow.id == workflow_id).values(finished_at=instant)
+    ended_at = seconds_from_now(-seconds)
+    workflow = update(WorkflowRow).where(WorkflowRow.id == workflow_id).values(finished_at=ended_at)
     jobs = update(JobRow).where(JobRow.workflow_id == workflow_id, JobRow.started_at.is_not(None))
-    for aged in (workflow, jobs.values(started_at=instant)):
+    for aged in (workflow, jobs.values(started_at=ended_at)):
         fake.ledger.write(lambda tx, aged=aged: tx.connection.execute(aged))
     return workflow_id
 

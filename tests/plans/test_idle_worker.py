@@ -25,7 +25,7 @@ def test_it_asks_little_of_postgresql(redis_broker: Broker) -> None:
     with Postgres(log_statement="all", log_line_prefix="%n|%a|") as server:
         upgrade(server.url)
         with Worker(redis_broker, server.url):
-            logged = ran(lambda: [(float(instant), text) for instant, text in _LOGGED.findall(server.log())])
+            logged = ran(lambda: [(float(time), text) for time, text in _LOGGED.findall(server.log())])
     assert any(text.startswith("INSERT INTO agentq_workers") for _, text in logged), "the lease was not renewed"
     assert per_second(logged) <= MOST_A_SECOND, logged
 

@@ -28,5 +28,5 @@ def note_statements(target: Any, path: Path) -> None:
 def noted(path: Path) -> Iterator[tuple[float, str]]:
     """Give when each statement ran, by the machine's clock, and the statement."""
     for line in path.read_text().splitlines():
-        instant, statement = json.loads(line)
-        yield instant, statement
+        time, statement = json.loads(line)
+        yield time, statement

@@ -40,7 +40,7 @@ def row(status: int, name: str, kind: str, message: str, category: Category, doe
     return Case(f"{status} {name}".strip(), ANTHROPIC, answer, category, does, kind, "req_2")
 
 
-def instant(after: float) -> str:
+def reset_at(after: float) -> str:
     return datetime.fromtimestamp(NOW + after, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -55,9 +55,9 @@ TABLE = [
     row(
         *(429, "with what is left", "rate_limit_error", "", C.RATE_LIMIT, waits(40)),
         anthropic_ratelimit_requests_remaining="0",
-        anthropic_ratelimit_requests_reset=instant(40),
+        anthropic_ratelimit_requests_reset=reset_at(40),
         anthropic_ratelimit_input_tokens_remaining="5000",
-        anthropic_ratelimit_input_tokens_reset=instant(90),
+        anthropic_ratelimit_input_tokens_reset=reset_at(90),
     ),
     row(529, "", "overloaded_error", "Overloaded", C.OVERLOADED, CLIMBS),
     row(529, "with Retry-After", "overloaded_error", "Overloaded", C.OVERLOADED, waits(30), retry_after="30"),

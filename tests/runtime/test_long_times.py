@@ -55,9 +55,9 @@ def gaps(workflow: Workflow[Any]) -> list[float]:
     ]
 
 
-def _started(instant: datetime | None) -> datetime:
-    assert instant is not None
-    return instant
+def _started(started_at: datetime | None) -> datetime:
+    assert started_at is not None
+    return started_at
 
 
 def test_a_rate_limit_that_says_no_time_climbs_the_whole_ladder(agentq_inline: Inline) -> None:

@@ -113,13 +113,13 @@ class TestNotBefore:
         assert timedelta(0) <= first.started_at - not_before < timedelta(seconds=1.5)
 
     @pytest.mark.parametrize(
-        "instant",
+        "not_before",
         [datetime.now(), datetime.now(UTC) - timedelta(days=2), "tomorrow"],
         ids=["naive", "long past", "text"],
     )
-    def test_an_invalid_time_is_refused(self, at: Stack, instant: datetime) -> None:
+    def test_an_invalid_time_is_refused(self, at: Stack, not_before: datetime) -> None:
         with pytest.raises(CanvasError, match="not_before"):
-            at.agentq.start(add.s(1, 2), not_before=instant)
+            at.agentq.start(add.s(1, 2), not_before=not_before)
 
 
 class TestTransactions:

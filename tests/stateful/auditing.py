@@ -15,8 +15,8 @@ from agentq.ledger.audit.audit import audit
 
 @cache
 def _statements() -> list[tuple[str, str]]:
-    instant, dialect = {"instant": datetime.now(UTC)}, sqlite.dialect()
-    queries = [(rule.text, rule.query().params(instant)) for rule in invariants.ALL]
+    values, dialect = {"began_at": datetime.now(UTC)}, sqlite.dialect()
+    queries = [(rule.text, rule.query().params(values)) for rule in invariants.ALL]
     return [
         (text, str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})))
         for text, query in queries

@@ -50,9 +50,9 @@ def take_snapshot(connection: Connection) -> Snapshot:
     )
 
 
-def is_past(instant: datetime | None) -> bool:
+def is_past(time: datetime | None) -> bool:
     """Say whether there is such a time and it has come."""
-    return instant is not None and instant <= datetime.now(UTC)
+    return time is not None and time <= datetime.now(UTC)
 
 
 def can_be_claimed(job: AnyRow) -> bool:

@@ -198,7 +198,7 @@ def _attempts(letter: DeadLetter) -> str:
 
 def _attempt(attempt: dict[str, Any]) -> str:
     """One attempt as the snapshot has it, which an older agentq may have written."""
-    started, finished = (_instant(attempt.get(name)) for name in ("started_at", "finished_at"))
+    started, finished = (_time(attempt.get(name)) for name in ("started_at", "finished_at"))
     duration = took(started, finished)
     lines = [
         f"\nattempt {attempt['number']}: {coloured(attempt['outcome'])}",
@@ -212,5 +212,5 @@ def _attempt(attempt: dict[str, Any]) -> str:
     return "".join(lines) + "".join("\n" + indent(printable(text), "  ") for text in details if text)
 
 
-def _instant(text: str | None) -> datetime | None:
+def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

@@ -65,7 +65,7 @@ def take_snapshot(connection: Connection) -> None:
 
 def examine(connection: Connection, most: int = MOST) -> Audited:
     """Audit what the transaction sees, listing up to *most* violations of each invariant."""
-    values = {"instant": connection.scalar(select(now()))}
+    values = {"began_at": connection.scalar(select(now()))}
     violations: list[InvariantViolation] = []
     unlisted: dict[Invariant, int] = {}
     for invariant in invariants.ALL:

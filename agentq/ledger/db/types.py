@@ -100,8 +100,8 @@ class later(FunctionElement[datetime]):
     inherit_cache = True
     name = "later"
 
-    def __init__(self, instant: ColumnElement[Any] | Any, seconds: float) -> None:
-        super().__init__(instant, seconds)
+    def __init__(self, time: ColumnElement[Any] | Any, seconds: float) -> None:
+        super().__init__(time, seconds)
 
 
 @compiles(now, "postgresql")
@@ -127,11 +127,11 @@ def _from_now_sqlite(element: seconds_from_now, compiler: Any, **kw: Any) -> str
 
 @compiles(later, "postgresql")
 def _later_postgresql(element: later, compiler: Any, **kw: Any) -> str:
-    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"{instant} + make_interval(secs => {seconds})"
+    time, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{time} + make_interval(secs => {seconds})"
 
 
 @compiles(later, "sqlite")
 def _later_sqlite(element: later, compiler: Any, **kw: Any) -> str:
-    instant, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"strftime('%Y-%m-%d %H:%M:%f', {instant}, printf('%+.3f seconds', {seconds}))"
+    time, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {time}, printf('%+.3f seconds', {seconds}))"

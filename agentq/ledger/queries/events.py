@@ -21,7 +21,7 @@ _LATEST_COMMIT = 60.0
 """Seconds between the time of an attempt's end and its commit, at most: the ledger's own time-outs are shorter."""
 
 _WORKFLOW = bindparam("workflow", type_=EventRow.workflow_id.type)
-_INSTANT = bindparam("instant", type_=UtcDateTime())
+_ENDED_AT = bindparam("ended_at", type_=UtcDateTime())
 _REPORTED = (
     select(EventRow.number, EventRow.job_id, JobRow.step, EventRow.attempt, EventRow.kind, EventRow.data)
     .add_columns(EventRow.created_at)
@@ -43,7 +43,7 @@ _COUNT_ENDED = (
     select(func.count())
     .select_from(AttemptRow)
     .join(JobRow, JobRow.id == AttemptRow.job_id)
-    .where(JobRow.workflow_id == _WORKFLOW, AttemptRow.finished_at <= later(_INSTANT, -_LATEST_COMMIT))
+    .where(JobRow.workflow_id == _WORKFLOW, AttemptRow.finished_at <= later(_ENDED_AT, -_LATEST_COMMIT))
 )
 
 
@@ -52,7 +52,7 @@ class Ended:
     """The reader's position among the ends of attempts: their number, and the time of the last one."""
 
     count: int = 0
-    instant: datetime | None = None
+    ended_at: datetime | None = None
 
 
 NOTHING_ENDED = Ended()
@@ -71,10 +71,10 @@ def ended_after(
     Some may have been read before, where one was committed later than its time.
     """
     skipped = position.count
-    if position.instant is not None:
+    if position.ended_at is not None:
         last = _ended(connection, workflow_id, skipped - 1, 1)
-        if not last or last[0].finished_at != position.instant:
-            values = {"workflow": workflow_id, "instant": position.instant}
+        if not last or last[0].finished_at != position.ended_at:
+            values = {"workflow": workflow_id, "ended_at": position.ended_at}
             skipped = connection.scalar(_COUNT_ENDED, values) or 0
     return skipped, _ended(connection, workflow_id, skipped, limit)
 

@@ -24,7 +24,7 @@ _QUEUED = select(
     _queues.c.queue,
     select(func.count()).select_from(_first).correlate(_queues).scalar_subquery().label("jobs"),
     select(func.min(JobRow.dispatched_at)).where(*_is_queued_here).scalar_subquery().label("oldest"),
-    now().label("instant"),
+    now().label("read_at"),
 ).where(_queues.c.queue.is_not(None))
 
 
@@ -87,7 +87,7 @@ def loads(connection: Connection, most: int = MOST) -> dict[str, Load]:
             queued=row.jobs if row else 0,
             scheduled=scheduled[queue],
             running=running[queue],
-            oldest_seconds=(row.instant - row.oldest).total_seconds() if row and row.oldest else None,
+            oldest_seconds=(row.read_at - row.oldest).total_seconds() if row and row.oldest else None,
             capped=(*([JobStatus.QUEUED] if row and row.jobs == most else []), *capped),
         )
     return found

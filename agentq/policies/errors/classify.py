@@ -56,9 +56,9 @@ def describe(error: BaseException, *, now: float | None = None) -> ErrorFacts:
         error: any exception.
         now: the wall clock in seconds, for times of day that a provider sent. Default: this machine's.
     """
-    instant = time.time() if now is None else now
+    as_of = time.time() if now is None else now
     unknown = ErrorFacts(Category.ERROR, error_class=safely("?", class_name, type(error)))
-    return safely(unknown, _describe, error, instant)
+    return safely(unknown, _describe, error, as_of)
 
 
 def _describe(error: BaseException, now: float) -> ErrorFacts:

@@ -59,12 +59,12 @@ def _until(date: str, today: str | None, now: float) -> float | None:
 
 
 def _http_date(text: str) -> float | None:
-    instant = safely(None, parsedate_to_datetime, text)
-    return None if instant is None else safely(None, _timestamp, instant)
+    date = safely(None, parsedate_to_datetime, text)
+    return None if date is None else safely(None, _timestamp, date)
 
 
-def _timestamp(instant: datetime) -> float:
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+def _timestamp(date: datetime) -> float:
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _retry_infos(body: object) -> Iterator[float]:
@@ -96,21 +96,21 @@ def _reset(headers: dict[str, str], now: float) -> float | None:
     resets: dict[str, float] = {}
     for name, value in headers.items():
         match = _RESET.fullmatch(name)
-        instant = _instant(value, now) if match else None
-        if instant is not None:
-            resets[name] = instant
+        delay = _until_reset(value, now) if match else None
+        if delay is not None:
+            resets[name] = delay
     used_up = [value for name, value in resets.items() if headers.get(name.replace("reset", "remaining")) == "0"]
     return max(used_up or resets.values(), default=None)
 
 
-def _instant(text: str, now: float) -> float | None:
+def _until_reset(text: str, now: float) -> float | None:
     number = seconds(text)
     if number is None:
         number = _duration(text)
     if number is None:
-        then = safely(None, datetime.fromisoformat, text)
-        instant = None if then is None else safely(None, _timestamp, then)
-        return None if instant is None else max(0.0, instant - now)
+        date = safely(None, datetime.fromisoformat, text)
+        then = None if date is None else safely(None, _timestamp, date)
+        return None if then is None else max(0.0, then - now)
     if number > _EPOCH_AFTER * 1000:
         number /= 1000
     return max(0.0, number - now) if number > _EPOCH_AFTER else number

@@ -103,9 +103,9 @@ class Duties:
         for duty in due:
             if found is not None and (duty.work is None or duty.work in found):
                 self._try(duty.do)
-        instant = time.monotonic()
+        now = time.monotonic()
         for duty in due:  # of one time, so that they stay together
-            duty.due_at = instant + duty.interval
+            duty.due_at = now + duty.interval
 
     def look_for_work(self) -> set[Work]:
         """Return what there is to do; on an idle ledger, this is all that a caretaker asks."""
@@ -217,10 +217,10 @@ class Duties:
         self._pass_on.interval = self.unfit_jobs.pause
 
     def _due(self) -> list[_Duty]:
-        instant = time.monotonic()
-        if all(duty.due_at > instant for duty in self._duties):
+        now = time.monotonic()
+        if all(duty.due_at > now for duty in self._duties):
             return []
-        return [duty for duty in self._duties if duty.due_at <= instant + _TOGETHER]
+        return [duty for duty in self._duties if duty.due_at <= now + _TOGETHER]
 
     def _try(self, work: Callable[[], T]) -> T | None:
         if self._lease.valid_for() <= 0:

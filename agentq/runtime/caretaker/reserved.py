@@ -75,9 +75,9 @@ class Reserved:
 
     def unwanted_for(self, unwanted: set[Any]) -> dict[Any, float]:
         """Return for how many seconds each of the requests *unwanted* has been among them, without a gap."""
-        instant = time.monotonic()
-        self._unwanted = {request: self._unwanted.get(request, instant) for request in unwanted}
-        return {request: instant - since for request, since in self._unwanted.items()}
+        now = time.monotonic()
+        self._unwanted = {request: self._unwanted.get(request, now) for request in unwanted}
+        return {request: now - since for request, since in self._unwanted.items()}
 
     def terminate(self, request: Any, why: str, *, level: int = logging.WARNING) -> None:
         """Kill the process that runs the request, where the pool can; cancel a coroutine anywhere.

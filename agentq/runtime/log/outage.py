@@ -28,8 +28,8 @@ class Outage:
 
     def begin(self, reason: object) -> None:
         """Note that it is wrong."""
-        instant = time.monotonic()
-        if self._now.setdefault("since", instant) is instant:
+        now = time.monotonic()
+        if self._now.setdefault("since", now) is now:
             self._report(logging.WARNING, self._begins, reason)
 
     def end(self) -> None:

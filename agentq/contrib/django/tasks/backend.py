@@ -85,8 +85,8 @@ def scaled(priority: int) -> int:
 def _not_before(run_after: datetime | None) -> datetime | None:
     if run_after is None:
         return None
-    instant = run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
-    return instant if instant > timezone.now() else None
+    due_at = run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
+    return due_at if due_at > timezone.now() else None
 
 
 def _signal_success(sender: Any, result: Any, **_: Any) -> None:

@@ -22,7 +22,7 @@ CLOCK = 1.0
 SOON = 600.0
 """Seconds within which living workers do what is theirs to do."""
 
-BEGAN_AT = bindparam("instant", type_=UtcDateTime())
+BEGAN_AT = bindparam("began_at", type_=UtcDateTime())
 """The time at which the audit began, by the ledger's clock: the snapshot does not age while it is read."""
 
 LONG_AGO = later(BEGAN_AT, -SOON)

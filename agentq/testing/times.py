@@ -10,16 +10,16 @@ from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.states import JobStatus
 
-_instants = union_all(
-    select(JobRow.due_at.label("instant")).where(JobRow.status == JobStatus.SCHEDULED),
+_times = union_all(
+    select(JobRow.due_at.label("time")).where(JobRow.status == JobStatus.SCHEDULED),
     select(JobRow.expires_at).where(JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED])),
     select(JobRow.deadline_at).where(JobRow.finished_at.is_(None)),
     select(WorkflowRow.deadline_at).where(WorkflowRow.finished_at.is_(None)),
 ).subquery()
-_NEXT = select(now(), select(func.min(_instants.c.instant)).where(_instants.c.instant > now()).scalar_subquery())
+_NEXT = select(now(), select(func.min(_times.c.time)).where(_times.c.time > now()).scalar_subquery())
 
 
-def next_instant(connection: Connection) -> tuple[datetime, datetime | None]:
+def next_time(connection: Connection) -> tuple[datetime, datetime | None]:
     """Return the time by the ledger's clock, and the next time at which a caretaker has something to do."""
-    instant, following = connection.execute(_NEXT).one()
-    return instant, following
+    ledger_time, following = connection.execute(_NEXT).one()
+    return ledger_time, following
