@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Float, bindparam, delete, func, or_, select
 
 from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.models import Base, DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
 
@@ -122,3 +122,9 @@ def count_messages(connection: Connection, *, older_than: float, tenant: str | N
 def delete_messages(tx: Transaction, *, older_than: float, tenant: str | None) -> int:
     """Delete up to a thousand of them; returns how many."""
     return tx.connection.execute(_DELETE_MESSAGES, {"older_than": older_than, "tenant": tenant}).rowcount
+
+
+def empty(connection: Connection) -> None:
+    """Delete all rows of the ledger, for a database that a test empties."""
+    for table in reversed(Base.metadata.sorted_tables):
+        connection.execute(delete(table))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection
 
 from agentq.ledger.audit import audit
 from agentq.ledger.audit.audit import MOST
@@ -58,12 +58,7 @@ def run(ledger: Ledger, *, most: int = MOST) -> Audit:
 
     It reads whole tables: seconds for a hundred thousand jobs.
     """
-
-    def read(connection: Connection) -> audit.Audited:
-        audit.take_snapshot(connection)
-        return audit.examine(connection, most)
-
-    return _summary(ledger.read(read))
+    return _summary(ledger.read(partial(audit.examine_snapshot, most=most)))
 
 
 def _summary(audited: audit.Audited) -> Audit:

@@ -6,19 +6,17 @@ import asyncio
 import json
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
-
-from sqlalchemy import Connection
 
 from agentq.exceptions import InvalidArguments, NotFound
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.queries import events, workflows
-from agentq.ledger.queries.events import NOTHING_ENDED, Ended
+from agentq.ledger.queries import events
+from agentq.ledger.queries.events import NOTHING_ENDED, Ended, Page
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import Event
 from agentq.redaction import masked
@@ -76,7 +74,19 @@ class Reader:
 
     def read(self) -> list[Event]:
         """Return what is new, a few hundred events at most; raises NotFound where there is no such workflow."""
-        found = self._ledger.read(lambda connection: self._read(connection, self._id))
+        known = self._position or _Position()
+        page = self._ledger.read(
+            partial(
+                events.page_after,
+                workflow_id=self._id,
+                number=known.number,
+                position=known.ended,
+                limit=_MOST,
+            )
+        )
+        if page is None:
+            raise NotFound(f"no workflow has the id {self._id}; list them with: agentq workflows list")
+        found = self._new(page, known)
         if found:
             self._quiet_since = time.monotonic()
         return found
@@ -86,25 +96,18 @@ class Reader:
         """Seconds until the next query after one that found nothing: a fifth of the time since the last event."""
         return min(max((time.monotonic() - self._quiet_since) / 5, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
-    def _read(self, connection: Connection, workflow_id: uuid.UUID) -> list[Event]:
-        # The workflow first: where it has ended, what is read after that is all there is.
-        workflow = workflows.get(connection, workflow_id)
-        if workflow is None:
-            raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
-        position = self._position or _Position()
-        reported = events.events_after(connection, workflow_id, position.number, _MOST)
-        count, ended = events.ended_after(connection, workflow_id, position.ended, _MOST)
-        has_ended = workflow.status in WORKFLOW_FINAL
+    def _new(self, page: Page, position: _Position) -> list[Event]:
+        has_ended = page.workflow.status in WORKFLOW_FINAL
         is_end = position.is_end and has_ended  # else it was replayed
-        position = replace(position, ended=replace(position.ended, count=count), is_end=is_end)
-        found = [_started(workflow, position)] if self._position is None else []
-        for row in _by_time(reported, ended):
+        position = replace(position, ended=replace(position.ended, count=page.skipped), is_end=is_end)
+        found = [_started(page.workflow, position)] if self._position is None else []
+        for row in _by_time(page.reported, page.ended):
             position = _passed(position, row)
             found.append(_event(row, position))
-        self.is_over = has_ended and len(reported) < _MOST and len(ended) < _MOST
+        self.is_over = has_ended and len(page.reported) < _MOST and len(page.ended) < _MOST
         if self.is_over and (found or not position.is_end):
             position = replace(position, is_end=True)
-            found.append(_ended(workflow, position))
+            found.append(_ended(page.workflow, position))
         self._position = position
         return found
 

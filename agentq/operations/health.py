@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, func, select
 
 from agentq.exceptions import AgentqError
 from agentq.ledger import knowledge, workers
 from agentq.ledger.db import schema
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import now, seconds_from_now
-from agentq.ledger.models import JobRow, WorkerRow
-from agentq.ledger.queries import queues
-from agentq.states import JobKind, JobStatus
+from agentq.ledger.queries import health, queues
+from agentq.ledger.queries import workers as known_workers
+from agentq.states import JobKind
 
 OLDEST_POSTGRESQL = 14
 OLDEST_SQLITE = (3, 35)  # the first with RETURNING, which every claim uses
@@ -24,6 +23,13 @@ LONG_WAIT = 300.0
 """Seconds after which a job that no worker claims is worth a finding."""
 LATE = 60.0
 """Seconds after which a job that was due should have been dispatched."""
+_VERSION = ("server_version", "server_version_num")
+_ISOLATION = "transaction_isolation"
+_LOSSES = {
+    "synchronous_commit": "a crash of the server can lose the last workflows that start() returned",
+    "fsync": "a crash of its machine can corrupt the ledger",
+}
+"""Settings of PostgreSQL, each with what may happen where it is off."""
 
 
 class Level(StrEnum):
@@ -68,7 +74,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
         yield error("ledger", str(failure))
         return
     yield ok("ledger", f"{ledger.url.render_as_string(hide_password=True)} answers and takes transactions")
-    yield from _run(ledger, _postgresql if ledger.is_postgresql else _sqlite)
+    yield from (_postgresql if ledger.is_postgresql else _sqlite)(ledger)
     try:
         ledger.read(schema.require_current)
         ledger.write(workers.write_nothing, wait_timeout=0)
@@ -77,24 +83,19 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
         return
     yield ok("schema", f"revision {schema.REVISION}, as this code expects")
     for check in (_workers, _waiting, _unknown, _left, _stuck):
-        yield from _run(ledger, check)
+        yield from check(ledger)
 
 
 def worker_names(ledger: Ledger, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the host names of workers by their ids."""
-    query = select(WorkerRow.id, WorkerRow.hostname).where(WorkerRow.id.in_(ids))
-    return ledger.read(lambda connection: {row.id: row.hostname for row in connection.execute(query)})
+    return ledger.read(partial(known_workers.names, ids=ids))
 
 
-def _run(ledger: Ledger, check: Callable[[Connection], Iterator[Finding]]) -> list[Finding]:
-    return ledger.read(lambda connection: list(check(connection)))
-
-
-def _sqlite(connection: Connection) -> Iterator[Finding]:
-    version = str(connection.scalar(select(func.sqlite_version())))
+def _sqlite(ledger: Ledger) -> Iterator[Finding]:
+    version = ledger.read(health.sqlite_version)
     if tuple(map(int, version.split(".")[:2])) < OLDEST_SQLITE:
         yield error("database", f"SQLite {version} has no RETURNING", "use a Python with SQLite 3.35 or later")
-    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    mode = ledger.read(health.journal_mode)
     if mode == "wal":
         yield ok("database", f"SQLite {version}, journal mode wal, one writer at a time")
     else:
@@ -105,15 +106,16 @@ def _sqlite(connection: Connection) -> Iterator[Finding]:
         )
 
 
-def _postgresql(connection: Connection) -> Iterator[Finding]:
-    text = _setting(connection, "server_version")
-    if int(_setting(connection, "server_version_num")) < OLDEST_POSTGRESQL * 10_000:
+def _postgresql(ledger: Ledger) -> Iterator[Finding]:
+    settings = ledger.read(partial(health.settings, names=(*_VERSION, _ISOLATION, *_LOSSES)))
+    text, number = (settings[name] for name in _VERSION)
+    if int(number) < OLDEST_POSTGRESQL * 10_000:
         yield warning(
             "database",
             f"PostgreSQL {text} is older than agentq is tested with",
             f"upgrade to {OLDEST_POSTGRESQL} or later",
         )
-    isolation = _setting(connection, "transaction_isolation")
+    isolation = settings[_ISOLATION]
     if isolation == "read committed":
         yield ok("database", f"PostgreSQL {text}, isolation level read committed")
     else:
@@ -122,24 +124,13 @@ def _postgresql(connection: Connection) -> Iterator[Finding]:
             f"transactions run at {isolation}, where joins can be counted wrong",
             "let agentq connect to PostgreSQL itself, or to a pooler that passes SET on",
         )
-    for name, loss in (
-        ("synchronous_commit", "a crash of the server can lose the last workflows that start() returned"),
-        ("fsync", "a crash of its machine can corrupt the ledger"),
-    ):
-        if _setting(connection, name) == "off":
+    for name, loss in _LOSSES.items():
+        if settings[name] == "off":
             yield warning("database", f"{name} is off: {loss}", f"turn {name} on for this database")
 
 
-def _setting(connection: Connection, name: str) -> str:
-    return str(connection.scalar(select(func.current_setting(name))))
-
-
-def _workers(connection: Connection) -> Iterator[Finding]:
-    alive = connection.execute(
-        select(WorkerRow.hostname, WorkerRow.refused_messages, WorkerRow.started_at)
-        .where(WorkerRow.lease_until > now(), WorkerRow.stopped_at.is_(None))
-        .order_by(WorkerRow.hostname)
-    ).all()
+def _workers(ledger: Ledger) -> Iterator[Finding]:
+    alive = ledger.read(known_workers.alive)
     if not alive:
         yield warning("workers", "no worker is alive, so nothing runs", "start one: agentq up -A MODULE")
         return
@@ -154,8 +145,8 @@ def _workers(connection: Connection) -> Iterator[Finding]:
             )
 
 
-def _waiting(connection: Connection) -> Iterator[Finding]:
-    loads = queues.loads(connection)
+def _waiting(ledger: Ledger) -> Iterator[Finding]:
+    loads = ledger.read(queues.loads)
     ages = {name: load.oldest_seconds or 0.0 for name, load in loads.items()}
     long = [name for name, age in ages.items() if age > LONG_WAIT]
     for name in long:
@@ -168,9 +159,9 @@ def _waiting(connection: Connection) -> Iterator[Finding]:
         yield ok("queues", f"{sum(load.queued for load in loads.values())} job(s) queued, none for long")
 
 
-def _unknown(connection: Connection) -> Iterator[Finding]:
-    live = knowledge.live(connection)
-    for need, jobs in sorted(queues.jobs_by_step(connection).items()):
+def _unknown(ledger: Ledger) -> Iterator[Finding]:
+    live, waiting = ledger.read(lambda connection: (knowledge.live(connection), queues.jobs_by_step(connection)))
+    for need, jobs in sorted(waiting.items()):
         asked = live.ask(need)
         if asked is not None and asked.consuming and not asked.fitting:
             again = f"step(name={need.step!r})" if need.kind == JobKind.STEP else f"app.task(name={need.step!r})"
@@ -182,9 +173,9 @@ def _unknown(connection: Connection) -> Iterator[Finding]:
             )
 
 
-def _left(connection: Connection) -> Iterator[Finding]:
-    left = queues.jobs_left(connection)
-    live = knowledge.live(connection) if left else knowledge.NO_WORKERS
+def _left(ledger: Ledger) -> Iterator[Finding]:
+    left = ledger.read(queues.jobs_left)
+    live = ledger.read(knowledge.live) if left else knowledge.NO_WORKERS
     for need, jobs in sorted(left.items()):
         asked = live.ask(need)
         what = f"{jobs} job(s) of {need.kind} {need.step!r} on queue {need.queue!r} were left for their arguments"
@@ -201,14 +192,12 @@ def _left(connection: Connection) -> Iterator[Finding]:
         )
 
 
-def _stuck(connection: Connection) -> Iterator[Finding]:
-    over = select(WorkerRow.id).where(WorkerRow.lease_until < now())
-    late = (JobRow.status == JobStatus.SCHEDULED) & (JobRow.due_at < seconds_from_now(-LATE))
-    orphaned = (JobRow.status == JobStatus.RUNNING) & JobRow.worker_id.in_(over)
-    for subject, where, what in (
+def _stuck(ledger: Ledger) -> Iterator[Finding]:
+    late = ledger.read(partial(health.late_jobs, seconds=LATE))
+    orphaned = ledger.read(health.orphaned_jobs)
+    for subject, jobs, what in (
         ("schedule", late, f"were due more than {LATE:.0f} s ago and were not dispatched"),
         ("attempts", orphaned, "are held by workers whose lease is over"),
     ):
-        jobs = connection.scalar(select(func.count()).select_from(JobRow).where(where))
         if jobs:
             yield warning(subject, f"{jobs} job(s) {what}", "a live worker's caretaker fixes this: is one alive?")

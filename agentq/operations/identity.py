@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Any
-
-from sqlalchemy import select
+from functools import partial
 
 from agentq.exceptions import NotFound
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.queries import ids
 from agentq.operations.filters import storable
 
 _KEY = "key:"
 _SHORTEST = 4
 _MOST_NAMED = 5
 """Candidates that are named where several fit."""
-_COLUMNS: dict[str, tuple[Any, ...]] = {
-    "workflow": (WorkflowRow.id,),
-    "job": (JobRow.id,),
-    "dead-letter": (DeadLetterRow.id, DeadLetterRow.job_id),
-    "worker": (WorkerRow.id,),
-}
 
 
 def parse_id(text: str, noun: str) -> uuid.UUID:
@@ -45,28 +37,23 @@ def find_id(ledger: Ledger, text: str, noun: str) -> str:
     Raises NotFound where nothing fits, or several do: the message names them.
     """
     if noun == "workflow" and text.startswith(_KEY):
-        query = select(WorkflowRow.id, WorkflowRow.tenant).where(
-            WorkflowRow.key == storable(text.removeprefix(_KEY))
-        )
-        rows = ledger.read(lambda connection: connection.execute(query.limit(_MOST_NAMED + 1)).all())
+        key = storable(text.removeprefix(_KEY))
+        rows = ledger.read(partial(ids.with_key, key=key, limit=_MOST_NAMED + 1))
         return _only(
             [str(row.id) for row in rows], [f"{row.id} of tenant {row.tenant!r}" for row in rows], text, noun
         )
     if noun == "worker" and "@" in text:
-        named = select(WorkerRow.id).where(WorkerRow.hostname == storable(text)).order_by(WorkerRow.id.desc())
-        newest = ledger.read(lambda connection: [str(id_) for id_ in connection.scalars(named.limit(1))])
-        return _only(newest, newest, text, noun)
+        newest = ledger.read(partial(ids.newest_worker, hostname=storable(text)))
+        named = [] if newest is None else [str(newest)]
+        return _only(named, named, text, noun)
     digits = text.replace("-", "").lower()
     if len(digits) == 32 or re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},31}}", digits) is None:
         if len(digits) < _SHORTEST and re.fullmatch(r"[0-9a-f]+", digits):
             raise NotFound(f"{text!r} is too short; give {_SHORTEST} characters of the id or more")
         return str(parse_id(text, noun))
     first, last = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
-    queries = [
-        select(column).where(column.between(first, last)).distinct().order_by(column).limit(_MOST_NAMED + 1)
-        for column in _COLUMNS[noun]
-    ]
-    found = ledger.read(lambda connection: [str(id_) for ids in queries for id_ in connection.scalars(ids)])
+    between = partial(ids.between, noun=noun, first=first, last=last, limit=_MOST_NAMED + 1)
+    found = [str(id_) for id_ in ledger.read(between)]
     return _only(found, found, text, noun)
 
 

@@ -17,6 +17,7 @@ from celery import Celery
 
 from agentq.exceptions import InvalidArguments, ResultTimeout
 from agentq.ledger.db.session import Ledger
+from agentq.ledger.queries.times import next_time
 from agentq.runtime.api import agentq_of
 from agentq.runtime.caretaker.caretaker import Caretaker
 from agentq.runtime.workflow import Workflow
@@ -27,7 +28,6 @@ from agentq.testing.mailbox import Mailbox, MailboxLostMessages
 from agentq.testing.memory import MemoryLedger
 from agentq.testing.swaps import current, function_of, replaced
 from agentq.testing.table import describe
-from agentq.testing.times import next_time
 
 _TICK = timedelta(milliseconds=1)
 """The resolution of the ledger's clock."""

@@ -6,11 +6,10 @@ from typing import Any
 
 from django.db import transaction
 from django.test.utils import _TestState
-from sqlalchemy import delete
 
 from agentq.contrib.django import options
 from agentq.contrib.django.connection import django_connection
-from agentq.ledger.models import Base
+from agentq.ledger import retention
 
 
 def empty_with_the_rest(using: str, **sent: Any) -> None:
@@ -21,5 +20,4 @@ def empty_with_the_rest(using: str, **sent: Any) -> None:
     if "plan" in sent or not hasattr(_TestState, "saved_data") or using != options.load().database:
         return
     with transaction.atomic(using=using), django_connection(using) as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(delete(table))
+        retention.empty(connection)

@@ -49,8 +49,13 @@ def audit(connection: Connection) -> list[InvariantViolation]:
     It reads whole tables, so it is for checks and tests, not for a hot path. As it sets the transaction's
     isolation, it comes first in a transaction of its own.
     """
+    return list(examine_snapshot(connection).violations)
+
+
+def examine_snapshot(connection: Connection, most: int = MOST) -> Audited:
+    """Audit one snapshot of the ledger, which is taken first in a transaction of its own."""
     take_snapshot(connection)
-    return list(examine(connection).violations)
+    return examine(connection, most)
 
 
 def take_snapshot(connection: Connection) -> None:

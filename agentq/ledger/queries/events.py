@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from agentq.ledger.db.types import AnyRow, UtcDateTime, later
 from agentq.ledger.models import AttemptRow, EventRow, JobRow
+from agentq.ledger.queries import workflows
 
 _LATEST_COMMIT = 60.0
 """Seconds between the time of an attempt's end and its commit, at most: the ledger's own time-outs are shorter."""
@@ -56,6 +57,32 @@ class Ended:
 
 
 NOTHING_ENDED = Ended()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The workflow, and what is new of it for one reader."""
+
+    workflow: AnyRow
+    reported: list[AnyRow]
+    skipped: int
+    """The number of ends of attempts before those that were read."""
+    ended: list[AnyRow]
+
+
+def page_after(
+    connection: Connection, workflow_id: uuid.UUID, number: int, position: Ended, limit: int
+) -> Page | None:
+    """Return up to *limit* events after that number, and as many ends after that position.
+
+    None where there is no such workflow.
+    """
+    # The workflow first: where it has ended, what is read after that is all there is.
+    workflow = workflows.get(connection, workflow_id)
+    if workflow is None:
+        return None
+    reported = events_after(connection, workflow_id, number, limit)
+    return Page(workflow, reported, *ended_after(connection, workflow_id, position, limit))
 
 
 def events_after(connection: Connection, workflow_id: uuid.UUID, number: int, limit: int) -> list[AnyRow]:

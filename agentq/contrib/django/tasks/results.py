@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.tasks import Task, TaskResult, TaskResultStatus
 from django.tasks.base import TaskError
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils.module_loading import import_string
-from sqlalchemy import Connection, select
 
 from agentq.contrib.django import project
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.queries import tasks
+from agentq.ledger.queries.tasks import FoundTask
 from agentq.states import JobStatus
 
 _STATUS = {
@@ -35,38 +35,24 @@ def of_workflow(workflow_id: str, task: Task | str) -> TaskResult:
 
     *task* is the task, or the alias of the backend that it is to have.
     """
-    return _read(JobRow.workflow_id, workflow_id, task)
+    return _read(tasks.of_workflow, workflow_id, task)
 
 
 def of_job(job_id: str, task: Task | str) -> TaskResult:
     """Return the result of the task that is this job; otherwise as ``of_workflow``."""
-    return _read(JobRow.id, job_id, task)
+    return _read(tasks.of_job, job_id, task)
 
 
-def _read(column: Any, text: str, task: Task | str) -> TaskResult:
+def _read(find: Callable[[Any, uuid.UUID], FoundTask | None], text: str, task: Task | str) -> TaskResult:
     try:
         wanted = uuid.UUID(text)
     except ValueError:
         raise TaskResultDoesNotExist(text) from None
-    found = project.current().ledger.read(lambda connection: _rows(connection, column == wanted))
+    found = project.current().ledger.read(lambda connection: find(connection, wanted))
     if found is None:
         raise TaskResultDoesNotExist(text)
     job, attempts = found
     return _result(_task(job.step, task) if isinstance(task, str) else task, job, attempts)
-
-
-def _rows(connection: Connection, wanted: Any) -> tuple[AnyRow, Sequence[AnyRow]] | None:
-    jobs = (
-        select(JobRow.__table__, WorkflowRow.created_at.label("enqueued_at"), WorkflowRow.reason)
-        .join(WorkflowRow, WorkflowRow.id == JobRow.workflow_id)
-        .where(wanted)
-        .limit(2)
-    )
-    found = connection.execute(jobs).all()
-    if len(found) != 1:  # a workflow of several jobs is no task's
-        return None
-    history = select(AttemptRow.__table__).where(AttemptRow.job_id == found[0].id).order_by(AttemptRow.number)
-    return found[0], connection.execute(history).all()
 
 
 def _task(path: str, backend: str) -> Task:
