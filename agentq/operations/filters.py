@@ -1,54 +1,27 @@
-"""Conditions that all filters share: equal values, and an age; a value that no ledger can have is refused."""
+"""Filters as the ledger takes them; a value that no row can have is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any
 
-from sqlalchemy import Select
-
-from agentq.exceptions import InvalidArguments
-from agentq.ledger.db.types import seconds_from_now
-from agentq.redaction import show
-
-Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
-
-_LONGEST = 1e9
-"""Seconds, over 30 years; far more is beyond the calendar of a database."""
+from agentq.operations.checks import bounded, storable
+from agentq.operations.identity import parse_id
 
 
-def narrowed(query: Query, pairs: Iterable[tuple[Any, Any]], made: Any, older_than: float | None) -> Query:
-    """Narrow a query down to the rows whose columns have these values, None for any, and that are so old.
+def checked(wanted: Any) -> dict[str, Any]:
+    """Return the values of a filter by name, without those that may be any.
 
-    *made* is the column of the age, *older_than* in seconds. Raises InvalidArguments.
+    Raises InvalidArguments, and NotFound for a workflow that is no id.
     """
-    for column, value in pairs:
-        if value is not None:
-            query = query.where(column == storable(value))
-    if older_than is not None:
-        query = query.where(made < seconds_from_now(-bounded(older_than)))
-    return query
+    values = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+    return {name: _checked(name, value) for name, value in values.items() if value is not None}
 
 
-def bounded(older_than: float) -> float:
-    """Return an age; raises InvalidArguments for one that no row can have."""
-    if not 0 <= older_than < _LONGEST:
-        raise InvalidArguments(f"older_than is {older_than!r}; it must be seconds, from 0 to {_LONGEST:.0f}")
-    return older_than
-
-
-def storable(value: Any) -> Any:
-    """Return a value to compare with; raises InvalidArguments for text that no ledger can have."""
-    if isinstance(value, str) and ("\0" in value or not _is_utf8(value)):
-        raise InvalidArguments(
-            f"{show(value)} has characters that no ledger keeps: NUL, or half of a surrogate pair"
-        )
-    return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _checked(name: str, value: Any) -> Any:
+    match name:
+        case "older_than":
+            return bounded(value)
+        case "workflow":
+            return parse_id(value, "workflow")
+    return storable(value)

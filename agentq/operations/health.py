@@ -14,7 +14,7 @@ from agentq.ledger import knowledge, workers
 from agentq.ledger.db import schema
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.queries import health, queues
-from agentq.ledger.queries import workers as known_workers
+from agentq.ledger.queries import workers as worker_queries
 from agentq.states import JobKind
 
 OLDEST_POSTGRESQL = 14
@@ -88,7 +88,7 @@ def examine(ledger: Ledger) -> Iterator[Finding]:
 
 def worker_names(ledger: Ledger, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the host names of workers by their ids."""
-    return ledger.read(partial(known_workers.names, ids=ids))
+    return ledger.read(partial(worker_queries.names, ids=ids))
 
 
 def _sqlite(ledger: Ledger) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def _postgresql(ledger: Ledger) -> Iterator[Finding]:
 
 
 def _workers(ledger: Ledger) -> Iterator[Finding]:
-    alive = ledger.read(known_workers.alive)
+    alive = ledger.read(worker_queries.alive)
     if not alive:
         yield warning("workers", "no worker is alive, so nothing runs", "start one: agentq up -A MODULE")
         return

@@ -9,7 +9,7 @@ from functools import partial
 from agentq.exceptions import NotFound
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.queries import ids
-from agentq.operations.filters import storable
+from agentq.operations.checks import storable
 
 _KEY = "key:"
 _SHORTEST = 4

@@ -6,15 +6,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
-
-from agentq.ledger import knowledge
+from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.knowledge import NO_WORKERS, Live, Need, parameters_at_start
-from agentq.ledger.models import WorkflowRow
-from agentq.ledger.queries.failures import failed_before
-from agentq.operations.fan_ins import members_awaited
-from agentq.states import JOB_AHEAD, OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
+from agentq.ledger.knowledge import Live, Need, parameters_at_start
+from agentq.states import OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 """Classes of the error of a job that a worker left for one of another release."""
@@ -28,21 +23,11 @@ class Waits:
     terms: Mapping[uuid.UUID, str | None]
     failed: Mapping[uuid.UUID, Sequence[AnyRow]]
 
-    @classmethod
-    def read(cls, connection: Connection, rows: Sequence[AnyRow]) -> Waits:
-        """Read what these jobs need; asks nothing for jobs that wait for no worker."""
-        left = {row.workflow_id for row in rows if _is_left_for_arguments(row)}
-        is_asked = left or any(row.status == JobStatus.QUEUED for row in rows)
-        query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
-        terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
-        live = knowledge.live(connection) if is_asked else NO_WORKERS
-        return cls(live, terms, failed_before(connection, rows))
-
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
         match row.status:
             case JobStatus.WAITING if members:
-                return members_awaited(row, members) + self._failed_before(row)
+                return _members_awaited(row, members) + self._failed_before(row)
             case JobStatus.SCHEDULED if row.error_class in LEFT:
                 return self._left_for(row)
             case JobStatus.WAITING:
@@ -86,5 +71,13 @@ class Waits:
         return str(row.due_reason) if asked is None else f"{row.due_reason}; {asked.says_how_many_take()}"
 
 
-def _is_left_for_arguments(row: AnyRow) -> bool:
-    return row.error_class == OTHER_PARAMETERS and row.status in JOB_AHEAD
+def _members_awaited(fan_in: AnyRow, members: int) -> str:
+    """Return the condition of a fan-in of a number of *members*."""
+    phrases = [f"{fan_in.remaining} of its {members} members"]
+    phrases += [f"{fan_in.missing} missing"] if fan_in.missing else []
+    phrases += [f"needs {worded(fan_in.needs)}"] if fan_in.needs else []
+    if fan_in.deadline_at is not None:
+        phrases.append(f"until {fan_in.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+    elif fan_in.deadline is not None:
+        phrases.append(f"until {fan_in.deadline:g} s after the first of them")
+    return "; ".join(phrases)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
-
 from agentq.exceptions import InvalidArguments, NotFound, StateConflict
-from agentq.ledger import actions, cancels, moves, queue_moves
+from agentq.ledger import cancels, moves, queue_moves
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import ActionRow, AttemptRow, JobRow
+from agentq.ledger.queries import jobs
+from agentq.ledger.queries.jobs import FoundJobs
+from agentq.ledger.queries.selection import Selection
 from agentq.ledger.transaction import Transaction
 from agentq.operations import many
 from agentq.operations.actors import operator_action
-from agentq.operations.fan_ins import members_of
-from agentq.operations.filters import Query, narrowed
+from agentq.operations.filters import checked
 from agentq.operations.identity import parse_id
 from agentq.operations.job_waits import Waits
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
@@ -59,15 +56,13 @@ class StepCount:
 
 def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50, oldest_first: bool = False) -> list[JobSummary]:
     """Return up to *limit* jobs, newest first or oldest first."""
-    query = _filtered(select(JobRow.__table__), wanted)
-    query = query.order_by(JobRow.id if oldest_first else JobRow.id.desc()).limit(limit)
-    return ledger.read(lambda connection: summaries(connection, query))
+    selection = jobs.matching(checked(wanted))
+    return summaries(ledger.read(partial(jobs.find, jobs=selection, limit=limit, oldest_first=oldest_first)))
 
 
 def count(ledger: Ledger, wanted: JobFilter) -> int:
     """Return how many jobs there are; joins are left out."""
-    query = _filtered(select(func.count()).select_from(JobRow), wanted)
-    return ledger.read(lambda connection: connection.scalar(query) or 0)
+    return ledger.read(jobs.matching(checked(wanted)).count)
 
 
 def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: str = "", reason: str = "") -> bool:
@@ -87,7 +82,7 @@ def cancel(ledger: Ledger, job_id: str, *, workflow: str | None = None, actor: s
     action = operator_action(actor, reason)
 
     def write(tx: Transaction) -> bool:
-        found = tx.connection.scalar(select(JobRow.workflow_id).where(JobRow.id == wanted))
+        found = jobs.workflow_of(tx.connection, wanted)
         if found is None or of_workflow not in (None, found):
             raise _no_job(job_id, "" if of_workflow is None else f" of workflow {workflow}")
         is_cancelled = cancels.cancel_job(tx, wanted, **action)
@@ -119,8 +114,7 @@ def cancel_all(
     Returns those that were cancelled, some perhaps with the workflow of one before them, or would be; and those
     that were refused: they had ended before. Each is a transaction of its own. Raises InvalidArguments.
     """
-    query = _filtered(select(JobRow.__table__), wanted).where(JobRow.status.in_(sorted(JOB_OPEN)))
-    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, summaries, most))
+    plan = _plan(ledger, jobs.open_(checked(wanted)), most)
 
     def stop(job: JobSummary, _: int) -> JobSummary:
         cancel(ledger, str(job.id), actor=actor, reason=reason)
@@ -181,9 +175,7 @@ def move_all(
     is a transaction of its own. Raises InvalidArguments.
     """
     _require_name(queue)
-    query = _filtered(select(JobRow.__table__), wanted)
-    query = query.where(JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.queue != queue)
-    plan = Decided[JobSummary](**many.find(ledger, query, JobRow.id, summaries, most))
+    plan = _plan(ledger, jobs.movable(checked(wanted), queue), most)
     if dry_run:
         return plan
     return many.carry_out(plan, lambda job, _: move(ledger, str(job.id), queue, actor=actor, reason=reason))
@@ -191,8 +183,7 @@ def move_all(
 
 def summary(ledger: Ledger, job_id: str) -> JobSummary:
     """Return one job without its arguments, result and attempts; raises NotFound."""
-    query = select(JobRow.__table__).where(JobRow.id == parse_id(job_id, "job"))
-    found = ledger.read(lambda connection: summaries(connection, query))
+    found = summaries(ledger.read(partial(jobs.summary, job_id=parse_id(job_id, "job"))))
     if not found:
         raise _no_job(job_id)
     return found[0]
@@ -201,89 +192,37 @@ def summary(ledger: Ledger, job_id: str) -> JobSummary:
 def get(ledger: Ledger, job_id: str) -> Job:
     """Return everything about one job; raises NotFound."""
     wanted = parse_id(job_id, "job")
-    jobs = ledger.read(lambda connection: read_jobs(connection, wanted))
-    if not jobs:
+    found = records(ledger.read(partial(jobs.get, job_id=wanted)))
+    if not found:
         raise _no_job(job_id)
-    return jobs[0]
+    return found[0]
 
 
 def progress(ledger: Ledger, workflow_id: str) -> list[StepCount]:
     """Count the jobs of a workflow by step and status, in one query; joins are left out."""
-    query = (
-        select(JobRow.step, JobRow.status, func.count(), func.count().filter(JobRow.dispatches > 0))
-        .where(JobRow.workflow_id == parse_id(workflow_id, "workflow"), JobRow.kind.not_in(sorted(VIRTUAL)))
-        .group_by(JobRow.step, JobRow.status)
-    )
-    return ledger.read(
-        lambda connection: [
-            StepCount(step, JobStatus(status), jobs, again)
-            for step, status, jobs, again in connection.execute(query)
-        ]
-    )
+    counts = ledger.read(partial(jobs.progress, workflow_id=parse_id(workflow_id, "workflow")))
+    return [StepCount(step, JobStatus(status), number, again) for step, status, number, again in counts]
 
 
 def of_workflow(ledger: Ledger, workflow_id: str) -> list[Job]:
     """Return all jobs of a workflow, oldest first."""
     wanted = parse_id(workflow_id, "workflow")
-    return ledger.read(lambda connection: read_all(connection, wanted))
+    return records(ledger.read(partial(jobs.of_workflow, workflow_id=wanted)))
 
 
-def running_on(connection: Connection, worker_id: uuid.UUID, *, limit: int) -> list[JobSummary]:
-    """Return up to *limit* jobs that a worker runs, newest first, on a connection that is open already."""
-    running = (JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
-    query = select(JobRow.__table__).where(*running).order_by(JobRow.id.desc()).limit(limit)
-    return summaries(connection, query)
+def summaries(found: FoundJobs) -> list[JobSummary]:
+    """Return jobs of the ledger as lines of a list."""
+    return [JobSummary(**_summary(row, found)) for row in found.rows]
 
 
-def read_all(connection: Connection, workflow_id: uuid.UUID) -> list[Job]:
-    """Return all jobs of a workflow, oldest first, on a connection that is open already."""
-    return _read(connection, JobRow.workflow_id == workflow_id)
+def records(found: FoundJobs) -> list[Job]:
+    """Return jobs of the ledger with everything about them."""
+    return [_job(row, found) for row in found.rows]
 
 
-def read_jobs(connection: Connection, job_id: uuid.UUID) -> list[Job]:
-    """Return the job of this id, if there is one, on a connection that is open already."""
-    return _read(connection, JobRow.id == job_id)
-
-
-def _read(connection: Connection, wanted: Any) -> list[Job]:
-    attempts: dict[uuid.UUID, list[Attempt]] = defaultdict(list)
-    history = (
-        select(AttemptRow.__table__)
-        .join(JobRow, JobRow.id == AttemptRow.job_id)
-        .where(wanted)
-        .order_by(AttemptRow.job_id, AttemptRow.number)
-    )
-    for row in connection.execute(history):
-        attempts[row.job_id].append(Attempt.model_validate(row))
-    rows = connection.execute(select(JobRow.__table__).where(wanted).order_by(JobRow.id)).all()
-    by_hand, members = _by_hand(connection, rows), members_of(connection, rows)
-    waits = Waits.read(connection, rows)
-    return [_job(row, attempts[row.id], waits, by_hand.get(row.id), members.get(row.id, 0)) for row in rows]
-
-
-def _filtered(query: Query, wanted: JobFilter) -> Query:
-    pairs = (
-        (JobRow.status, wanted.status),
-        (JobRow.step, wanted.step),
-        (JobRow.tenant, wanted.tenant),
-        (JobRow.workflow_id, wanted.workflow and parse_id(wanted.workflow, "workflow")),
-        (JobRow.queue, wanted.queue),
-        (JobRow.error_category, wanted.category),
-    )
-    query = query.where(JobRow.kind.not_in(sorted(VIRTUAL)))
-    return narrowed(query, pairs, JobRow.created_at, wanted.older_than)
-
-
-def select_jobs() -> Select[Any]:
-    """Return the query of all jobs but the joins, which no worker runs; for ``summaries``."""
-    return select(JobRow.__table__).where(JobRow.kind.not_in(sorted(VIRTUAL)))
-
-
-def summaries(connection: Connection, query: Select[Any]) -> list[JobSummary]:
-    """Return what a query of whole rows finds."""
-    rows = connection.execute(query).all()
-    by_hand, waits = _by_hand(connection, rows), Waits.read(connection, rows)
-    return [JobSummary(**_summary(row, waits, by_hand.get(row.id))) for row in rows]
+def _plan(ledger: Ledger, selection: Selection, most: int) -> Decided[JobSummary]:
+    found, fit = ledger.read(partial(jobs.first, jobs=selection, most=many.bounded(most)))
+    return Decided[JobSummary](done=summaries(found), fit=fit)
 
 
 def _require_name(queue: str) -> None:
@@ -295,27 +234,19 @@ def _no_job(job_id: str, of: str = "") -> NotFound:
     return NotFound(f"no job{of} has the id {job_id}; list them with: agentq jobs list")
 
 
-def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, ByHand]:
-    """The people who gave jobs their results, by job; one statement for all rows."""
-    succeeded = [row for row in rows if row.status == JobStatus.SUCCEEDED]
-    if not succeeded:
-        return {}
-    resolved = select(ActionRow.__table__).where(
-        ActionRow.workflow_id.in_({row.workflow_id for row in succeeded}),
-        ActionRow.job_id.in_({row.id for row in succeeded}),
-        ActionRow.action == actions.RESOLVE,
-    )
-    return {row.job_id: ByHand.model_validate(row) for row in connection.execute(resolved)}
-
-
-def _job(row: AnyRow, attempts: list[Attempt], waits: Waits, by_hand: ByHand | None, members: int) -> Job:
+def _job(row: AnyRow, found: FoundJobs) -> Job:
     args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
     return Job(
-        **_summary(row, waits, by_hand, members)
+        **_summary(row, found)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},
-        attempts=tuple(attempts),
+        attempts=tuple(Attempt.model_validate(attempt) for attempt in found.attempts.get(row.id, ())),
     )
 
 
-def _summary(row: AnyRow, waits: Waits, by_hand: ByHand | None, members: int = 0) -> dict[str, Any]:
-    return {**row._mapping, "waiting_for": waits.of(row, members), "by_hand": by_hand}
+def _summary(row: AnyRow, found: FoundJobs) -> dict[str, Any]:
+    by_hand = found.by_hand.get(row.id)
+    return {
+        **row._mapping,
+        "waiting_for": Waits(found.live, found.terms, found.failed).of(row, found.members.get(row.id, 0)),
+        "by_hand": None if by_hand is None else ByHand.model_validate(by_hand),
+    }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Select, func
-
 from agentq.exceptions import (
     ConfigurationError,
     InvalidArguments,
@@ -28,23 +26,11 @@ D = TypeVar("D", bound=Decided[Any])
 T = TypeVar("T")
 
 
-def find(
-    ledger: Ledger, query: Select[Any], key: Any, read: Callable[[Connection, Select[Any]], list[Any]], most: int
-) -> dict[str, Any]:
-    """Return what a plan is made of: up to *most* of the rows that a select finds, by *key*, and how many fit.
-
-    Raises InvalidArguments where *most* is not 1 to 10,000.
-    """
+def bounded(most: int) -> int:
+    """Return the largest number of rows to decide on; raises InvalidArguments where it is not 1 to 10,000."""
     if not 1 <= most <= MOST_OF_ALL:
         raise InvalidArguments(f"most is {most!r}; it must be 1 to {MOST_OF_ALL}")
-    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
-
-    def plan(connection: Connection) -> dict[str, Any]:
-        found = read(connection, query.order_by(key).limit(most))
-        fit = len(found) if len(found) < most else connection.scalar(counted)
-        return {"done": found, "fit": fit}
-
-    return ledger.read(plan)
+    return most
 
 
 def carry_out(plan: D, decide: Callable[[Any, int], Any]) -> D:

@@ -12,7 +12,7 @@ from agentq.exceptions import InvalidArguments
 from agentq.ledger import retention
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.retention import Over
-from agentq.operations.filters import bounded, storable
+from agentq.operations.checks import bounded, storable
 from agentq.operations.schemas import Pruned
 from agentq.states import WORKFLOW_FINAL, WorkflowStatus
 

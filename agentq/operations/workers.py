@@ -7,9 +7,9 @@ from functools import partial
 from agentq.exceptions import NotFound
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.knowledge import Knowledge
-from agentq.ledger.queries import workers
-from agentq.operations import jobs
+from agentq.ledger.queries import jobs, workers
 from agentq.operations.identity import parse_id
+from agentq.operations.jobs import summaries
 from agentq.operations.schemas import Worker, WorkerDetails
 from agentq.states import WorkerStatus
 
@@ -29,7 +29,7 @@ def get(ledger: Ledger, worker_id: str) -> WorkerDetails:
     row, running = ledger.read(
         lambda connection: (
             workers.get(connection, wanted),
-            jobs.running_on(connection, wanted, limit=MOST_JOBS),
+            jobs.find(connection, jobs.running_on(wanted), MOST_JOBS),
         )
     )
     if row is None:
@@ -40,5 +40,5 @@ def get(ledger: Ledger, worker_id: str) -> WorkerDetails:
         queues=sorted(knows.queues),
         steps=sorted(knows.steps),
         tasks=sorted(knows.tasks),
-        jobs=running,
+        jobs=summaries(running),
     )

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.models import JobRow
+from agentq.ledger.queries import jobs
 from agentq.operations import workers
 from agentq.operations.identity import parse_id
-from agentq.operations.jobs import select_jobs, summaries
+from agentq.operations.jobs import summaries
 from agentq.operations.schemas import JobSummary
 from agentq.settings import Settings
 from agentq.states import JobStatus, WorkerStatus
 
 _EMBEDDED = Settings.model_fields["folder"].default.name
-_MOVING = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SCHEDULED)
-"""The statuses that keep a workflow running: all others wait for these."""
 
 
 def explanation(ledger: Ledger, workflow_id: str) -> str:
     """Return what a workflow waits for, as a sentence or two; empty where nothing of it can move."""
-    of_it = (JobRow.workflow_id == parse_id(workflow_id, "workflow"), JobRow.status.in_(_MOVING))
-    query = select_jobs().where(*of_it).order_by(JobRow.id).limit(1)
-    found = ledger.read(lambda connection: summaries(connection, query))
+    moving = jobs.moving(parse_id(workflow_id, "workflow"))
+    found = summaries(ledger.read(partial(jobs.find, jobs=moving, limit=1, oldest_first=True)))
     return " ".join(filter(None, [*map(_summary, found), without_worker(ledger) if found else ""]))
 
 

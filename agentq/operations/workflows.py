@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, outerjoin, select
-
-from agentq.exceptions import NotFound, StateConflict
+from agentq.exceptions import StateConflict
 from agentq.ledger import cancels as ledger_workflows
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
-from agentq.ledger.queries import workflows
+from agentq.ledger.queries import jobs, workflows
 from agentq.ledger.transaction import Transaction
-from agentq.operations import jobs, many
+from agentq.operations import many
 from agentq.operations.actors import operator_action
-from agentq.operations.filters import Query, narrowed
+from agentq.operations.filters import checked
 from agentq.operations.identity import parse_id
+from agentq.operations.jobs import records
 from agentq.operations.schemas import Action, Decided, WorkflowDetails, WorkflowSummary
 from agentq.redaction import masked
 from agentq.states import WorkflowStatus
-
-_failed_of = outerjoin(
-    WorkflowRow, JobRow, and_(JobRow.id == WorkflowRow.failed_job_id, WorkflowRow.status == WorkflowStatus.FAILED)
-)
-_SUMMARY = select(
-    WorkflowRow.__table__, JobRow.error_category, JobRow.error_class, JobRow.error_message
-).select_from(_failed_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +36,36 @@ def list_(
     ledger: Ledger, wanted: WorkflowFilter, *, limit: int = 50, oldest_first: bool = False
 ) -> list[WorkflowSummary]:
     """Return up to *limit* workflows, newest first or oldest first."""
-    order = WorkflowRow.id if oldest_first else WorkflowRow.id.desc()
-    query = _filtered(_SUMMARY, wanted).order_by(order).limit(limit)
-    return ledger.read(lambda connection: _summaries(connection, query))
+    rows = partial(workflows.matching(checked(wanted)).rows, limit=limit, oldest_first=oldest_first)
+    return [WorkflowSummary.model_validate(row) for row in ledger.read(rows)]
 
 
 def count(ledger: Ledger, wanted: WorkflowFilter) -> int:
     """Return how many workflows there are."""
-    query = _filtered(select(func.count()).select_from(WorkflowRow), wanted)
-    return ledger.read(lambda connection: connection.scalar(query) or 0)
+    return ledger.read(workflows.matching(checked(wanted)).count)
 
 
 def get(ledger: Ledger, workflow_id: str) -> WorkflowDetails:
     """Return everything about one workflow; raises NotFound."""
     wanted = parse_id(workflow_id, "workflow")
-
-    def read(connection: Connection) -> WorkflowDetails:
-        row = _row(connection, wanted)
-        actions = connection.execute(
-            select(ActionRow.__table__).where(ActionRow.workflow_id == wanted).order_by(ActionRow.id)
+    row, actions, found = ledger.read(
+        lambda connection: (
+            workflows.summary(connection, wanted),
+            workflows.actions(connection, wanted),
+            jobs.of_workflow(connection, wanted),
         )
-        return WorkflowDetails(
-            **WorkflowSummary.model_validate(row).model_dump(),
-            jobs=jobs.read_all(connection, wanted),
-            actions=[Action.model_validate(action) for action in actions],
-        )
-
-    return ledger.read(read)
+    )
+    return WorkflowDetails(
+        **WorkflowSummary.model_validate(row).model_dump(),
+        jobs=records(found),
+        actions=[Action.model_validate(action) for action in actions],
+    )
 
 
 def summary(ledger: Ledger, workflow_id: str) -> WorkflowSummary:
     """Return one workflow without its jobs, which is cheap however many they are; raises NotFound."""
     wanted = parse_id(workflow_id, "workflow")
-    return ledger.read(lambda connection: WorkflowSummary.model_validate(_row(connection, wanted)))
+    return WorkflowSummary.model_validate(ledger.read(partial(workflows.summary, workflow_id=wanted)))
 
 
 def result(ledger: Ledger, workflow_id: str) -> Any:
@@ -87,19 +74,7 @@ def result(ledger: Ledger, workflow_id: str) -> Any:
     Raises NotFound; StateConflict while it runs; StepFailed or WorkflowCancelled where it ended without one.
     """
     wanted = parse_id(workflow_id, "workflow")
-
-    def read(connection: Connection) -> Any:
-        status = workflows.workflow_status(connection, wanted)
-        if status.status == WorkflowStatus.RUNNING:
-            raise StateConflict(
-                f"workflow {wanted}",
-                expected=[WorkflowStatus.SUCCEEDED],
-                found=status.status,
-                next_step="Ask again later.",
-            )
-        return workflows.workflow_result(connection, status)[1]
-
-    return masked(ledger.read(read))
+    return masked(ledger.read(partial(workflows.result_of_ended, workflow_id=wanted)))
 
 
 def cancel(ledger: Ledger, workflow_id: str, *, actor: str = "", reason: str = "") -> bool:
@@ -140,8 +115,8 @@ def cancel_all(
     a transaction of its own. Raises InvalidArguments.
     """
     running = replace(wanted, status=WorkflowStatus.RUNNING)
-    query = _filtered(_SUMMARY, running)
-    plan = Decided[WorkflowSummary](**many.find(ledger, query, WorkflowRow.id, _summaries, most))
+    rows, fit = ledger.read(partial(workflows.matching(checked(running)).first, most=many.bounded(most)))
+    plan = Decided[WorkflowSummary](done=[WorkflowSummary.model_validate(row) for row in rows], fit=fit)
 
     def stop(workflow: WorkflowSummary, _: int) -> WorkflowSummary:
         was_running = cancel(ledger, str(workflow.id), actor=actor, reason=reason)
@@ -151,24 +126,3 @@ def cancel_all(
         return now
 
     return plan if dry_run else many.carry_out(plan, stop)
-
-
-def _summaries(connection: Connection, query: Select[Any]) -> list[WorkflowSummary]:
-    return [WorkflowSummary.model_validate(row) for row in connection.execute(query)]
-
-
-def _row(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
-    row = connection.execute(_SUMMARY.where(WorkflowRow.id == workflow_id)).one_or_none()
-    if row is None:
-        raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
-    return row
-
-
-def _filtered(query: Query, wanted: WorkflowFilter) -> Query:
-    pairs = (
-        (WorkflowRow.status, wanted.status),
-        (WorkflowRow.tenant, wanted.tenant),
-        (WorkflowRow.key, wanted.key),
-        (WorkflowRow.name, wanted.name),
-    )
-    return narrowed(query, pairs, WorkflowRow.created_at, wanted.older_than)

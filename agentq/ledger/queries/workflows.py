@@ -1,20 +1,38 @@
-"""The ledger's knowledge of a workflow or a job, read in one statement."""
+"""Workflows as people and handles ask for them: by filter, one with its error, its status and its result."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, outerjoin, select
 from sqlalchemy.orm import aliased
 
-from agentq.exceptions import NotFound, StepFailed, WorkflowCancelled
+from agentq.exceptions import NotFound, StateConflict, StepFailed, WorkflowCancelled
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
+from agentq.ledger.queries.selection import Selection, Wanted
 from agentq.ledger.results import collect_results
 from agentq.states import VIRTUAL, WorkflowStatus
+
+_COLUMNS = {
+    "status": WorkflowRow.status,
+    "tenant": WorkflowRow.tenant,
+    "key": WorkflowRow.key,
+    "name": WorkflowRow.name,
+}
+_failed_of = outerjoin(
+    WorkflowRow, JobRow, and_(JobRow.id == WorkflowRow.failed_job_id, WorkflowRow.status == WorkflowStatus.FAILED)
+)
+_ALL = Selection(
+    WorkflowRow,
+    select(WorkflowRow.__table__, JobRow.error_category, JobRow.error_class, JobRow.error_message).select_from(
+        _failed_of
+    ),
+)
 
 _same = aliased(WorkflowRow)
 # Named by a scalar subquery, as in the hand-over: a join may read all jobs, by a plan of when there were none.
@@ -42,7 +60,7 @@ def workflow_status(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
     """
     row = _STATUS.one_or_none(connection, {"workflow": workflow_id})
     if row is None:
-        raise NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")
+        raise _not_found(workflow_id)
     return row
 
 
@@ -57,6 +75,38 @@ def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
         raise _failure(connection, status)
     result = collect_results(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
     return status.step or "", json.loads(result or "null")
+
+
+def result_of_ended(connection: Connection, workflow_id: uuid.UUID) -> Any:
+    """Return the result as JSON data; raises NotFound, StateConflict while it runs, or what made it fail."""
+    status = workflow_status(connection, workflow_id)
+    if status.status == WorkflowStatus.RUNNING:
+        raise StateConflict(
+            f"workflow {workflow_id}",
+            expected=[WorkflowStatus.SUCCEEDED],
+            found=status.status,
+            next_step="Ask again later.",
+        )
+    return workflow_result(connection, status)[1]
+
+
+def matching(wanted: Wanted) -> Selection:
+    """Return the workflows that a filter wants, each with the error that it failed of."""
+    return _ALL.matching(_COLUMNS, wanted)
+
+
+def summary(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
+    """Return a workflow with the error that it failed of; raises NotFound."""
+    row = connection.execute(_ALL.columns.where(WorkflowRow.id == workflow_id)).one_or_none()
+    if row is None:
+        raise _not_found(workflow_id)
+    return row
+
+
+def actions(connection: Connection, workflow_id: uuid.UUID) -> Sequence[AnyRow]:
+    """Return what people did to a workflow and its jobs, oldest first."""
+    query = select(ActionRow.__table__).where(ActionRow.workflow_id == workflow_id).order_by(ActionRow.id)
+    return connection.execute(query).all()
 
 
 def get(connection: Connection, workflow_id: uuid.UUID) -> AnyRow | None:
@@ -79,3 +129,7 @@ def _failure(connection: Connection, status: AnyRow) -> StepFailed:
         error_message=job.error_message or "",
         category=job.error_category or "",
     )
+
+
+def _not_found(workflow_id: uuid.UUID) -> NotFound:
+    return NotFound(f"no workflow has the id {workflow_id}; list them with: agentq workflows list")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, select
-
 from agentq.exceptions import InvalidArguments, StateConflict
 from agentq.ledger import actions, moves, refused_messages
 from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.queries import dead_letters as letter_queries
+from agentq.ledger.queries import jobs
 from agentq.ledger.transaction import Transaction
 from agentq.operations.actors import LONGEST_REASON, OperatorAction, operator_action
-from agentq.operations.dead_letters.queries import find, keep_snapshot, read
+from agentq.operations.dead_letters.queries import keep_snapshot, read
 from agentq.operations.dead_letters.values import checked_result, edited_arguments
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import DeadLetter
@@ -59,7 +58,7 @@ def edit(
     action = operator_action(actor, reason)
 
     def write(tx: Transaction, letter: AnyRow) -> None:
-        job = _job_of(tx.connection, letter)
+        job = _job_of(tx, letter)
         arguments = edited_arguments(job, args, kwargs, max_value_bytes)
         ledger_dead_letters.edit(tx, job.id, arguments, **action)
 
@@ -96,10 +95,10 @@ def resolve(
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if result is ABSENT:
-            _require_fan_in(tx.connection, letter)
+            _require_fan_in(tx, letter)
             ledger_dead_letters.go_on(tx, letter.job_id, **action)
             return
-        job = _job_of(tx.connection, letter)
+        job = _job_of(tx, letter)
         text = checked_result(job, result, max_value_bytes, unchecked=unchecked)
         ledger_dead_letters.resolve(tx, job.id, text, **action)
 
@@ -162,12 +161,12 @@ def decide(
     wanted = parse_id(letter_id, "dead-letter")
 
     def change(tx: Transaction) -> DeadLetter:
-        letter = find(tx.connection, wanted, locked=True)
-        if not _is_done(tx.connection, letter, action):
+        letter = letter_queries.find(tx.connection, wanted, locked=True)
+        if not _is_done(tx, letter, action):
             if letter.kind == DeadLetterKind.MESSAGE and not also_messages:
                 raise _no_job(letter)
             if letter.status != DeadLetterStatus.OPEN:
-                raise _closed(tx.connection, letter)
+                raise _closed(tx, letter)
             keep_snapshot(tx, letter)
             write(tx, letter)
             moves.schedule_dispatches(tx)
@@ -176,17 +175,16 @@ def decide(
     return ledger.write(change)
 
 
-def _is_done(connection: Connection, letter: AnyRow, action: OperatorAction) -> bool:
+def _is_done(tx: Transaction, letter: AnyRow, action: OperatorAction) -> bool:
     """Say whether this was done before, by a try whose commit got no answer."""
     if letter.kind == DeadLetterKind.MESSAGE:  # it has no actions: who closed it and why are its owner and note
         closed_as = (letter.status, letter.owner, letter.note)
         return closed_as == (DeadLetterStatus.CANCELLED, action["actor"], action["reason"])
-    return actions.is_noted(connection, action["action_id"])
+    return actions.is_noted(tx.connection, action["action_id"])
 
 
-def _job_of(connection: Connection, letter: AnyRow) -> AnyRow:
-    columns = (JobRow.id, JobRow.kind, JobRow.step, JobRow.arguments, JobRow.after_id, JobRow.immutable)
-    job = connection.execute(select(*columns).where(JobRow.id == letter.job_id)).one()
+def _job_of(tx: Transaction, letter: AnyRow) -> AnyRow:
+    job = jobs.call_of(tx.connection, letter.job_id)
     if job.kind in VIRTUAL:
         next_step = (
             f"Its members run again with: agentq dead-letters replay {letter.id}; it goes on with those that are "
@@ -200,8 +198,8 @@ def _job_of(connection: Connection, letter: AnyRow) -> AnyRow:
     return job
 
 
-def _require_fan_in(connection: Connection, letter: AnyRow) -> None:
-    kind = connection.scalar(select(JobRow.kind).where(JobRow.id == letter.job_id))
+def _require_fan_in(tx: Transaction, letter: AnyRow) -> None:
+    kind = jobs.kind_of(tx.connection, letter.job_id)
     if kind not in VIRTUAL:
         raise InvalidArguments(f"job {letter.job_id} is a {kind}: give the result that it should have returned")
 
@@ -216,9 +214,8 @@ def _no_job(letter: AnyRow) -> StateConflict:
     )
 
 
-def _closed(connection: Connection, letter: AnyRow) -> StateConflict:
-    is_open = (DeadLetterRow.job_id == letter.job_id, DeadLetterRow.status == DeadLetterStatus.OPEN)
-    newer = connection.scalar(select(DeadLetterRow.id).where(*is_open))
+def _closed(tx: Transaction, letter: AnyRow) -> StateConflict:
+    newer = letter_queries.open_of(tx.connection, letter.job_id)
     return StateConflict(
         f"dead letter {letter.id}",
         expected=[DeadLetterStatus.OPEN],

@@ -7,30 +7,21 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
-from sqlalchemy.orm import aliased
-
 from agentq.exceptions import InvalidArguments, StateConflict
 from agentq.ledger import dead_letters as ledger_dead_letters
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.models import DeadLetterRow
+from agentq.ledger.queries.dead_letters import replayed_below, replayed_from
+from agentq.ledger.queries.selection import Selection
 from agentq.ledger.transaction import Transaction
 from agentq.operations import many
 from agentq.operations.actors import operator_action
 from agentq.operations.dead_letters.decisions import decide
-from agentq.operations.dead_letters.queries import DeadLetterFilter, find_all, get, open_letters, summaries
+from agentq.operations.dead_letters.queries import DeadLetterFilter, find_all, get, open_letters
 from agentq.operations.schemas import DeadLetter, DeadLetterSummary, Replays
 from agentq.states import MISSING_MEMBERS, DeadLetterKind, DeadLetterStatus
 
 MOST_REPLAYS = 10
-
-_earlier = aliased(DeadLetterRow)
-_replays = (
-    select(func.count())
-    .where(_earlier.job_id == DeadLetterRow.job_id, _earlier.status == DeadLetterStatus.REPLAYED)
-    .scalar_subquery()
-)
 
 
 def replay(
@@ -69,7 +60,7 @@ def replay(
 
     def write(tx: Transaction, letter: AnyRow) -> None:
         if not force:
-            _require_below(tx.connection, letter, most_replays)
+            _require_below(tx, letter, most_replays)
         ledger_dead_letters.replay(tx, letter.job_id, attempts=attempts, delay=delay, **action)
 
     return decide(ledger, letter_id, action, write)
@@ -110,7 +101,7 @@ def replay_all(
         raise InvalidArguments(f"rate is {rate!r}; it must be over 0 jobs per second")
     letters = open_letters(wanted, kind=DeadLetterKind.JOB)
     worn = [] if force else _worn(ledger, letters, most_replays, most)
-    fresh = letters if force else letters.where(_replays < most_replays)
+    fresh = letters if force else replayed_below(letters, most_replays)
     plan = Replays(**find_all(ledger, fresh, most), capped=worn)
     whole: set[uuid.UUID | None] = set()
 
@@ -139,13 +130,13 @@ def _fan_ins_first(letters: Sequence[DeadLetterSummary]) -> list[DeadLetterSumma
     return [*reversed(fan_ins), *(letter for letter in letters if letter.error_category != MISSING_MEMBERS)]
 
 
-def _worn(ledger: Ledger, letters: Select[Any], most_replays: int, most: int) -> list[DeadLetterSummary]:
-    query = letters.where(_replays >= most_replays).order_by(DeadLetterRow.id).limit(most)
-    return ledger.read(lambda connection: summaries(connection, query))
+def _worn(ledger: Ledger, letters: Selection, most_replays: int, most: int) -> list[DeadLetterSummary]:
+    rows = partial(replayed_from(letters, most_replays).rows, limit=most, oldest_first=True)
+    return [DeadLetterSummary.model_validate(row) for row in ledger.read(rows)]
 
 
-def _require_below(connection: Connection, letter: AnyRow, most_replays: int) -> None:
-    replays = ledger_dead_letters.replays(connection, letter.job_id)
+def _require_below(tx: Transaction, letter: AnyRow, most_replays: int) -> None:
+    replays = ledger_dead_letters.replays(tx.connection, letter.job_id)
     if replays >= most_replays:
         raise StateConflict(
             f"job {letter.job_id}",
