@@ -36,7 +36,7 @@ _NO_JOINS = _ALL.where(_IS_NO_JOIN)
 
 @dataclass(frozen=True, slots=True)
 class FoundJobs:
-    """Rows of jobs, and what else of the ledger tells people how they are."""
+    """Rows of jobs, with the rows of other tables that a person needs beside them."""
 
     rows: Sequence[AnyRow]
     by_hand: Mapping[uuid.UUID, AnyRow]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_task
-from sqlalchemy import Connection
 
 from agentq.exceptions import (
     LedgerError,
@@ -23,9 +22,8 @@ from agentq.exceptions import (
 )
 from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, knowledge, moves
-from agentq.ledger.knowledge import Live
 from agentq.ledger.on_complete import CompletionFailed
-from agentq.ledger.records import Claim, Dispatch, Left
+from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.errors.untrusted import classed, is_stop
 from agentq.runtime.attempt import other_release, running
@@ -169,13 +167,15 @@ class AttemptRunner:
             _twice_if_late(call.close)
 
     def _leave(self, claim: Claim, unfit: other_release.Unfit) -> Outcome:
-        def read(connection: Connection) -> tuple[Left, Live]:
-            return attempts.left_before(connection, claim, unfit.error_class), knowledge.live(connection)
-
-        wait_timeout = self._engine.settings.lease
-        seen, live = self._until_answered(
-            lambda: self._ledger.read(read, wait_timeout=wait_timeout), "its outcome"
+        read = partial(
+            self._ledger.read,
+            lambda connection: (
+                attempts.left_before(connection, claim, unfit.error_class),
+                knowledge.live(connection),
+            ),
+            wait_timeout=self._engine.settings.lease,
         )
+        seen, live = self._until_answered(read, "its outcome")
         left = other_release.leave(unfit, claim, seen, live, self._engine.settings.release_grace)
         return left or self._fail(claim, unfit.error)
 
