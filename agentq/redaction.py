@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -71,3 +72,8 @@ def masked(value: Any, *, by_name: bool = True) -> Any:
     if isinstance(value, list):
         return [masked(item, by_name=by_name) for item in value]
     return _SECRET_TEXT.sub(MASK, value) if isinstance(value, str) else value
+
+
+def shown(text: str | None) -> Any:
+    """Return stored JSON as data with secrets masked."""
+    return None if text is None else masked(json.loads(text))

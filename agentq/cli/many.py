@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -55,7 +55,7 @@ def of_many(command: F) -> F:
         click.option("--all", "every", is_flag=True, help="All that the options name, oldest first."),
     ):
         packed = option(packed)
-    return packed  # type: ignore[return-value]
+    return cast("F", packed)
 
 
 def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any]) -> None:

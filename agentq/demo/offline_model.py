@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy
 import yake
-from segtok.segmenter import split_single  # type: ignore[import-untyped]
+from segtok.segmenter import split_single  # type: ignore[import-untyped]  # segtok has no types
 from sumy.models.dom import ObjectDocumentModel, Paragraph, Sentence
 from sumy.nlp.stemmers import Stemmer
 from sumy.summarizers.lex_rank import LexRankSummarizer

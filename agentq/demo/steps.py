@@ -57,7 +57,7 @@ def model() -> Model:
     return model_from_environment()
 
 
-@worker_init.connect  # type: ignore[untyped-decorator]
+@worker_init.connect  # type: ignore[untyped-decorator]  # Celery's signals have no types
 def load_model(**_: Any) -> None:
     """Load the model's libraries once, before the worker's processes are forked."""
     model()

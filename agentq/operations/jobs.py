@@ -20,8 +20,8 @@ from agentq.operations.actors import operator_action
 from agentq.operations.filters import checked
 from agentq.operations.identity import parse_id
 from agentq.operations.job_waits import Waits
-from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary, shown
-from agentq.redaction import show
+from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary
+from agentq.redaction import show, shown
 from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, JobStatus
 
 _NEXT = {

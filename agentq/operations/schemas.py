@@ -1,8 +1,7 @@
-"""Read models: what every surface shows. Secrets are masked here, so that no surface can forget."""
+"""Read models: what every surface shows. Operations mask secrets in them, so that no surface can forget."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -10,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from agentq.operations.attempt_counts import attempts_summary
-from agentq.redaction import masked
 from agentq.states import (
     WORKFLOW_FINAL,
     AttemptOutcome,
@@ -83,7 +81,7 @@ class JobSummary(_Record):
     by_hand: ByHand | None
     """The person who gave its result: worker and times are still those of the last attempt, which failed."""
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of a property
     @property
     def attempts_summary(self) -> str:
         """The attempts that count, of those that it may have, for people: ``3 of 5, 2 more at no cost``."""
@@ -296,8 +294,3 @@ class Event(_Record):
 
 
 _ENDS = frozenset(f"workflow.{status}" for status in WORKFLOW_FINAL)
-
-
-def shown(text: str | None) -> Any:
-    """Return stored JSON as data with secrets masked."""
-    return None if text is None else masked(json.loads(text))

@@ -117,7 +117,8 @@ class _Pages:
 def _ledger() -> Ledger:
     agentq = current_app.extensions["agentq"]
     agentq.ensure_ledger()
-    return agentq.ledger  # type: ignore[no-any-return]
+    ledger: Ledger = agentq.ledger
+    return ledger
 
 
 def _answer(workflow: WorkflowSummary) -> Response:

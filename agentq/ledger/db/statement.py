@@ -111,7 +111,7 @@ class _Compiled:
         processors = {name: _bind_processor(bind.type, dialect) for name, bind in compiled.binds.items()}
         self._into = {name: process for name, process in processors.items() if process is not None}
         self._columns = list(getattr(statement, "exported_columns", ()))
-        self._row: Any = namedtuple("_Row", [column.key for column in self._columns])  # type: ignore[misc]
+        self._row: Any = namedtuple("_Row", [column.key for column in self._columns])  # type: ignore[misc]  # known here only
         self._dialect = dialect
         self._out_of: list[tuple[int, Processor]] | None = None
 

@@ -24,8 +24,8 @@ from agentq.operations.schemas import (
     DeadLetterAction,
     DeadLetterCount,
     DeadLetterSummary,
-    shown,
 )
+from agentq.redaction import shown
 from agentq.states import DeadLetterKind, DeadLetterStatus
 
 
