@@ -30,7 +30,7 @@ def replaced(target: Any, **values: Any) -> Iterator[None]:
 @contextmanager
 def current(app: Celery) -> Iterator[None]:
     """Make an app the current one inside the ``with``, for ``agentq.start`` and ``step.delay``."""
-    before = _state._tls.current_app
+    before = _state._tls.current_app  # Celery has no public way to read that a thread has none, and to restore it
     app.set_current()
     try:
         with replaced(_state, default_app=app):  # of other threads, such as that of the event loop

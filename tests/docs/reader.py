@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -85,6 +86,7 @@ class _Terminal:
         self.is_busy = False
         self._typed = 0
         self._output = NamedTemporaryFile()  # noqa: SIM115
+        alive, self._held = os.pipe()
         self._shell = subprocess.Popen(
             ["bash"],
             cwd=folder,
@@ -92,11 +94,14 @@ class _Terminal:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,
+            pass_fds=[alive],
             start_new_session=True,
             # Tests that run in the background ignore interrupts, and so would what they start.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        self._send("set -o pipefail")
+        os.close(alive)
+        # Where this process is killed, the pipe ends, and all that the terminal has started ends with it.
+        self._send(f"( {{ read -r; kill -KILL 0; }} <&{alive} & ) ; exec {alive}<&-; set -o pipefail")
 
     @property
     def printed(self) -> str:
@@ -130,6 +135,7 @@ class _Terminal:
     def kill(self) -> None:
         """End all that is left, at once."""
         kill_group(self._shell)
+        os.close(self._held)
         self._shell.communicate()
         self._output.close()
 

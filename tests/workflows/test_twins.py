@@ -18,6 +18,9 @@ from celery import Celery
 from agentq import step
 from agentq.exceptions import StepDefinitionError
 
+pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.DuplicateTaskNameWarning")
+"""A step that is defined again is bound again to the apps of other tests that live, of which Celery warns."""
+
 
 def scaler(factor: int, **options: Any) -> Any:
     @step(**options)

@@ -21,6 +21,8 @@ class CurrentApp:
         appcontext_pushed.connect(self._enter, sender=app)
         appcontext_popped.connect(self._leave, sender=app)
 
+    # Celery's public names cannot tell a thread that has no app of its own from one that has the default, nor take
+    # the app from a thread again. A variable of agentq's own would not reach Celery's shared tasks.
     def _enter(self, _: Flask, **__: Any) -> None:
         self._outer.apps.append(_state._tls.current_app)
         self._celery.set_current()
