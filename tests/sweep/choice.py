@@ -20,10 +20,13 @@ def sample(count: int, number: int) -> list[int]:
     return sorted(shuffled[number % SAMPLES :: SAMPLES])
 
 
-def one_per_state(names: list[str]) -> Iterator[int]:
-    """Of each point after something and the point before the next thing, yield one or the other."""
+def one_per_state(names: list[str], half: int = 0) -> Iterator[int]:
+    """Of each point after something and the point before the next thing, yield one, taken by chance.
+
+    Of two halves in a row, the one has the points that the other leaves out.
+    """
     chosen, point = random.Random(0), 0
     while point < len(names):
         is_pair = names[point].startswith(AFTER) and names[point + 1 :] and names[point + 1].startswith(BEFORE)
-        yield point + chosen.randrange(2) if is_pair else point
+        yield point + (chosen.randrange(2) ^ half % 2) if is_pair else point
         point += 2 if is_pair else 1

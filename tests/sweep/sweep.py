@@ -81,6 +81,7 @@ class Sweep:
         at: str = "",
         each: bool = False,
         sampled: int | None = None,
+        half: int = 0,
         again: int = 0,
         stop: bool = False,
     ) -> Result:
@@ -94,12 +95,13 @@ class Sweep:
             at: a text that their names contain.
             each: at every point, so twice in each state: with messages lost and with messages kept.
             sampled: at the points of this sample alone.
+            half: without these, of the two points of a state at the one of this half.
             again: crash at so many points of each recovery as well, taken at random.
             stop: end at the first thing that is wrong.
         """
         began = time.monotonic()
         self._find_points()
-        for point in only or self._points(at, each, sampled):
+        for point in only or self._points(at, each, sampled, half):
             self._result.chosen += 1
             for wrong in self._crash_at(point, again):
                 self._result.wrong.append(wrong)
@@ -109,12 +111,12 @@ class Sweep:
         self._result.seconds = time.monotonic() - began
         return self._result
 
-    def _points(self, at: str, each: bool, sampled: int | None) -> Iterable[int]:
+    def _points(self, at: str, each: bool, sampled: int | None, half: int) -> Iterable[int]:
         names = self._reference.names
         if sampled is not None:
             points: Iterable[int] = sample(len(names), sampled)
         else:
-            points = range(len(names)) if each or at else one_per_state(names)
+            points = range(len(names)) if each or at else one_per_state(names, half)
         return (point for point in points if at in names[point])
 
     def _find_points(self) -> None:

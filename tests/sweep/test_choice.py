@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sweep import command
-from tests.sweep.choice import SAMPLES, sample
+from tests.sweep.choice import SAMPLES, one_per_state, sample
 
 
 def test_ten_samples_in_a_row_have_each_point_once() -> None:
@@ -18,22 +18,35 @@ def test_a_number_always_means_the_same_sample_of_a_tenth() -> None:
     assert {len(sample(708, number)) for number in range(SAMPLES)} == {70, 71}
 
 
+def test_two_halves_have_each_state_once_and_together_each_point() -> None:
+    names = ["before a", "after a", "before b", "after b", "after c", "before d"]
+    first, second = ([*one_per_state(names, half)] for half in (0, 1))
+    assert sorted({*first, *second}) == [*range(6)]
+    for half in (first, second):
+        alone, one_of_two, own, other = half
+        assert (alone, one_of_two in (1, 2), own, other in (4, 5)) == (0, True, 3, True)
+    assert [*one_per_state(names, 2)] == first
+
+
 @pytest.mark.parametrize(
-    ("wanted", "scenario", "arguments"),
+    ("ledger", "scenario", "wanted", "arguments"),
     [
-        ("7", "reference", ["--each"]),
-        ("7", "parts", ["--sample", "7"]),
-        ("all", "parts", ["--each"]),
+        ("sqlite", "reference", "7", ["--half", "7"]),
+        ("postgresql", "reference", "7", ["--half", "8"]),
+        ("sqlite", "parts", "7", ["--sample", "7"]),
+        ("sqlite", "reference", "all", ["--each"]),
+        ("sqlite", "parts", "all", ["--each"]),
     ],
 )
-def test_the_reference_is_swept_whole_and_the_others_as_the_environment_says(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, scenario: str, arguments: list[str]
+def test_each_state_of_the_reference_is_crashed_on_both_ledgers_and_all_points_if_all_are_wanted(
+    ledger: str, scenario: str, wanted: str, arguments: list[str]
 ) -> None:
-    monkeypatch.setenv("AGENTQ_SAMPLE", wanted)
-    assert command.arguments_for(scenario) == arguments
+    assert command.arguments_for(ledger, scenario, wanted) == arguments
 
 
-def test_the_sample_of_the_day_is_another_one_tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AGENTQ_SAMPLE", raising=False)
-    (_, today) = command.arguments_for("parts")
-    assert sample(708, int(today)) != sample(708, int(today) + 1)
+def test_the_sample_is_that_of_the_environment_or_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTQ_SAMPLE", "7")
+    assert command.wanted_sample() == "7"
+    monkeypatch.delenv("AGENTQ_SAMPLE")
+    today = int(command.wanted_sample())
+    assert sample(708, today) != sample(708, today + 1)
