@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from celery import Celery
+from xdist.scheduler import LoadFileScheduling
 
 from agentq import AgentQ
 from agentq.ledger.db import migrate
@@ -20,11 +22,24 @@ hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine 
 hypothesis.settings.load_profile("agentq")
 _LONGEST = ("tests/sweep/", "tests/workflows/test_typed_calls.py")
 """The crash sweeps, and mypy on a file of a user's, which would be among the last."""
+_WITH_A_NODE = "tests/faults/broker/"
+"""The tests that share a RabbitMQ node: each process that ran some would start one, which takes it ten seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Whole files for each process of pytest-xdist, and the tests that share a RabbitMQ node for one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _WITH_A_NODE if nodeid.startswith(_WITH_A_NODE) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile | None:
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.faults import Fault, Phase, covers
+from tests.support.samples import EVERYTHING, SAMPLE, wanted_sample
 from tests.sweep.choice import SAMPLES
 
 _ROOT = Path(__file__).parents[2]
 _LAST_LINE = re.compile(r": (?P<chosen>\d+) of (?P<points>\d+) points, ")
-_SAMPLE = "AGENTQ_SAMPLE"
 
 Say = Callable[[str], None]
 
@@ -52,18 +50,13 @@ every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 """With the least number of points that it must have."""
 
 
-def wanted_sample() -> str:
-    """Return the number of a sample that the environment names, or the day's; or ``all``."""
-    return os.environ.get(_SAMPLE) or str(datetime.now(UTC).toordinal())
-
-
 def arguments_for(ledger: str, scenario: str, wanted: str) -> list[str]:
     """Take each state of the reference and a tenth of the others' points; with ``all``, each point of each.
 
     Of two points that leave the same state, one ledger has the one with its messages lost, and the other ledger
     the one with its messages kept; the next day it is the other way round.
     """
-    if wanted == "all":
+    if wanted == EVERYTHING:
         return ["--each"]
     if scenario == "reference":
         return ["--half", str(int(wanted) + (ledger == "postgresql"))]
@@ -76,7 +69,7 @@ def check_points(ledger: str, scenario: str, least: int, say: Say) -> None:
     chosen = arguments_for(ledger, scenario, wanted)
     done = sweep("--ledger", ledger, "--scenario", scenario, *chosen)
     *found, last = done.stdout.splitlines() or [""]
-    which = f" ({_SAMPLE}={wanted})"
+    which = f" ({SAMPLE}={wanted})"
     say(f"crash sweep on {last}{which}")
     assert done.returncode == 0, "\n".join([*found, last, which, done.stderr])
     counted = _LAST_LINE.search(last)

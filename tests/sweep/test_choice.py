@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.samples import wanted_sample
 from tests.sweep import command
 from tests.sweep.choice import SAMPLES, one_per_state, sample
 
@@ -46,7 +47,7 @@ def test_each_state_of_the_reference_is_crashed_on_both_ledgers_and_all_points_i
 
 def test_the_sample_is_that_of_the_environment_or_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTQ_SAMPLE", "7")
-    assert command.wanted_sample() == "7"
+    assert wanted_sample() == "7"
     monkeypatch.delenv("AGENTQ_SAMPLE")
-    today = int(command.wanted_sample())
+    today = int(wanted_sample())
     assert sample(708, today) != sample(708, today + 1)
