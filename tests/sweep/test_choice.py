@@ -30,19 +30,18 @@ def test_two_halves_have_each_state_once_and_together_each_point() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ledger", "scenario", "wanted", "arguments"),
+    ("scenario", "wanted", "arguments"),
     [
-        ("sqlite", "reference", "7", ["--half", "7"]),
-        ("postgresql", "reference", "7", ["--half", "8"]),
-        ("sqlite", "parts", "7", ["--sample", "7"]),
-        ("sqlite", "reference", "all", ["--each"]),
-        ("sqlite", "parts", "all", ["--each"]),
+        ("reference", "7", ["--half", "7"]),
+        ("parts", "7", ["--sample", "7"]),
+        ("reference", "all", ["--each"]),
+        ("parts", "all", ["--each"]),
     ],
 )
-def test_each_state_of_the_reference_is_crashed_on_both_ledgers_and_all_points_if_all_are_wanted(
-    ledger: str, scenario: str, wanted: str, arguments: list[str]
+def test_each_state_of_the_reference_is_crashed_and_each_point_if_all_are_wanted(
+    scenario: str, wanted: str, arguments: list[str]
 ) -> None:
-    assert command.arguments_for(ledger, scenario, wanted) == arguments
+    assert command.arguments_for(scenario, wanted) == arguments
 
 
 def test_the_sample_is_that_of_the_environment_or_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
