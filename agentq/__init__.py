@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
     from agentq.runtime.app import AgentQ
     from agentq.runtime.entry.dead_letters import on_dead_letter
+    from agentq.runtime.step import Step, step
     from agentq.runtime.workflow import Workflow
     from agentq.steps.context import Context
-    from agentq.steps.step import Step, step
 
 __all__ = [
     "AgentQ",
@@ -48,7 +48,7 @@ _HOMES = {
     "DeadLetterNow": "agentq.exceptions",
     "Policy": "agentq.policies",
     "Retry": "agentq.exceptions",
-    "Step": "agentq.steps.step",
+    "Step": "agentq.runtime.step",
     "Workflow": "agentq.runtime.workflow",
     "astart": "agentq.runtime.api",
     "astart_many": "agentq.runtime.api",
@@ -59,7 +59,7 @@ _HOMES = {
     "rule": "agentq.policies",
     "start": "agentq.runtime.api",
     "start_many": "agentq.runtime.api",
-    "step": "agentq.steps.step",
+    "step": "agentq.runtime.step",
     "workflow": "agentq.runtime.api",
 }
 

@@ -24,14 +24,14 @@ from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, Value
 from agentq.policies import DEFAULT, Policy
 from agentq.redaction import show
 from agentq.states import VIRTUAL, JobKind
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 from agentq.steps.values.encoding import plain
 
 
 class TaskNames(Protocol):
     """The steps and plain tasks that a canvas can name, as the compiler looks them up."""
 
-    def step(self, name: str) -> Step[..., Any] | None:
+    def step(self, name: str) -> StepDefinition | None:
         """Return the step of this name, or None for a plain Celery task; CanvasError where there is none."""
 
     def signature(self, name: str) -> inspect.Signature | None:
@@ -211,19 +211,19 @@ class _Compiler:
         self._link(part, index)
         return index
 
-    def _own_options(self, name: str, step: Step[..., Any] | None) -> Mapping[str, Any]:
+    def _own_options(self, name: str, step: StepDefinition | None) -> Mapping[str, Any]:
         if step is None:
             return self._defaults.options_of(name)
         return {"priority": step.priority, "soft_time_limit": step.timeout, "time_limit": step.hard_timeout}
 
-    def _attempts(self, name: str, step: Step[..., Any] | None) -> int:
+    def _attempts(self, name: str, step: StepDefinition | None) -> int:
         policy = self._defaults.policy or (step and step.policy)
         return policy.attempts if policy else self._defaults.attempts_of(name)
 
     def _arguments(
         self,
         name: str,
-        step: Step[..., Any] | None,
+        step: StepDefinition | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         takes_input: bool,

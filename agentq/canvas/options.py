@@ -10,7 +10,7 @@ from celery import Signature
 
 from agentq.exceptions import CanvasError
 from agentq.redaction import show
-from agentq.steps.step import HARD_LIMIT_AFTER
+from agentq.steps.definition import HARD_LIMIT_AFTER
 
 NO_MEANING = frozenset({"ignore_result", "add_to_parent"})
 """Options that change nothing for a job, and are ignored."""

@@ -11,7 +11,7 @@ from agentq.canvas import each
 from agentq.canvas.options import INSTEAD, NO_MEANING, first_refused
 from agentq.exceptions import CanvasError
 from agentq.redaction import show
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 
 _PRIMITIVES = {"celery.chain": "chain", "celery.group": "group", "celery.chord": "chord"}
 _UNSUPPORTED = {
@@ -23,8 +23,8 @@ _UNSUPPORTED = {
 
 def signature_of(value: Any, where: str) -> Signature:
     """Return the signature that a value is; raises CanvasError for any other value."""
-    if isinstance(value, Step):
-        raise CanvasError(f"{where} is the step {value.name!r} itself; write {value.__name__}.s(…)")
+    if isinstance(value, StepDefinition):
+        raise CanvasError(f"{where} is the step {value.name!r} itself; write {value.function.__name__}.s(…)")
     if not isinstance(value, dict) or "task" not in value:
         raise CanvasError(f"{where} is {show(value)}, which is no canvas; write step.s(…) or combine those")
     try:

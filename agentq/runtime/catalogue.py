@@ -10,8 +10,8 @@ from celery import Celery
 
 from agentq.exceptions import CanvasError, nearest
 from agentq.steps import registry
+from agentq.steps.definition import StepDefinition
 from agentq.steps.parameters import digest_of
-from agentq.steps.step import Step
 
 
 class Catalogue:
@@ -21,7 +21,7 @@ class Catalogue:
         self._app = app
         self._digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
-    def step(self, name: str) -> Step[..., Any] | None:
+    def step(self, name: str) -> StepDefinition | None:
         """Return the step of this name; None for a plain task. Raises CanvasError where there is neither."""
         found = registry.find(name)
         if found is None and name not in self._app.tasks:

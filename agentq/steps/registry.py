@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentq.exceptions import StepDefinitionError
 from agentq.steps.twins import is_twin, module_run
 
 if TYPE_CHECKING:
-    from agentq.steps.step import Step
+    from agentq.steps.definition import StepDefinition
 
-_steps: dict[str, Step[..., Any]] = {}
+_steps: dict[str, StepDefinition] = {}
 _runs: dict[str, object] = {}
-_listeners: list[Callable[[Step[..., Any]], None]] = []
+_listeners: list[Callable[[StepDefinition], None]] = []
 
 
-def register(step: Step[..., Any]) -> None:
+def register(step: StepDefinition) -> None:
     """Enter a step; entering the same function again (a reloaded module) replaces it.
 
     Raises StepDefinitionError where another function has the name already, be it of the same module and name: of
@@ -41,22 +41,22 @@ def register(step: Step[..., Any]) -> None:
         listener(step)
 
 
-def find(name: str) -> Step[..., Any] | None:
+def find(name: str) -> StepDefinition | None:
     """Return the step of this name, or None."""
     return _steps.get(name)
 
 
-def subscribe(listener: Callable[[Step[..., Any]], None]) -> None:
+def subscribe(listener: Callable[[StepDefinition], None]) -> None:
     """Call *listener* for each step that is registered, and for those that are already."""
     _listeners.append(listener)
     for step in list(_steps.values()):
         listener(step)
 
 
-def _origin(step: Step[..., Any]) -> str:
+def _origin(step: StepDefinition) -> str:
     return f"{step.function.__module__}.{step.function.__qualname__}"
 
 
-def all_steps() -> list[Step[..., Any]]:
+def all_steps() -> list[StepDefinition]:
     """Return every step of this process."""
     return list(_steps.values())

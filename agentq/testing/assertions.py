@@ -9,8 +9,8 @@ from agentq.testing.table import describe
 
 if TYPE_CHECKING:
     from agentq.operations.schemas import DeadLetterSummary, Job
+    from agentq.runtime.step import Step
     from agentq.runtime.workflow import Workflow
-    from agentq.steps.step import Step
 
 R = TypeVar("R")
 

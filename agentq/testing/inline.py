@@ -20,9 +20,9 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.queries.times import next_time
 from agentq.runtime.api import agentq_of
 from agentq.runtime.caretaker.caretaker import Caretaker
+from agentq.runtime.step import Step
 from agentq.runtime.workflow import Workflow
 from agentq.states import WORKFLOW_FINAL
-from agentq.steps.step import Step
 from agentq.testing.clock import Clock
 from agentq.testing.mailbox import Mailbox, MailboxLostMessages
 from agentq.testing.memory import MemoryLedger

@@ -9,8 +9,8 @@ from typing import Any
 from celery import Celery, _state
 
 from agentq.exceptions import DefinitionError, nearest
+from agentq.runtime.step import Step
 from agentq.steps import registry
-from agentq.steps.step import Step
 
 
 @contextmanager

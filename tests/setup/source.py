@@ -16,7 +16,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(module: str, known: dict[str, Path], *, late: bool = True) -> set[str]:
-    """Return the dotted names that *module* imports when it runs, with those inside functions if *late*.
+    """Return the dotted names that *module* imports, for its annotations too, and inside functions if *late*.
 
     Of agentq's own, the module is named, not what is taken from it.
     """
@@ -26,10 +26,8 @@ def imports(module: str, known: dict[str, Path], *, late: bool = True) -> set[st
 
 def _imported(node: ast.AST, late: bool) -> Iterator[str]:
     match node:
-        case ast.FunctionDef() if not late:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if not late:
             return
-        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-            children: list[ast.AST] = list(node.orelse)
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
             return
@@ -39,9 +37,8 @@ def _imported(node: ast.AST, late: bool) -> Iterator[str]:
         case ast.ImportFrom():
             raise AssertionError(f"line {node.lineno}: a relative import; agentq writes absolute ones")
         case _:
-            children = list(ast.iter_child_nodes(node))
-    for child in children:
-        yield from _imported(child, late)
+            for child in ast.iter_child_nodes(node):
+                yield from _imported(child, late)
 
 
 def _nearest(name: str, known: dict[str, Path]) -> str:

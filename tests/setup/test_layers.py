@@ -1,4 +1,4 @@
-"""Imports flow one way: each layer knows only those below it."""
+"""Imports flow one way: each layer knows only those below it, by their types as well."""
 
 from __future__ import annotations
 

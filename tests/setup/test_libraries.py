@@ -48,7 +48,6 @@ EXCEPTIONS = {
         "agentq.contrib.flask.extension": "tasks of its app run in the application's context",
         "agentq.demo.app": "the demo is an application",
         "agentq.demo.steps": "the demo is an application",
-        "agentq.steps.step": "a step gives signatures, and is a task of the current app",
         "agentq.testing.apps": _IN_A_TEST,
         "agentq.testing.inline": _IN_A_TEST,
         "agentq.testing.mailbox": _IN_A_TEST,

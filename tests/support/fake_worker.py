@@ -26,7 +26,7 @@ from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Fail, Failure, Outcome, RetryLater, Succeed
 from agentq.states import JobKind
 from agentq.steps import registry
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def decided(pause: float) -> DecideLoss:
 
 
 class _Catalogue:
-    def step(self, name: str) -> Step[..., Any] | None:
+    def step(self, name: str) -> StepDefinition | None:
         return registry.find(name)
 
     def signature(self, name: str) -> inspect.Signature | None:

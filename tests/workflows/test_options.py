@@ -13,8 +13,8 @@ from celery import Celery
 from agentq import AgentQ, step
 from agentq.exceptions import StepDefinitionError
 from agentq.runtime.start.options import StartOptions
+from agentq.runtime.step import Step
 from agentq.steps.options import StepOptions
-from agentq.steps.step import Step
 from tests.support.steps import add
 
 KNOWN = "priority, retry, session, tenant"

@@ -15,8 +15,8 @@ from celery import Signature
 import agentq
 from agentq import step
 from agentq.exceptions import DefinitionError, StepDefinitionError
+from agentq.runtime.step import Step
 from agentq.steps import registry
-from agentq.steps.step import Step
 
 _numbers = itertools.count()
 

@@ -21,7 +21,7 @@ from agentq.runtime.bridge import loop
 from agentq.states import JobKind
 from agentq.steps import registry
 from agentq.steps.context import CancelCheck, Context, MissingMember
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 from agentq.steps.values.encoding import encode
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Call:
         if self._reports is not None:
             self._reports.close()
 
-    def _run_step(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Succeed:
+    def _run_step(self, step: StepDefinition, args: list[Any], kwargs: dict[str, Any]) -> Succeed:
         parameters = step.parameters
         context = self._context() if parameters.takes_context else None
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentq.runtime.bridge import loop
 from agentq.steps import registry
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -42,7 +42,7 @@ def pool_name(pool: Any) -> str:
     return {"thread": "threads", "asyncio_pool": "asyncio"}.get(module, module)
 
 
-def _consumed(engine: Engine) -> list[Step[..., Any]]:
+def _consumed(engine: Engine) -> list[StepDefinition]:
     """Return the steps whose queues this worker consumes."""
     queues = engine.app.amqp.queues.consume_from
     names = {
@@ -51,7 +51,7 @@ def _consumed(engine: Engine) -> list[Step[..., Any]]:
     return [step for step in registry.all_steps() if step.name in names]
 
 
-def _is_unbounded(step: Step[..., Any]) -> bool:
+def _is_unbounded(step: StepDefinition) -> bool:
     """Say whether nothing but the pool could end an attempt in time; coroutines are ended by their loop."""
     is_limited = step.timeout is not None or step.hard_timeout is not None
     return is_limited and not loop.is_async(step.function)

@@ -19,7 +19,7 @@ from agentq.runtime.find import engine_of
 from agentq.runtime.refused import refusals
 from agentq.runtime.start import starts
 from agentq.steps import registry
-from agentq.steps.step import Step
+from agentq.steps.definition import StepDefinition
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -126,13 +126,13 @@ def _bind_all(app: Celery) -> None:
             _bind(app, step)
 
 
-def _bind_everywhere(step: Step[..., Any]) -> None:
+def _bind_everywhere(step: StepDefinition) -> None:
     for app in list(_apps):
         app.finalize()  # where another thread is at it, that has to end first
         _bind(app, step)
 
 
-def _bind(app: Celery, step: Step[..., Any]) -> None:
+def _bind(app: Celery, step: StepDefinition) -> None:
     if registry.find(step.name) is step:  # else its module was loaded again
         attributes = {
             "name": step.name,

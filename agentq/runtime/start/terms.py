@@ -15,8 +15,8 @@ from agentq.ledger.caretaking.losses import TIMED_OUT, WORKER_LOST
 from agentq.outcomes import Failure
 from agentq.policies import DEFAULT, Category, ErrorFacts, Policy, dump_policy, load_policy, rule
 from agentq.steps import registry
+from agentq.steps.definition import StepDefinition
 from agentq.steps.parameters import digest_of
-from agentq.steps.step import Step
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _UNREADABLE = Policy(otherwise=rule("ask"), name="unreadable")
 """In place of a policy that another release of agentq wrote: not to run again what it might have said to leave."""
 _OF_THE_JOB = ("attempts", "name")
 """Entries of a policy that are not stored: the job's row has the number, and the name is not needed."""
-_kept: WeakKeyDictionary[Step[..., Any], str] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[StepDefinition, str] = WeakKeyDictionary()
 
 
 def facts_of(loss: Failure) -> ErrorFacts:
@@ -71,7 +71,7 @@ def _of_name(name: str, signature: Signature | None) -> str:
     return "" if signature is None else _of_entry(name, {"takes": digest_of(signature)})
 
 
-def _of_step(step: Step[..., Any]) -> str:
+def _of_step(step: StepDefinition) -> str:
     text = _kept.get(step)
     if text is None:
         entries = _for_losses(step.policy).items()

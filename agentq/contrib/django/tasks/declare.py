@@ -13,10 +13,11 @@ from django.utils.json import normalize_json
 from django.utils.module_loading import import_string
 
 from agentq.contrib.django.tasks import results
+from agentq.runtime.step import Step
 from agentq.steps import registry
 from agentq.steps.context import Context
+from agentq.steps.definition import StepDefinition
 from agentq.steps.options import StepOptions
-from agentq.steps.step import Step
 
 _OF_EACH_TASK = ("name", "queue", "priority", "description")
 STEP_OPTIONS = tuple(option for option in StepOptions.__annotations__ if option not in _OF_EACH_TASK)
@@ -36,7 +37,7 @@ StepTask = make_dataclass(
 _declared: dict[str, dict[str, Any]] = {}
 
 
-def step_of(task: Task, defaults: dict[str, Any]) -> Step[..., Any]:
+def step_of(task: Task, defaults: dict[str, Any]) -> StepDefinition:
     """Return the step of a task; declares it where it is new, or says something else than before.
 
     Args:

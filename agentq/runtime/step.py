@@ -1,24 +1,17 @@
-"""``@step``: a named function with a policy, registered as a Celery task."""
+"""``@step``: a step as its author has it, registered as a Celery task."""
 
 from __future__ import annotations
 
 import functools
-import re
-import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from celery import Signature, current_app
 
-from agentq.exceptions import StepDefinitionError, nearest
-from agentq.policies import Policy, policy_of
-from agentq.redaction import show
-from agentq.states import OnFailure
 from agentq.steps import registry
 from agentq.steps.context import Context
-from agentq.steps.options import RetryOption, StepOptions, require_known
-from agentq.steps.parameters import Parameters
+from agentq.steps.definition import StepDefinition
+from agentq.steps.options import StepOptions
 
 if TYPE_CHECKING:
     from agentq.runtime.workflow import Workflow
@@ -27,47 +20,17 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 
-MAX_NAME = 100
-"""Characters of a step's name; a message, which has it, is kept under 1 KB."""
-HARD_LIMIT_AFTER = 10.0
-"""Seconds between the soft limit, which a step may use to save its work, and the hard one."""
 
-
-class Step(Generic[P, R]):
+class Step(StepDefinition, Generic[P, R]):
     """A step: call it and it is the plain function; ``.s()`` it and it is a signature for a canvas.
 
     Attributes of Celery's task (``request``, ``apply``, …) are found on it too.
     """
 
     def __init__(self, function: Callable[..., Any], **options: Unpack[StepOptions]) -> None:
-        require_known(options)
-        if not hasattr(function, "__qualname__"):  # partials and callable objects
-            raise StepDefinitionError(
-                f"@step must decorate a function, not {show(function)}; write a function with def that calls it"
-            )
-        functools.update_wrapper(self, function)
-        self.function = function
-        self.name = options.get("name") or _default_name(function)
-        self.queue = options.get("queue")
-        self.priority = options.get("priority")
-        self.timeout = options.get("timeout")
-        self.hard_timeout = options.get("hard_timeout")
-        self.deadline = options.get("deadline")
-        self.on_failure = options.get("on_failure")
-        self.policy = self._policy_of(options.get("retry"), options.get("retries"))
-        self.description = options.get("description") or (function.__doc__ or "").strip().partition("\n")[0]
-        self._check()
+        functools.update_wrapper(self, function)  # first: the options come before attributes of the function
+        super().__init__(function, **options)
         registry.register(self)
-
-    @functools.cached_property
-    def parameters(self) -> Parameters:
-        """The function's typed parameters; built on first use, when all of its module is there."""
-        return Parameters(self.name, self.function)
-
-    @property
-    def retries(self) -> int:
-        """The number of retries after a failure."""
-        return self.policy.attempts - 1
 
     @property
     def task(self) -> Any:
@@ -110,48 +73,6 @@ class Step(Generic[P, R]):
         if name.startswith("_") or name == "function":
             raise AttributeError(name)
         return getattr(self.task, name)
-
-    def __repr__(self) -> str:
-        return f"<step {self.name}>"
-
-    def _check(self) -> None:
-        if not callable(self.function):
-            raise StepDefinitionError(f"@step must decorate a function, not {self.function!r}")
-        fits = isinstance(self.name, str) and self.name.isascii() and self.name.isprintable()
-        if not fits or not 0 < len(self.name) <= MAX_NAME or "'" in self.name:
-            raise StepDefinitionError(
-                f"step name {self.name!r}: must be 1 to {MAX_NAME} printable ASCII characters without quotes"
-            )
-        if re.fullmatch(r"agentq\.\w+|celery\..*", self.name):
-            raise StepDefinitionError(
-                f"{self.name!r} is a name of agentq's or Celery's own; give the step another: @step(name=…)"
-            )
-        if self.priority is not None and self.priority not in range(10):
-            raise StepDefinitionError(f"step {self.name!r}: priority is {self.priority!r}, must be 0 to 9")
-        if self.on_failure not in (None, *OnFailure):
-            raise StepDefinitionError(
-                f"step {self.name!r}: on_failure is {self.on_failure!r}, must be one of: {', '.join(OnFailure)}."
-                f"{nearest(str(self.on_failure), OnFailure)}"
-            )
-        for option in ("timeout", "hard_timeout", "deadline"):
-            seconds = getattr(self, option)
-            if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-                raise StepDefinitionError(
-                    f"step {self.name!r}: {option} is {seconds!r}, must be over 0 seconds, or None for none"
-                )
-        if self.timeout and self.hard_timeout is None:
-            self.hard_timeout = self.timeout + HARD_LIMIT_AFTER
-        if self.timeout and self.hard_timeout and self.hard_timeout <= self.timeout:
-            raise StepDefinitionError(
-                f"step {self.name!r}: hard_timeout is {self.hard_timeout:g} s, but must be longer than timeout, "
-                f"which is {self.timeout:g} s, so that the step has time to save its work"
-            )
-
-    def _policy_of(self, retry: RetryOption, retries: int | None) -> Policy:
-        try:
-            return policy_of(retry, retries)
-        except StepDefinitionError as error:
-            raise StepDefinitionError(f"step {self.name!r}: {error}") from None
 
 
 if TYPE_CHECKING:
@@ -226,11 +147,3 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[StepOp
     if function is None:
         return lambda function: Step(function, **options)
     return Step(function, **options)
-
-
-def _default_name(function: Callable[..., Any]) -> str:
-    module = function.__module__
-    if module == "__main__":  # the worker imports this file by its name
-        main = sys.modules["__main__"]
-        module = main.__spec__.name if main.__spec__ else Path(getattr(main, "__file__", None) or "main").stem
-    return f"{module}.{function.__qualname__}".replace(".<locals>", "")
