@@ -11,7 +11,7 @@ class NoResults(DisabledBackend):
     """Celery's own in that place, but it says what to ask instead."""
 
     def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
+        raise NotImplementedError(  # the error of Celery's own method, for which callers are prepared
             f"the Celery app {self.app.main!r} has no result backend, so an AsyncResult knows nothing. Results of "
             "steps and workflows are in the ledger: ask the Workflow that start(), delay() and apply_async() "
             "return, or, by its id, agentq.workflow(id). For results of Celery's own tasks, set result_backend"

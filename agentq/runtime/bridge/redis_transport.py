@@ -16,6 +16,9 @@ from agentq.runtime.dispatch.message import DISPATCH_HEADER
 
 logger = logging.getLogger(__name__)
 
+# kombu's methods have no types: hence [no-untyped-call]. What a mixin calls with super() is of kombu's channel,
+# beside which it stands only in the classes below: hence [misc].
+
 
 class QoS(redis.QoS):
     """Job messages that are worked on are kept in the worker's memory, all other messages in Redis too."""
