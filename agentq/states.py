@@ -71,10 +71,10 @@ UNKNOWN_TASK = "agentq.UnknownTask"
 """The error class of a job that a worker left for another one, whose code has the task."""
 OTHER_PARAMETERS = "agentq.OtherParameters"
 """The error class of a job that a worker left for another one, whose step takes the arguments."""
-VIRTUAL = frozenset({JobKind.JOIN, JobKind.EACH})
-"""Kinds that no worker runs: the hand-over of their members finishes them."""
-RUNNABLE = frozenset(JobKind) - VIRTUAL
-"""Kinds that workers run."""
+RUNNABLE = frozenset({JobKind.STEP, JobKind.TASK})
+"""Kinds that workers run: these alone are queued and have attempts."""
+FAN_INS = frozenset({JobKind.JOIN, JobKind.EACH})
+"""Kinds that collect the results of their members: the hand-over of the last member finishes them."""
 
 WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
@@ -107,7 +107,7 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED, JobStatus.WAITING}),
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
-"""Allowed moves. Waiting to succeeded or failed is for joins and ``each``, which no worker runs; scheduled or
+"""Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
 queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
 to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""

@@ -23,7 +23,7 @@ from agentq.canvas.signatures import primitive_of, require_supported, signature_
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
 from agentq.redaction import show
-from agentq.states import VIRTUAL, JobKind
+from agentq.states import FAN_INS, JobKind
 from agentq.steps.definition import StepDefinition
 from agentq.steps.values.encoding import plain
 
@@ -73,7 +73,7 @@ def compile_canvas(
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
     compiler.settle()
-    if all(node.kind in VIRTUAL for node in graph.nodes):
+    if all(node.kind in FAN_INS for node in graph.nodes):
         raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
     fits.check(graph)
     return graph

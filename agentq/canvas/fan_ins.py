@@ -19,7 +19,7 @@ from agentq.canvas import needs
 from agentq.canvas.graph import BEYOND, Graph, Node
 from agentq.exceptions import CanvasError, nearest
 from agentq.redaction import show
-from agentq.states import VIRTUAL, JobKind, OnFailure
+from agentq.states import FAN_INS, JobKind, OnFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class FanIns:
         if wanted is None and within is None:
             return
         fan_in = None if node.after is None else self._graph.nodes[node.after]
-        if fan_in is None or fan_in.kind not in VIRTUAL or node.immutable:
+        if fan_in is None or fan_in.kind not in FAN_INS or node.immutable:
             raise CanvasError(
                 f"step {node.step!r}: needs= and within= are for a step that takes the results of a group, of a "
                 "chord's header or of each()"
@@ -126,12 +126,12 @@ class FanIns:
     def _is_followed_freely(self, index: int) -> bool:
         """Say whether steps come after this node and none of them takes its result."""
         after = [node for node in self._graph.nodes if node.after == index]
-        return bool(after) and all(node.immutable and node.kind not in VIRTUAL for node in after)
+        return bool(after) and all(node.immutable and node.kind not in FAN_INS for node in after)
 
 
 def _is_timed(node: Node) -> bool:
     """Say whether this is a fan-in with a deadline, so that members may be missing whatever it needs."""
-    return node.kind in VIRTUAL and node.deadline is not None
+    return node.kind in FAN_INS and node.deadline is not None
 
 
 def _checked(asked: Any, step: str) -> OnFailure:

@@ -14,7 +14,7 @@ from typing import Any
 
 from agentq.exceptions import CanvasError
 from agentq.redaction import show
-from agentq.states import VIRTUAL, JobKind, OnFailure
+from agentq.states import FAN_INS, JobKind, OnFailure
 
 BEYOND = -1
 """A member of a fan-in that is not in this graph, but around the ``each`` whose branch this is."""
@@ -111,7 +111,7 @@ class Graph:
         names = [
             f"each({node.template.describe()})" if node.template else node.step.rpartition(".")[2]
             for node in self.nodes
-            if node.template or node.kind not in VIRTUAL
+            if node.template or node.kind not in FAN_INS
         ]
         text = ", ".join(dict.fromkeys(names))
         return text if len(text) <= 120 else f"{text[:119]}…"

@@ -11,7 +11,7 @@ from agentq.cli.tree import JobRecord, job_tree
 from agentq.contrib.flower import task_page
 from agentq.operations.attempt_counts import counted
 from agentq.operations.schemas import Attempt, ByHand, Job, JobSummary, WorkflowDetails, WorkflowSummary
-from agentq.states import VIRTUAL
+from agentq.states import FAN_INS
 
 _NOTE_WIDTH = 160
 """Characters: enough for a step's name and the command that shows its dead letter."""
@@ -57,7 +57,7 @@ def page_of(job_id: uuid.UUID, flower_url: str | None) -> str:
 def _record(job: Job, workers: Mapping[uuid.UUID, str]) -> JobRecord:
     return JobRecord(
         id=job.id,
-        name=job.kind if job.kind in VIRTUAL else job.step,
+        name=job.kind if job.kind in FAN_INS else job.step,
         status=job.status,
         kind=job.kind,
         after=job.after_id,

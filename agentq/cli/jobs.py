@@ -21,7 +21,7 @@ from agentq.operations import health, workflow_waits
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
-from agentq.states import JOB_AHEAD, JOB_OPEN, VIRTUAL, JobStatus
+from agentq.states import JOB_AHEAD, JOB_OPEN, RUNNABLE, JobStatus
 
 if TYPE_CHECKING:
     from agentq.runtime.app import AgentQ
@@ -92,7 +92,7 @@ def show(target: Target, job_id: str, as_json: bool) -> None:
         return
     ids = {worker for worker in (job.worker_id, *(item.worker_id for item in job.attempts)) if worker}
     workers = health.worker_names(ledger, ids)
-    page = "" if job.kind in VIRTUAL else page_of(job.id, target.settings.flower_url)
+    page = page_of(job.id, target.settings.flower_url) if job.kind in RUNNABLE else ""
     alone = workflow_waits.without_worker(ledger) if job.status in JOB_OPEN else ""
     click.echo("\n".join([_head(job, workers, page, alone), *_history(job, workers)]))
 
@@ -227,7 +227,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> 
             ("ended by", printable(job.due_reason or "") if job.status == JobStatus.FAILED else ""),
             ("decide", f"agentq dead-letters show {job.id}" if job.status == JobStatus.FAILED else ""),
             ("result given", printable(by_hand_of(job.by_hand)) if job.by_hand else ""),
-            ("attempts", "" if job.kind in VIRTUAL else job.attempts_summary),
+            ("attempts", job.attempts_summary if job.kind in RUNNABLE else ""),
             ("waits", f"{job.waits}, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
             ("worker", workers.get(job.worker_id, "") if job.worker_id and not job.by_hand else ""),
             ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),

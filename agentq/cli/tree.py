@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from agentq.cli.display import columns, padded
-from agentq.states import VIRTUAL, JobKind, JobStatus
+from agentq.states import RUNNABLE, JobKind, JobStatus
 
 SHOWN_BRANCHES = 3
 _COLOURS: dict[str, str] = {JobStatus.SUCCEEDED: "green", JobStatus.FAILED: "red", JobStatus.CANCELLED: "red"}
@@ -165,7 +165,7 @@ def _columns(text: str, job: JobRecord | None, widths: _Widths, color: bool) -> 
         return text
     status = click.style(job.status, fg=_COLOURS.get(job.status, "yellow")) if color else job.status
     cells = [status + " " * (9 - len(job.status))]
-    if job.kind not in VIRTUAL:
+    if job.kind in RUNNABLE:
         duration = "" if job.seconds is None else f"{job.seconds:.2f} s"
         cells += [f"attempts {job.attempts_summary:<{widths.attempts}}", f"{duration:>8}"]
         cells.append(padded(job.worker, widths.worker))

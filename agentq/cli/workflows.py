@@ -19,7 +19,7 @@ from agentq.operations import health, workflow_waits
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
 from agentq.operations.schemas import Action, Decided, Job, WorkflowDetails, WorkflowSummary
-from agentq.states import VIRTUAL, WorkflowStatus
+from agentq.states import FAN_INS, WorkflowStatus
 
 narrowed = options.together(
     options.tenant,
@@ -160,7 +160,7 @@ def _head(workflow: WorkflowDetails, alone: str) -> str:
             ("key", workflow.key or ""),
             ("started", when(workflow.created_at)),
             ("took", took(workflow.created_at, workflow.finished_at)),
-            ("jobs", str(sum(job.kind not in VIRTUAL for job in workflow.jobs))),
+            ("jobs", str(sum(job.kind not in FAN_INS for job in workflow.jobs))),
         ]
     )
 

@@ -10,10 +10,10 @@ from agentq.exceptions import NotFound, StateConflict
 from agentq.ledger import actions, moves
 from agentq.ledger.attempts import queued_successors
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.handover import Done, go_on_short, hand_over, resume_virtual, wait_again
+from agentq.ledger.handover import Done, go_on_short, hand_over, resume_fan_in, wait_again
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.transaction import Transaction
-from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
+from agentq.states import FAN_INS, RUNNABLE, DeadLetterStatus, JobStatus
 
 
 def replay(
@@ -50,8 +50,8 @@ def replay(
     moves.reopen_workflow(tx, letter.workflow_id)
     actions.note(tx, letter.workflow_id, job_id, "replay", actor=actor, reason=reason, action_id=action_id)
     for row in revived:
-        if row.kind in VIRTUAL:
-            resume_virtual(tx, row)
+        if row.kind in FAN_INS:
+            resume_fan_in(tx, row)
     moves.schedule_dispatches(tx)
 
 
@@ -137,7 +137,7 @@ def edit(
     row = _lock_open(tx, job_id, action_id)
     if row is None:
         return
-    if row.kind in VIRTUAL:
+    if row.kind not in RUNNABLE:
         raise _cannot_live(tx, job_id)
     tx.connection.execute(
         update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.FAILED).values(arguments=arguments)
@@ -252,7 +252,7 @@ def _require_use(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID]:
 
 def _cannot_live(tx: Transaction, job_id: uuid.UUID) -> StateConflict:
     job = tx.connection.execute(select(JobRow.kind, JobRow.status).where(JobRow.id == job_id)).one()
-    if job.kind in VIRTUAL:
+    if job.kind not in RUNNABLE:
         next_step = (
             "A fan-in with missing members has no arguments: replay those with its dead letter, or resolve that "
             "without a result. An each() that got no list cannot go on: cancel its dead letter and start a new "

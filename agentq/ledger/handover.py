@@ -146,7 +146,7 @@ def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
     return _wait_for_member(tx, job.part_id)
 
 
-def resume_virtual(tx: Transaction, job: AnyRow) -> None:
+def resume_fan_in(tx: Transaction, job: AnyRow) -> None:
     """Expand an ``each``, or finish a fan-in of nothing, that was revived; *job* has its id and after_id.
 
     Nothing is done where it has members, or where the job before it is not done either.
@@ -176,7 +176,7 @@ def finish_empty(tx: Transaction, builder: RowBuilder, where: InsertionPoint) ->
     """Finish the fan-ins of nothing that were just inserted."""
     finished = []
     for row in builder.rows:
-        if row["id"] in builder.empty and moves.finish_virtual(tx, row["id"]):
+        if row["id"] in builder.empty and moves.finish_fan_in(tx, row["id"]):
             finished.append(Done(row["id"], where.workflow_id, row["join_id"], row["is_last"]))
     return finished
 
@@ -218,7 +218,7 @@ def _no_list(got: str) -> Failure:
 
 
 def _fail_each(tx: Transaction, each_id: uuid.UUID, why: Failure) -> None:
-    dead = moves.fail_virtual(tx, each_id, why)
+    dead = moves.fail_fan_in(tx, each_id, why)
     if dead is not None:
         fail_for_good(tx, dead)
 
@@ -233,7 +233,7 @@ def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
         return []
     if row.missing and not _has_enough(tx, row):
         return _fail_unmet(tx, row)
-    if not moves.finish_virtual(tx, row.id):
+    if not moves.finish_fan_in(tx, row.id):
         return []
     return [_done_without_missing(tx, row)]
 
@@ -265,7 +265,7 @@ def _fail_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
     """End a fan-in that misses too many members: it is a missing member itself, or the workflow stops."""
     lacks = f"{fan_in.missing} of its {_members(tx, fan_in)} members are missing"
     why = Failure(MISSING_MEMBERS, "agentq.MissingMembers", f"{lacks}, but it needs {worded(fan_in.needs)}")
-    if moves.fail_virtual(tx, fan_in.id, why) is None:
+    if moves.fail_fan_in(tx, fan_in.id, why) is None:
         return []
     moves.open_letter(tx, fan_in.id, needs_person=False)
     if fan_in.on_failure == OnFailure.CONTINUE:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow
-from agentq.states import VIRTUAL, JobStatus
+from agentq.states import FAN_INS, JobStatus
 
 _member, _after = aliased(JobRow), aliased(JobRow)
 _LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -51,7 +51,7 @@ def missing_members(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
 
 
 def _result_of(connection: Connection, job_id: uuid.UUID, kind: str, result: str | None) -> str:
-    if kind not in VIRTUAL:
+    if kind not in FAN_INS:
         return result or "null"
     there = (JobRow.join_id == job_id, JobRow.is_missing.is_(False))
     members = connection.execute(

@@ -12,7 +12,7 @@ from agentq.ids import new_id
 from agentq.ledger.insertion import NewJob
 from agentq.ledger.moves.ready import first_status
 from agentq.ledger.records import Dispatch, dispatch_with
-from agentq.states import VIRTUAL, JobKind, JobStatus
+from agentq.states import RUNNABLE, JobKind, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _row(
     remaining: int,
     is_plain: bool,
 ) -> NewJob:
-    is_first = node.after is None and node.kind not in VIRTUAL
+    is_first = node.after is None and node.kind in RUNNABLE
     if is_first and item and not node.immutable:
         node = replace(node, args=[*item, *node.args])
     return {
@@ -132,13 +132,13 @@ def _find_simple(graph: Graph, *, counts_on: bool) -> list[bool]:
 
     *counts_on* says that the last node counts into something outside the graph.
     """
-    reaches_virtual = {node.after for node in graph.nodes if node.kind in VIRTUAL}
+    before_others = {node.after for node in graph.nodes if node.kind not in RUNNABLE}
     members = {node.part for node in graph.nodes}
     plain = []
     for index, node in enumerate(graph.nodes):
         join = None if node.join is None else graph.nodes[node.join]
         joins_on = join is not None and (join.join is not None or (counts_on and node.join == graph.last))
-        reaches_more = index in reaches_virtual or node.join in reaches_virtual - {None}
+        reaches_more = index in before_others or node.join in before_others - {None}
         # A fan-in with members that may be missing decides by more than a count.
         plain.append(not joins_on and not reaches_more and index not in members)
     return plain

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Live, Need, parameters_at_start
-from agentq.states import OTHER_PARAMETERS, UNKNOWN_TASK, VIRTUAL, JobStatus
+from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 """Classes of the error of a job that a worker left for one of another release."""
@@ -45,7 +45,7 @@ class Waits:
         failed = self.failed.get(row.id, ())
         if not failed:
             return ""
-        first = "the fan-in" if failed[0].kind in VIRTUAL else f"{failed[0].kind} {failed[0].step!r}"
+        first = "the fan-in" if failed[0].kind in FAN_INS else f"{failed[0].kind} {failed[0].step!r}"
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         return f": {first}{more} failed; decide with: agentq dead-letters show {failed[0].id}"
 

@@ -22,12 +22,12 @@ from agentq.operations.identity import parse_id
 from agentq.operations.job_waits import Waits
 from agentq.operations.schemas import Attempt, ByHand, Decided, Job, JobSummary
 from agentq.redaction import show, shown
-from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, JobStatus
+from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, RUNNABLE, JobStatus
 
 _NEXT = {
     JobStatus.RUNNING: "Its attempt goes on where it is: move it while it waits for the next one, or cancel it.",
     **dict.fromkeys(JOB_FINAL, "It has ended; a dead job can be moved once it was replayed."),
-    **dict.fromkeys(JOB_AHEAD, "It is a join, which no worker runs: move the jobs before or after it."),
+    **dict.fromkeys(JOB_AHEAD, "It is a fan-in, which no worker runs: move the jobs before or after it."),
 }
 
 
@@ -61,7 +61,7 @@ def list_(ledger: Ledger, wanted: JobFilter, *, limit: int = 50, oldest_first: b
 
 
 def count(ledger: Ledger, wanted: JobFilter) -> int:
-    """Return how many jobs there are; joins are left out."""
+    """Return how many jobs there are; fan-ins are left out."""
     return ledger.read(jobs.matching(checked(wanted)).count)
 
 
@@ -199,7 +199,7 @@ def get(ledger: Ledger, job_id: str) -> Job:
 
 
 def progress(ledger: Ledger, workflow_id: str) -> list[StepCount]:
-    """Count the jobs of a workflow by step and status, in one query; joins are left out."""
+    """Count the jobs of a workflow by step and status, in one query; fan-ins are left out."""
     counts = ledger.read(partial(jobs.progress, workflow_id=parse_id(workflow_id, "workflow")))
     return [StepCount(step, JobStatus(status), number, again) for step, status, number, again in counts]
 
@@ -235,7 +235,7 @@ def _no_job(job_id: str, of: str = "") -> NotFound:
 
 
 def _job(row: AnyRow, found: FoundJobs) -> Job:
-    args, kwargs = ([], {}) if row.kind in VIRTUAL else json.loads(row.arguments)
+    args, kwargs = json.loads(row.arguments) if row.kind in RUNNABLE else ([], {})
     return Job(
         **_summary(row, found)
         | {"args": shown(json.dumps(args)), "kwargs": shown(json.dumps(kwargs)), "result": shown(row.result)},

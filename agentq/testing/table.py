@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentq.states import VIRTUAL
+from agentq.states import RUNNABLE
 
 if TYPE_CHECKING:
     from agentq.operations.schemas import Job
@@ -23,7 +23,7 @@ def describe(workflow: Workflow[Any]) -> str:
 
 
 def _cells(job: Job) -> tuple[str, ...]:
-    attempts = "" if job.kind in VIRTUAL else job.attempts_summary
+    attempts = job.attempts_summary if job.kind in RUNNABLE else ""
     error = f"{job.error_category}: {job.error_class}: {job.error_message}" if job.error_class else ""
     return job.step, job.status, attempts, _line(job.waiting_for or ""), _line(error)
 

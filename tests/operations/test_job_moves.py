@@ -71,7 +71,7 @@ def test_a_job_that_runs_or_has_ended_stays_where_it_is(fake: FakeWorker, status
 def test_a_join_is_not_moved(fake: FakeWorker) -> None:
     started = fake.start(group([echo.s(1), echo.s(2)]) | total.s())
     join = next(job for job in fake.jobs(started.workflow_id) if job.kind == "join")
-    with pytest.raises(StateConflict, match="is a join, which no worker runs"):
+    with pytest.raises(StateConflict, match="is a fan-in, which no worker runs"):
         jobs.move(fake.ledger, str(join.id), "other")
 
 

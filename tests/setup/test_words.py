@@ -19,7 +19,7 @@ DROPPED = re.compile(
     r"buri(es|ed|al)|mend(s|ed|ing)?|moments?|whoever|nobody|somebody|so many|stands? so|"
     r"growth|planting|planted|patience|meanwhile|keeping|in_hand|unrung|(a|next|last|one|two|another) looks?|"
     r"(give|gives|gave|given) (it )?up|"
-    r"(missing|lacks?|lacked|too few) parts?)\b",
+    r"virtual|(missing|lacks?|lacked|too few) parts?)\b",
     re.IGNORECASE,
 )
 """Words that had a private meaning, or are no subject of an English sentence."""

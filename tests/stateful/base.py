@@ -19,7 +19,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.operations import dead_letters, jobs, workflows
-from agentq.states import VIRTUAL
+from agentq.states import FAN_INS
 from tests.stateful import snapshot
 from tests.stateful.auditing import audit_quickly
 from tests.stateful.ending import bring_to_an_end
@@ -185,7 +185,7 @@ class LedgerMachine(OnOneLedger):
             return
         self._listed = counts
         owners = {workflow.id: workflow.tenant for workflow in self.model.workflows}
-        real = {job.id: job.workflow_id for job in self.seen.jobs.values() if job.kind not in VIRTUAL}
+        real = {job.id: job.workflow_id for job in self.seen.jobs.values() if job.kind not in FAN_INS}
         for tenant in TENANTS:
             shown = workflows.list_(self.ledger, workflows.WorkflowFilter(tenant=tenant), limit=ALL)
             assert {item.id for item in shown} == {key for key, owner in owners.items() if owner == tenant}

@@ -16,7 +16,7 @@ from agentq.ids import new_id
 from agentq.ledger import dead_letter_tasks, dead_letters
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.transaction import Transaction
-from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import FAN_INS, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, LedgerMachine, given_any, harmless, some
 from tests.support.fake_worker import _call
 
@@ -55,7 +55,7 @@ class DeadLettering(LedgerMachine):
 
         action_id = new_id()
         was = self.seen.jobs[self.model.job(label)]
-        if was.kind in VIRTUAL:
+        if was.kind in FAN_INS:
             self._refuse(replay)
             return
         self.write(replay, was.workflow_id, reopened=(was.id, was.workflow_id))
@@ -76,7 +76,7 @@ class DeadLettering(LedgerMachine):
         was = self.seen.jobs[self.model.job(label)]
         claims = [item.claim for item in self.model.holdings if item.claim.job_id == was.id]
         result = json.dumps(_call(claims[-1])) if claims else "[]"
-        if was.kind in VIRTUAL:
+        if was.kind in FAN_INS:
             self._refuse(resolve)
             return
         self.write(resolve, was.workflow_id, reopened=(was.id, was.workflow_id))

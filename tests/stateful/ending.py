@@ -17,7 +17,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
-from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import FAN_INS, RUNNABLE, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
 from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
@@ -46,7 +46,7 @@ def bring_to_an_end(ledger: Ledger, workers: Sequence[FakeWorker], model: Model)
         check_end(healthy, workflow, after, may_be_cancelled=may_be)
         for job in after.of(workflow.id):
             given_up = DeadLetterStatus.CANCELLED in model.letters.get(job.id, ())
-            assert job.status != JobStatus.FAILED or job.kind in VIRTUAL or given_up, "a replay did not help"
+            assert job.status != JobStatus.FAILED or job.kind not in RUNNABLE or given_up, "a replay did not help"
 
 
 def _drain(healthy: FakeWorker) -> Snapshot:
@@ -65,7 +65,7 @@ def _drain(healthy: FakeWorker) -> Snapshot:
 def _replay_all(tx: Transaction) -> None:
     """Replay all that is dead and that a worker can run."""
     letters = select(DeadLetterRow.job_id).join(JobRow, JobRow.id == DeadLetterRow.job_id)
-    is_dead = (DeadLetterRow.status == DeadLetterStatus.OPEN, JobRow.kind.not_in(sorted(VIRTUAL)))
+    is_dead = (DeadLetterRow.status == DeadLetterStatus.OPEN, JobRow.kind.in_(sorted(RUNNABLE)))
     for job_id in tx.connection.scalars(letters.where(*is_dead)).all():
         assert job_id is not None
         dead_letters.replay(tx, job_id, actor="ann", reason="once more")
@@ -139,7 +139,7 @@ def _check_waiting(jobs: Sequence[AnyRow], failed: set[uuid.UUID]) -> None:
         if job.status != JobStatus.WAITING:
             return job_id in failed
         waits_for = [job.after_id] if job.after_id is not None else []
-        if job.kind in VIRTUAL:
+        if job.kind in FAN_INS:
             waits_for += members.get(job_id, [])
         return any(is_blocked(other) for other in waits_for)
 

@@ -15,7 +15,7 @@ from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescu
 from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import WorkflowRow
-from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, VIRTUAL, AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, RUNNABLE, AttemptOutcome, JobStatus, WorkflowStatus
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
@@ -80,7 +80,7 @@ def _just_dispatched(machine: LedgerMachine) -> list[AnyRow]:
 
 
 def _ahead(machine: LedgerMachine) -> list[AnyRow]:
-    return [job for job in machine.seen.having(*JOB_AHEAD) if job.kind not in VIRTUAL]
+    return [job for job in machine.seen.having(*JOB_AHEAD) if job.kind in RUNNABLE]
 
 
 class Sweeping(LedgerMachine):

@@ -22,7 +22,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Leave
-from agentq.states import JOB_OPEN, VIRTUAL, DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import FAN_INS, JOB_OPEN, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_quickly
 from tests.stateful.base import OnOneLedger, explore
 from tests.support.fake_worker import FAILURE, FakeWorker
@@ -119,7 +119,7 @@ class MembersMachine(OnOneLedger):
     @rule(data=st.data(), by_hand=st.booleans())
     def let_live_again(self, data: st.DataObject, by_hand: bool) -> None:
         job_id = data.draw(st.sampled_from(self._dead()))
-        is_fan_in = self.fake.job(job_id).kind in VIRTUAL
+        is_fan_in = self.fake.job(job_id).kind in FAN_INS
         try:
             if by_hand and is_fan_in:
                 self._publish(self.fake.dispatched_by(lambda tx: dead_letters.go_on(tx, job_id, **WHO)))
@@ -147,7 +147,7 @@ class MembersMachine(OnOneLedger):
     @invariant()
     def is_sound(self) -> None:
         assert self.fake.ledger.read(audit_quickly) == []
-        for fan_in in self._jobs(JobStatus.SUCCEEDED, virtual=True):
+        for fan_in in self._jobs(JobStatus.SUCCEEDED, fan_ins=True):
             if fan_in.id not in self.short:
                 _check_needs(fan_in, self._rows(select(JobRow.status).where(JobRow.join_id == fan_in.id)))
 
@@ -176,13 +176,13 @@ class MembersMachine(OnOneLedger):
     def _one(data: st.DataObject, items: list[Any]) -> Any:
         return items.pop(data.draw(st.integers(0, len(items) - 1)))
 
-    def _jobs(self, *statuses: JobStatus, virtual: bool = False) -> list[AnyRow]:
-        is_virtual = JobRow.kind.in_(VIRTUAL)
-        kinds = is_virtual if virtual else ~is_virtual
+    def _jobs(self, *statuses: JobStatus, fan_ins: bool = False) -> list[AnyRow]:
+        is_fan_in = JobRow.kind.in_(FAN_INS)
+        kinds = is_fan_in if fan_ins else ~is_fan_in
         return self._rows(select(JobRow.__table__).where(JobRow.status.in_(statuses), kinds).order_by(JobRow.id))
 
     def _timed(self) -> list[AnyRow]:
-        return [job for job in self._jobs(JobStatus.WAITING, virtual=True) if job.deadline_at is not None]
+        return [job for job in self._jobs(JobStatus.WAITING, fan_ins=True) if job.deadline_at is not None]
 
     def _dead(self) -> list[Any]:
         letters = select(DeadLetterRow.job_id).where(DeadLetterRow.status == DeadLetterStatus.OPEN)

@@ -23,7 +23,7 @@ from agentq.contrib.django import confirm
 from agentq.contrib.django.models import DeadLetter, Job, Workflow
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.operations.attempt_counts import attempts_summary
-from agentq.states import VIRTUAL, WorkflowStatus
+from agentq.states import FAN_INS, WorkflowStatus
 
 _MOST_COUNTED = 10_000
 """Rows that a list counts to its end; counting all of a large table would take longer than showing a page."""
@@ -97,7 +97,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
     @admin.display(description="jobs")
     def jobs_of_it(self, row: Workflow) -> str:
         """All its jobs, oldest first."""
-        return _table(_JOB, [job for job in row.record.jobs if job.kind not in VIRTUAL], links="job")
+        return _table(_JOB, [job for job in row.record.jobs if job.kind not in FAN_INS], links="job")
 
     @admin.display(description="decisions")
     def decisions(self, row: Workflow) -> str:
@@ -122,7 +122,7 @@ class JobAdmin(_ReadOnlyAdmin):
     readonly_fields = ("tries", "by_hand", "waits_for", "arguments", "result", "attempts")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return super().get_queryset(request).exclude(kind__in=sorted(VIRTUAL))
+        return super().get_queryset(request).exclude(kind__in=sorted(FAN_INS))
 
     @admin.display(description="attempts")
     def tries(self, row: Job) -> str:

@@ -29,8 +29,8 @@ from agentq.ledger.moves.fan_in import (
 from agentq.ledger.moves.handover import (
     count_down,
     count_on,
-    fail_virtual,
-    finish_virtual,
+    fail_fan_in,
+    finish_fan_in,
     ready,
     ready_successors,
 )
@@ -83,9 +83,9 @@ __all__ = [
     "expire_running",
     "fail",
     "fail_overdue",
-    "fail_virtual",
+    "fail_fan_in",
     "fail_workflow",
-    "finish_virtual",
+    "finish_fan_in",
     "forget_before",
     "cancel_own",
     "go_on_short",

@@ -31,7 +31,7 @@ from agentq.ledger.models import JobRow
 from agentq.ledger.moves.shared import JOB_ID, columns
 from agentq.ledger.records import SUCCESSOR, Claim, columns_of
 from agentq.ledger.transaction import Transaction
-from agentq.states import VIRTUAL, JobKind, JobStatus
+from agentq.states import RUNNABLE, JobKind, JobStatus
 
 _before = aliased(JobRow)
 # Named in full: within RETURNING, SQLAlchemy drops the table's name on SQLite.
@@ -104,7 +104,7 @@ _two_next = (
     .where(
         _next.after_id == literal_column("agentq_jobs.id", Uuid()),
         _next.status == JobStatus.WAITING,
-        _next.kind.not_in(sorted(VIRTUAL)),
+        _next.kind.in_(sorted(RUNNABLE)),
         _next.delay.is_(None),
         _next.due_at.is_(None),
     )

@@ -26,7 +26,7 @@ from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.moves.ready import due
 from agentq.ledger.moves.shared import JOB_ID, REVIVED
 from agentq.ledger.transaction import Transaction
-from agentq.states import VIRTUAL, DeadLetterKind, DeadLetterStatus, JobStatus
+from agentq.states import RUNNABLE, DeadLetterKind, DeadLetterStatus, JobStatus
 
 _dead_id = bindparam("dead_id", type_=JobRow.id.type)  # the table has a job_id of its own
 _OF_FAILED_JOB = {
@@ -96,7 +96,7 @@ _CLOSE = (
     .values(status=bindparam("new_status", type_=String()), closed_at=now())
     .returning(DeadLetterRow.id, DeadLetterRow.workflow_id)
 )
-_is_failed = (JobRow.id == JOB_ID, JobRow.status == JobStatus.FAILED, JobRow.kind.not_in(sorted(VIRTUAL)))
+_is_failed = (JobRow.id == JOB_ID, JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(RUNNABLE)))
 _delay = bindparam("seconds", type_=Float())
 _REVIVE = (
     update(JobRow)

@@ -27,12 +27,12 @@ from agentq.ledger.moves.ready import due_or_waiting
 from agentq.ledger.moves.shared import JOB_ID, REVIVED, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import JOB_OPEN, MISSING_MEMBERS, VIRTUAL, JobStatus, OnFailure
+from agentq.states import FAN_INS, JOB_OPEN, MISSING_MEMBERS, RUNNABLE, JobStatus, OnFailure
 
 _BATCH = 500
 _LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
 LACKS_MEMBERS = and_(
-    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(VIRTUAL)), JobRow.error_category == MISSING_MEMBERS
+    JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(FAN_INS)), JobRow.error_category == MISSING_MEMBERS
 )
 """A fan-in that failed for missing members, not an ``each`` that got no list."""
 _WAITS_ANEW: dict[str, Any] = {
@@ -107,7 +107,7 @@ _ENDED = (JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.statu
 _ENDED_OF_MEMBERS = (
     select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
 )
-_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.kind.in_(sorted(VIRTUAL)))
+_LOST_FAN_INS = select(JobRow.id).where(*_ENDED, JobRow.kind.in_(sorted(FAN_INS)))
 _before, _member = aliased(JobRow), aliased(JobRow)
 _is_ready = or_(
     JobRow.after_id.is_(None),
@@ -127,7 +127,7 @@ _is_ready = or_(
 _delay = bindparam("seconds", type_=Float())
 _REVIVE_STEPS = (
     update(JobRow)
-    .where(*_ENDED, JobRow.kind.not_in(sorted(VIRTUAL)))
+    .where(*_ENDED, JobRow.kind.in_(sorted(RUNNABLE)))
     .values(
         {
             **_WAITS_ANEW,
@@ -225,7 +225,7 @@ def revive_members(
             tx.connection.execute(_UNMARK_ALL, {"members": batch})
             rows = tx.connection.execute(_ENDED_OF_MEMBERS, {"members": batch}).all()
             revived += rows
-            fan_ins += [row.id for row in rows if row.kind in VIRTUAL]
+            fan_ins += [row.id for row in rows if row.kind in FAN_INS]
             values = {"members": batch, "seconds": delay, "attempts": attempts}
             tx.connection.execute(_REVIVE_STEPS, values)
         tx.connection.execute(_WAIT_ANEW, {"job_id": fan_in})

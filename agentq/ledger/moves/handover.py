@@ -57,12 +57,12 @@ _COUNT_ON = (
     .values(remaining=bindparam("members"))
     .returning(*FAN_IN)
 )
-_FINISH_VIRTUAL = Prepared(
+_FINISH_FAN_IN = Prepared(
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(status=JobStatus.SUCCEEDED, finished_at=now())
 )
-_FAIL_VIRTUAL = (
+_FAIL_FAN_IN = (
     update(JobRow)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING)
     .values(status=JobStatus.FAILED, finished_at=now(), **FAILURE)
@@ -71,7 +71,7 @@ _FAIL_VIRTUAL = (
 
 
 def ready_successors(tx: Transaction, job_id: uuid.UUID) -> list[AnyRow]:
-    """Waiting to queued or scheduled for the steps after *job_id*; what is virtual stays, for the hand-over."""
+    """Waiting to queued or scheduled for the steps after *job_id*; fan-ins stay, for the hand-over."""
     rows = _READY.all(tx.connection, {"job_id": job_id})
     return sorted(rows, key=lambda row: row.id)  # in the order of the canvas; RETURNING has none
 
@@ -95,12 +95,12 @@ def count_on(tx: Transaction, each_id: uuid.UUID, members: int) -> AnyRow | None
     return tx.connection.execute(_COUNT_ON, {"job_id": each_id, "members": members}).one_or_none()
 
 
-def finish_virtual(tx: Transaction, job_id: uuid.UUID) -> bool:
+def finish_fan_in(tx: Transaction, job_id: uuid.UUID) -> bool:
     """Waiting to succeeded for a join or an ``each`` whose members are all done."""
-    return _FINISH_VIRTUAL.count(tx.connection, {"job_id": job_id}) == 1
+    return _FINISH_FAN_IN.count(tx.connection, {"job_id": job_id}) == 1
 
 
-def fail_virtual(tx: Transaction, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:
-    """Waiting to failed for an ``each`` that got no list; the columns of DEAD."""
+def fail_fan_in(tx: Transaction, job_id: uuid.UUID, failure: Failure) -> AnyRow | None:
+    """Waiting to failed for an ``each`` without a list, or a fan-in with missing members; the columns of DEAD."""
     values = {"job_id": job_id, **failure_values(failure)}
-    return tx.connection.execute(_FAIL_VIRTUAL, values).one_or_none()
+    return tx.connection.execute(_FAIL_FAN_IN, values).one_or_none()

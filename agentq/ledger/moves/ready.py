@@ -12,7 +12,7 @@ from sqlalchemy import case, or_
 
 from agentq.ledger.db.types import now, seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.states import VIRTUAL, JobStatus
+from agentq.states import RUNNABLE, JobStatus
 
 READY: dict[str, Any] = {"status": JobStatus.QUEUED, "dispatched_at": now(), "dispatches": 0}
 """The values that make a job ready."""
@@ -53,6 +53,6 @@ _later = ready_or_due(or_(JobRow.delay.is_not(None), JobRow.due_at > now()), tim
 AFTER_OTHERS: dict[str, Any] = _later | {
     "remaining": 0,
     # What no worker runs stays, for the hand-over.
-    "status": case((JobRow.kind.in_(sorted(VIRTUAL)), JobStatus.WAITING), else_=_later["status"]),
+    "status": case((JobRow.kind.in_(sorted(RUNNABLE)), _later["status"]), else_=JobStatus.WAITING),
 }
 """The values that make a job ready, or due, when all are done that it waited for."""

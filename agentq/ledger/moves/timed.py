@@ -30,7 +30,7 @@ from agentq.ledger.moves.ready import READY, due
 from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, JOB_ID, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import JOB_AHEAD, RUNNABLE, VIRTUAL, JobKind, JobStatus
+from agentq.states import FAN_INS, JOB_AHEAD, RUNNABLE, JobKind, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -63,7 +63,7 @@ _EXPIRE_RUNNING = (
 )
 _MOVE = (
     update(JobRow)
-    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.kind.not_in(sorted(VIRTUAL)))
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.kind.in_(sorted(RUNNABLE)))
     .values(queue=bindparam("new_queue", type_=String()))
     .returning(JobRow.status)
 )
@@ -113,17 +113,17 @@ _PASS_ON = (
 )
 OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
 """A job or a fan-in whose deadline has passed."""
-_is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
+_is_fan_in = JobRow.kind.in_(sorted(FAN_INS))
 _OVERDUE = (
     select(*DEAD, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at)
-    .where(OVERDUE, ~_is_virtual)
+    .where(OVERDUE, ~_is_fan_in)
     .order_by(JobRow.deadline_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
 )
 _OVERDUE_FAN_INS = (
     select(JobRow.id, JobRow.workflow_id)
-    .where(OVERDUE, _is_virtual)
+    .where(OVERDUE, _is_fan_in)
     .order_by(JobRow.deadline_at)
     .limit(bindparam("most"))
 )

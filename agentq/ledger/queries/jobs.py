@@ -16,7 +16,7 @@ from agentq.ledger.knowledge import NO_WORKERS, Live
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.queries.failures import failed_before
 from agentq.ledger.queries.selection import Selection, Wanted
-from agentq.states import JOB_AHEAD, JOB_OPEN, OTHER_PARAMETERS, VIRTUAL, JobStatus
+from agentq.states import FAN_INS, JOB_AHEAD, JOB_OPEN, OTHER_PARAMETERS, JobStatus
 
 _COLUMNS = {
     "status": JobRow.status,
@@ -26,12 +26,12 @@ _COLUMNS = {
     "queue": JobRow.queue,
     "category": JobRow.error_category,
 }
-_IS_NO_JOIN = JobRow.kind.not_in(sorted(VIRTUAL))
+_IS_NO_FAN_IN = JobRow.kind.not_in(sorted(FAN_INS))
 _MOVING = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SCHEDULED)
 """The statuses that keep a workflow running: all others wait for these."""
 _Awaited = tuple[Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]]]
 _ALL = Selection(JobRow, select(JobRow.__table__))
-_NO_JOINS = _ALL.where(_IS_NO_JOIN)
+_NO_JOINS = _ALL.where(_IS_NO_FAN_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class FoundJobs:
 
 
 def matching(wanted: Wanted) -> Selection:
-    """Return the jobs that a filter wants; joins are left out."""
+    """Return the jobs that a filter wants; fan-ins are left out."""
     return _NO_JOINS.matching(_COLUMNS, wanted)
 
 
@@ -69,7 +69,7 @@ def movable(wanted: Wanted, queue: str) -> Selection:
 
 
 def moving(workflow_id: uuid.UUID) -> Selection:
-    """Return the jobs of a workflow that run, or will without another one; joins are left out."""
+    """Return the jobs of a workflow that run, or will without another one; fan-ins are left out."""
     return _NO_JOINS.where(JobRow.workflow_id == workflow_id, JobRow.status.in_(_MOVING))
 
 
@@ -105,10 +105,10 @@ def of_workflow(connection: Connection, workflow_id: uuid.UUID) -> FoundJobs:
 
 
 def progress(connection: Connection, workflow_id: uuid.UUID) -> Sequence[AnyRow]:
-    """Count a workflow's jobs by step and status, and those of them whose message was lost; joins are left out."""
+    """Count a workflow's jobs by step and status, and those whose message was lost; fan-ins are left out."""
     query = (
         select(JobRow.step, JobRow.status, func.count(), func.count().filter(JobRow.dispatches > 0))
-        .where(JobRow.workflow_id == workflow_id, _IS_NO_JOIN)
+        .where(JobRow.workflow_id == workflow_id, _IS_NO_FAN_IN)
         .group_by(JobRow.step, JobRow.status)
     )
     return connection.execute(query).all()
@@ -169,7 +169,7 @@ def _by_hand(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, 
 
 def _members(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, int]:
     """The number of members of those of these jobs that are fan-ins and wait."""
-    waiting = [row.id for row in rows if row.kind in VIRTUAL and row.status == JobStatus.WAITING]
+    waiting = [row.id for row in rows if row.kind in FAN_INS and row.status == JobStatus.WAITING]
     if not waiting:
         return {}
     members = select(JobRow.join_id, func.count().label("members")).where(JobRow.join_id.in_(waiting))

@@ -16,7 +16,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow, JobRow, WorkflowRow
 from agentq.ledger.queries.selection import Selection, Wanted
 from agentq.ledger.results import collect_results
-from agentq.states import VIRTUAL, WorkflowStatus
+from agentq.states import FAN_INS, WorkflowStatus
 
 _COLUMNS = {
     "status": WorkflowRow.status,
@@ -73,7 +73,7 @@ def workflow_result(connection: Connection, status: AnyRow) -> tuple[str, Any]:
         raise WorkflowCancelled(workflow_id=str(status.id), reason=status.reason or "")
     if status.status == WorkflowStatus.FAILED:
         raise _failure(connection, status)
-    result = collect_results(connection, status.result_job_id) if status.kind in VIRTUAL else status.result
+    result = collect_results(connection, status.result_job_id) if status.kind in FAN_INS else status.result
     return status.step or "", json.loads(result or "null")
 
 

@@ -19,7 +19,7 @@ from agentq.operations.dead_letters.values import checked_result, edited_argumen
 from agentq.operations.identity import parse_id
 from agentq.operations.schemas import DeadLetter
 from agentq.redaction import clean, show
-from agentq.states import MISSING_MEMBERS, VIRTUAL, DeadLetterKind, DeadLetterStatus
+from agentq.states import FAN_INS, MISSING_MEMBERS, RUNNABLE, DeadLetterKind, DeadLetterStatus
 
 MAX_VALUE_BYTES = 262_144
 ABSENT: Any = object()
@@ -185,7 +185,7 @@ def _is_done(tx: Transaction, letter: AnyRow, action: OperatorAction) -> bool:
 
 def _job_of(tx: Transaction, letter: AnyRow) -> AnyRow:
     job = jobs.call_of(tx.connection, letter.job_id)
-    if job.kind in VIRTUAL:
+    if job.kind not in RUNNABLE:
         next_step = (
             f"Its members run again with: agentq dead-letters replay {letter.id}; it goes on with those that are "
             f"there with: agentq dead-letters resolve {letter.id}, without a result"
@@ -200,7 +200,7 @@ def _job_of(tx: Transaction, letter: AnyRow) -> AnyRow:
 
 def _require_fan_in(tx: Transaction, letter: AnyRow) -> None:
     kind = jobs.kind_of(tx.connection, letter.job_id)
-    if kind not in VIRTUAL:
+    if kind not in FAN_INS:
         raise InvalidArguments(f"job {letter.job_id} is a {kind}: give the result that it should have returned")
 
 

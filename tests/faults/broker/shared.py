@@ -9,7 +9,7 @@ import pytest
 
 from agentq import AgentQ
 from agentq.runtime.workflow import Workflow
-from agentq.states import VIRTUAL, AttemptOutcome
+from agentq.states import RUNNABLE, AttemptOutcome
 from tests.runtime.queries import taken_message
 from tests.support import Broker, Worker
 
@@ -56,7 +56,7 @@ def depth(agentq: AgentQ, broker: Broker) -> int:
 
 def ran_once(*workflows: Workflow[Any]) -> bool:
     """Say if each step of the workflows had one attempt, and that succeeded."""
-    steps = [job for workflow in workflows for job in workflow.jobs() if job.kind not in VIRTUAL]
+    steps = [job for workflow in workflows for job in workflow.jobs() if job.kind in RUNNABLE]
     outcomes = [[attempt.outcome for attempt in job.attempts] for job in steps]
     return {job.attempt for job in steps} == {1} and outcomes == [[AttemptOutcome.SUCCEEDED]] * len(steps)
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from agentq import AgentQ, each
 from agentq.ledger.models import JobRow
 from agentq.runtime.workflow import Workflow
-from agentq.states import VIRTUAL, AttemptOutcome, JobStatus
+from agentq.states import RUNNABLE, AttemptOutcome, JobStatus
 from tests.runtime.queries import require_sound
 from tests.support.steps import add, numbers, total
 
@@ -41,5 +41,5 @@ def require_all(agentq: AgentQ, started: Started, seconds: float = 30) -> None:
     for workflow, _ in started:
         for job in workflow.jobs():
             accepted = [attempt for attempt in job.attempts if attempt.outcome == AttemptOutcome.SUCCEEDED]
-            assert len(accepted) == (0 if job.kind in VIRTUAL else 1)
+            assert len(accepted) == (1 if job.kind in RUNNABLE else 0)
     require_sound(agentq)

@@ -14,7 +14,7 @@ from celery import Signature, group
 from agentq import each
 from agentq.ledger.db.session import Ledger
 from agentq.runtime.workflow import Workflow
-from agentq.states import VIRTUAL
+from agentq.states import FAN_INS, RUNNABLE
 from tests.faults.ledger import locks
 from tests.runtime.queries import history, job_of, require_sound
 from tests.runtime.stack import Stack, stack
@@ -60,7 +60,7 @@ def held_before_completion(at: Stack, canvas: Canvas, gates: Gates) -> tuple[Wor
     """A workflow whose first job is at its gate, and the id of the job that its completion changes."""
     workflow: Workflow[int] = at.agentq.start(canvas(str(gates.folder)))
     gates.await_reached("gate")
-    others = [job.id for job in workflow.jobs() if job.kind in VIRTUAL]
+    others = [job.id for job in workflow.jobs() if job.kind in FAN_INS]
     eventually(lambda: _others_are_done(workflow), what="the end of the group's other member")
     return workflow, others[0]
 
@@ -77,7 +77,7 @@ def require_one_completion(workflow: Workflow[int], gates: Gates) -> None:
     assert workflow.result(20) == 3
     assert gates.reached("gate") == 1
     for job in workflow.jobs():
-        assert [attempt.outcome for attempt in job.attempts] == ([] if job.kind in VIRTUAL else ["succeeded"])
+        assert [attempt.outcome for attempt in job.attempts] == (["succeeded"] if job.kind in RUNNABLE else [])
 
 
 @covers(Fault.LEDGER_DOWN, Phase.COMPLETION, Phase.HAND_OVER, Phase.FAN_OUT, Phase.FAN_IN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, false, func, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import CLOCK, Found, invariant, is_step, letter_closed
+from agentq.ledger.audit.invariants.common import CLOCK, Found, invariant, is_runnable, letter_closed
 from agentq.ledger.db.types import later
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.states import AttemptOutcome, DeadLetterStatus, JobStatus
@@ -74,7 +74,7 @@ def end_without_outcome() -> Found:
     return (
         select(JobRow.id, JobRow.status)
         .join(WorkflowRow, WorkflowRow.id == JobRow.workflow_id)
-        .where(JobRow.status.in_(_DONE), is_step, ~outcome.exists(), ~_ended_by_hand, ~_ended_by_deadline)
+        .where(JobRow.status.in_(_DONE), is_runnable, ~outcome.exists(), ~_ended_by_hand, ~_ended_by_deadline)
     )
 
 
@@ -172,7 +172,7 @@ def moved_after_end() -> Found:
         .join(WorkflowRow, WorkflowRow.id == JobRow.workflow_id)
         .where(
             JobRow.status.in_(_DONE),
-            is_step,
+            is_runnable,
             ~_ended_by_hand,
             or_(
                 JobRow.started_at > JobRow.finished_at,
@@ -187,7 +187,7 @@ def moved_after_end() -> Found:
 def success_without_result() -> Found:
     """a step succeeded without a result"""
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status == JobStatus.SUCCEEDED, is_step, JobRow.result.is_(None)
+        JobRow.status == JobStatus.SUCCEEDED, is_runnable, JobRow.result.is_(None)
     )
 
 

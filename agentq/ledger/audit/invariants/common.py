@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from agentq.ledger.db.types import UtcDateTime, later
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
-from agentq.states import VIRTUAL, DeadLetterStatus, JobStatus
+from agentq.states import RUNNABLE, DeadLetterStatus, JobStatus
 
 Found = Select[uuid.UUID, str]
 """The ids of the rows that break a rule, each with a word on what was found there."""
@@ -41,7 +41,7 @@ a_worker_lives = (
     .exists()
 )
 """True if a worker has been alive for long, and so had the time to do its duties."""
-is_step = JobRow.kind.not_in(sorted(VIRTUAL))
+is_runnable = JobRow.kind.in_(sorted(RUNNABLE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, invariant, is_step
+from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, invariant, is_runnable
 from agentq.ledger.audit.invariants.elements import length
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.moves import LACKS_MEMBERS
-from agentq.states import VIRTUAL, JobKind, JobStatus, OnFailure
+from agentq.states import FAN_INS, JobKind, JobStatus, OnFailure
 
 _before, _member, _lost, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
-_is_virtual = JobRow.kind.in_(sorted(VIRTUAL))
+_is_fan_in = JobRow.kind.in_(sorted(FAN_INS))
 _members = select(_member.id).where(_member.join_id == JobRow.id)
 _is_undone = and_(_member.status != JobStatus.SUCCEEDED, _member.is_missing.is_(False))
 _undone = _members.where(_is_undone)
@@ -64,11 +64,13 @@ def began_before_member_ended() -> Found:
 @invariant("job", START_ANEW)
 def never_handed_over() -> Found:
     """a job waits although the job before it is done, or failed and is done without"""
-    is_over = or_(_before.status == JobStatus.SUCCEEDED, and_(_does_without, is_step, _before.part_id.is_(None)))
+    is_over = or_(
+        _before.status == JobStatus.SUCCEEDED, and_(_does_without, is_runnable, _before.part_id.is_(None))
+    )
     return (
         select(JobRow.id, JobRow.status)
         .join(_before, _before.id == JobRow.after_id)
-        .where(JobRow.status == JobStatus.WAITING, is_over, or_(is_step, ~_members.exists()))
+        .where(JobRow.status == JobStatus.WAITING, is_over, or_(is_runnable, ~_members.exists()))
     )
 
 
@@ -83,14 +85,14 @@ def waits_for_nothing() -> Found:
 @invariant("job", START_ANEW)
 def join_at_work() -> Found:
     """a join or each is scheduled, queued or running, but no worker runs it"""
-    return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_virtual)
+    return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_fan_in)
 
 
 @invariant("job")
 def join_fired_early() -> Found:
     """a join is done although a member is not"""
     return select(JobRow.id, JobRow.status).where(
-        JobRow.status == JobStatus.SUCCEEDED, _is_virtual, _undone.exists()
+        JobRow.status == JobStatus.SUCCEEDED, _is_fan_in, _undone.exists()
     )
 
 
@@ -98,7 +100,7 @@ def join_fired_early() -> Found:
 def join_never_fired() -> Found:
     """a join waits although all its members are done or missing, so nothing will ever move it"""
     return select(JobRow.id, JobRow.status).where(
-        JobRow.status == JobStatus.WAITING, _is_virtual, _members.exists(), ~_undone.exists()
+        JobRow.status == JobStatus.WAITING, _is_fan_in, _members.exists(), ~_undone.exists()
     )
 
 
@@ -110,7 +112,7 @@ def join_miscounted() -> Found:
     missing = members.where(_member.is_missing).scalar_subquery()
     return select(JobRow.id, _counted()).where(
         JobRow.status == JobStatus.WAITING,
-        _is_virtual,
+        _is_fan_in,
         or_(and_(_undone.exists(), JobRow.remaining != undone), JobRow.missing != missing),
     )
 
@@ -147,7 +149,7 @@ def counts_after_end() -> Found:
     return select(JobRow.id, _counted()).where(
         or_(
             and_(JobRow.status.in_([*MOVING, JobStatus.SUCCEEDED]), JobRow.remaining != 0),
-            and_(JobRow.status == JobStatus.WAITING, is_step, JobRow.remaining != 1),
+            and_(JobRow.status == JobStatus.WAITING, is_runnable, JobRow.remaining != 1),
         )
     )
 
@@ -182,7 +184,7 @@ def expanded_wrongly() -> Found:
         .where(
             JobRow.kind == JobKind.EACH,
             JobRow.status == JobStatus.SUCCEEDED,
-            _before.kind.not_in(sorted(VIRTUAL)),
+            _before.kind.not_in(sorted(FAN_INS)),
             branches != length(_before.result),
         )
     )
