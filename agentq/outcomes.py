@@ -46,7 +46,7 @@ class Succeed:
 class RetryLater:
     """The step failed and is tried again after ``delay`` seconds.
 
-    ``reason`` says why then, for people. Without ``burns_attempt`` it is a wait: the attempt does not count.
+    ``reason`` says why then, for people. Without ``burns_attempt`` it is a deferral: the attempt does not count.
     ``is_asked`` where the step itself named the delay, which then does not count as a pause of the policy's.
     ``attempts`` is how many the job may have at least, where its own code says so.
     """

@@ -228,7 +228,7 @@ def _head(job: Job, workers: Mapping[uuid.UUID, str], page: str, alone: str) -> 
             ("decide", f"agentq dead-letters show {job.id}" if job.status == JobStatus.FAILED else ""),
             ("result given", printable(by_hand_of(job.by_hand)) if job.by_hand else ""),
             ("attempts", job.attempts_summary if job.kind in RUNNABLE else ""),
-            ("waits", f"{job.waits}, {rounded(job.waited)} in all, at no cost" if job.waits else ""),
+            ("deferrals", f"{job.deferrals}, {rounded(job.deferred)} in all, at no cost" if job.deferrals else ""),
             ("worker", workers.get(job.worker_id, "") if job.worker_id and not job.by_hand else ""),
             ("queue", job.queue if job.priority is None else f"{job.queue}, priority {job.priority}"),
             ("timeout", "" if job.timeout is None else f"{job.timeout:g} s"),

@@ -164,13 +164,13 @@ class JobRow(Base):
     worker_id: Mapped[uuid.UUID | None]
     started_at: Mapped[datetime | None]
     # The counters that its policy reads: the attempts before the last replay, which do not count any more; those
-    # since then that do not count, as waits and attempts that a stopped worker gave back; and seconds of both
-    # kinds of pause.
+    # since then that do not count, as deferrals and attempts that a stopped worker gave back; and seconds of both
+    # kinds of pause. The columns of deferrals have an older word: no column is renamed beside workers.
     attempts_before: Mapped[int] = mapped_column(server_default="0")
     uncounted: Mapped[int] = mapped_column(server_default="0")
-    waits: Mapped[int] = mapped_column(server_default="0")
+    deferrals: Mapped[int] = mapped_column("waits", server_default="0")
     paused: Mapped[float] = mapped_column(server_default="0")
-    waited: Mapped[float] = mapped_column(server_default="0")
+    deferred: Mapped[float] = mapped_column("waited", server_default="0")
     # What came of it.
     result: Mapped[str | None] = mapped_column(Text)
     error_category: Mapped[str | None]

@@ -41,10 +41,10 @@ class Counts:
     """The attempts before the last replay, which do not count any more."""
     uncounted: int
     """The attempts since then that do not count."""
-    waits: int
+    deferrals: int
     paused: float
-    waited: float
-    """Seconds of waits; ``paused`` has those of pauses."""
+    deferred: float
+    """Seconds of deferrals; ``paused`` has those of pauses."""
 
 
 @dataclass(frozen=True, slots=True)

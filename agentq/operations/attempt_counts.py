@@ -26,7 +26,7 @@ def counted(job: Tried) -> int:
 def attempts_summary(job: Tried) -> str:
     """Return how many attempts count, of how many that the job may have: ``3 of 5``.
 
-    Those that cost nothing (a wait, a worker that was stopped) and those before the last replay count neither
+    Those that cost nothing (a deferral, a worker that was stopped) and those before the last replay count neither
     here nor in the job's allowance, and are shown beside it: ``3 of 5, 2 more at no cost``.
     """
     parts = [f"{counted(job)} of {job.max_attempts - job.attempts_before - job.uncounted}"]

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from agentq.operations.attempt_counts import attempts_summary
 from agentq.states import (
@@ -66,7 +66,7 @@ class JobSummary(_Record):
     """The numbers of the last attempt that began, and of the last one that it may have."""
     attempts_before: int
     uncounted: int
-    """Attempts that count no more, since it was replayed, or never did: a wait, a worker that was stopped."""
+    """Attempts that count no more, since it was replayed, or never did: a deferral, a worker that was stopped."""
     queue: str
     priority: int | None
     waiting_for: str | None
@@ -201,9 +201,9 @@ class Job(JobSummary):
     expires_at: datetime | None
     due_reason: str | None
     """The reason of its last delay, beside ``due_at``."""
-    waits: int
-    """The number of waits at no cost since it began or was replayed, ``waited`` seconds in all."""
-    waited: float
+    deferrals: int = Field(validation_alias="waits")
+    """The number of deferrals since it began or was replayed, ``deferred`` seconds in all."""
+    deferred: float = Field(validation_alias="waited")
     args: list[Any]
     kwargs: dict[str, Any]
     result: Any

@@ -17,18 +17,18 @@ class History:
     """The history of a job, as its policy asks for it.
 
     Attributes:
-        attempt: the number of the attempt that failed, from 1; waits burned none, so they are not in it.
-        waits: how often the job waited without burning an attempt.
+        attempt: the number of the attempt that failed, from 1; deferrals burned none, so they are not in it.
+        deferrals: how often the job was deferred, which burns no attempt.
         paused: seconds that the policy gave it in pauses between attempts; not those that the step asked for.
-        waited: seconds that the policy gave it in waits.
+        deferred: seconds that the policy gave it in deferrals.
         left: seconds to its deadline; None for no deadline.
         attempts: how many it may have, where that is not as many as the policy says.
     """
 
     attempt: int = 1
-    waits: int = 0
+    deferrals: int = 0
     paused: float = 0.0
-    waited: float = 0.0
+    deferred: float = 0.0
     left: float | None = None
     attempts: int | None = None
 
@@ -59,7 +59,7 @@ class Decision:
     @property
     def burns_attempt(self) -> bool:
         """True if the attempt that failed counts."""
-        return self.action is not OnError.WAIT
+        return self.action is not OnError.DEFER
 
     @property
     def needs_person(self) -> bool:
@@ -80,15 +80,15 @@ def decide(
     if matched.action.is_final:
         return Decision(matched.action, f"{facts.category}: {_of_final(matched.action)}")
     retry_after = facts.retry_after
-    if retry_after is not None and retry_after > policy.longest_wait:
+    if retry_after is not None and retry_after > policy.longest_deferral:
         return Decision(
             matched.too_long,
             f"{facts.category}: the provider asks for a pause of {retry_after:.0f} s, over the policy's longest "
-            f"wait of {policy.longest_wait:.0f} s",
+            f"deferral of {policy.longest_deferral:.0f} s",
             exhausted=True,
         )
-    if matched.action is OnError.WAIT:
-        return _wait(policy, matched, facts, history, random)
+    if matched.action is OnError.DEFER:
+        return _defer(policy, matched, facts, history, random)
     return _retry(policy, matched, facts, history, random)
 
 
@@ -120,24 +120,28 @@ def _of_final(action: OnError) -> str:
     }[action]
 
 
-def _wait(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
-    most = policy.waits if matched.limit is None else min(policy.waits, matched.limit)
-    if history.waits >= most:
-        return _exhausted(facts.category, f"{history.waits} of {most} waits")
-    left = policy.total_wait - history.waited
+def _defer(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
+    most = policy.deferrals if matched.limit is None else min(policy.deferrals, matched.limit)
+    if history.deferrals >= most:
+        return _exhausted(facts.category, f"{history.deferrals} of {most} deferrals")
+    left = policy.total_deferral - history.deferred
     retry_after = facts.retry_after
     if left <= 0 or (retry_after is not None and retry_after > left):
-        return _exhausted(facts.category, f"{history.waited:.0f} s of {policy.total_wait:.0f} s of waiting")
+        return _exhausted(
+            facts.category, f"{history.deferred:.0f} s of {policy.total_deferral:.0f} s of deferrals"
+        )
     pause = (
         _spread(retry_after, policy, random)
         if retry_after is not None
-        else _scheduled(policy, matched, history.waits, random)
+        else _scheduled(policy, matched, history.deferrals, random)
     )
-    delay = min(pause, policy.longest_wait, left)
+    delay = min(pause, policy.longest_deferral, left)
     if history.left is not None and delay >= history.left:
         return _too_late(facts.category, delay)
     why = "as the provider asked" if retry_after is not None else "as the policy says"
-    return Decision(OnError.WAIT, f"{facts.category}: waits, {why} (wait {history.waits + 1} of {most})", delay)
+    return Decision(
+        OnError.DEFER, f"{facts.category}: deferred, {why} (deferral {history.deferrals + 1} of {most})", delay
+    )
 
 
 def _retry(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:

@@ -23,9 +23,9 @@ class Policy:
         otherwise: what is done where none matches; a rule without conditions.
         attempts: how many attempts a job may have.
         total: seconds that a job may spend in pauses between attempts, over its whole life.
-        waits: how often a job may wait without burning an attempt.
-        longest_wait: seconds that one such wait may take, or that a provider may ask for.
-        total_wait: seconds that a job may spend in such waits, over its whole life.
+        deferrals: how often a job may be deferred, which burns no attempt.
+        longest_deferral: seconds that one deferral may take, or that a provider may ask for.
+        total_deferral: seconds that a job may spend in deferrals, over its whole life.
         spread: what is added to a provider's own time, at random: up to this share of it, or up to one second
             where that is more. It spreads over time the jobs that got the same answer.
         name: for people; presets have one.
@@ -35,18 +35,18 @@ class Policy:
     otherwise: Rule = _OTHERWISE
     attempts: int = 5
     total: float = 6 * 3600.0
-    waits: int = 50
-    longest_wait: float = 3600.0
-    total_wait: float = 6 * 3600.0
+    deferrals: int = 50
+    longest_deferral: float = 3600.0
+    total_deferral: float = 6 * 3600.0
     spread: float = 0.5
     name: str = "custom"
 
     def __post_init__(self) -> None:
         a_count("attempts of a policy", self.attempts, least=1)
         a_number("total of a policy", self.total, most=12 * LONGEST)
-        a_count("waits of a policy", self.waits)
-        a_number("longest_wait of a policy", self.longest_wait, most=LONGEST)
-        a_number("total_wait of a policy", self.total_wait, most=12 * LONGEST)
+        a_count("deferrals of a policy", self.deferrals)
+        a_number("longest_deferral of a policy", self.longest_deferral, most=LONGEST)
+        a_number("total_deferral of a policy", self.total_deferral, most=12 * LONGEST)
         a_number("spread of a policy", self.spread, most=10.0)
         object.__setattr__(self, "rules", tuple(self.rules))
         for each in (*self.rules, self.otherwise):
@@ -63,9 +63,9 @@ class Policy:
         return replace(self, rules=(*rules, *kept), name=f"{self.name} with rules")
 
     def with_retries(self, retries: int) -> Policy:
-        """Return this policy for a number of retries; with 0 the body never runs twice, and never waits."""
+        """Return this policy for a number of retries; with 0 the body never runs twice, and is never deferred."""
         a_count("retries", retries, most=1000)
-        return replace(self, attempts=retries + 1, waits=self.waits if retries else 0)
+        return replace(self, attempts=retries + 1, deferrals=self.deferrals if retries else 0)
 
     def rule_for(self, facts: ErrorFacts) -> Rule:
         """Return the first rule that matches."""
@@ -85,7 +85,7 @@ class Policy:
         """Return the pauses of a rule: its own, or else what suits its action."""
         if matched.schedule is not None:
             return matched.schedule
-        return Ladder() if matched.action is OnError.WAIT else (self.otherwise.schedule or Exponential())
+        return Ladder() if matched.action is OnError.DEFER else (self.otherwise.schedule or Exponential())
 
 
 def _refuse_what_never_matches(rules: Iterable[Rule]) -> None:

@@ -18,7 +18,7 @@ C = Category
 def _rules(slow: Schedule, back_off: Schedule, soon: Schedule) -> tuple[Rule, ...]:
     return (
         rule("fail", category=sorted(NEVER_RETRIED)),
-        rule("wait", category=[C.RATE_LIMIT, C.OVERLOADED], has_retry_after=True),
+        rule("defer", category=[C.RATE_LIMIT, C.OVERLOADED], has_retry_after=True),
         rule("retry", category=[C.RATE_LIMIT, C.OVERLOADED], schedule=slow),
         rule("retry", category=[C.TIMEOUT, C.CONNECTION, C.TIMED_OUT], schedule=back_off),
         rule("retry", category=[C.SERVER_ERROR, C.INVALID_RESPONSE], schedule=soon),
@@ -32,7 +32,7 @@ DEFAULT: Final = Policy(
 )
 """Rate limits and overload as the provider says, or on a ladder; what may pass soon is tried soon."""
 
-NONE: Final = Policy(otherwise=rule("fail"), attempts=1, waits=0, total=0.0, total_wait=0.0, name="none")
+NONE: Final = Policy(otherwise=rule("fail"), attempts=1, deferrals=0, total=0.0, total_deferral=0.0, name="none")
 """Nothing is ever tried again, not even after a lost worker."""
 
 QUICK: Final = Policy(
@@ -40,12 +40,12 @@ QUICK: Final = Policy(
     otherwise=rule("retry", schedule=Exponential(longest=5.0)),
     attempts=3,
     total=60.0,
-    waits=5,
-    longest_wait=30.0,
-    total_wait=60.0,
+    deferrals=5,
+    longest_deferral=30.0,
+    total_deferral=60.0,
     name="quick",
 )
-"""For work with a person who waits: over, one way or the other, within a minute of pauses and one of waits."""
+"""For work with a person who waits: over, one way or the other, within a minute of pauses and one of deferrals."""
 
 PATIENT: Final = Policy(
     rules=_rules(
@@ -56,9 +56,9 @@ PATIENT: Final = Policy(
     otherwise=rule("retry", schedule=Exponential(first=5.0, longest=1800.0)),
     attempts=15,
     total=24 * 3600.0,
-    waits=200,
-    longest_wait=12 * 3600.0,
-    total_wait=48 * 3600.0,
+    deferrals=200,
+    longest_deferral=12 * 3600.0,
+    total_deferral=48 * 3600.0,
     name="patient",
 )
 """For background work: sits out the outage of a day, and limits that are reset by the hour."""

@@ -24,13 +24,13 @@ Predicate = Callable[[ErrorFacts], bool]
 class OnError(StrEnum):
     """The action on an error.
 
-    ``RETRY`` tries again and burns an attempt; ``WAIT`` tries again and burns none; ``FAIL`` ends the job, as
+    ``RETRY`` tries again and burns an attempt; ``DEFER`` tries again and burns none; ``FAIL`` ends the job, as
     running out of attempts does; ``DEAD_LETTER`` makes it a dead letter at once, whatever was left; ``ASK`` does
     the same and marks that a person must decide.
     """
 
     RETRY = "retry"
-    WAIT = "wait"
+    DEFER = "defer"
     FAIL = "fail"
     DEAD_LETTER = "dead_letter"
     ASK = "ask"
@@ -54,7 +54,7 @@ class Rule:
         has_retry_after: whether the provider must have said when to come back, or must not; None for either.
         when: a function of the facts that must return true.
         schedule: the pauses; None for the policy's own.
-        limit: how often at most: attempts of the job where it retries, waits where it waits.
+        limit: how often at most: attempts of the job where it retries, deferrals where it defers.
         too_long: what is done where the provider wants a longer pause than the policy allows.
     """
 
@@ -133,7 +133,7 @@ def rule(
     """Make a rule. All conditions given must hold; of several values of one condition, any.
 
     Args:
-        action: "retry", "wait", "fail", "dead_letter" or "ask".
+        action: "retry", "defer", "fail", "dead_letter" or "ask".
         error: exception classes or their names; ``"RateLimitError"`` for any package's,
             ``"openai.RateLimitError"`` for one's. Subclasses match too.
         status: HTTP statuses: 503, "5xx" or ``range(500, 600)``.
@@ -142,7 +142,7 @@ def rule(
         has_retry_after: True for errors where the provider said when to come back, False for others.
         when: a function of the :class:`ErrorFacts`. A policy with one cannot be kept in the ledger.
         schedule: the pauses. Default: the policy's.
-        limit: how many attempts (where it retries) or waits (where it waits) the job may have at most.
+        limit: how many attempts (where it retries) or deferrals (where it defers) the job may have at most.
         too_long: "fail", "dead_letter" or "ask" where the provider wants a longer pause than the policy allows.
 
     Raises StepDefinitionError for values that cannot be meant.

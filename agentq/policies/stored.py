@@ -17,7 +17,7 @@ _SCHEDULES: Final[dict[str, type[Exponential] | type[Ladder] | type[Fixed]]] = {
     "ladder": Ladder,
     "fixed": Fixed,
 }
-_BOUNDS: Final = ("attempts", "total", "waits", "longest_wait", "total_wait", "spread", "name")
+_BOUNDS: Final = ("attempts", "total", "deferrals", "longest_deferral", "total_deferral", "spread", "name")
 _CONDITIONS: Final = ("error", "code", "category")
 
 

@@ -81,7 +81,9 @@ def _drain(agentq: AgentQ, provider: Provider) -> bool:
 
 
 def _report(agentq: AgentQ, provider: Provider, jobs: int) -> bool:
-    query = select(JobRow.status, JobRow.attempt, JobRow.waits, JobRow.started_at, JobRow.due_at)
+    query = select(
+        JobRow.status, JobRow.attempt, JobRow.deferrals.label("deferrals"), JobRow.started_at, JobRow.due_at
+    )
     rows = agentq.ledger.read(lambda connection: connection.execute(query).all())
     dead = [row.status for row in rows].count(JobStatus.FAILED)
     late = sorted((row.started_at - row.due_at).total_seconds() for row in rows if row.due_at and row.attempt > 1)
@@ -95,7 +97,7 @@ def _report(agentq: AgentQ, provider: Provider, jobs: int) -> bool:
         click.echo(f"the policy's   {rate:.0f} a second: {jobs} jobs over {_spread(provider):g} s of jitter")
         click.echo(f"all done       {max(provider.after):.1f} s after it was back")
     click.echo(f"attempts       {_counted(row.attempt for row in rows)}")
-    click.echo(f"waits          {_counted(row.waits for row in rows)}")
+    click.echo(f"deferrals      {_counted(row.deferrals for row in rows)}")
     if late:
         click.echo(
             f"started        {median(late):.2f} s after they were due in the median, {late[-1]:.2f} s at most"

@@ -57,9 +57,9 @@ def test_every_surface_shows_the_same_attempts_through_waits_retries_and_replays
     claimed = fake.begin(add.s(1, 2))
     job_id, most = str(claimed.job_id), claimed.max_attempts
     assert shown_by_surfaces(program, fake, job_id) == {f"1 of {most}"}
-    waits = fake.record(claimed, RetryLater(BUSY, 0, "waits", burns_attempt=False))
+    deferred = fake.record(claimed, RetryLater(BUSY, 0, "deferred", burns_attempt=False))
     assert shown_by_surfaces(program, fake, job_id) == {f"0 of {most}, 1 more at no cost"}
-    claimed = fake.take(*fake.retry(fake.take(*waits.dispatches)).dispatches)
+    claimed = fake.take(*fake.retry(fake.take(*deferred.dispatches)).dispatches)
     assert shown_by_surfaces(program, fake, job_id) == {f"2 of {most}, 1 more at no cost"}
     fake.record(claimed, Fail(BUSY))
     assert f"attempts     2 of {most}, 1 more at no cost\n" in program.text("dead-letters", "show", job_id)

@@ -21,7 +21,7 @@ BUSY = Failure(
     code="rate_limit_exceeded",
     request_id="req-7",
 )
-WHY = "rate_limit: waits, as the provider asked (wait 1 of 50)"
+WHY = "rate_limit: deferred, as the provider asked (deferral 1 of 50)"
 
 
 def test_the_list_as_json_is_the_read_model(cli_ledger: CliLedger) -> None:
@@ -137,14 +137,14 @@ def test_show_prints_the_time_and_reason_of_the_next_try(ledger: Ledger, ledger_
     assert f"its time, {due:%Y-%m-%d %H:%M:%S} UTC ({WHY})\n" in shown
     assert f"{due:%Y-%m-%d %H:%M:%S} UTC, in " in shown
     assert f"attempts   0 of {claimed.max_attempts}, 1 more at no cost\n" in shown
-    assert "waits      1, 1 h in all, at no cost\n" in shown
+    assert "deferrals  1, 1 h in all, at no cost\n" in shown
     assert "  openai.RateLimitError: slow down\n" in shown
     assert "  provider openai, status 429, code rate_limit_exceeded, request req-7" in shown
     shown = program.json("jobs", "show", str(claimed.job_id))
-    assert (shown["due_reason"], shown["waits"], shown["waited"]) == (WHY, 1, 3600)
+    assert (shown["due_reason"], shown["deferrals"], shown["deferred"]) == (WHY, 1, 3600)
     assert f"({WHY[:20]}" in program.text("jobs", "list", "--status", "scheduled")
 
 
 def test_show_of_what_never_waited_has_no_line_for_it(cli_ledger: CliLedger) -> None:
     shown = cli_ledger.program.text("jobs", "show", str(cli_ledger.succeeded.jobs()[0].id))
-    assert not any(line.startswith(("due ", "waits ")) for line in shown.splitlines())
+    assert not any(line.startswith(("due ", "deferrals ")) for line in shown.splitlines())

@@ -28,8 +28,8 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.WorkflowDetails: f"{SUMMARY_OF_WORKFLOW} jobs actions",
     schemas.JobSummary: SUMMARY_OF_JOB,
     schemas.Job: f"""
-        {SUMMARY_OF_JOB} after_id join_id position timeout expires_at due_reason waits waited args kwargs result
-        attempts
+        {SUMMARY_OF_JOB} after_id join_id position timeout expires_at due_reason deferrals deferred args kwargs
+        result attempts
     """,
     schemas.Attempt: """
         number outcome worker_id started_at finished_at error_category error_class error_message error_traceback

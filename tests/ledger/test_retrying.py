@@ -1,4 +1,4 @@
-"""The history of a job, on every ledger: attempts, waits and pauses, which no policy lets it exceed."""
+"""The history of a job, on every ledger: attempts, deferrals and pauses, which no policy lets it exceed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.policies.strategies import policies
 from tests.support.fake_worker import FAILURE, FakeWorker, graph_of, started
 from tests.support.steps import add
 
-WAIT = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
+DEFER = RetryLater(FAILURE, 2.5, "as the provider asked", burns_attempt=False)
 PAUSE = RetryLater(FAILURE, 1.5, "as the policy says")
 ASKED = RetryLater(FAILURE, 40, "the step asked for it", is_asked=True)
 LEFT = Leave(FAILURE, 2, "a worker that has it")
@@ -124,7 +124,7 @@ class Job:
 
 def test_a_job_that_is_left_for_another_worker_has_all_that_it_had(fake: FakeWorker) -> None:
     job = Job(fake)
-    job.record(WAIT)
+    job.record(DEFER)
     before = job.row
     job.record(LEFT)
     row = job.row
@@ -161,24 +161,24 @@ def test_the_releases_of_a_job_in_a_row_are_counted(fake: FakeWorker) -> None:
     assert left() == 1
 
 
-def test_a_wait_raises_the_number_and_the_allowance(fake: FakeWorker) -> None:
+def test_a_deferral_raises_the_number_and_the_allowance(fake: FakeWorker) -> None:
     job = Job(fake)
     for number in (1, 2, 3):
-        assert (job.claimed.attempt, job.claimed.waits) == (number, number - 1)
+        assert (job.claimed.attempt, job.claimed.deferrals) == (number, number - 1)
         assert job.claimed.max_attempts == add.policy.attempts + number - 1
-        job.record(WAIT)
+        job.record(DEFER)
     assert fake.history(job.id) == [(1, "retried"), (2, "retried"), (3, "retried")]
     assert job.counted == 1
 
 
-def test_pauses_and_waits_add_up_apart(fake: FakeWorker) -> None:
+def test_pauses_and_deferrals_add_up_apart(fake: FakeWorker) -> None:
     job = Job(fake)
-    for later in (WAIT, PAUSE, ASKED, WAIT, PAUSE):
+    for later in (DEFER, PAUSE, ASKED, DEFER, PAUSE):
         job.record(later)
         assert job.row.due_reason == later.reason
     claimed = job.claimed
-    assert (claimed.waits, claimed.uncounted) == (2, 2)
-    assert (claimed.paused, claimed.waited) == (pytest.approx(3.0), pytest.approx(5.0)), (
+    assert (claimed.deferrals, claimed.uncounted) == (2, 2)
+    assert (claimed.paused, claimed.deferred) == (pytest.approx(3.0), pytest.approx(5.0)), (
         "no pause that the step asked for"
     )
     assert job.counted == 4
@@ -195,15 +195,15 @@ def test_a_pause_puts_off_the_next_attempt_by_the_ledgers_clock(fake: FakeWorker
 
 def test_a_replay_starts_anew(fake: FakeWorker) -> None:
     job = Job(fake)
-    for later in (WAIT, PAUSE):
+    for later in (DEFER, PAUSE):
         job.record(later)
     fake.fail(job.claimed)
     fake.write(lambda tx: dead_letters.replay(tx, job.id, actor="ann", reason="fixed", attempts=2))
     job.go_on()
     claimed = job.claimed
     assert (claimed.attempt, claimed.attempts_before, claimed.max_attempts) == (4, 3, 5)
-    assert (claimed.uncounted, claimed.waits, claimed.paused, claimed.waited) == (0, 0, 0, 0)
-    assert job.fail(Refused(429, retry_after=1)), "a wait"
+    assert (claimed.uncounted, claimed.deferrals, claimed.paused, claimed.deferred) == (0, 0, 0, 0)
+    assert job.fail(Refused(429, retry_after=1)), "a deferral"
     assert job.fail(Refused(500)), "the first of two"
     assert not job.fail(Refused(500)), "the second of two"
     assert [number for number, _ in fake.history(job.id)] == [1, 2, 3, 4, 5, 6]
@@ -213,13 +213,13 @@ def test_a_release_does_not_count(fake: FakeWorker) -> None:
     job = Job(fake, replace(DEFAULT, attempts=2))
     for _ in range(3):
         assert job.release()
-    assert (job.claimed.attempt, job.claimed.uncounted, job.claimed.waits) == (4, 3, 0)
+    assert (job.claimed.attempt, job.claimed.uncounted, job.claimed.deferrals) == (4, 3, 0)
     assert job.fail(Refused(500))
     assert job.release()
     assert not job.fail(Refused(500))
 
 
-def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(fake: FakeWorker) -> None:
+def test_a_lost_attempt_counts_and_the_deferrals_before_it_do_not(fake: FakeWorker) -> None:
     job = Job(fake, replace(DEFAULT, attempts=2))
     for _ in range(3):
         assert job.fail(Refused(503, retry_after=1))
@@ -228,15 +228,15 @@ def test_a_lost_attempt_counts_and_the_waits_before_it_do_not(fake: FakeWorker) 
     assert [outcome for _, outcome in fake.history(job.id)] == [*["retried"] * 3, "lost", "lost"]
 
 
-def test_a_policy_may_let_lost_attempts_wait_within_its_waits(fake: FakeWorker) -> None:
-    rules = (rule("wait", category="worker_lost", schedule=Fixed(10)),)
-    job = Job(fake, Policy(rules=rules, attempts=1, waits=3, total_wait=25))
+def test_a_policy_may_defer_lost_attempts_within_its_deferrals(fake: FakeWorker) -> None:
+    rules = (rule("defer", category="worker_lost", schedule=Fixed(10)),)
+    job = Job(fake, Policy(rules=rules, attempts=1, deferrals=3, total_deferral=25))
     assert [job.lose(), job.lose(), job.lose()] == [True, True, True]
-    assert (job.claimed.waits, job.claimed.waited) == (3, pytest.approx(25)), "the last one was cut short"
+    assert (job.claimed.deferrals, job.claimed.deferred) == (3, pytest.approx(25)), "the last one was cut short"
     assert not job.lose()
 
 
-def test_one_attempt_may_still_wait(fake: FakeWorker) -> None:
+def test_one_attempt_may_still_be_deferred(fake: FakeWorker) -> None:
     job = Job(fake, replace(DEFAULT, attempts=1))
     assert job.fail(Refused(429, retry_after=1))
     assert not job.fail(Refused(500))
@@ -324,11 +324,11 @@ plays = (
 RULES = (
     DEFAULT.rules,
     (
-        rule("wait", has_retry_after=True),
-        rule("wait", category="worker_lost"),
+        rule("defer", has_retry_after=True),
+        rule("defer", category="worker_lost"),
         rule("retry", status="5xx", limit=2),
     ),
-    (rule("wait", status=[429, "5xx"], schedule=Fixed(7)), rule("retry", category="error", schedule=Fixed(0))),
+    (rule("defer", status=[429, "5xx"], schedule=Fixed(7)), rule("retry", category="error", schedule=Fixed(0))),
 )
 numbers, seconds = st.integers(2, 6), st.sampled_from([50.0, 500.0, 5_000.0, 0.0])
 persistent = st.builds(
@@ -336,13 +336,16 @@ persistent = st.builds(
     rules=st.sampled_from(RULES),
     attempts=numbers,
     total=seconds,
-    waits=numbers,
-    longest_wait=seconds,
-    total_wait=seconds,
+    deferrals=numbers,
+    longest_deferral=seconds,
+    total_deferral=seconds,
     spread=st.floats(0, 1),
 )
 any_policy = st.builds(
-    lambda policy, attempts, waits: replace(policy, attempts=attempts, waits=waits), policies(), numbers, numbers
+    lambda policy, attempts, deferrals: replace(policy, attempts=attempts, deferrals=deferrals),
+    policies(),
+    numbers,
+    numbers,
 )
 
 
@@ -354,13 +357,13 @@ def test_no_job_exceeds_its_policy(fake: FakeWorker, policy: Policy, failures: l
     for play in cycle(failures):
         releases += play is Job.release
         is_alive = play(job)
-        slack = 1e-6 * (1 + policy.total + policy.total_wait)
+        slack = 1e-6 * (1 + policy.total + policy.total_deferral)
         row = job.row
         assert job.counted <= policy.attempts
-        assert row.waits <= policy.waits
+        assert row.waits <= policy.deferrals
         assert row.uncounted == row.waits + releases
-        assert row.attempt <= policy.attempts + policy.waits + releases
+        assert row.attempt <= policy.attempts + policy.deferrals + releases
         assert row.paused <= policy.total + slack
-        assert row.waited <= policy.total_wait + slack
+        assert row.waited <= policy.total_deferral + slack
         if not is_alive or releases > MOST_RELEASES:
             break

@@ -30,7 +30,7 @@ BACKS_OFF = Does(OnError.RETRY, 0, 4)
 SOON = Does(OnError.RETRY, 0, 2)
 
 
-def waits(retry_after: float, action: OnError = OnError.WAIT) -> Does:
+def defers(retry_after: float, action: OnError = OnError.DEFER) -> Does:
     """The provider gave a Retry-After: never less, and some more, so that not all come back at once."""
     return Does(action, retry_after, retry_after + max(1.0, retry_after / 2))
 

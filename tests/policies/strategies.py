@@ -65,11 +65,11 @@ def policies(draw: st.DrawFn) -> Policy:
         kept.append(one)
     return Policy(
         rules=tuple(kept),
-        otherwise=rule(draw(st.sampled_from(["retry", "wait", "fail"]))),
+        otherwise=rule(draw(st.sampled_from(["retry", "defer", "fail"]))),
         attempts=draw(st.integers(1, 20)),
         total=draw(pauses),
-        waits=draw(st.integers(0, 20)),
-        longest_wait=draw(pauses),
-        total_wait=draw(pauses),
+        deferrals=draw(st.integers(0, 20)),
+        longest_deferral=draw(pauses),
+        total_deferral=draw(pauses),
         spread=draw(st.floats(0, 3)),
     )

@@ -15,9 +15,9 @@ from tests.policies.cases import (
     SOON,
     Case,
     Does,
+    defers,
     stops_half_way,
     unreachable,
-    waits,
 )
 from tests.policies.clients import ANTHROPIC
 from tests.policies.server import Answer
@@ -50,17 +50,17 @@ def broken_stream(kind: str) -> Answer:
 
 INVALID = "invalid_request_error"
 TABLE = [
-    row(429, "with Retry-After", "rate_limit_error", "", C.RATE_LIMIT, waits(9), retry_after="9"),
+    row(429, "with Retry-After", "rate_limit_error", "", C.RATE_LIMIT, defers(9), retry_after="9"),
     row(429, "without a time", "rate_limit_error", "", C.RATE_LIMIT, CLIMBS),
     row(
-        *(429, "with what is left", "rate_limit_error", "", C.RATE_LIMIT, waits(40)),
+        *(429, "with what is left", "rate_limit_error", "", C.RATE_LIMIT, defers(40)),
         anthropic_ratelimit_requests_remaining="0",
         anthropic_ratelimit_requests_reset=reset_at(40),
         anthropic_ratelimit_input_tokens_remaining="5000",
         anthropic_ratelimit_input_tokens_reset=reset_at(90),
     ),
     row(529, "", "overloaded_error", "Overloaded", C.OVERLOADED, CLIMBS),
-    row(529, "with Retry-After", "overloaded_error", "Overloaded", C.OVERLOADED, waits(30), retry_after="30"),
+    row(529, "with Retry-After", "overloaded_error", "Overloaded", C.OVERLOADED, defers(30), retry_after="30"),
     row(400, "out of credits", INVALID, "Your credit balance is too low.", C.QUOTA_EXHAUSTED, FAILS),
     row(402, "", "billing_error", "Pay.", C.QUOTA_EXHAUSTED, FAILS),
     row(400, "too long", INVALID, "prompt is too long: 210000 tokens > 200000 maximum", C.CONTEXT_LENGTH, FAILS),

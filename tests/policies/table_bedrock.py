@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentq.policies import Category
-from tests.policies.cases import BACKS_OFF, CLIMBS, FAILS, GATEWAY_PAGE, SOON, Case, Does, unreachable, waits
+from tests.policies.cases import BACKS_OFF, CLIMBS, FAILS, GATEWAY_PAGE, SOON, Case, Does, defers, unreachable
 from tests.policies.clients import BEDROCK
 from tests.policies.server import Answer
 
@@ -19,8 +19,8 @@ def row(status: int, code: str, category: Category, does: Does, message: str = "
 
 TABLE = [
     row(429, "ThrottlingException", C.RATE_LIMIT, CLIMBS, "Too many tokens, please wait before trying again."),
-    row(429, "ThrottlingException", C.RATE_LIMIT, waits(12), Retry_After="12"),
-    row(429, "ThrottlingException", C.RATE_LIMIT, waits(4), x_amz_retry_after="4000"),
+    row(429, "ThrottlingException", C.RATE_LIMIT, defers(12), Retry_After="12"),
+    row(429, "ThrottlingException", C.RATE_LIMIT, defers(4), x_amz_retry_after="4000"),
     row(429, "ModelNotReadyException", C.OVERLOADED, CLIMBS),
     row(400, "ServiceQuotaExceededException", C.QUOTA_EXHAUSTED, FAILS),
     row(408, "ModelTimeoutException", C.TIMEOUT, BACKS_OFF),

@@ -13,9 +13,9 @@ from tests.policies.cases import (
     SOON,
     Case,
     Does,
+    defers,
     stops_half_way,
     unreachable,
-    waits,
 )
 from tests.policies.clients import GOOGLE
 from tests.policies.server import Answer
@@ -58,13 +58,13 @@ def limited(does: Does, name: str, *details: dict[str, Any], **headers: str) -> 
 MINUTE = quota_failure("PerMinute")
 DAY = quota_failure("PerDay")
 TABLE = [
-    limited(waits(12), "with RetryInfo", retry_info("12s")),
-    limited(waits(26.5), "with RetryInfo of a fraction", retry_info("26.5s")),
-    limited(waits(70), "with RetryInfo of minutes", retry_info("1m10s")),
+    limited(defers(12), "with RetryInfo", retry_info("12s")),
+    limited(defers(26.5), "with RetryInfo of a fraction", retry_info("26.5s")),
+    limited(defers(70), "with RetryInfo of minutes", retry_info("1m10s")),
     limited(CLIMBS, "without RetryInfo"),
     limited(CLIMBS, "with an empty RetryInfo", retry_info("")),
-    limited(waits(4), "with Retry-After", **{"Retry-After": "4"}),
-    limited(waits(12), "of a minute", MINUTE, retry_info("12s")),
+    limited(defers(4), "with Retry-After", **{"Retry-After": "4"}),
+    limited(defers(12), "of a minute", MINUTE, retry_info("12s")),
     row(
         *(429, EXHAUSTED, C.QUOTA_EXHAUSTED, FAILS),
         name="of a day",
@@ -106,7 +106,7 @@ TABLE = [
     row(409, "ABORTED", C.SERVER_ERROR, SOON),
     row(500, "INTERNAL", C.SERVER_ERROR, SOON),
     row(503, "UNAVAILABLE", C.OVERLOADED, CLIMBS, message="The model is overloaded. Please try again later."),
-    row(503, "UNAVAILABLE", C.OVERLOADED, waits(8), name="with RetryInfo", details=[retry_info("8s")]),
+    row(503, "UNAVAILABLE", C.OVERLOADED, defers(8), name="with RetryInfo", details=[retry_info("8s")]),
     row(504, "DEADLINE_EXCEEDED", C.TIMEOUT, BACKS_OFF),
     Case("502 of a gateway", GOOGLE, Answer(502, GATEWAY_PAGE), C.SERVER_ERROR, SOON),
     *unreachable(("google",)),  # its asynchronous side pauses for seconds and asks again, in spite of its options

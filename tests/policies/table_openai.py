@@ -15,9 +15,9 @@ from tests.policies.cases import (
     Case,
     Does,
     date,
+    defers,
     stops_half_way,
     unreachable,
-    waits,
 )
 from tests.policies.clients import OPENAI
 from tests.policies.server import Answer
@@ -54,11 +54,13 @@ def row(name: str, answer: Answer, category: Category, does: Does, code: str | N
 
 LIMIT = "rate_limit_exceeded"
 TABLE = [
-    row("429 with Retry-After", limited(retry_after="12"), C.RATE_LIMIT, waits(12), LIMIT),
-    row("429 with milliseconds", limited(retry_after="2", retry_after_ms="1500"), C.RATE_LIMIT, waits(1.5), LIMIT),
-    row("429 with a date", limited(retry_after=date(90), date=date(60)), C.RATE_LIMIT, waits(30), LIMIT),
-    row("429 with a date only", limited(retry_after=date(45)), C.RATE_LIMIT, waits(45), LIMIT),
-    row("429 with a date that is over", limited(retry_after=date(-45)), C.RATE_LIMIT, waits(0), LIMIT),
+    row("429 with Retry-After", limited(retry_after="12"), C.RATE_LIMIT, defers(12), LIMIT),
+    row(
+        "429 with milliseconds", limited(retry_after="2", retry_after_ms="1500"), C.RATE_LIMIT, defers(1.5), LIMIT
+    ),
+    row("429 with a date", limited(retry_after=date(90), date=date(60)), C.RATE_LIMIT, defers(30), LIMIT),
+    row("429 with a date only", limited(retry_after=date(45)), C.RATE_LIMIT, defers(45), LIMIT),
+    row("429 with a date that is over", limited(retry_after=date(-45)), C.RATE_LIMIT, defers(0), LIMIT),
     row(
         "429 with what is left",
         limited(
@@ -68,10 +70,10 @@ TABLE = [
             x_ratelimit_reset_tokens="6m0s",
         ),
         C.RATE_LIMIT,
-        waits(360),
+        defers(360),
         LIMIT,
     ),
-    row("429 with a sentence", limited("Limit 3. Please try again in 1.5s."), C.RATE_LIMIT, waits(1.5), LIMIT),
+    row("429 with a sentence", limited("Limit 3. Please try again in 1.5s."), C.RATE_LIMIT, defers(1.5), LIMIT),
     row("429 without a time", limited(), C.RATE_LIMIT, CLIMBS, LIMIT),
     row("429 with nonsense", limited(retry_after="soon"), C.RATE_LIMIT, CLIMBS, LIMIT),
     row("429 with a negative time", limited(retry_after="-5"), C.RATE_LIMIT, CLIMBS, LIMIT),
@@ -170,7 +172,7 @@ TABLE = [
         "500 with Retry-After",
         failed(500, "The server had an error.", None, "server_error", retry_after="7"),
         C.SERVER_ERROR,
-        waits(7, OnError.RETRY),
+        defers(7, OnError.RETRY),
         "server_error",
     ),
     row("502 of a gateway", Answer(502, GATEWAY_PAGE), C.SERVER_ERROR, SOON),
@@ -185,7 +187,7 @@ TABLE = [
         "503 with Retry-After",
         failed(503, "Slow.", "slow_down", retry_after="20"),
         C.OVERLOADED,
-        waits(20),
+        defers(20),
         "slow_down",
     ),
     row("503 of a gateway", Answer(503, GATEWAY_PAGE), C.OVERLOADED, CLIMBS),
@@ -203,7 +205,7 @@ TABLE = [
         STREAMS,
         broken_stream({"message": "Try again in 3s.", "type": "tokens", "code": LIMIT}),
         C.RATE_LIMIT,
-        waits(3),
+        defers(3),
         LIMIT,
     ),
     Case("ends at the length limit", ("openai-parse",), finished("length"), C.CONTEXT_LENGTH, FAILS),

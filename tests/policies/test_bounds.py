@@ -28,9 +28,9 @@ Errors = Callable[[], ErrorFacts]
 histories = st.builds(
     History,
     attempt=st.integers(1, 30),
-    waits=st.integers(0, 30),
+    deferrals=st.integers(0, 30),
     paused=pauses,
-    waited=pauses,
+    deferred=pauses,
     left=st.none() | pauses,
 )
 
@@ -43,8 +43,8 @@ def lived(policy: Policy, error: Errors, chance: Callable[[], float]) -> tuple[H
         decisions.append(decision)
         if decision.action is OnError.RETRY:
             history = replace(history, attempt=history.attempt + 1, paused=history.paused + decision.delay)
-        elif decision.action is OnError.WAIT:
-            history = replace(history, waits=history.waits + 1, waited=history.waited + decision.delay)
+        elif decision.action is OnError.DEFER:
+            history = replace(history, deferrals=history.deferrals + 1, deferred=history.deferred + decision.delay)
         assert len(decisions) < 10_000, "it goes on for ever"
     return history, decisions[1:]
 
@@ -57,13 +57,13 @@ def test_no_policy_exceeds_its_bounds(policy: Policy, kinds: list[ErrorFacts], d
         policy, lambda: kinds[next(turn) % len(kinds)], lambda: chances[next(turn) % len(chances)]
     )
 
-    slack = 1e-6 * (1 + policy.total + policy.total_wait)
+    slack = 1e-6 * (1 + policy.total + policy.total_deferral)
     assert history.attempt <= policy.attempts
-    assert history.waits <= policy.waits
+    assert history.deferrals <= policy.deferrals
     assert history.paused <= policy.total + slack
-    assert history.waited <= policy.total_wait + slack
+    assert history.deferred <= policy.total_deferral + slack
     assert all(decision.delay >= 0 for decision in decisions)
-    assert all(d.delay <= policy.longest_wait for d in decisions if d.action is OnError.WAIT)
+    assert all(d.delay <= policy.longest_deferral for d in decisions if d.action is OnError.DEFER)
 
 
 @given(policies(), errors, histories, luck)

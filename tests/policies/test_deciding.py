@@ -66,30 +66,32 @@ def test_without_a_time_a_rate_limit_climbs_the_ladder_and_burns_attempts() -> N
 
 
 @pytest.mark.parametrize("category", [C.RATE_LIMIT, C.OVERLOADED])
-def test_with_the_provider_s_time_it_waits_and_burns_none(category: Category) -> None:
+def test_with_the_provider_s_time_it_is_deferred_and_burns_none(category: Category) -> None:
     error = facts(category, retry_after=20.0)
     assert least(DEFAULT, error) == Decision(
-        OnError.WAIT, f"{category}: waits, as the provider asked (wait 1 of 50)", 20
+        OnError.DEFER, f"{category}: deferred, as the provider asked (deferral 1 of 50)", 20
     )
     assert most(DEFAULT, error).delay == 30
     assert not least(DEFAULT, error).burns_attempt
-    assert least(DEFAULT, error, History(attempt=5)).action is OnError.WAIT, "the last attempt may wait too"
+    assert least(DEFAULT, error, History(attempt=5)).action is OnError.DEFER, (
+        "the last attempt may be deferred too"
+    )
 
 
-def test_waits_are_bounded_in_number_and_in_total() -> None:
+def test_deferrals_are_bounded_in_number_and_in_total() -> None:
     error = facts(C.RATE_LIMIT, retry_after=20.0)
-    assert least(DEFAULT, error, History(waits=50)).reason == "rate_limit: used up 50 of 50 waits"
-    assert least(DEFAULT, error, History(waited=DEFAULT.total_wait - 20)).delay == 20
-    over = least(DEFAULT, error, History(waited=DEFAULT.total_wait - 19))
+    assert least(DEFAULT, error, History(deferrals=50)).reason == "rate_limit: used up 50 of 50 deferrals"
+    assert least(DEFAULT, error, History(deferred=DEFAULT.total_deferral - 20)).delay == 20
+    over = least(DEFAULT, error, History(deferred=DEFAULT.total_deferral - 19))
     assert (over.action, over.exhausted) == (OnError.FAIL, True)
 
 
 @pytest.mark.parametrize("action", [OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK])
 def test_a_time_over_the_cap_is_not_waited_for(action: OnError) -> None:
-    policy = DEFAULT.with_rules(rule("wait", category=C.RATE_LIMIT, has_retry_after=True, too_long=action))
+    policy = DEFAULT.with_rules(rule("defer", category=C.RATE_LIMIT, has_retry_after=True, too_long=action))
     decision = decide(policy, facts(C.RATE_LIMIT, retry_after=3601.0))
     assert (decision.action, decision.exhausted) == (action, True)
-    assert "asks for a pause of 3601 s, over the policy's longest wait of 3600 s" in decision.reason
+    assert "asks for a pause of 3601 s, over the policy's longest deferral of 3600 s" in decision.reason
     assert decide(policy, facts(C.RATE_LIMIT, retry_after=3600.0)).delay == 3600
 
 
@@ -194,12 +196,12 @@ def test_a_predicate_that_raises_matches_nothing_and_is_logged(caplog: pytest.Lo
     assert "broken() of a retry rule raised ZeroDivisionError" in caplog.text
 
 
-def test_a_wait_by_rule_burns_no_attempt_without_a_time_of_the_provider() -> None:
-    policy = DEFAULT.with_rules(rule("wait", code="busy", schedule=Fixed(30), limit=2))
+def test_a_deferral_by_rule_burns_no_attempt_without_a_time_of_the_provider() -> None:
+    policy = DEFAULT.with_rules(rule("defer", code="busy", schedule=Fixed(30), limit=2))
     busy = facts(C.ERROR, codes=("busy",))
     assert decide(policy, busy).delay == 30
     assert not decide(policy, busy).burns_attempt
-    assert decide(policy, busy, History(waits=2)).is_final
+    assert decide(policy, busy, History(deferrals=2)).is_final
 
 
 def test_new_rules_replace_those_of_the_policy_that_they_cover() -> None:
@@ -213,7 +215,7 @@ def test_retries_compose_with_a_policy() -> None:
     assert policy_of(retries=9).attempts == 10
     assert policy_of("patient").attempts == PATIENT.attempts
     assert policy_of("patient", 2).attempts == 3
-    assert policy_of(QUICK, 0).waits == 0
+    assert policy_of(QUICK, 0).deferrals == 0
     assert policy_of([rule("ask", status=418)]).rules[0].action is OnError.ASK
     assert policy_of(rule("ask", status=418), base=QUICK).attempts == QUICK.attempts
 

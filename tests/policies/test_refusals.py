@@ -31,9 +31,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "attempts of a policy is None: every policy has a bound",
     ),
     "no bound in time": (lambda: Policy(total=math.inf), "total of a policy is inf: every policy has a bound"),
-    "no bound on a wait": (
-        lambda: Policy(longest_wait=math.nan),
-        "longest_wait of a policy is nan: every policy has",
+    "no bound on a deferral": (
+        lambda: Policy(longest_deferral=math.nan),
+        "longest_deferral of a policy is nan: every policy has",
     ),
     "no attempts": (
         lambda: Policy(attempts=0),
@@ -98,8 +98,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "Put the narrower rule first, or drop one",
     ),
     "shadowed category": (
-        lambda: Policy(rules=(rule("fail", category=["timeout", "overloaded"]), rule("wait", category="timeout"))),
-        "the rule 'wait on category timeout' can never match",
+        lambda: Policy(
+            rules=(rule("fail", category=["timeout", "overloaded"]), rule("defer", category="timeout"))
+        ),
+        "the rule 'defer on category timeout' can never match",
     ),
     "schedule of nothing": (
         lambda: rule("fail", status=500, schedule=Fixed(3)),
@@ -112,7 +114,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no schedule": (lambda: rule("retry", status=500, schedule=5), "must be Exponential, Ladder or Fixed"),  # type: ignore[arg-type]
     "no predicate": (lambda: rule("fail", when="x"), "when= of a rule is 'x', must be a function"),  # type: ignore[arg-type]
     "retry what is too long": (
-        lambda: rule("wait", has_retry_after=True, too_long="retry"),
+        lambda: rule("defer", has_retry_after=True, too_long="retry"),
         "must be fail, dead_letter or ask",
     ),
     "no rule": (lambda: Policy(rules=("fail",)), "a policy was given 'fail' as a rule: make rules with rule(…)"),  # type: ignore[arg-type]

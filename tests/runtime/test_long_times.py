@@ -1,4 +1,4 @@
-"""Pauses, waits and deadlines of minutes to days, which no test can sit out: by a clock that is moved."""
+"""Pauses, deferrals and deadlines of minutes to days, which no test can sit out: by a clock that is moved."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def test_a_rate_limit_that_says_no_time_climbs_the_whole_ladder(agentq_inline: I
     assert all(pause <= gap <= pause * 1.5 + 30 for gap, pause in gaps_and_pauses)
 
 
-def test_waits_that_a_provider_asks_for_cost_no_attempt_and_end_after_hours(agentq_inline: Inline) -> None:
+def test_deferrals_that_a_provider_asks_for_cost_no_attempt_and_end_after_hours(agentq_inline: Inline) -> None:
     agentq_inline.fail(fetch, slow_down(retry_after=1800))
     workflow = agentq.start(fetch.s())
     with pytest.raises(StepFailed) as failure:
         workflow.result()
     job = job_of(workflow)
     assert job.due_reason is not None
-    assert "s of waiting" in job.due_reason
-    assert job.attempt == job.waits + 1 == failure.value.attempts
-    assert DEFAULT.total_wait - 1800 <= job.waited <= DEFAULT.total_wait
+    assert "s of deferrals" in job.due_reason
+    assert job.attempt == job.deferrals + 1 == failure.value.attempts
+    assert DEFAULT.total_deferral - 1800 <= job.deferred <= DEFAULT.total_deferral
     assert min(gaps(workflow)) >= 1800
 
 
-def test_a_pause_longer_than_the_policy_waits_is_a_dead_letter_at_once(agentq_inline: Inline) -> None:
-    agentq_inline.fail(fetch, slow_down(retry_after=DEFAULT.longest_wait + 1))
+def test_a_pause_longer_than_the_policy_allows_is_a_dead_letter_at_once(agentq_inline: Inline) -> None:
+    agentq_inline.fail(fetch, slow_down(retry_after=DEFAULT.longest_deferral + 1))
     workflow = agentq.start(fetch.s())
     agentq_inline.run()
     assert assert_dead_letter(workflow, fetch, category="rate_limit").attempts == 1

@@ -85,7 +85,7 @@ def started(attempt: Attempt) -> datetime:
 
 
 class TestPolicy:
-    def test_a_rate_limit_is_waited_out_and_costs_no_attempt(self, at: Stack, serve: Servers) -> None:
+    def test_a_rate_limit_defers_the_job_and_costs_no_attempt(self, at: Stack, serve: Servers) -> None:
         busy = Answer(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
         workflow = at.agentq.start(steps.ask.s(serve(busy, Answer())))
         assert workflow.result(20) == [2, ATTEMPTS + 1], "the number grows, and with it the allowance"
@@ -95,7 +95,7 @@ class TestPolicy:
         row = row_of(at, workflow)
         assert (row.waits, row.uncounted, row.paused) == (1, 1, 0)
         assert 1 <= row.waited <= 2
-        assert row.due_reason == f"rate_limit: waits, as the provider asked (wait 1 of {DEFAULT.waits})"
+        assert row.due_reason == f"rate_limit: deferred, as the provider asked (deferral 1 of {DEFAULT.deferrals})"
 
     def test_a_permanent_error_is_a_dead_letter_at_once(self, at: Stack, serve: Servers) -> None:
         workflow = at.agentq.start(steps.ask.s(serve(Answer(401))))

@@ -39,7 +39,7 @@ SUCCEED = (
 _SUCCEED = Prepared(SUCCEED)
 
 _delay = bindparam("seconds", type_=Float())
-_wait = bindparam("wait", type_=Integer())
+_deferral = bindparam("deferral", type_=Integer())
 _least = JobRow.attempts_before + JobRow.uncounted + bindparam("attempts", type_=Integer())
 _counted = JobRow.attempt - JobRow.attempts_before - JobRow.uncounted
 _LATER: dict[str, Any] = ready_or_due(_delay > 0, seconds_from_now(_delay)) | {"due_reason": bindparam("due_why")}
@@ -53,11 +53,11 @@ _RETRY = (
     .where(MINE)
     .values(
         **_LATER,
-        # A wait keeps its number, which is the fencing token, but not its cost.
-        max_attempts=case((JobRow.max_attempts < _least, _least), else_=JobRow.max_attempts) + _wait,
-        uncounted=JobRow.uncounted + _wait,
-        waits=JobRow.waits + _wait,
-        waited=JobRow.waited + _wait * _delay,
+        # A deferral keeps its number, which is the fencing token, but not its cost.
+        max_attempts=case((JobRow.max_attempts < _least, _least), else_=JobRow.max_attempts) + _deferral,
+        uncounted=JobRow.uncounted + _deferral,
+        deferrals=JobRow.deferrals + _deferral,
+        deferred=JobRow.deferred + _deferral * _delay,
         paused=JobRow.paused + bindparam("pause", type_=Float()),
         **FAILURE,
     )
@@ -96,7 +96,7 @@ def succeed(tx: Transaction, job_id: uuid.UUID, attempt: int, result: str) -> bo
 def retry(tx: Transaction, job_id: uuid.UUID, attempt: int, later: RetryLater) -> AnyRow | None:
     """Running to scheduled, or to queued without a delay; the columns of DISPATCH, or None where it is lost."""
     values = {"job_id": job_id, "held_attempt": attempt, "seconds": later.delay, "due_why": later.reason or None}
-    values |= {"wait": 0 if later.burns_attempt else 1, "attempts": later.attempts or 0}
+    values |= {"deferral": 0 if later.burns_attempt else 1, "attempts": later.attempts or 0}
     values |= {"pause": later.delay if later.burns_attempt and not later.is_asked else 0.0}
     return tx.connection.execute(_RETRY, values | failure_values(later.failure)).one_or_none()
 

@@ -14,8 +14,9 @@ from agentq.states import JobStatus
 
 
 def columns(names: Iterable[str], job: Any = JobRow) -> tuple[Any, ...]:
-    """Return the columns of *job*, which may be an alias, by their names."""
-    return tuple(getattr(job, name) for name in names)
+    """Return the columns of *job*, which may be an alias, by their names in ``JobRow``."""
+    named = ((name, getattr(job, name)) for name in names)
+    return tuple(column if column.name == name else column.label(name) for name, column in named)
 
 
 DISPATCH = (*columns(columns_of(Dispatch)), JobRow.status)
@@ -55,9 +56,9 @@ REVIVED: dict[str, Any] = {
     "expires_at": null(),  # a person who replays it wants it to run now
     "attempts_before": JobRow.attempt,
     "uncounted": 0,
-    "waits": 0,
+    "deferrals": 0,
     "paused": 0.0,
-    "waited": 0.0,
+    "deferred": 0.0,
     "due_reason": literal("replayed"),
     "max_attempts": JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
 }

@@ -106,9 +106,9 @@ def _history(job: Claim | AnyRow, left: float | None, asked: int | None = None) 
     before = job.attempts_before + job.uncounted
     return History(
         job.attempt - before,
-        waits=job.waits,
+        deferrals=job.deferrals,
         paused=job.paused,
-        waited=job.waited,
+        deferred=job.deferred,
         left=left,
         attempts=max(job.max_attempts - before, asked or 0),
     )
