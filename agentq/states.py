@@ -1,6 +1,7 @@
 """The states of workflows and jobs, and the moves between them. Imports nothing of agentq.
 
-The ledger's CHECK constraints, the command line's choices and the documentation derive from this file.
+The ledger's CHECK constraints and domains, the audit, the command line's choices, Django's admin and the
+documentation derive from this file.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLE
 JOB_OPEN = frozenset(JobStatus) - JOB_FINAL
 JOB_AHEAD = JOB_OPEN - {JobStatus.RUNNING}
 """The statuses of a job that has an attempt to come."""
+JOB_MOVING = frozenset({JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING})
+"""The statuses of a job that goes on by itself: at its time, by a worker, or by a rescue."""
+JOB_EXPIRING = JOB_AHEAD - {JobStatus.WAITING}
+"""The statuses in which a job expires: the jobs before it are done, and it has not begun."""
+JOB_WITHOUT_RESULT = JOB_FINAL - {JobStatus.SUCCEEDED}
+"""The statuses of a job that ended without a result."""
 
 JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.WAITING: frozenset(

@@ -100,14 +100,14 @@ class JobRow(Base):
         _finished_iff_final(JOB_FINAL),
         CheckConstraint("attempt >= 0 AND attempt <= max_attempts", name="attempts_bounded"),
         CheckConstraint("remaining >= 0", name="remaining_counted"),
-        CheckConstraint("(status = 'running') <= (worker_id IS NOT NULL)", name="running_has_worker"),
+        CheckConstraint(f"(status = '{JobStatus.RUNNING}') <= (worker_id IS NOT NULL)", name="running_has_worker"),
         Index("ix_agentq_jobs_workflow", "workflow_id", "id"),
         _partial_index("ix_agentq_jobs_after", "after_id", where="after_id IS NOT NULL"),
         _partial_index("uq_agentq_jobs_member", "join_id", "position", where="join_id IS NOT NULL", unique=True),
         _partial_index("ix_agentq_jobs_part", "part_id", where="part_id IS NOT NULL"),
-        _partial_index("ix_agentq_jobs_due", "due_at", where="status = 'scheduled'"),
-        _partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where="status = 'queued'"),
-        _partial_index("ix_agentq_jobs_running", "worker_id", where="status = 'running'"),
+        _partial_index("ix_agentq_jobs_due", "due_at", where=f"status = '{JobStatus.SCHEDULED}'"),
+        _partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where=f"status = '{JobStatus.QUEUED}'"),
+        _partial_index("ix_agentq_jobs_running", "worker_id", where=f"status = '{JobStatus.RUNNING}'"),
         _partial_index(
             "ix_agentq_jobs_expiring", "expires_at", where="expires_at IS NOT NULL AND finished_at IS NULL"
         ),

@@ -9,10 +9,9 @@ from sqlalchemy.orm import aliased
 
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow
-from agentq.states import FAN_INS, JobStatus
+from agentq.states import FAN_INS, JOB_WITHOUT_RESULT, JobStatus
 
 _member, _after = aliased(JobRow), aliased(JobRow)
-_LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
 _first_failed = case((JobRow.status == JobStatus.FAILED, 0), else_=1)
 
 
@@ -40,7 +39,7 @@ def missing_members(connection: Connection, job_id: uuid.UUID) -> list[AnyRow]:
         .where(
             _member.join_id == select(_after.after_id).where(_after.id == job_id).scalar_subquery(),
             _member.is_missing,
-            JobRow.status.in_(_LOST),
+            JobRow.status.in_(sorted(JOB_WITHOUT_RESULT)),
         )
         .order_by(_member.position, _first_failed, JobRow.id)
     )

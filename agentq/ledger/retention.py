@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Float, bindparam, delete, func, or_, select
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import Base, DeadLetterRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
-from agentq.states import DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import JOB_MOVING, DeadLetterStatus, WorkflowStatus
 
 PAGE = 200
 """Workflows of one page."""
@@ -29,7 +29,7 @@ _moves = (
     select(JobRow.id)
     .where(
         JobRow.workflow_id == WorkflowRow.id,
-        JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING]),
+        JobRow.status.in_(sorted(JOB_MOVING)),
     )
     .exists()
 )

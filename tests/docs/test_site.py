@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import agentq
-from agentq.states import JOB_MOVES, JobStatus
+from agentq.states import JOB_MOVES, AttemptOutcome, JobStatus
 from tests.docs import names
 from tests.docs.snippets import ROOT
 
@@ -85,3 +85,12 @@ def test_the_page_of_jobs_has_the_states_and_their_moves() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", moves, re.MULTILINE)
     found = {source: set(re.findall(r"`(\w+)`", targets)) & set(JobStatus) for source, targets in rows}
     assert found == {source: set(targets) for source, targets in JOB_MOVES.items() if targets}
+
+
+def test_the_pages_of_attempts_and_of_the_ledger_name_all_states() -> None:
+    outcomes = (DOCS / "attempts.md").read_text(encoding="utf-8").partition("| it ends as |")[2]
+    assert re.findall(r"^\| `(\w+)` \|", outcomes, re.MULTILINE) == list(AttemptOutcome)
+    states = (
+        (DOCS / "ledger.md").read_text(encoding="utf-8").partition("The states of a job:")[2].partition(".")[0]
+    )
+    assert re.findall(r"`(\w+)`", states) == list(JobStatus)

@@ -17,7 +17,7 @@ from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import DeadLetterRow, JobRow
 from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
-from agentq.states import FAN_INS, RUNNABLE, DeadLetterStatus, JobStatus, WorkflowStatus
+from agentq.states import FAN_INS, JOB_MOVING, RUNNABLE, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
 from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
@@ -25,7 +25,6 @@ from tests.support.fake_worker import FakeWorker, _call, decided
 
 MOST_ROUNDS = 30
 """More than the longest canvas has jobs one after the other."""
-MOVING = (JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RUNNING)
 _ALL = 1000
 _GRACE = 5.0
 _AGES = {JobStatus.SCHEDULED: {"due_at": 1.0}, JobStatus.QUEUED: {"dispatched_at": 100 * _GRACE}}
@@ -103,14 +102,14 @@ def _run(fake: FakeWorker, dispatches: list[Dispatch]) -> None:
 def is_stranded(job: AnyRow, found: Snapshot) -> bool:
     """A job that expires in a failed workflow waits for a replay, and then cancels it."""
     failed = found.workflows[job.workflow_id].status == WorkflowStatus.FAILED
-    return failed and job.status in MOVING and is_past(job.expires_at)
+    return failed and job.status in JOB_MOVING and is_past(job.expires_at)
 
 
 def check_end(fake: FakeWorker, workflow: Running, found: Snapshot, *, may_be_cancelled: bool) -> None:
     """Check that a workflow has ended as what happened to it demands."""
     row, jobs = found.workflows[workflow.id], found.of(workflow.id)
     failed = {job.id for job in jobs if job.status == JobStatus.FAILED}
-    open_jobs = [job for job in jobs if job.status in MOVING and not is_stranded(job, found)]
+    open_jobs = [job for job in jobs if job.status in JOB_MOVING and not is_stranded(job, found)]
     assert not open_jobs, f"{workflow} is {row.status} and no process will ever take {open_jobs[0]}"
     if may_be_cancelled and row.status == WorkflowStatus.CANCELLED:
         assert row.reason, "a workflow was cancelled without a reason"

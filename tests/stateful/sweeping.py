@@ -15,7 +15,16 @@ from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescu
 from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import WorkflowRow
-from agentq.states import JOB_AHEAD, JOB_FINAL, JOB_OPEN, RUNNABLE, AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import (
+    JOB_AHEAD,
+    JOB_EXPIRING,
+    JOB_FINAL,
+    JOB_OPEN,
+    RUNNABLE,
+    AttemptOutcome,
+    JobStatus,
+    WorkflowStatus,
+)
 from tests.stateful.base import ALL, WORKERS, LedgerMachine, given_any, some, some_job
 from tests.stateful.model import Holding, Running
 from tests.stateful.snapshot import is_past
@@ -64,7 +73,7 @@ def _expiring(machine: LedgerMachine) -> list[AnyRow]:
 
 
 def _expired(machine: LedgerMachine) -> list[AnyRow]:
-    return [job for job in machine.seen.having(JobStatus.QUEUED, JobStatus.SCHEDULED) if is_past(job.expires_at)]
+    return [job for job in machine.seen.having(*JOB_EXPIRING) if is_past(job.expires_at)]
 
 
 def _silent(machine: LedgerMachine) -> list[AnyRow]:

@@ -13,7 +13,7 @@ from agentq.ledger.history import end_attempt
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
+from agentq.states import JOB_EXPIRING, AttemptOutcome, JobStatus, WorkflowStatus
 
 # In a failed workflow it waits for a replay: that makes the workflow run, and then it is cancelled.
 EXPIRED = (
@@ -22,7 +22,7 @@ EXPIRED = (
     .where(
         JobRow.expires_at <= now(),
         JobRow.finished_at.is_(None),
-        JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED]),
+        JobRow.status.in_(sorted(JOB_EXPIRING)),
     )
 )
 """The jobs whose expiry passed before they ran."""

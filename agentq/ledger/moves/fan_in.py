@@ -27,10 +27,9 @@ from agentq.ledger.moves.ready import due_or_waiting
 from agentq.ledger.moves.shared import JOB_ID, REVIVED, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import FAN_INS, JOB_OPEN, MISSING_MEMBERS, RUNNABLE, JobStatus, OnFailure
+from agentq.states import FAN_INS, JOB_OPEN, JOB_WITHOUT_RESULT, MISSING_MEMBERS, RUNNABLE, JobStatus, OnFailure
 
 _BATCH = 500
-_LOST = (JobStatus.FAILED, JobStatus.CANCELLED)
 LACKS_MEMBERS = and_(
     JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(FAN_INS)), JobRow.error_category == MISSING_MEMBERS
 )
@@ -103,7 +102,7 @@ _GO_ON_SHORT = (
     .values({**_WAITS_ANEW, "status": JobStatus.SUCCEEDED, "finished_at": now()})
     .returning(*FAN_IN)
 )
-_ENDED = (JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(_LOST))
+_ENDED = (JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(sorted(JOB_WITHOUT_RESULT)))
 _ENDED_OF_MEMBERS = (
     select(JobRow.id, JobRow.kind, JobRow.status, JobRow.after_id).where(*_ENDED).order_by(JobRow.id)
 )
@@ -141,7 +140,7 @@ _UNMARK_ALL = update(JobRow).where(JobRow.id.in_(bindparam("members", expanding=
 _there = select(func.count()).where(_member.join_id == JobRow.id)
 _WAIT_ANEW = (
     update(JobRow)
-    .where(JobRow.id == JOB_ID, JobRow.status.in_(_LOST))
+    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_WITHOUT_RESULT)))
     .values(
         **_WAITS_ANEW,
         missing=0,

@@ -16,7 +16,7 @@ from agentq.ledger.knowledge import NO_WORKERS, Live
 from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.queries.failures import failed_before
 from agentq.ledger.queries.selection import Selection, Wanted
-from agentq.states import FAN_INS, JOB_AHEAD, JOB_OPEN, OTHER_PARAMETERS, JobStatus
+from agentq.states import FAN_INS, JOB_AHEAD, JOB_MOVING, JOB_OPEN, OTHER_PARAMETERS, JobStatus
 
 _COLUMNS = {
     "status": JobRow.status,
@@ -27,11 +27,9 @@ _COLUMNS = {
     "category": JobRow.error_category,
 }
 _IS_NO_FAN_IN = JobRow.kind.not_in(sorted(FAN_INS))
-_MOVING = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SCHEDULED)
-"""The statuses that keep a workflow running: all others wait for these."""
 _Awaited = tuple[Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]]]
 _ALL = Selection(JobRow, select(JobRow.__table__))
-_NO_JOINS = _ALL.where(_IS_NO_FAN_IN)
+_NO_FAN_INS = _ALL.where(_IS_NO_FAN_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class FoundJobs:
 
 def matching(wanted: Wanted) -> Selection:
     """Return the jobs that a filter wants; fan-ins are left out."""
-    return _NO_JOINS.matching(_COLUMNS, wanted)
+    return _NO_FAN_INS.matching(_COLUMNS, wanted)
 
 
 def open_(wanted: Wanted) -> Selection:
@@ -70,7 +68,7 @@ def movable(wanted: Wanted, queue: str) -> Selection:
 
 def moving(workflow_id: uuid.UUID) -> Selection:
     """Return the jobs of a workflow that run, or will without another one; fan-ins are left out."""
-    return _NO_JOINS.where(JobRow.workflow_id == workflow_id, JobRow.status.in_(_MOVING))
+    return _NO_FAN_INS.where(JobRow.workflow_id == workflow_id, JobRow.status.in_(sorted(JOB_MOVING)))
 
 
 def running_on(worker_id: uuid.UUID) -> Selection:

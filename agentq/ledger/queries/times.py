@@ -8,11 +8,11 @@ from sqlalchemy import Connection, func, select, union_all
 
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.states import JobStatus
+from agentq.states import JOB_EXPIRING, JobStatus
 
 _times = union_all(
     select(JobRow.due_at.label("time")).where(JobRow.status == JobStatus.SCHEDULED),
-    select(JobRow.expires_at).where(JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED])),
+    select(JobRow.expires_at).where(JobRow.status.in_(sorted(JOB_EXPIRING))),
     select(JobRow.deadline_at).where(JobRow.finished_at.is_(None)),
     select(WorkflowRow.deadline_at).where(WorkflowRow.finished_at.is_(None)),
 ).subquery()

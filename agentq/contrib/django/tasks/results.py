@@ -16,12 +16,10 @@ from agentq.contrib.django import project
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.queries import tasks
 from agentq.ledger.queries.tasks import FoundTask
-from agentq.states import JobStatus
+from agentq.states import JOB_AHEAD, JobStatus
 
 _STATUS = {
-    JobStatus.WAITING: TaskResultStatus.READY,
-    JobStatus.SCHEDULED: TaskResultStatus.READY,
-    JobStatus.QUEUED: TaskResultStatus.READY,
+    **dict.fromkeys(JOB_AHEAD, TaskResultStatus.READY),
     JobStatus.RUNNING: TaskResultStatus.RUNNING,
     JobStatus.SUCCEEDED: TaskResultStatus.SUCCESSFUL,
     JobStatus.FAILED: TaskResultStatus.FAILED,

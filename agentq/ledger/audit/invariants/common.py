@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from agentq.ledger.db.types import UtcDateTime, later
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
-from agentq.states import RUNNABLE, DeadLetterStatus, JobStatus
+from agentq.states import RUNNABLE, DeadLetterStatus
 
 Found = Select[uuid.UUID, str]
 """The ids of the rows that break a rule, each with a word on what was found there."""
@@ -26,9 +26,6 @@ BEGAN_AT = bindparam("began_at", type_=UtcDateTime())
 """The time at which the audit began, by the ledger's clock: the snapshot does not age while it is read."""
 
 LONG_AGO = later(BEGAN_AT, -SOON)
-
-OPEN = (JobStatus.WAITING, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
-MOVING = (JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING)
 
 START_ANEW = (
     "nothing moves it any more: start its workflow again under another key, and cancel this one if it runs"

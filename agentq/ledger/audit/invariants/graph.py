@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import MOVING, OPEN, START_ANEW, Found, invariant, is_runnable
+from agentq.ledger.audit.invariants.common import START_ANEW, Found, invariant, is_runnable
 from agentq.ledger.audit.invariants.elements import length
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.moves import LACKS_MEMBERS
-from agentq.states import FAN_INS, JobKind, JobStatus, OnFailure
+from agentq.states import FAN_INS, JOB_MOVING, JOB_OPEN, JobKind, JobStatus, OnFailure
 
 _before, _member, _lost, _fan_in = aliased(JobRow), aliased(JobRow), aliased(JobRow), aliased(JobRow)
 _is_fan_in = JobRow.kind.in_(sorted(FAN_INS))
@@ -21,7 +21,7 @@ _undone = _members.where(_is_undone)
 _does_without = and_(
     JobRow.immutable, _before.status == JobStatus.FAILED, _before.on_failure == OnFailure.CONTINUE
 )
-_BEGUN = (*MOVING, JobStatus.SUCCEEDED, JobStatus.FAILED)
+_BEGUN = sorted(JOB_MOVING | {JobStatus.SUCCEEDED, JobStatus.FAILED})
 
 
 @invariant("job")
@@ -85,7 +85,7 @@ def waits_for_nothing() -> Found:
 @invariant("job", START_ANEW)
 def join_at_work() -> Found:
     """a join or each is scheduled, queued or running, but no worker runs it"""
-    return select(JobRow.id, JobRow.status).where(JobRow.status.in_(MOVING), _is_fan_in)
+    return select(JobRow.id, JobRow.status).where(JobRow.status.in_(sorted(JOB_MOVING)), _is_fan_in)
 
 
 @invariant("job")
@@ -136,7 +136,7 @@ def open_in_missing_member() -> Found:
         .join(_lost, _lost.id == JobRow.part_id)
         .join(_fan_in, _fan_in.id == _lost.join_id)
         .where(
-            JobRow.status.in_(OPEN),
+            JobRow.status.in_(sorted(JOB_OPEN)),
             _lost.is_missing,
             _fan_in.status.in_([JobStatus.SUCCEEDED, JobStatus.CANCELLED]),
         )
@@ -148,7 +148,7 @@ def counts_after_end() -> Found:
     """a job that waits for nothing any more still counts, or a waiting step counts wrong"""
     return select(JobRow.id, _counted()).where(
         or_(
-            and_(JobRow.status.in_([*MOVING, JobStatus.SUCCEEDED]), JobRow.remaining != 0),
+            and_(JobRow.status.in_(sorted(JOB_MOVING | {JobStatus.SUCCEEDED})), JobRow.remaining != 0),
             and_(JobRow.status == JobStatus.WAITING, is_runnable, JobRow.remaining != 1),
         )
     )

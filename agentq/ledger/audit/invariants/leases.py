@@ -13,7 +13,7 @@ from agentq.ledger.audit.invariants.common import (
     invariant,
 )
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
-from agentq.states import JobStatus, WorkflowStatus
+from agentq.states import JOB_EXPIRING, JobStatus, WorkflowStatus
 
 
 @invariant("job", START_ANEW)
@@ -70,7 +70,7 @@ def never_expired() -> Found:
         WorkflowRow.id == JobRow.workflow_id, WorkflowRow.status == WorkflowStatus.RUNNING
     )
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status.in_([JobStatus.SCHEDULED, JobStatus.QUEUED]),
+        JobRow.status.in_(sorted(JOB_EXPIRING)),
         JobRow.finished_at.is_(None),
         JobRow.expires_at < LONG_AGO,
         runs.exists(),

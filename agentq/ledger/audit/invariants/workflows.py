@@ -9,15 +9,13 @@ from agentq.ledger.audit.invariants.common import (
     ASK_WORKERS,
     CLOCK,
     LONG_AGO,
-    MOVING,
-    OPEN,
     Found,
     a_worker_lives,
     invariant,
 )
 from agentq.ledger.db.types import later
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.states import JOB_FINAL, JobStatus, OnFailure, WorkflowStatus
+from agentq.states import JOB_FINAL, JOB_MOVING, JOB_OPEN, JOB_WITHOUT_RESULT, JobStatus, OnFailure, WorkflowStatus
 
 _START_ANEW = "start it again under another key, and cancel this one"
 _of_workflow = JobRow.workflow_id == WorkflowRow.id
@@ -49,20 +47,20 @@ def succeeded_unfinished() -> Found:
         WorkflowRow.status == WorkflowStatus.SUCCEEDED,
         ~JobRow.is_last,
         JobRow.status != JobStatus.SUCCEEDED,
-        or_(JobRow.status.in_(OPEN), ~_may_be_missing),
+        or_(JobRow.status.in_(sorted(JOB_OPEN)), ~_may_be_missing),
     )
 
 
 @invariant("workflow")
 def cancelled_unfinished() -> Found:
     """a workflow was cancelled but one of its jobs was not"""
-    return _jobs.where(WorkflowRow.status == WorkflowStatus.CANCELLED, JobRow.status.in_(OPEN))
+    return _jobs.where(WorkflowRow.status == WorkflowStatus.CANCELLED, JobRow.status.in_(sorted(JOB_OPEN)))
 
 
 @invariant("workflow", _START_ANEW)
 def runs_after_loss() -> Found:
     """a workflow runs although one of its jobs failed or was cancelled, so what waits for that never moves"""
-    lost = (JobStatus.FAILED, JobStatus.CANCELLED)
+    lost = sorted(JOB_WITHOUT_RESULT)
     return _jobs.where(
         WorkflowRow.status == WorkflowStatus.RUNNING, ~JobRow.is_last, JobRow.status.in_(lost), ~_may_be_missing
     )
@@ -98,7 +96,7 @@ def never_ended() -> Found:
 @invariant("workflow", _START_ANEW)
 def stuck() -> Found:
     """a workflow is running but nothing will ever move it"""
-    movable = select(JobRow.id).where(_of_workflow, JobRow.status.in_(MOVING))
+    movable = select(JobRow.id).where(_of_workflow, JobRow.status.in_(sorted(JOB_MOVING)))
     return select(WorkflowRow.id, literal("no job is queued, scheduled or running")).where(
         WorkflowRow.status == WorkflowStatus.RUNNING, ~movable.exists()
     )
