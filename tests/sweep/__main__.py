@@ -48,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="default: one after the other")
     parser.add_argument("--each", action="store_true", help="at each point, also where nothing is between two")
     parser.add_argument(
-        "--sample", type=int, metavar="N", help="only at the N-th tenth of the points; ten in a row have them all"
+        "--sample",
+        type=int,
+        metavar="N",
+        help="only at the N-th twentieth of the points; twenty in a row have them all",
     )
     parser.add_argument(
         "--half",

@@ -1,4 +1,4 @@
-"""The points that a sweep crashes at: all of them, one per state, or one of ten samples."""
+"""The points that a sweep crashes at: all of them, one per state, or one of twenty samples."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tests.sweep.points import AFTER, BEFORE
 
-SAMPLES = 10
+SAMPLES = 20
 """The number of samples that share all points."""
 
 
 def sample(count: int, number: int) -> list[int]:
-    """Return a tenth of *count* points; the samples of ten numbers in a row have each point once.
+    """Return a twentieth of *count* points; the samples of twenty numbers in a row have each point once.
 
     They are taken by chance, so that no period in the run decides which ones come together.
     """

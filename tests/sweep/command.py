@@ -51,7 +51,7 @@ every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 
 
 def arguments_for(scenario: str, wanted: str) -> list[str]:
-    """Take each state of the reference and a tenth of the others' points; with ``all``, each point of each.
+    """Take each state of the reference and a twentieth of the others' points; with ``all``, each point of each.
 
     Two points that leave the same state differ in their messages: lost in the one, kept in the other. One of them
     is taken, and the next day the other.
