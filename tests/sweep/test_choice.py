@@ -30,18 +30,19 @@ def test_two_halves_have_each_state_once_and_together_each_point() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "wanted", "arguments"),
+    ("ledger", "scenario", "wanted", "arguments"),
     [
-        ("reference", "7", ["--half", "7"]),
-        ("parts", "7", ["--sample", "7"]),
-        ("reference", "all", ["--each"]),
-        ("parts", "all", ["--each"]),
+        ("sqlite", "reference", "7", ["--each"]),
+        ("postgresql", "reference", "7", ["--half", "7"]),
+        ("sqlite", "parts", "7", ["--sample", "7"]),
+        ("postgresql", "reference", "all", ["--each"]),
+        ("sqlite", "parts", "all", ["--each"]),
     ],
 )
-def test_each_state_of_the_reference_is_crashed_and_each_point_if_all_are_wanted(
-    scenario: str, wanted: str, arguments: list[str]
+def test_each_point_of_the_reference_is_crashed_and_each_point_of_all_if_they_are_wanted(
+    ledger: str, scenario: str, wanted: str, arguments: list[str]
 ) -> None:
-    assert command.arguments_for(scenario, wanted) == arguments
+    assert command.arguments_for(ledger, scenario, wanted) == arguments
 
 
 def test_the_sample_is_that_of_the_environment_or_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
