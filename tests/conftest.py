@@ -38,6 +38,7 @@ class _ByFile(LoadFileScheduling):  # type: ignore[misc]
         return _WITH_A_NODE if nodeid.startswith(_WITH_A_NODE) else str(super()._split_scope(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)  # some commands collect without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile | None:
     return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 

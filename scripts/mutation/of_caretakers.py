@@ -101,7 +101,7 @@ MUTANTS = [
         instead="        while False:",
         why="a worker that cannot renew its lease claims jobs that others will take from it",
         tests=(GUARDS,),
-        pick="trust",
+        pick="without_a_valid_lease",
     ),
     Mutant(
         name="trust-beyond-the-lease",

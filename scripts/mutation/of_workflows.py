@@ -163,7 +163,7 @@ MUTANTS = [
         instead="        if cancelled := _cancel_open(tx, batch, why):",
         why="what an each was growing in a part that is late runs on, and its replay waits for ever",
         tests=(RACES_OF_FAN_INS,),
-        pick="branches_expanded and postgresql",
+        pick="branches_expanded_beside and postgresql",
     ),
     Mutant(
         name="run-on-in-a-fan-in-with-missing-members",

@@ -103,6 +103,23 @@ def test_branches_expanded_past_the_deadline_do_not_run(ledger_url: str) -> None
         assert worker.result(claimed[0].workflow_id) == 12
 
 
+@covers(Fault.CONFLICT, Phase.FAN_OUT, Phase.CANCEL)
+def test_branches_expanded_beside_the_cancel_of_their_member_do_not_run(ledger_url: str) -> None:
+    with fakes(ledger_url, 2) as (worker, other):
+        member = numbers.s(3) | each(add.s(1)) | total.s()
+        claimed = begin(worker, group(member, add.s(3, 3)) | total.s().set(needs=1))
+        jobs = worker.jobs(claimed[0].workflow_id)
+        (last,) = (job.id for job in jobs if job.step == total.name and job.part_id is not None)
+        while_open(
+            worker.ledger,
+            lambda tx: attempts.record(tx, claimed[0], Succeed("[0,1,2]")),
+            partial(other.write, lambda tx: cancels.cancel_job(tx, last, actor="ann", reason="enough")),
+        )
+        (expander,) = (job.id for job in jobs if job.kind == "each")
+        expanded = [job.status for job in worker.jobs(claimed[0].workflow_id) if job.join_id == expander]
+        assert expanded == [JobStatus.CANCELLED] * 3
+
+
 @covers(Fault.CONFLICT, Phase.FAN_IN, Phase.COMPLETION)
 def test_the_last_member_ends_beside_the_deadline(ledger_url: str) -> None:
     """It is there or it is late; in both cases the fan-in ends once."""
