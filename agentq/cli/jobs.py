@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import partial
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import health, workflow_waits
 from agentq.operations import jobs as operations
 from agentq.operations.identity import find_id
-from agentq.operations.schemas import Attempt, Decided, Job, JobSummary
+from agentq.operations.schemas import Attempt, Job, JobSummary
 from agentq.states import JOB_AHEAD, JOB_OPEN, RUNNABLE, JobStatus
 
 if TYPE_CHECKING:
@@ -118,12 +119,8 @@ def cancel(target: Target, job_id: str | None, many: Many, reason: str, as_json:
     require_one_or_all(job_id, many, narrow)
     ledger = target.current_ledger()
     if job_id is None:
-        wanted = _filter(ledger, narrow)
-
-        def act(dry_run: bool) -> Decided[JobSummary]:
-            return operations.cancel_all(ledger, wanted, most=many.limit, dry_run=dry_run, reason=reason)
-
-        carry_out(act, many, Words("cancel", "cancelled", "job"), as_json=as_json)
+        cancel_all = partial(operations.cancel_all, ledger, _filter(ledger, narrow), reason=reason)
+        carry_out(cancel_all, many, Words("cancel", "cancelled", "job"), as_json=as_json)
         return
     job_id = find_id(ledger, job_id, "job")
     cancelled = operations.cancel(ledger, job_id, reason=reason)
@@ -171,12 +168,8 @@ def move(
     require_one_or_all(" ".join(job_ids) or None, many, narrow)
     ledger = target.current_ledger()
     if not job_ids:
-        wanted = _filter(ledger, narrow)
-
-        def act(dry_run: bool) -> Decided[JobSummary]:
-            return operations.move_all(ledger, wanted, new_queue, most=many.limit, dry_run=dry_run, reason=reason)
-
-        carry_out(act, many, Words("move", "moved", "job"), as_json=as_json)
+        move_all = partial(operations.move_all, ledger, _filter(ledger, narrow), new_queue, reason=reason)
+        carry_out(move_all, many, Words("move", "moved", "job"), as_json=as_json)
         return
     whole = [find_id(ledger, job_id, "job") for job_id in job_ids]
     moved = [operations.move(ledger, job_id, new_queue, reason=reason) for job_id in whole]

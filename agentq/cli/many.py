@@ -70,23 +70,23 @@ def require_one_or_all(given: str | None, many: Many, narrow: Mapping[str, Any])
 
 
 def carry_out(
-    act: Callable[[bool], Decided[Any]], many: Many, words: Words, *, name: str = "step", as_json: bool
+    decide: Callable[..., Decided[Any]], many: Many, words: Words, *, name: str = "step", as_json: bool
 ) -> None:
-    """Show the number of rows, ask, act, and report the result.
+    """Show the number of rows, ask, decide, and report the result.
 
     Args:
-        act: decides on all; with True it only lists them.
+        decide: decides on up to *most* rows; with *dry_run* it only lists them.
         many: what the command line says.
         words: the words of the report.
         name: the attribute that identifies one of them beside its id.
         as_json: whether the report is JSON; the question stays on stderr.
     """
-    decided = act(True) if many.dry_run or not many.yes else None
+    decided = decide(most=many.limit, dry_run=True) if many.dry_run or not many.yes else None
     if decided is None or (decided.done and not many.dry_run):
         if decided is not None:
             refused = f" ({len(decided.refused)} would be refused)" if decided.refused else ""
             click.confirm(f"{words.verb} {_counted(decided, words.noun)}{refused}?", abort=True, err=True)
-        decided = act(False)
+        decided = decide(most=many.limit, dry_run=False)
     if as_json:
         echo_json(decided)
     else:

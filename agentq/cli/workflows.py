@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from agentq.exceptions import StateConflict
 from agentq.operations import health, workflow_waits
 from agentq.operations import workflows as operations
 from agentq.operations.identity import find_id
-from agentq.operations.schemas import Action, Decided, Job, WorkflowDetails, WorkflowSummary
+from agentq.operations.schemas import Action, Job, WorkflowDetails, WorkflowSummary
 from agentq.states import FAN_INS, WorkflowStatus
 
 narrowed = options.together(
@@ -111,12 +112,8 @@ def cancel(target: Target, workflow_id: str | None, many: Many, reason: str, as_
     require_one_or_all(workflow_id, many, narrow)
     ledger = target.current_ledger()
     if workflow_id is None:
-        wanted = operations.WorkflowFilter(**narrow)
-
-        def act(dry_run: bool) -> Decided[WorkflowSummary]:
-            return operations.cancel_all(ledger, wanted, most=many.limit, dry_run=dry_run, reason=reason)
-
-        carry_out(act, many, Words("cancel", "cancelled", "workflow"), name="name", as_json=as_json)
+        cancel_all = partial(operations.cancel_all, ledger, operations.WorkflowFilter(**narrow), reason=reason)
+        carry_out(cancel_all, many, Words("cancel", "cancelled", "workflow"), name="name", as_json=as_json)
         return
     workflow_id = find_id(ledger, workflow_id, "workflow")
     cancelled = operations.cancel(ledger, workflow_id, reason=reason)

@@ -51,7 +51,7 @@ def shown_by_surfaces(program: Inside, fake: FakeWorker, job_id: str) -> set[str
     return {listed["attempts_summary"], *(match[1] for match in found if match)}
 
 
-def test_every_surface_shows_the_same_attempts_through_waits_retries_and_replays(
+def test_every_surface_shows_the_same_attempts_through_deferrals_retries_and_replays(
     program: Inside, fake: FakeWorker
 ) -> None:
     claimed = fake.begin(add.s(1, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -226,11 +227,7 @@ def _all(
     **how: Any,
 ) -> None:
     wanted = DeadLetterFilter(**whole_ids(ledger, narrow))
-
-    def act(dry_run: bool) -> Decided[DeadLetterSummary]:
-        return decide(ledger, wanted, most=many.limit, dry_run=dry_run, **how)
-
-    carry_out(act, many, words, as_json=as_json)
+    carry_out(partial(decide, ledger, wanted, **how), many, words, as_json=as_json)
 
 
 def _report(letter: DeadLetter, line: str, as_json: bool) -> None:
