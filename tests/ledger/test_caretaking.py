@@ -9,8 +9,8 @@ from celery import Signature, group
 from sqlalchemy import select
 
 from agentq.exceptions import StepFailed, WorkflowCancelled
-from agentq.ledger import cancels, workers
-from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger import cancels, losses, workers
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import ActionRow

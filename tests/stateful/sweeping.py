@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from sqlalchemy import update
 
-from agentq.ledger import cancels, queue_moves, revokes, workers
-from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger import cancels, losses, queue_moves, revokes, workers
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.caretaking.rescues import Lost, RunningAttempt
 from agentq.ledger.db.types import AnyRow, seconds_from_now
 from agentq.ledger.models import WorkflowRow

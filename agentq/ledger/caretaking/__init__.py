@@ -4,6 +4,6 @@ Each worker has a caretaker, and any number of them work on one ledger without a
 statement whether there is something to do. If there is, one transaction takes a bounded batch of rows and moves
 each by a guarded UPDATE, so two caretakers never do one thing twice: ``due_jobs`` queues the jobs whose time has
 come, ``redelivery`` dispatches again the jobs whose message may be lost, ``rescues`` takes attempts from workers
-whose lease is over, and ``expiry`` ends what is past its deadline. ``losses`` has the reasons that the history
-gives for such an end. Messages are published after the commit.
+whose lease is over, and ``expiry`` ends what is past its deadline. Messages are published
+after the commit.
 """

@@ -6,10 +6,10 @@ from sqlalchemy import and_, bindparam, select
 
 from agentq.ledger import moves
 from agentq.ledger.cancels import cancel, cancel_with_dependents
-from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED
 from agentq.ledger.db.types import now
 from agentq.ledger.handover import close_fan_in, fail_for_good
 from agentq.ledger.history import end_attempt
+from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure

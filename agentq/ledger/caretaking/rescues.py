@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
 
 from agentq.ledger import moves
-from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.handover import dispatch_queued, fail_for_good
 from agentq.ledger.history import end_attempt
+from agentq.ledger.losses import DEADLINE_EXCEEDED, GIVEN_UP, WORKER_LOST
 from agentq.ledger.models import JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.records import Dispatch, dispatch_of
 from agentq.ledger.transaction import Transaction

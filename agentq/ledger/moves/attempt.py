@@ -13,9 +13,9 @@ from sqlalchemy import (
     update,
 )
 
-from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
+from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import JobRow
 from agentq.ledger.moves.ready import READY, ready_or_due
 from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, MINE, failure_values

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from celery import Celery, signals
 
 from agentq.exceptions import LedgerError, LedgerUnavailable
-from agentq.ledger import workers
-from agentq.ledger.caretaking import losses, rescues
+from agentq.ledger import losses, workers
+from agentq.ledger.caretaking import rescues
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.refused_messages import Refusal
 from agentq.outcomes import Failure

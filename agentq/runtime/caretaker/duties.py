@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.ledger import dead_letter_tasks, workers
-from agentq.ledger.caretaking import due_jobs, expiry, losses, redelivery, rescues
+from agentq.ledger import dead_letter_tasks, losses, workers
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
 from agentq.ledger.transaction import Transaction

@@ -12,7 +12,7 @@ from celery import Celery, shared_task
 from agentq.exceptions import NotFound
 from agentq.job_log import job_log
 from agentq.ledger import dead_letter_tasks
-from agentq.ledger.caretaking.losses import DEADLINE_EXCEEDED
+from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.operations import dead_letters
 from agentq.operations.schemas import DeadLetter
 from agentq.runtime.dispatch.message import DEAD_LETTER

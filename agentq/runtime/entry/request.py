@@ -10,7 +10,7 @@ from celery.worker.request import Request
 from celery.worker.state import revoked
 
 from agentq.exceptions import AttemptFailed
-from agentq.ledger.caretaking.losses import TIMED_OUT, WORKER_LOST
+from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.outcomes import Failure
 from agentq.policies import Category
 from agentq.redaction import clean

@@ -11,8 +11,8 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AttemptFailed
 from agentq.job_log import JobLog, job_log
-from agentq.ledger.caretaking.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.caretaking.rescues import Lost
+from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.records import Claim
 from agentq.operations.attempt_counts import attempts_summary
 from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from agentq.canvas.graph import Graph
 from agentq.exceptions import StepDefinitionError
-from agentq.ledger.caretaking.losses import TIMED_OUT, WORKER_LOST
+from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.outcomes import Failure
 from agentq.policies import DEFAULT, Category, ErrorFacts, Policy, dump_policy, load_policy, rule
 from agentq.steps import registry
