@@ -34,7 +34,7 @@ PROTOCOLS = {
 }
 """Faults that the engine must bear. Together at least those that bring each variant down."""
 NOT_IN_THE_GATE = {"messages", "leases", "commands", "replays", "dead letters"}
-"""Those that ``scripts/test-all`` explores alone: a change of the engine has nothing to do with what they find.
+"""Those that only ``scripts/test-all`` explores: what they find depends on the model, and not on the engine.
 
 The others make every move of the engine's table.
 """
