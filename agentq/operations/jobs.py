@@ -33,7 +33,7 @@ _NEXT = {
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """A filter on jobs; None means any. Joins are left out. ``older_than`` is in seconds since they were made."""
+    """A filter on jobs, without fan-ins; None means any. ``older_than`` is in seconds since they were made."""
 
     status: JobStatus | None = None
     step: str | None = None

@@ -36,8 +36,9 @@ class Engine:
         self._explicit = explicit
         self._lock = threading.Lock()
         self._ready_in: int | None = None
-        self.caretaker: Any = None
-        """The caretaker, in a worker's main process; ``caretaker_of`` knows its class, which uses this one."""
+        # A type would make a circle: the class takes an engine. ``caretaker_of`` gives it as what it is.
+        self.caretaker: object | None = None
+        """The caretaker, in a worker's main process; None elsewhere."""
         self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
         """Exceptions that end the process of a step, and are no outcome of the step."""
         self.dispatcher = Dispatcher(app)

@@ -105,7 +105,7 @@ def find(connection: Connection, wanted: uuid.UUID, *, locked: bool = False) -> 
     """Return the row by its own id, or the newest one of a job by the job's; raises NotFound."""
     of_job = select(DeadLetterRow.id).where(DeadLetterRow.job_id == wanted)
     newest = of_job.order_by(DeadLetterRow.id.desc()).limit(1).scalar_subquery()
-    letter = _ALL.columns.where(DeadLetterRow.id == func.coalesce(newest, wanted))
+    letter = _ALL.query.where(DeadLetterRow.id == func.coalesce(newest, wanted))
     row = connection.execute(letter.with_for_update(key_share=True) if locked else letter).one_or_none()
     if row is None:
         raise _not_found(connection, wanted)

@@ -89,7 +89,7 @@ def first(connection: Connection, jobs: Selection, most: int) -> tuple[FoundJobs
 
 def summary(connection: Connection, job_id: uuid.UUID) -> FoundJobs:
     """Return the job of this id, if there is one, without its attempts."""
-    return _with_waits(connection, connection.execute(_ALL.columns.where(JobRow.id == job_id)).all())
+    return _with_waits(connection, connection.execute(_ALL.query.where(JobRow.id == job_id)).all())
 
 
 def get(connection: Connection, job_id: uuid.UUID) -> FoundJobs:
@@ -147,7 +147,7 @@ def _with_attempts(connection: Connection, wanted: Any) -> FoundJobs:
     )
     for row in connection.execute(history):
         attempts[row.job_id].append(row)
-    rows = connection.execute(_ALL.columns.where(wanted).order_by(JobRow.id)).all()
+    rows = connection.execute(_ALL.query.where(wanted).order_by(JobRow.id)).all()
     by_hand, members = _by_hand(connection, rows), _members(connection, rows)
     return FoundJobs(rows, by_hand, *_awaited(connection, rows), members, attempts)
 

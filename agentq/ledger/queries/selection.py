@@ -17,10 +17,10 @@ Wanted = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some rows of a table, in the order of their ids; *columns* is the query of all of them."""
+    """Some rows of a table, in the order of their ids; *query* finds all of them."""
 
     table: type[JobRow] | type[WorkflowRow] | type[DeadLetterRow]
-    columns: Select[*tuple[Any, ...]]
+    query: Select[*tuple[Any, ...]]
     conditions: tuple[ColumnElement[bool], ...] = ()
 
     def where(self, *conditions: ColumnElement[bool]) -> Selection:
@@ -29,17 +29,18 @@ class Selection:
 
     def matching(self, columns: Mapping[str, Any], wanted: Wanted) -> Selection:
         """Return those of them that a filter wants; *columns* has the column of each of its values but the age."""
-        found = self
-        for name, value in wanted.items():
-            is_age = name == "older_than"
-            made = self.table.created_at
-            found = found.where(made < seconds_from_now(-value) if is_age else columns[name] == value)
-        return found
+        made = self.table.created_at
+        return self.where(
+            *(
+                made < seconds_from_now(-value) if name == "older_than" else columns[name] == value
+                for name, value in wanted.items()
+            )
+        )
 
     def rows(self, connection: Connection, limit: int, *, oldest_first: bool = False) -> Sequence[AnyRow]:
         """Return up to *limit* of them, newest first or oldest first."""
         order = self.table.id if oldest_first else self.table.id.desc()
-        return connection.execute(self.columns.where(*self.conditions).order_by(order).limit(limit)).all()
+        return connection.execute(self.query.where(*self.conditions).order_by(order).limit(limit)).all()
 
     def count(self, connection: Connection) -> int:
         """Return how many there are."""

@@ -97,7 +97,7 @@ def matching(wanted: Wanted) -> Selection:
 
 def summary(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:
     """Return a workflow with the error that it failed of; raises NotFound."""
-    row = connection.execute(_ALL.columns.where(WorkflowRow.id == workflow_id)).one_or_none()
+    row = connection.execute(_ALL.query.where(WorkflowRow.id == workflow_id)).one_or_none()
     if row is None:
         raise _not_found(workflow_id)
     return row

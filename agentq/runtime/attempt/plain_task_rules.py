@@ -19,15 +19,14 @@ def options_of(app: Celery, name: str) -> dict[str, Any]:
     """Return the options of a call that are written on the plain task of this name, but for its queue."""
     task = app.tasks[name]
     options = {option: getattr(task, option, None) for option in _OPTIONS}
-    if (
-        options["priority"] == app.conf.task_default_priority
-    ):  # of all messages of Celery's own: not the task's word
+    # The default is of all messages that Celery sends: it is not written on the task.
+    if options["priority"] == app.conf.task_default_priority:
         del options["priority"]
     return options
 
 
 def attempts_of(app: Celery, name: str) -> int:
-    """Return how many attempts a job of a plain task may have: by its own word, else by the default policy."""
+    """Return how many attempts a job of a plain task may have: by its own options, else by the default policy."""
     task = app.tasks[name]
     retries = retry_kwargs(task).get("max_retries")
     retries = task.max_retries if retries is None else retries
@@ -57,7 +56,7 @@ def autoretry_for(task: Task) -> tuple[type[Exception], ...]:
 
 
 def dont_autoretry_for(task: Task) -> tuple[type[Exception], ...]:
-    """Return the exceptions from those errors."""
+    """Return the errors among these after which it is not."""
     return tuple(getattr(task, "dont_autoretry_for", ()))
 
 

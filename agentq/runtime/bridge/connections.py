@@ -17,7 +17,7 @@ _Connect = Callable[..., Any]
 
 
 def adapt(engine: Engine) -> None:
-    """Let the app use the private broker where no broker is configured, and wait for none without end."""
+    """Let the app use the private broker where no broker is configured, and bound its waits for an answer."""
     app = engine.app
 
     def use_embedded_broker(**_: Any) -> None:
@@ -30,7 +30,7 @@ def adapt(engine: Engine) -> None:
 
 
 def _started_first(engine: Engine, connect: _Connect) -> _Connect:
-    """Start the private broker, where it is used, before the first connection to it."""
+    """Return *connect*, which first starts the private broker where that is used."""
 
     def connect_to_running(*args: Any, **kwargs: Any) -> Any:
         if engine.app.conf.broker_url == engine.embedded.broker_url:
@@ -41,7 +41,7 @@ def _started_first(engine: Engine, connect: _Connect) -> _Connect:
 
 
 def _answering_in_time(app: Celery, connect: _Connect) -> _Connect:
-    """Bound the wait for a Redis that takes connections but does not answer: its client has no limit."""
+    """Return *connect* with time limits: Redis's client has none for a server that takes connections only."""
 
     def connect_with_timeouts(*args: Any, transport_options: Any = None, **kwargs: Any) -> Any:
         options = {**configuration.broker_timeouts(app.conf), **(transport_options or {})}
