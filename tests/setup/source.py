@@ -15,6 +15,11 @@ def modules() -> dict[str, Path]:
     return {_dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+def part_of(module: str) -> str:
+    """Return the part of agentq that a module is in; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
 def imports(module: str, known: dict[str, Path], *, late: bool = True) -> set[str]:
     """Return the dotted names that *module* imports, for its annotations too, and inside functions if *late*.
 

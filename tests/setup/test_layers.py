@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.setup.source import imports, modules
+from tests.setup.source import imports, modules, part_of
 
 GROUND = ("exceptions", "ids", "job_log", "outcomes", "redaction", "settings", "states")
 PROGRAMS = ("cli", "demo", "__main__")
@@ -27,10 +27,6 @@ FACADE = RANKS["runtime"]
 
 MODULES = modules()
 IMPORTS = {module: imports(module, MODULES) for module in MODULES}
-
-
-def part_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
 
 
 def rank(module: str) -> int:

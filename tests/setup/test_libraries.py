@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
 import pytest
 
-from tests.setup.source import imports, modules
+from tests.setup.source import imports, modules, part_of
 
 HOMES = {
     "celery": ("runtime",),
@@ -79,32 +78,24 @@ _RUNS = {"exec_driver_sql", "execute", "executemany", "scalar", "scalars"}
 """Methods of a connection that run a statement."""
 
 MODULES = modules()
+IMPORTS = {module: imports(module, MODULES) for module in MODULES}
 TREES = {module: list(ast.walk(ast.parse(path.read_text()))) for module, path in MODULES.items()}
 
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_is_imported_at_home_and_by_named_modules(library: str) -> None:
-    users = {module for module, tree in TREES.items() if library in _libraries(tree)}
-    assert {module for module in users if _part_of(module) not in HOMES[library]} == {*EXCEPTIONS.get(library, ())}
+    users = {module for module, names in IMPORTS.items() if any(n.partition(".")[0] == library for n in names)}
+    assert {module for module in users if part_of(module) not in HOMES[library]} == {*EXCEPTIONS.get(library, ())}
 
 
 def test_statements_are_run_by_the_ledger_and_by_named_modules() -> None:
     users = {module for module, tree in TREES.items() if any(map(_runs_a_statement, tree))}
-    assert {module for module in users if _part_of(module) != "ledger"} == {*STATEMENTS}
+    assert {module for module in users if part_of(module) != "ledger"} == {*STATEMENTS}
 
 
 def test_the_tables_are_known_to_the_ledger_alone() -> None:
-    users = {module for module in MODULES if "agentq.ledger.models" in imports(module, MODULES)}
-    assert {_part_of(module) for module in users} == {"ledger"}
-
-
-def _libraries(tree: list[ast.AST]) -> Iterator[str]:
-    for node in tree:
-        match node:
-            case ast.Import(names=names):
-                yield from (alias.name.partition(".")[0] for alias in names)
-            case ast.ImportFrom(module=str(module)):
-                yield module.partition(".")[0]
+    users = {module for module in MODULES if "agentq.ledger.models" in IMPORTS[module]}
+    assert {part_of(module) for module in users} == {"ledger"}
 
 
 def _runs_a_statement(node: ast.AST) -> bool:
@@ -112,7 +103,3 @@ def _runs_a_statement(node: ast.AST) -> bool:
         case ast.Call(func=ast.Attribute(attr=name)):
             return name in _RUNS
     return False
-
-
-def _part_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
