@@ -201,6 +201,7 @@ class Job(JobSummary):
     expires_at: datetime | None
     due_reason: str | None
     """The reason of its last delay, beside ``due_at``."""
+    # Read from rows, whose columns have the older word.
     deferrals: int = Field(validation_alias="waits")
     """The number of deferrals since it began or was replayed, ``deferred`` seconds in all."""
     deferred: float = Field(validation_alias="waited")

@@ -44,7 +44,7 @@ def time_of(delay: Any, eta: Any) -> Any:
 def first_status(delay: float | None, eta: str | None) -> JobStatus:
     """Return how a job begins that waits for no other, as AFTER_OTHERS decides it for one that has waited.
 
-    A start decides it before it writes, without the database's clock: so it schedules for a time that has passed.
+    A start decides it before it writes, without the database's clock: so it schedules a job whose time has passed.
     """
     return JobStatus.QUEUED if delay is None and eta is None else JobStatus.SCHEDULED
 

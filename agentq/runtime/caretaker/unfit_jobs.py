@@ -57,17 +57,18 @@ class Unfit:
 
 
 class UnfitJobs:
-    """The jobs whose messages this worker took and whose code it does not have."""
+    """The jobs whose messages this worker took, and that only the code of another release can run."""
 
     def __init__(self, engine: Engine, refuse: Callable[[RawMessage, Refusal, str], None]) -> None:
         self._engine = engine
         self._refuse = refuse
         self._lock = threading.Lock()
-        self._messages: dict[uuid.UUID, RawMessage | None] = {}  # of jobs that the ledger was not asked about yet
-        self._takes: dict[uuid.UUID, str] = {}  # the parameters of those whose arguments do not fit here
+        # A job is in the first of these until the ledger was asked about it, then in the second until it is sent.
+        self._messages: dict[uuid.UUID, RawMessage | None] = {}
         self._jobs: dict[uuid.UUID, Need] = {}
-        self._sent: set[uuid.UUID] = set()
-        self._logged: set[str] = set()
+        self._sent: set[uuid.UUID] = set()  # the last time, to see which of them come back
+        self._takes: dict[uuid.UUID, str] = {}  # the parameters that those need whose arguments do not fit here
+        self._logged: set[str] = set()  # names of steps and tasks
         self._window, self._soon = _AT_ONCE, _SOON
         self._has_had_any = False
         self.pause = _IDLE_PAUSE
