@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agentq.canvas.each import each
     from agentq.exceptions import Cancel, DeadLetterNow, Retry
     from agentq.policies import Policy, rule
+    from agentq.policies.limits import Concurrency
     from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
     from agentq.runtime.app import AgentQ
     from agentq.runtime.entry.dead_letters import on_dead_letter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentQ",
     "Cancel",
+    "Concurrency",
     "Context",
     "DeadLetterNow",
     "Policy",
@@ -44,6 +46,7 @@ __all__ = [
 _HOMES = {
     "AgentQ": "agentq.runtime.app",
     "Cancel": "agentq.exceptions",
+    "Concurrency": "agentq.policies.limits",
     "Context": "agentq.steps.context",
     "DeadLetterNow": "agentq.exceptions",
     "Policy": "agentq.policies",

@@ -29,6 +29,8 @@ class JobStatus(StrEnum):
     """Waits for the jobs before it. Left in the hand-over of the last of them."""
     SCHEDULED = "scheduled"
     """Waits for its due time (a retry, a delay). Left when the caretaker dispatches it."""
+    BLOCKED = "blocked"
+    """Ready, but held back: ``blocked_by`` says by what. Left when that lets it go."""
     QUEUED = "queued"
     """Ready; its message is published, or about to be. Left by a claim."""
     RUNNING = "running"
@@ -40,6 +42,34 @@ class JobStatus(StrEnum):
     that of a member."""
     CANCELLED = "cancelled"
     """Cancelled or expired before it was done. Left only by a replay of the fan-in that misses it."""
+
+
+class BlockedBy(StrEnum):
+    """The reason that holds back a job which is ready otherwise."""
+
+    LIMIT = "limit"
+    """A limit that has no slot free."""
+
+
+class WaitReason(StrEnum):
+    """The reason why a job is not done."""
+
+    ATTEMPT = "attempt"
+    """An attempt at it runs."""
+    WORKER = "worker"
+    """It is ready, and no worker has taken it."""
+    SLOT = "slot"
+    """A limit of it has no slot free, or it is not its turn."""
+    PAUSED = "paused"
+    """An operator has paused a limit of it."""
+    TIME = "time"
+    """Its time has not come: a retry, a delay."""
+    DECISION = "decision"
+    """It failed for good, and its dead letter is open."""
+    JOBS = "jobs"
+    """Jobs before it have not succeeded."""
+    MEMBERS = "members"
+    """Members of it, a fan-in, have not ended."""
 
 
 class JobKind(StrEnum):
@@ -66,6 +96,8 @@ class OnFailure(StrEnum):
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
+MIDDLE_PRIORITY = 4
+"""The priority of a job that names none."""
 MISSING_MEMBERS = "missing_members"
 """The error category of a fan-in with missing members."""
 UNKNOWN_TASK = "agentq.UnknownTask"
@@ -80,9 +112,11 @@ FAN_INS = frozenset({JobKind.JOIN, JobKind.EACH})
 WORKFLOW_FINAL = frozenset({WorkflowStatus.SUCCEEDED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 JOB_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 JOB_OPEN = frozenset(JobStatus) - JOB_FINAL
+HOLDING = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.BLOCKED})
+"""The statuses of a job in which it may hold slots of its limits."""
 JOB_AHEAD = JOB_OPEN - {JobStatus.RUNNING}
 """The statuses of a job that has an attempt to come."""
-JOB_MOVING = frozenset({JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING})
+JOB_MOVING = frozenset({JobStatus.SCHEDULED, JobStatus.BLOCKED, JobStatus.QUEUED, JobStatus.RUNNING})
 """The statuses of a job that goes on by itself: at its time, by a worker, or by a rescue."""
 JOB_EXPIRING = JOB_AHEAD - {JobStatus.WAITING}
 """The statuses in which a job expires: the jobs before it are done, and it has not begun."""
@@ -93,13 +127,15 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.WAITING: frozenset(
         {
             JobStatus.QUEUED,
+            JobStatus.BLOCKED,
             JobStatus.SCHEDULED,
             JobStatus.SUCCEEDED,
             JobStatus.FAILED,
             JobStatus.CANCELLED,
         }
     ),
-    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.RUNNING: frozenset(
         {
@@ -114,7 +150,7 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED, JobStatus.WAITING}),
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
-"""Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled or
+"""Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled, blocked or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
 queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
 to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""

@@ -22,6 +22,7 @@ from agentq.canvas.options import checked_options, checked_queue, limits_of, que
 from agentq.canvas.signatures import primitive_of, require_supported, signature_of
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
+from agentq.policies.limits import Concurrency, slots_of
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind
 from agentq.steps.definition import StepDefinition
@@ -47,6 +48,9 @@ class Defaults:
 
     priority: int | None = None
     max_value_bytes: int = 262_144
+    tenant: str = "default"
+    limits: tuple[Concurrency, ...] = ()
+    """The limits of all steps."""
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
@@ -166,7 +170,7 @@ class _Compiler:
         if after is None and not self._item:
             raise CanvasError("each() stands first in the canvas; put a step that returns a list before it")
         inner = _Compiler(self._catalogue, self._defaults, item=True)
-        inner._graph.signatures = self._graph.signatures
+        inner._graph.signatures, inner._graph.slots = self._graph.signatures, self._graph.slots
         template = inner.compile(part.kwargs["canvas"], _NOTHING)
         if inner._linked:
             raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
@@ -205,6 +209,7 @@ class _Compiler:
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **times_of(part.task, {"expires": own.get("expires") if is_first else None} | options),
+            limits=self._limits_of(step, args, kwargs, takes_input) if step else [],
         )
         index = self._graph.add(node)
         self._fan_ins.ask(index, options, step.on_failure if step else None)
@@ -242,6 +247,17 @@ class _Compiler:
         except InvalidValue as error:
             raise InvalidArguments(f"the arguments of step {name!r}: {error}") from None
         return positional, named
+
+    def _limits_of(
+        self, step: StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], takes_input: bool
+    ) -> list[str]:
+        limits = (*self._defaults.limits, *step.limits)
+        if not limits:
+            return []
+        arguments = step.parameters.arguments(args, kwargs, given=takes_input)
+        slots = slots_of(limits, step.name, self._defaults.tenant, arguments)
+        self._graph.slots |= slots
+        return sorted(slots)
 
     def _join(self, *members: int) -> int:
         join = self._graph.add(Node(JobKind.JOIN, "agentq.join"))

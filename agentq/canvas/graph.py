@@ -25,6 +25,7 @@ class Node:
     """One job to be: what to run, and what it waits for.
 
     ``part`` is the member of a fan-in that is missing if this node fails; ``needs`` what a fan-in needs of them.
+    ``limits`` are the names of its limits, in their order.
     """
 
     kind: JobKind
@@ -48,6 +49,7 @@ class Node:
     due_at: str | None = None
     expires_in: float | None = None
     expires_at: str | None = None
+    limits: list[str] = field(default_factory=list)
     template: Graph | None = None
 
     @property
@@ -64,13 +66,15 @@ class Node:
 class Graph:
     """All nodes of a canvas, members before their join, and the index of the last node.
 
-    ``signatures`` are those of the plain tasks in it, where it was compiled; they are not kept.
+    ``signatures`` are those of the plain tasks in it, and ``slots`` what code declares of each limit, where it was
+    compiled; they are not kept.
     """
 
     nodes: list[Node] = field(default_factory=list)
     last: int = -1
     result: int = -1
     signatures: dict[str, Signature] = field(default_factory=dict, repr=False)
+    slots: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, node: Node) -> int:
         """Append *node* and return its index."""

@@ -29,6 +29,7 @@ from agentq.canvas.graph import Graph
 from agentq.canvas.needs import are_enough, worded
 from agentq.exceptions import CanvasError
 from agentq.ledger import moves
+from agentq.ledger.after_commit import Enter
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
@@ -78,8 +79,15 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
 
 
 def dispatch_queued(tx: Transaction, jobs: Iterable[AnyRow]) -> None:
-    """Dispatch those of *jobs* that became queued; each has the columns of ``moves.DISPATCH``."""
-    tx.dispatch(*(dispatch_of(job) for job in jobs if job.status == JobStatus.QUEUED))
+    """Dispatch those of *jobs* that became queued, and let others wait for their limit.
+
+    Each has the columns of ``moves.DISPATCH``.
+    """
+    for job in jobs:
+        if job.status == JobStatus.QUEUED:
+            tx.dispatch(dispatch_of(job))
+        elif job.status == JobStatus.BLOCKED:
+            tx.then(Enter(job.blocked_on, job.tenant))
 
 
 def fail_for_good(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) -> None:
@@ -205,6 +213,7 @@ def _expand(tx: Transaction, each_input: EachInput, where: InsertionPoint, dispa
         builder.add(each_input.template, branch, (item,))
     insert_jobs(tx, builder.rows)
     tx.dispatch(*builder.dispatches(dispatched_at))
+    tx.then(*builder.entered)
     row = moves.count_on(tx, each_input.each_id, len(each_input.items))
     finished = _finish_if_complete(tx, row) + finish_empty(tx, builder, where)
     for inner in builder.each_inputs:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Insert, Select, bindparam, insert, literal, select
 
+from agentq.ledger.after_commit import GiveBack
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import AttemptRow, JobRow
@@ -47,7 +48,7 @@ def end_attempt(
     tx: Transaction, claimed: Claim | AnyRow, outcome: AttemptOutcome, failure: Failure = NO_FAILURE
 ) -> None:
     """End one attempt, whose job has just been moved; *claimed* is its claim, or a row with the columns of one."""
-    values = {
+    values: dict[str, Any] = {
         "job_id": claimed.job_id if isinstance(claimed, Claim) else claimed.id,
         "number": claimed.attempt,
         "outcome": outcome,
@@ -63,6 +64,8 @@ def end_attempt(
         "error_request_id": failure.request_id,
     }
     _END.count(tx.connection, values)
+    if claimed.limits:  # a job that is queued again keeps its slots
+        tx.then(GiveBack(values["job_id"]))
 
 
 def end_cancelled(tx: Transaction, workflow_id: uuid.UUID) -> None:

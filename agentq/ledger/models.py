@@ -12,11 +12,27 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, MetaData, String, Text, Uuid, false, text
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from agentq.ledger.db.types import UtcDateTime, is_word_of, now, word_of
+from agentq.ledger.db.types import UtcDateTime, Word, is_word_of, now, word_of
 from agentq.states import (
+    HOLDING,
     JOB_FINAL,
     WORKFLOW_FINAL,
     AttemptOutcome,
@@ -109,6 +125,11 @@ class JobRow(Base):
         _partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where=f"status = '{JobStatus.QUEUED}'"),
         _partial_index("ix_agentq_jobs_running", "worker_id", where=f"status = '{JobStatus.RUNNING}'"),
         _partial_index(
+            *("ix_agentq_jobs_blocked", "blocked_on", "tenant", "rank_at", "id"),
+            where="status = 'blocked' AND blocked_by = 'limit'",
+        ),
+        _partial_index("ix_agentq_jobs_spent", "id", where=f"held > 0 AND NOT ({is_word_of('status', HOLDING)})"),
+        _partial_index(
             "ix_agentq_jobs_expiring", "expires_at", where="expires_at IS NOT NULL AND finished_at IS NULL"
         ),
         _partial_index(
@@ -158,6 +179,19 @@ class JobRow(Base):
     deadline_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     dispatches: Mapped[int] = mapped_column(server_default="0")
+    # The names of its limits in their order, and how many of them, from the first, it holds a slot of.
+    # Of a blocked job: by what, such as a limit.
+    blocked_by: Mapped[str | None] = mapped_column(Word(16))
+    limits: Mapped[list[str] | None] = mapped_column(
+        ARRAY(String(255)).with_variant(JSON(none_as_null=True), "sqlite")
+    )
+    held: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    # The limit in whose line it stands, its place there, and how often a later limit has refused it.
+    # Text, of which PostgreSQL expects short values: with the width of one VARCHAR(255) more, it would plan the
+    # claims of an empty table by another index than the key.
+    blocked_on: Mapped[str | None] = mapped_column(Text)
+    rank_at: Mapped[datetime | None]
+    refused: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     # The current attempt; its number is the fencing token.
     attempt: Mapped[int] = mapped_column(server_default="0")
     claim_token: Mapped[int | None] = mapped_column(BigInteger)
@@ -292,6 +326,74 @@ class EventRow(Base):
     kind: Mapped[str] = mapped_column(String(64))
     # JSON.
     data: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class LimitRow(Base):
+    """A limit: how many of the jobs that have it may run at once, and how many hold a slot of it.
+
+    A slot is held by a job, which says so itself: ``used`` is the number of those that do, in every snapshot.
+    """
+
+    __tablename__ = "agentq_limits"
+    __table_args__ = (
+        CheckConstraint("used >= 0", name="used_counted"),
+        _partial_index("ix_agentq_limits_awaited", "name", where="is_awaited"),
+        {"postgresql_with": {"fillfactor": 50}},  # its rows are written often: room for that in their own page
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    # The slots that code declares, and those that an operator set in their place: until when, who and why.
+    declared: Mapped[int]
+    override: Mapped[int | None]
+    override_until: Mapped[datetime | None]
+    actor: Mapped[str | None]
+    reason: Mapped[str | None] = mapped_column(Text)
+    used: Mapped[int] = mapped_column(server_default="0")
+    # The job that keeps a slot while it waits for another limit.
+    kept_for: Mapped[uuid.UUID | None]
+    # Whether jobs stand in its line, and a number that grows with each one that begins to.
+    is_awaited: Mapped[bool] = mapped_column(server_default=false())
+    awaits: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class TurnRow(Base):
+    """The turn of a tenant in the line of a limit: the one that was served least comes next."""
+
+    __tablename__ = "agentq_turns"
+    __table_args__ = (Index("ix_agentq_turns_served", "name", "is_idle", "served", "tenant"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    served: Mapped[float] = mapped_column(Float, server_default="0")
+    # Whether no job of it stands in the line, and a number that grows with each one that begins to.
+    is_idle: Mapped[bool] = mapped_column(server_default=false())
+    entered: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class TenantRow(Base):
+    """A tenant for which an operator has set a weight; most have none."""
+
+    __tablename__ = "agentq_tenants"
+    __table_args__ = (CheckConstraint("weight > 0", name="weight_positive"),)
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    weight: Mapped[float] = mapped_column(Float, server_default="1")
+
+
+class LimitChangeRow(Base):
+    """One change of a limit, by an operator or by other code: from how many slots to how many, who, why."""
+
+    __tablename__ = "agentq_limit_changes"
+    __table_args__ = (Index("ix_agentq_limit_changes_name", "name", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    before: Mapped[int]
+    after: Mapped[int]
+    until: Mapped[datetime | None]
+    actor: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now())
 
 

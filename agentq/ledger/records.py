@@ -66,6 +66,8 @@ class Claim(Counts):
     join_id: uuid.UUID | None
     is_last: bool
     is_plain: bool
+    limits: list[str] | None
+    """The names of its limits, of each of which it holds a slot."""
     successor: Dispatch | None = field(kw_only=True)
     """The dispatch of the one job that waits for this one, and for nothing else; with the claim's time."""
 

@@ -29,7 +29,10 @@ _moves = (
     select(JobRow.id)
     .where(
         JobRow.workflow_id == WorkflowRow.id,
-        JobRow.status.in_(sorted(JOB_MOVING)),
+        or_(
+            JobRow.status.in_(sorted(JOB_MOVING)),
+            JobRow.held > 0,  # its row says which slots are to be given back
+        ),
     )
     .exists()
 )

@@ -9,10 +9,11 @@ from typing import Any
 
 from agentq.canvas.graph import BEYOND, Graph, Node, parse_time
 from agentq.ids import new_id
+from agentq.ledger.after_commit import Enter
 from agentq.ledger.insertion import NewJob
 from agentq.ledger.moves.ready import first_status
 from agentq.ledger.records import Dispatch, dispatch_with
-from agentq.states import RUNNABLE, JobKind, JobStatus
+from agentq.states import RUNNABLE, BlockedBy, JobKind, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class RowBuilder:
         self.rows: list[NewJob] = []
         self.ready: list[NewJob] = []
         """Rows of jobs that can run at once."""
+        self.entered: list[Enter] = []
+        """The lines of limits in which jobs stand that could run at once but for these."""
         self.each_inputs: list[EachInput] = []
         """``each`` nodes that have their list already; to be expanded after the rows are written."""
         self.empty: set[uuid.UUID] = set()
@@ -76,6 +79,8 @@ class RowBuilder:
                 self.empty.add(ids[index])
             elif row["status"] == JobStatus.QUEUED:
                 self.ready.append(row)
+            elif row["blocked_on"] is not None:
+                self.entered.append(Enter(row["blocked_on"], row["tenant"]))
 
     def dispatches(self, dispatched_at: datetime) -> list[Dispatch]:
         """Return the dispatches of jobs that can run at once; *dispatched_at* is the time of their insert."""
@@ -95,13 +100,18 @@ def _row(
     is_first = node.after is None and node.kind in RUNNABLE
     if is_first and item and not node.immutable:
         node = replace(node, args=[*item, *node.args])
+    status = first_status(node.delay, node.due_at, node.limits) if is_first else JobStatus.WAITING
+    is_blocked = status is JobStatus.BLOCKED
     return {
         "id": id_,
         "workflow_id": point.workflow_id,
         "tenant": point.tenant,
         "kind": node.kind,
         "step": node.step,
-        "status": first_status(node.delay, node.due_at) if is_first else JobStatus.WAITING,
+        "status": status,
+        "limits": node.limits or None,
+        "blocked_by": BlockedBy.LIMIT if is_blocked else None,
+        "blocked_on": node.limits[0] if is_blocked else None,
         "after_id": None if node.after is None else ids[node.after],
         "join_id": None if node.join is None else ids[node.join],
         "position": node.position,

@@ -16,10 +16,9 @@ from agentq.exceptions import KeyConflict, LedgerError
 from agentq.ids import new_id
 from agentq.ledger import moves
 from agentq.ledger.graphs import graph_of
-from agentq.ledger.handover import finish_empty, hand_over
+from agentq.ledger.handover import dispatch_queued, finish_empty, hand_over
 from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.records import dispatch_of
 from agentq.ledger.rows import InsertionPoint, RowBuilder
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
@@ -54,7 +53,7 @@ class Plan:
     @property
     def is_one_statement(self) -> bool:
         """True if it is written with one statement on a database that can."""
-        return not self.builder.empty and is_one_statement(self.builder.rows)
+        return not self.builder.empty and not self.graph.slots and is_one_statement(self.builder.rows)
 
 
 def plan(
@@ -114,6 +113,7 @@ def start_all(tx: Transaction, plans: Sequence[Plan]) -> list[Started]:
 
 
 def _insert(tx: Transaction, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
+    moves.declare(tx, {name: slots for plan in plans for name, slots in plan.graph.slots.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
     return insert_workflows(tx, [plan.workflow for plan in plans], jobs)
 
@@ -135,6 +135,7 @@ def _started(tx: Transaction, plan: Plan, written_at: dict[uuid.UUID, datetime],
 
 def _dispatch_first(tx: Transaction, plan: Plan, written_at: datetime) -> None:
     tx.dispatch(*plan.builder.dispatches(written_at))
+    tx.then(*plan.builder.entered)
     if plan.builder.empty:
         hand_over(tx, *finish_empty(tx, plan.builder, plan.point))
 
@@ -162,8 +163,10 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
                 difference=other,
             )
     unclaimed = select(*moves.DISPATCH).where(
-        JobRow.workflow_id == workflow_id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == 0
+        JobRow.workflow_id == workflow_id,
+        JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED]),
+        JobRow.attempt == 0,
     )
     is_mine = found.id == workflow_id and not plan.is_named
-    tx.dispatch(*(dispatch_of(row) for row in tx.connection.execute(unclaimed)))
+    dispatch_queued(tx, tx.connection.execute(unclaimed))
     return Started(found.id, is_mine)

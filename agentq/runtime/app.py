@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 from celery.app import default_app
 
 from agentq.operations.identity import parse_id
+from agentq.policies.limits import Concurrency
 from agentq.runtime.bridge import configuration, connections
 from agentq.runtime.caretaker.bootstep import CaretakerStep
 from agentq.runtime.engine import Engine
@@ -31,13 +32,17 @@ class AgentQ(Engine):
         app: the Celery app whose workers run the steps.
         ledger: URL of the ledger. Default: ``app.conf.agentq_ledger``, else ``AGENTQ_LEDGER``, else a SQLite
             file in ``.agentq``.
+        limits: limits of all steps, such as ``Concurrency("all", limit=200)``; a key may be of the tenant only.
         settings: any other setting of ``agentq.settings.Settings``, by name.
 
-    Raises ConfigurationError, when the configuration is first used, for a setting that does not fit.
+    Raises StepDefinitionError for a limit that makes no sense, and ConfigurationError, when the configuration is
+    first used, for a setting that does not fit.
     """
 
-    def __init__(self, app: Celery, *, ledger: str | None = None, **settings: Any) -> None:
-        super().__init__(app, {"ledger": ledger, **settings})
+    def __init__(
+        self, app: Celery, *, ledger: str | None = None, limits: Sequence[Concurrency] = (), **settings: Any
+    ) -> None:
+        super().__init__(app, {"ledger": ledger, **settings}, limits)
         app.agentq = self
         configuration.apply(app)
         app.steps["worker"].update({CaretakerStep, ConsumerStep})

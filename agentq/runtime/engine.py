@@ -17,6 +17,7 @@ from agentq.embedded import Embedded
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
+from agentq.policies.limits import Concurrency, check_limits
 from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
@@ -31,8 +32,9 @@ class Engine:
     Settings and ledger are made when they are first used: the app may be configured until then.
     """
 
-    def __init__(self, app: Celery, explicit: dict[str, Any]) -> None:
+    def __init__(self, app: Celery, explicit: dict[str, Any], limits: Sequence[Concurrency] = ()) -> None:
         self.app = app
+        self.limits = check_limits(limits, "AgentQ(…)", ())
         self._explicit = explicit
         self._lock = threading.Lock()
         self._ready_in: int | None = None
@@ -81,11 +83,15 @@ class Engine:
             self.ledger.check_schema()
             self._ready_in = os.getpid()
 
-    def defaults(self, priority: int | None = None, policy: Policy | None = None) -> Defaults:
+    def defaults(
+        self, priority: int | None = None, policy: Policy | None = None, tenant: str | None = None
+    ) -> Defaults:
         """Return what holds for all jobs of a workflow that say nothing else."""
         return Defaults(
             priority,
             self.settings.max_value_bytes,
+            tenant or self.settings.tenant,
+            self.limits,
             policy,
             partial(plain_task_rules.attempts_of, self.app),
             partial(plain_task_rules.options_of, self.app),

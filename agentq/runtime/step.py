@@ -139,6 +139,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[StepOp
         on_failure: what a job that failed for good does to its workflow: "stop" it (the rest waits for a replay),
             "continue" without it (its fan-in goes on without that member), or "fail" it as a whole. Default:
             "stop"; in a fan-in that says what it ``needs``, "continue".
+        limits: limits of its jobs, such as ``Concurrency("model", key="model", limit=10)``: a job
+            runs when each of them has a slot for it, and waits in the ledger until then. Default: none.
         description: a line for people. Default: the first line of the docstring.
 
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for

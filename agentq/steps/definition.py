@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, Unpack
 
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, policy_of
+from agentq.policies.limits import check_limits
 from agentq.redaction import show
 from agentq.states import OnFailure
 from agentq.steps.options import RetryOption, StepOptions, require_known
@@ -45,6 +47,9 @@ class StepDefinition:
         self.policy = self._policy_of(options.get("retry"), options.get("retries"))
         self.description = options.get("description") or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
+        self.limits = check_limits(
+            options.get("limits", ()), f"step {self.name!r}", inspect.signature(function).parameters
+        )
 
     @cached_property
     def parameters(self) -> Parameters:

@@ -90,6 +90,15 @@ class Parameters:
         positional = [self._dump_one(next(names), value) for value in (*before, *args)]
         return positional[len(before) :], {name: self._dump_one(name, value) for name, value in kwargs.items()}
 
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, given: bool) -> dict[str, Any]:
+        """Return arguments by the names of their parameters, with defaults; *given* as for ``dump``.
+
+        The one that the step before gives is left out. The arguments fit, as ``dump`` has seen.
+        """
+        bound = self._signature.bind(*((_GIVEN,) if given else ()), *args, **kwargs)
+        bound.apply_defaults()
+        return {name: value for name, value in bound.arguments.items() if value is not _GIVEN}
+
     def check(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> None:
         """Check JSON arguments as ``load`` will; *given* as for ``dump``. Raises InvalidArguments."""
         before = [_GIVEN] if given else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import TYPE_CHECKING
 
 from agentq.exceptions import StepDefinitionError
@@ -35,6 +36,7 @@ def register(step: StepDefinition) -> None:
             "a factory called twice, a decorator without functools.wraps, a second def or lambda, or a text "
             "executed with other globals; give each a name of its own: @step(name=…)"
         )
+    _require_same_limits(step)
     _steps[step.name] = step
     _runs[step.name] = run
     for listener in _listeners:
@@ -51,6 +53,16 @@ def subscribe(listener: Callable[[StepDefinition], None]) -> None:
     _listeners.append(listener)
     for step in list(_steps.values()):
         listener(step)
+
+
+def _require_same_limits(step: StepDefinition) -> None:
+    for other in _steps.values():
+        for one, two in product(step.limits, other.limits):
+            if other.name != step.name and one.name == two.name and one.limit != two.limit:
+                raise StepDefinitionError(
+                    f"steps {step.name!r} and {other.name!r} declare limit {one.name!r} with {one.limit} and "
+                    f"{two.limit} slots; give it one number, or two names"
+                )
 
 
 def _origin(step: StepDefinition) -> str:

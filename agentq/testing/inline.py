@@ -163,6 +163,8 @@ class Inline:
         self._renew()
         self._caretaker.duties.end_overdue()
         self._caretaker.duties.dispatch_due()
+        self._caretaker.duties.enter_unawaited()
+        self._caretaker.duties.fill_slots()
         self._caretaker.duties.issue_dead_letters()
 
     def _renew(self) -> bool:

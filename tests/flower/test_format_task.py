@@ -29,6 +29,7 @@ def formatted(**task: Any) -> SimpleNamespace:
         ({"state": "SUCCESS", "result": "{'attempt': 2}"}, "succeeded"),
         ({"state": "SUCCESS", "result": "{'cancelled': 'the step cancelled itself'}"}, "cancelled"),
         ({"state": "SUCCESS", "result": "{'dropped': 'failed'}"}, "failed"),
+        ({"state": "SUCCESS", "result": "{'dropped': 'blocked'}"}, "blocked"),
         ({"state": "SUCCESS", "result": "{'discarded': 1}"}, None),
         ({"state": "SUCCESS", "result": None}, None),
         ({"state": "FAILURE", "exception": "AttemptFailed('ValueError: no')"}, "failed"),

@@ -15,6 +15,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from tests.support.fake_worker import FakeWorker, decided
+from tests.support.limited import LimitedWorker, ask, render, train
 from tests.support.steps import add, echo, fail, numbers, total
 
 T = TypeVar("T")
@@ -49,9 +50,21 @@ class BusyLedger:
         best_effort = fake.begin(add.s(1, 2).set(on_failure="continue") | numbers.si(2))
         fake.fail(best_effort)
         self.best_effort = best_effort.workflow_id
+        self.holding, self.blocked, self.keeping = self._limited()
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
         return self.fake.write(work)
+
+    def _limited(self) -> list[UUID]:
+        """A full limit: a job that holds a slot, one that waits, and one that keeps another limit's slot."""
+        worker = LimitedWorker(self.fake.ledger.url)
+        _, holding, _, keeping = worker.begin_all([render.s(), ask.s(), ask.s(), train.s()])
+        worker.set(keeping, refused=9)
+        worker.end(worker.next())
+        [blocked] = worker.begin_all([ask.s()])
+        workflows = [worker.job(job).workflow_id for job in (holding, blocked, keeping)]
+        worker.ledger.close()
+        return workflows
 
     def _play(self, canvas: object) -> UUID:
         started = self.fake.start(canvas)

@@ -9,7 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from agentq.ledger.db.types import now, seconds_from_now
-from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.models import (
+    ActionRow,
+    AttemptRow,
+    DeadLetterRow,
+    EventRow,
+    JobRow,
+    LimitRow,
+    WorkerRow,
+    WorkflowRow,
+)
 from tests.ledger.busy_ledger import BusyLedger
 
 Corrupt = Callable[["Spade"], None]
@@ -41,6 +50,9 @@ class Spade:
 
     def workflow(self, workflow_id: uuid.UUID, **values: Any) -> None:
         self.run(update(WorkflowRow).where(WorkflowRow.id == workflow_id).values(values))
+
+    def limit(self, name: str, **values: Any) -> None:
+        self.run(update(LimitRow).where(LimitRow.name == name).values(values))
 
     def attempt(self, job_id: uuid.UUID, number: int, **values: Any) -> None:
         """Change one attempt in the history."""
@@ -330,10 +342,16 @@ def a_fan_in_without_a_letter(spade: Spade) -> None:
     spade.run(delete(DeadLetterRow).where(DeadLetterRow.job_id == spade.job(spade.busy_ledger.lacking, JOIN)))
 
 
+def a_job_that_waits_for_no_limit(spade: Spade) -> None:
+    """A job stands in the line of a limit whose row is gone."""
+    spade.job(spade.busy_ledger.blocked, blocked_on="gone")
+
+
 FURTHER: dict[str, tuple[Corrupt, set[str]]] = {
     "a loss that is not counted": (a_loss_that_is_not_counted, {"runs_after_loss"}),
     "a loss that is not gone on from": (a_loss_that_is_not_gone_on_from, {"never_handed_over", "stuck"}),
     "a fan-in without a letter": (a_fan_in_without_a_letter, {"join_never_fired", "failed_without_cause"}),
+    "a job that waits for no limit": (a_job_that_waits_for_no_limit, {"blocked_by_nothing"}),
 }
 """More ways to break a rule, and the rules that find them."""
 
@@ -344,3 +362,36 @@ def recorded_elsewhere(spade: Spade) -> None:
 
 def recorded_by_no_attempt(spade: Spade) -> None:
     spade.event(spade.busy_ledger.running, spade.job(spade.busy_ledger.running), attempt=2)
+
+
+def slots_miscounted(spade: Spade) -> None:
+    spade.limit("gpu", used=0)
+
+
+def over_its_slots(spade: Spade) -> None:
+    spade.limit("model:small", declared=1)
+
+
+def runs_without_slot(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.holding, limits=["model:small", "other"])
+
+
+def blocked_by_nothing(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.blocked, blocked_by=None)
+
+
+def never_entered(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.busy_ledger.blocked, created_at=HOURS_AGO)
+    spade.limit("model:small", is_awaited=False)
+
+
+def never_given_back(spade: Spade) -> None:
+    spade.old_worker()
+    spade.run(insert(LimitRow).values(name="left", declared=1, used=1))
+    ended = spade.job(spade.busy_ledger.retried, limits=["left"], held=1)
+    spade.attempt(ended, 1, started_at=HOURS_AGO, finished_at=HOURS_AGO)
+
+
+def kept_for_nobody(spade: Spade) -> None:
+    spade.limit("model:small", kept_for=spade.job(spade.busy_ledger.holding))

@@ -10,11 +10,12 @@ from celery import group
 from sqlalchemy import text
 
 from agentq import each
-from agentq.ledger import cancels, dead_letters, starts
+from agentq.ledger import cancels, dead_letters, limits, starts
 from agentq.ledger.caretaking import due_jobs, expiry
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
 from tests.support.fake_worker import FakeWorker, graph_of
+from tests.support.limited import ask
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"
@@ -70,6 +71,7 @@ def _run_through(fake: FakeWorker) -> None:
         _cancel(fake, fake.start(canvas).workflow_id)
     _cancel(fake, fake.begin(add.s(1, 2)).workflow_id)
     _lack_members(fake)
+    _block(fake)
 
 
 def _pass_deadline(fake: FakeWorker, job_id: uuid.UUID) -> None:
@@ -84,6 +86,15 @@ def _lack_members(fake: FakeWorker) -> None:
     fake.age(join, deadline_at=1)
     fake.write(lambda tx: expiry.end_overdue(tx, 10))
     fake.write(lambda tx: _replay(tx, join))
+
+
+def _block(fake: FakeWorker) -> None:
+    fake.succeed(fake.begin(add.s(1, 2) | ask.si()), 3)
+    fake.age(fake.jobs(fake.start(ask.s().set(countdown=60)).workflow_id)[0].id, due_at=1)
+    fake.write(lambda tx: due_jobs.dispatch_due(tx, 10))
+    _pass_deadline(fake, fake.jobs(fake.start(ask.s()).workflow_id)[0].id)
+    _cancel(fake, fake.start(ask.s()).workflow_id)
+    limits.enter_unawaited(fake.ledger)
 
 
 def _replay(tx: Transaction, job_id: uuid.UUID) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tests.setup.source import imports, modules
 
 LEDGER = "agentq.ledger."
-ORDER = ("db", "losses", "models", "knowledge", "records", "transaction", "history", "moves")
+ORDER = ("db", "losses", "models", "knowledge", "records", "after_commit", "transaction", "history", "moves")
 """Each imports itself and those before it; the rest of the ledger comes after them."""
 AFTER_THE_MOVES = ("db.session", "db.migrate", "db.migrations")
-"""A session schedules the jobs that it cannot publish, by a move; a migration needs a session and the models."""
+"""A session schedules the jobs that it cannot publish, by a move, and admits jobs to limits. A migration needs a
+session and the models."""
 
 MODULES = modules()
 IMPORTS = {module: imports(module, MODULES) for module in MODULES if module.startswith(LEDGER)}

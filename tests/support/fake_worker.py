@@ -83,7 +83,9 @@ def decided(pause: float) -> DecideLoss:
     return decide
 
 
-class _Catalogue:
+class Catalogue:
+    """The steps of this process, and plain tasks of any name."""
+
     def step(self, name: str) -> StepDefinition | None:
         return registry.find(name)
 
@@ -97,7 +99,7 @@ class _Catalogue:
 
 def graph_of(canvas: Any) -> Graph:
     """Compile a canvas of steps and of plain tasks, which may have any name."""
-    return compile_canvas(canvas, _Catalogue(), Defaults())
+    return compile_canvas(canvas, Catalogue(), Defaults())
 
 
 class FakeWorker:

@@ -80,6 +80,12 @@ class Broker:
         with self.redis as client:
             return sum(int(client.llen(lane)) for lane in lanes)
 
+    def published(self) -> int:
+        """The number of messages that were put into queues so far."""
+        with self.redis as client:
+            commands: Any = client.info("commandstats")
+        return sum(commands.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("lpush", "rpush"))
+
     def _answers(self) -> bool:
         with self.redis as client:
             try:

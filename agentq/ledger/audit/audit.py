@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from agentq.ledger.audit import invariants
-from agentq.ledger.audit.invariants.common import Invariant
+from agentq.ledger.audit.invariants.common import Found, Invariant
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
 
@@ -25,7 +25,8 @@ class InvariantViolation:
     """Something that must never be: the invariant that is broken, the row, and what was found there."""
 
     invariant: Invariant
-    row_id: uuid.UUID
+    row_id: uuid.UUID | str
+    """Its id, or the name of a limit."""
     found: str
 
     def __str__(self) -> str:
@@ -82,7 +83,7 @@ def examine(connection: Connection, most: int = MOST) -> Audited:
 
 
 @cache
-def _first(invariant: Invariant, most: int) -> Select[uuid.UUID, str]:
+def _first(invariant: Invariant, most: int) -> Found:
     """The same object for each audit: SQLAlchemy walks through a query to recognise it, but only once."""
     return invariant.query().limit(most)
 

@@ -34,6 +34,7 @@ _LOST_ATTEMPT: tuple[Any, ...] = (
     JobRow.worker_id,
     JobRow.started_at,
     JobRow.deadline_at,
+    JobRow.limits,
     *(_of_workflow(column) for column in (WorkflowRow.policy, WorkflowRow.terms)),
     now().label("seen_at"),
 )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, or_, select
 
 from agentq.ledger import dead_letter_tasks, moves
 from agentq.ledger.caretaking import expiry, redelivery, rescues
-from agentq.ledger.models import DeadLetterRow, JobRow
+from agentq.ledger.models import DeadLetterRow, JobRow, LimitRow
 
 
 class Work(StrEnum):
@@ -25,6 +25,10 @@ class Work(StrEnum):
     """The lease of a worker that ran a job is over."""
     OVERDUE = "overdue"
     """A deadline or an expiry has passed."""
+    SLOTS = "slots"
+    """A limit has a free slot that jobs may wait for, or is to be given one back."""
+    BLOCKED = "blocked"
+    """A job waits for a limit."""
     LETTERS = "letters"
     """A dead letter is to be recorded."""
 
@@ -40,6 +44,10 @@ _FIND_WORK = select(
         expiry.EXPIRED.exists(),
         expiry.OVERDUE_WORKFLOWS.exists(),
     ).label(Work.OVERDUE),
+    or_(select(JobRow.id).where(moves.SPENT).exists(), select(LimitRow.name).where(moves.HAS_ROOM).exists()).label(
+        Work.SLOTS
+    ),
+    select(JobRow.id).where(moves.BLOCKED_BY_LIMIT).exists().label(Work.BLOCKED),
     select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
 )
 

@@ -18,12 +18,12 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentq.exceptions import ConfigurationError, LedgerError, LedgerUnavailable
-from agentq.ledger import moves
+from agentq.ledger import limits, moves
+from agentq.ledger.after_commit import AfterCommit
 from agentq.ledger.db import errors, pgbouncer, postgresql, schema
 from agentq.ledger.db.fork import ForkGate
 from agentq.ledger.db.statement import run_text
 from agentq.ledger.db.urls import parse_url
-from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Publish, Transaction
 
 T = TypeVar("T")
@@ -157,24 +157,38 @@ class Ledger:
 
     def _write(
         self,
-        run: Callable[[Callable[[Connection], tuple[T, list[Dispatch]]]], tuple[T, list[Dispatch]]],
+        run: Callable[[Callable[[Connection], tuple[T, Transaction]]], tuple[T, Transaction]],
         work: Callable[[Transaction], T],
         wait_timeout: float | None,
         publish: Publish | None,
     ) -> T:
         publish = publish or self.publish
 
-        def work_once(connection: Connection) -> tuple[T, list[Dispatch]]:
+        def work_once(connection: Connection) -> tuple[T, Transaction]:
             tx = Transaction(connection)
             done = work(tx)
             if publish is None:
                 moves.schedule_dispatches(tx)
-            return done, tx.take_dispatches()
+            return done, tx
 
-        done, jobs = self._retried(lambda: run(work_once), wait_timeout)
-        if jobs and publish is not None:
-            self._after_commit(partial(publish, jobs))
+        done, tx = self._retried(lambda: run(work_once), wait_timeout)
+        if publish is not None:
+            self.follow(tx, publish, self._after_commit)
         return done
+
+    def follow(
+        self, tx: Transaction, publish: Publish, after_commit: Callable[[Callable[[], object]], None]
+    ) -> None:
+        """Publish the messages of a transaction, and do what follows it, by *after_commit*."""
+        jobs = tx.take_dispatches()
+        if jobs:
+            after_commit(partial(publish, jobs))
+        for work in tx.take_works():
+            after_commit(partial(self._do_now_or_later, work))
+
+    def _do_now_or_later(self, work: AfterCommit) -> None:
+        with contextlib.suppress(LedgerUnavailable):  # a caretaker does it, once the ledger is back
+            limits.follow(self, work)
 
     def _after_commit(self, work: Callable[[], object]) -> None:
         """Run *work* after the commit of the writes: at once, unless they joined the caller's transaction."""

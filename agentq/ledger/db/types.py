@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, Row, String, literal_column
+from sqlalchemy import Boolean, ColumnElement, DateTime, Dialect, Row, String, literal_column
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -100,8 +100,27 @@ class later(FunctionElement[datetime]):
     inherit_cache = True
     name = "later"
 
-    def __init__(self, time: ColumnElement[Any] | Any, seconds: float) -> None:
+    def __init__(self, time: ColumnElement[Any] | Any, seconds: ColumnElement[Any] | float) -> None:
         super().__init__(time, seconds)
+
+
+class item_of(FunctionElement[str]):
+    """The text after the first *count* of a column that has a list of texts; NULL where there are no more."""
+
+    type = String()
+    inherit_cache = True
+    name = "item_of"
+
+    def __init__(self, texts: ColumnElement[Any] | Any, count: ColumnElement[int] | Any) -> None:
+        super().__init__(texts, count)
+
+
+class is_among_first(FunctionElement[bool]):
+    """A list of texts, a number, a text: true where the text is among that many first ones of the list."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "is_among_first"
 
 
 @compiles(now, "postgresql")
@@ -135,3 +154,28 @@ def _later_postgresql(element: later, compiler: Any, **kw: Any) -> str:
 def _later_sqlite(element: later, compiler: Any, **kw: Any) -> str:
     time, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"strftime('%Y-%m-%d %H:%M:%f', {time}, printf('%+.3f seconds', {seconds}))"
+
+
+@compiles(item_of, "postgresql")
+def _item_of_postgresql(element: item_of, compiler: Any, **kw: Any) -> str:
+    texts, count = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({texts})[{count} + 1]"
+
+
+@compiles(item_of, "sqlite")
+def _item_of_sqlite(element: item_of, compiler: Any, **kw: Any) -> str:
+    texts, count = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"json_extract({texts}, '$[' || {count} || ']')"
+
+
+@compiles(is_among_first, "postgresql")
+def _among_first_postgresql(element: is_among_first, compiler: Any, **kw: Any) -> str:
+    texts, number, text = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{text} = ANY (({texts})[1:{number}])"
+
+
+@compiles(is_among_first, "sqlite")
+def _among_first_sqlite(element: is_among_first, compiler: Any, **kw: Any) -> str:
+    texts, number, text = (compiler.process(clause, **kw) for clause in element.clauses)
+    among = f"json_each({texts}) WHERE key < {number} AND value = {text}"
+    return f"EXISTS (SELECT 1 FROM {among})"  # noqa: S608 - of clauses that SQLAlchemy has compiled

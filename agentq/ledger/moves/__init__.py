@@ -34,6 +34,25 @@ from agentq.ledger.moves.handover import (
     ready,
     ready_successors,
 )
+from agentq.ledger.moves.limits import (
+    BLOCKED_BY_LIMIT,
+    HAS_ROOM,
+    SPENT,
+    admit,
+    await_no_longer,
+    await_slot,
+    declare,
+    give_back,
+    has_free,
+    lock_first_in_line,
+    lock_limits,
+    redeclare,
+    refuse,
+    rest_turns,
+    unawaited,
+    with_room,
+    with_stale_turns,
+)
 from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
 from agentq.ledger.moves.succeed_fast import succeed_fast
 from agentq.ledger.moves.timed import (
@@ -59,6 +78,23 @@ from agentq.ledger.moves.timed import (
 from agentq.ledger.moves.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
 __all__ = [
+    "BLOCKED_BY_LIMIT",
+    "HAS_ROOM",
+    "redeclare",
+    "unawaited",
+    "SPENT",
+    "admit",
+    "await_no_longer",
+    "await_slot",
+    "declare",
+    "give_back",
+    "has_free",
+    "lock_first_in_line",
+    "lock_limits",
+    "refuse",
+    "rest_turns",
+    "with_room",
+    "with_stale_turns",
     "COUNTS",
     "DISPATCH",
     "DEAD",

@@ -105,6 +105,7 @@ _two_next = (
         _next.after_id == literal_column("agentq_jobs.id", Uuid()),
         _next.status == JobStatus.WAITING,
         _next.kind.in_(sorted(RUNNABLE)),
+        _next.limits.is_(None),  # it has to wait for its slots
         _next.delay.is_(None),
         _next.due_at.is_(None),
     )

@@ -6,16 +6,43 @@ caretaker finds that it is due.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, or_
+from sqlalchemy import case, null, or_
 
-from agentq.ledger.db.types import now, seconds_from_now
+from agentq.ledger.db.types import item_of, now, seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.states import RUNNABLE, JobStatus
+from agentq.states import FAN_INS, BlockedBy, JobStatus
 
-READY: dict[str, Any] = {"status": JobStatus.QUEUED, "dispatched_at": now(), "dispatches": 0}
-"""The values that make a job ready."""
+# A job may hold some of its slots still: one that kept them while it was blocked, was cancelled, and is replayed.
+_next_limit = item_of(JobRow.limits, JobRow.held)
+_is_limited = _next_limit.is_not(None)
+
+
+def _ready(*unless: tuple[Any, Any]) -> dict[str, Any]:
+    """*unless* are conditions with the status that a job has in place of being ready."""
+    others = [(condition, null()) for condition, _ in unless]
+    return {
+        "status": case(*unless, (_is_limited, JobStatus.BLOCKED), else_=JobStatus.QUEUED),
+        "blocked_by": case(*others, (_is_limited, BlockedBy.LIMIT)),
+        "blocked_on": case(*others, (_is_limited, _next_limit)),
+        "dispatched_at": now(),
+        "dispatches": 0,
+    }
+
+
+READY: dict[str, Any] = _ready()
+"""The values that make a job ready: queued, or blocked by the first limit of which it holds no slot."""
+ADMITTED: dict[str, Any] = {
+    "status": JobStatus.QUEUED,
+    "dispatched_at": now(),
+    "dispatches": 0,
+    "refused": 0,
+    "blocked_by": null(),
+    "blocked_on": null(),
+}
+"""The values that make a blocked job ready, once it has a slot of each of its limits."""
 
 
 def due(at: Any) -> dict[str, Any]:
@@ -25,7 +52,7 @@ def due(at: Any) -> dict[str, Any]:
 
 def ready_or_due(is_due_later: Any, at: Any) -> dict[str, Any]:
     """Return the values that make a job ready, or due at a time where that is to come."""
-    return READY | due(at) | {"status": case((is_due_later, JobStatus.SCHEDULED), else_=JobStatus.QUEUED)}
+    return due(at) | _ready((is_due_later, JobStatus.SCHEDULED))
 
 
 def due_or_waiting(is_ready: Any, at: Any) -> dict[str, Any]:
@@ -41,18 +68,21 @@ def time_of(delay: Any, eta: Any) -> Any:
     return case((delay.is_not(None), seconds_from_now(delay)), else_=eta)
 
 
-def first_status(delay: float | None, eta: str | None) -> JobStatus:
+def first_status(delay: float | None, eta: str | None, limits: Sequence[str] = ()) -> JobStatus:
     """Return how a job begins that waits for no other, as AFTER_OTHERS decides it for one that has waited.
 
     A start decides it before it writes, without the database's clock: so it schedules a job whose time has passed.
     """
-    return JobStatus.QUEUED if delay is None and eta is None else JobStatus.SCHEDULED
+    if delay is not None or eta is not None:
+        return JobStatus.SCHEDULED
+    return JobStatus.BLOCKED if limits else JobStatus.QUEUED
 
 
-_later = ready_or_due(or_(JobRow.delay.is_not(None), JobRow.due_at > now()), time_of(JobRow.delay, JobRow.due_at))
-AFTER_OTHERS: dict[str, Any] = _later | {
-    "remaining": 0,
-    # What no worker runs stays, for the hand-over.
-    "status": case((JobRow.kind.in_(sorted(RUNNABLE)), _later["status"]), else_=JobStatus.WAITING),
-}
+_is_due_later = or_(JobRow.delay.is_not(None), JobRow.due_at > now())
+AFTER_OTHERS: dict[str, Any] = (
+    due(time_of(JobRow.delay, JobRow.due_at))
+    # A fan-in stays, for the hand-over. A kind that only a newer release knows is left to a worker of that one.
+    | _ready((JobRow.kind.in_(sorted(FAN_INS)), JobStatus.WAITING), (_is_due_later, JobStatus.SCHEDULED))
+    | {"remaining": 0}
+)
 """The values that make a job ready, or due, when all are done that it waited for."""

@@ -19,8 +19,8 @@ def columns(names: Iterable[str], job: Any = JobRow) -> tuple[Any, ...]:
     return tuple(column if column.name == name else column.label(name) for name, column in named)
 
 
-DISPATCH = (*columns(columns_of(Dispatch)), JobRow.status)
-"""The columns of a ``Dispatch``, and the status, since only queued jobs are dispatched."""
+DISPATCH = (*columns(columns_of(Dispatch)), JobRow.status, JobRow.blocked_on)
+"""The columns of a ``Dispatch``, and those that say whether the job is queued or in which line it stands."""
 
 DEAD: tuple[Any, ...] = (
     JobRow.id,

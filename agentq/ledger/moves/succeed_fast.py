@@ -11,12 +11,11 @@ commits by itself, which saves two round trips, and its locks last no longer tha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     CTE,
     Integer,
-    Select,
     String,
     Uuid,
     bindparam,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from agentq.ledger.after_commit import Admit, GiveBack
 from agentq.ledger.db.statement import Prepared, WhileExecuting
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now
 from agentq.ledger.history import ending
@@ -35,37 +35,75 @@ from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH
+from agentq.ledger.moves.slot_handover import handing_slot_over
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
 
-_done = SUCCEED.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
-_history = ending(
-    select(
-        _done.c.id.label("job_id"),
-        bindparam("held_attempt", type_=Integer()).label("number"),
-        cast(AttemptOutcome.SUCCEEDED, String(16)).label("outcome"),
-        bindparam("by_worker", type_=Uuid()).label("worker_id"),
-        bindparam("began_at", type_=UtcDateTime()).label("started_at"),
+
+class _Statements(NamedTuple):
+    """The completion of a job by what comes after it; each CTE costs time, so a job has only those that it
+    needs."""
+
+    last: Prepared
+    before_another: Prepared
+    into_join: Prepared
+
+
+def _statements(*, hands_slot_over: bool) -> _Statements:
+    """*hands_slot_over* says that the job holds a slot of one limit, which the next in its line takes over."""
+    succeed = SUCCEED.values(held=0) if hands_slot_over else SUCCEED
+    done = succeed.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
+    counted = _counted(done)
+    joined = select(counted).where(counted.c.status == JobStatus.SUCCEEDED).cte("joined")
+    readied_by_job = _readied_by(done, "readied_by_job")
+    readied_by_join = _readied_by(joined, "readied_by_join")
+
+    def completing(*readied: CTE, ended: CTE | None = None) -> Prepared:
+        columns, ctes = [done.c.id.label("done_id")], [_history(done), *([] if ended is None else [ended])]
+        if hands_slot_over:
+            admitted, turned, freed = handing_slot_over(done)
+            readied, ctes = (*readied, admitted), [*ctes, turned]
+            columns.append(select(freed.c.is_awaited).scalar_subquery().label("is_awaited"))
+        if not readied:
+            return Prepared(select(*columns).add_cte(*ctes))
+        all_readied = readied[0] if len(readied) == 1 else union_all(*map(select, readied)).cte("readied")
+        found = select(*columns, *all_readied.c).select_from(done.outerjoin(all_readied, true()))
+        return Prepared(found.add_cte(*ctes))
+
+    return _Statements(
+        last=completing(ended=_ended_by(done, "ended_by_job")),
+        before_another=completing(readied_by_job),
+        into_join=completing(readied_by_job, readied_by_join, ended=_ended_by(joined, "ended_by_join")),
     )
-).cte("history")
-# Rows are named by scalar subqueries, never by a join: so each is found by its index, also by a plan that was
-# made when the tables were empty.
-_counted = (
-    update(JobRow)
-    .where(
-        JobRow.id == select(_done.c.join_id).scalar_subquery(),
-        JobRow.status == JobStatus.WAITING,
+
+
+def _history(done: CTE) -> CTE:
+    return ending(
+        select(
+            done.c.id.label("job_id"),
+            bindparam("held_attempt", type_=Integer()).label("number"),
+            cast(AttemptOutcome.SUCCEEDED, String(16)).label("outcome"),
+            bindparam("by_worker", type_=Uuid()).label("worker_id"),
+            bindparam("began_at", type_=UtcDateTime()).label("started_at"),
+        )
+    ).cte("history")
+
+
+def _counted(done: CTE) -> CTE:
+    # Rows are named by scalar subqueries, never by a join: so each is found by its index, also by a plan that was
+    # made when the tables were empty.
+    return (
+        update(JobRow)
+        .where(JobRow.id == select(done.c.join_id).scalar_subquery(), JobRow.status == JobStatus.WAITING)
+        .values(
+            remaining=JobRow.remaining - 1,
+            status=case((JobRow.remaining == 1, JobStatus.SUCCEEDED), else_=JobRow.status),
+            finished_at=case((JobRow.remaining == 1, now())),
+        )
+        .returning(JobRow.id, JobRow.workflow_id, JobRow.is_last, JobRow.status)
+        .cte("counted")
     )
-    .values(
-        remaining=JobRow.remaining - 1,
-        status=case((JobRow.remaining == 1, JobStatus.SUCCEEDED), else_=JobRow.status),
-        finished_at=case((JobRow.remaining == 1, now())),
-    )
-    .returning(JobRow.id, JobRow.workflow_id, JobRow.is_last, JobRow.status)
-    .cte("counted")
-)
-_joined = select(_counted).where(_counted.c.status == JobStatus.SUCCEEDED).cte("joined")
 
 
 def _readied_by(done: CTE, name: str) -> CTE:
@@ -89,18 +127,7 @@ def _ended_by(done: CTE, name: str) -> CTE:
     )
 
 
-_readied_by_job = _readied_by(_done, "readied_by_job")
-_readied = union_all(select(_readied_by_job), select(_readied_by(_joined, "readied_by_join"))).cte("readied")
-
-
-def _handing_over_to(readied: CTE) -> Select[Any]:
-    return select(_done.c.id.label("done_id"), *readied.c).select_from(_done.outerjoin(readied, true()))
-
-
-# Each CTE of a statement costs time, also where it finds nothing to do: so a job has only those that it needs.
-_SUCCEED_LAST = Prepared(select(_done.c.id).add_cte(_history, _ended_by(_done, "ended_by_job")))
-_SUCCEED_BEFORE_ANOTHER = Prepared(_handing_over_to(_readied_by_job).add_cte(_history))
-_SUCCEED_INTO_JOIN = Prepared(_handing_over_to(_readied).add_cte(_history, _ended_by(_joined, "ended_by_join")))
+_FREE, _WITH_SLOT = _statements(hands_slot_over=False), _statements(hands_slot_over=True)
 
 
 def succeed_fast(
@@ -113,9 +140,19 @@ def succeed_fast(
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
+    limits, statements = claimed.limits or [], _FREE
+    if len(limits) == 1:
+        statements, values = _WITH_SLOT, values | {"limit": limits[0]}
     if claimed.is_last:
-        return [] if _SUCCEED_LAST.all(tx.connection, values, while_executing) else None
-    statement = _SUCCEED_BEFORE_ANOTHER if claimed.join_id is None else _SUCCEED_INTO_JOIN
+        statement = statements.last
+    else:
+        statement = statements.before_another if claimed.join_id is None else statements.into_join
     rows = statement.all(tx.connection, values, while_executing)
+    if not rows:
+        return None
+    if len(limits) > 1:
+        tx.then(GiveBack(claimed.job_id))
+    elif limits and rows[0].is_awaited:  # by a job that this statement did not see, or that needs other limits too
+        tx.then(Admit(limits[0]))
     # In the order of the canvas; RETURNING has none.
-    return sorted((row for row in rows if row.id is not None), key=lambda row: row.id) if rows else None
+    return sorted((row for row in rows if getattr(row, "id", None) is not None), key=lambda row: row.id)

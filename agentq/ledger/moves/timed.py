@@ -115,7 +115,7 @@ OVERDUE = and_(JobRow.deadline_at <= now(), JobRow.finished_at.is_(None))
 """A job or a fan-in whose deadline has passed."""
 _is_fan_in = JobRow.kind.in_(sorted(FAN_INS))
 _OVERDUE = (
-    select(*DEAD, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at)
+    select(*DEAD, JobRow.status, JobRow.attempt, JobRow.worker_id, JobRow.started_at, JobRow.limits)
     .where(OVERDUE, ~_is_fan_in)
     .order_by(JobRow.deadline_at)
     .limit(bindparam("most"))

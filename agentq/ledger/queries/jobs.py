@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from agentq.ledger import actions, knowledge
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NO_WORKERS, Live
-from agentq.ledger.models import ActionRow, AttemptRow, JobRow, WorkflowRow
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT
 from agentq.ledger.queries.failures import failed_before
+from agentq.ledger.queries.limits import Lines, lines_of
 from agentq.ledger.queries.selection import Selection, Wanted
-from agentq.states import FAN_INS, JOB_AHEAD, JOB_MOVING, JOB_OPEN, OTHER_PARAMETERS, JobStatus
+from agentq.states import FAN_INS, JOB_AHEAD, JOB_MOVING, JOB_OPEN, OTHER_PARAMETERS, DeadLetterStatus, JobStatus
 
 _COLUMNS = {
     "status": JobRow.status,
@@ -25,9 +27,18 @@ _COLUMNS = {
     "workflow": JobRow.workflow_id,
     "queue": JobRow.queue,
     "category": JobRow.error_category,
+    "waiting_for": JobRow.blocked_on,
 }
 _IS_NO_FAN_IN = JobRow.kind.not_in(sorted(FAN_INS))
-_Awaited = tuple[Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]]]
+_Awaited = tuple[Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]], Lines]
+_FIRST = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.FAILED)
+"""The statuses of jobs that others wait for."""
+_is_undecided = (
+    select(DeadLetterRow.id)
+    .where(DeadLetterRow.job_id == JobRow.id, DeadLetterRow.status == DeadLetterStatus.OPEN)
+    .exists()
+)
+_UNFINISHED = or_(JobRow.status.in_(sorted(JOB_OPEN)), _is_undecided)
 _ALL = Selection(JobRow, select(JobRow.__table__))
 _NO_FAN_INS = _ALL.where(_IS_NO_FAN_IN)
 
@@ -45,6 +56,8 @@ class FoundJobs:
     """The terms of the workflows of which a job was left for its arguments, by workflow."""
     failed: Mapping[uuid.UUID, Sequence[AnyRow]]
     """The failed jobs directly before each job that waits."""
+    lines: Lines
+    """The lines of limits that jobs stand in."""
     members: Mapping[uuid.UUID, int] = field(default_factory=dict)
     """The number of members of each fan-in that waits; empty unless attempts were read too."""
     attempts: Mapping[uuid.UUID, Sequence[AnyRow]] = field(default_factory=dict)
@@ -53,7 +66,8 @@ class FoundJobs:
 
 def matching(wanted: Wanted) -> Selection:
     """Return the jobs that a filter wants; fan-ins are left out."""
-    return _NO_FAN_INS.matching(_COLUMNS, wanted)
+    found = _NO_FAN_INS.matching(_COLUMNS, wanted)
+    return found.where(BLOCKED_BY_LIMIT) if "waiting_for" in wanted else found
 
 
 def open_(wanted: Wanted) -> Selection:
@@ -74,6 +88,11 @@ def moving(workflow_id: uuid.UUID) -> Selection:
 def running_on(worker_id: uuid.UUID) -> Selection:
     """Return the jobs that a worker runs."""
     return _ALL.where(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == worker_id)
+
+
+def with_ids(job_ids: Collection[uuid.UUID]) -> Selection:
+    """Select the jobs of these ids."""
+    return _ALL.where(JobRow.id.in_(job_ids))
 
 
 def find(connection: Connection, jobs: Selection, limit: int, *, oldest_first: bool = False) -> FoundJobs:
@@ -100,6 +119,21 @@ def get(connection: Connection, job_id: uuid.UUID) -> FoundJobs:
 def of_workflow(connection: Connection, workflow_id: uuid.UUID) -> FoundJobs:
     """Return all jobs of a workflow, oldest first."""
     return _with_attempts(connection, JobRow.workflow_id == workflow_id)
+
+
+def unfinished(connection: Connection, workflow_id: uuid.UUID, limit: int) -> FoundJobs:
+    """Return up to *limit* jobs of a workflow that are open or need a decision: those first that others wait for.
+
+    Fan-ins are left out.
+    """
+    rank = case(*((JobRow.status == status, place) for place, status in enumerate(_FIRST)), else_=len(_FIRST))
+    query = _ALL.query.where(JobRow.workflow_id == workflow_id, _IS_NO_FAN_IN, _UNFINISHED)
+    return _with_waits(connection, connection.execute(query.order_by(rank, JobRow.id).limit(limit)).all())
+
+
+def unfinished_job(connection: Connection, job_id: uuid.UUID) -> FoundJobs:
+    """Return the job of this id, if it is open or needs a decision."""
+    return _with_attempts(connection, and_(JobRow.id == job_id, _UNFINISHED))
 
 
 def progress(connection: Connection, workflow_id: uuid.UUID) -> Sequence[AnyRow]:
@@ -175,13 +209,13 @@ def _members(connection: Connection, rows: Sequence[AnyRow]) -> dict[uuid.UUID, 
 
 
 def _awaited(connection: Connection, rows: Sequence[AnyRow]) -> _Awaited:
-    """The live workers, the terms of workflows and the failed jobs; asks nothing that no job waits for."""
+    """Live workers, terms of workflows, failed jobs, lines of limits; asks nothing that no job waits for."""
     left = {row.workflow_id for row in rows if _is_left_for_arguments(row)}
     is_asked = left or any(row.status == JobStatus.QUEUED for row in rows)
     query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
     terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
     live = knowledge.live(connection) if is_asked else NO_WORKERS
-    return live, terms, failed_before(connection, rows)
+    return live, terms, failed_before(connection, rows), lines_of(connection, rows)
 
 
 def _is_left_for_arguments(row: AnyRow) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, union_all
 
 from agentq.ledger.db.types import now
-from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.models import JobRow, LimitRow, WorkflowRow
 from agentq.states import JOB_EXPIRING, JobStatus
 
 _times = union_all(
@@ -15,6 +15,7 @@ _times = union_all(
     select(JobRow.expires_at).where(JobRow.status.in_(sorted(JOB_EXPIRING))),
     select(JobRow.deadline_at).where(JobRow.finished_at.is_(None)),
     select(WorkflowRow.deadline_at).where(WorkflowRow.finished_at.is_(None)),
+    select(LimitRow.override_until).where(LimitRow.is_awaited),
 ).subquery()
 _NEXT = select(now(), select(func.min(_times.c.time)).where(_times.c.time > now()).scalar_subquery())
 

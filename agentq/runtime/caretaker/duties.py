@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.ledger import dead_letter_tasks, losses, workers
+from agentq.ledger import dead_letter_tasks, limits, losses, moves, workers
 from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
@@ -29,6 +30,7 @@ from agentq.runtime.log import job_outcomes
 from agentq.runtime.log.troubles import Troubles
 from agentq.runtime.refused import refusals
 from agentq.states import JobStatus
+from agentq.steps import registry
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -82,10 +84,13 @@ class Duties:
             _Duty(settings.redispatch_after / 2.5, self.redispatch_lost, Work.UNCLAIMED),
             _Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
+            _Duty(1.0, self.fill_slots, Work.SLOTS),
+            _Duty(10.0, self.enter_unawaited, Work.BLOCKED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
             self._pass_on,
             _Duty(3600.0, self._forget_gone),
+            _Duty(math.inf, self._redeclare_limits),
         ]
 
     def due_in(self) -> float:
@@ -196,6 +201,14 @@ class Duties:
             self._ledger.write(partial(end, most=_BATCH))
         self._ledger.write(lambda tx: expiry.cancel_overdue(tx, _BATCH))
 
+    def fill_slots(self) -> None:
+        """Admit jobs to slots that are free, where the process that freed them could not."""
+        limits.fill(self._ledger)
+
+    def enter_unawaited(self) -> None:
+        """Let lines be awaited whose jobs were started by a process that then died."""
+        limits.enter_unawaited(self._ledger)
+
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""
         queue, grace = self._engine.settings.dead_letter_queue, self._engine.settings.redispatch_after
@@ -271,6 +284,11 @@ class Duties:
                 )
             if len(again) < _BATCH:
                 return
+
+    def _redeclare_limits(self) -> None:
+        """Let the limits have the slots that this code declares: of two releases, the last one to start wins."""
+        for limit in (*self._engine.limits, *(limit for step in registry.all_steps() for limit in step.limits)):
+            self._ledger.write(partial(moves.redeclare, limit=limit.name, slots=limit.limit))
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))

@@ -7,7 +7,7 @@ from typing import Any
 from celery.app.amqp import task_message
 
 from agentq.ledger.records import Dispatch
-from agentq.states import JobKind
+from agentq.states import MIDDLE_PRIORITY, JobKind
 
 CARRIER = "agentq.run"
 """The task whose messages carry plain Celery tasks; those do not know of jobs."""
@@ -23,8 +23,6 @@ QUEUE_HEADER = "agentq_queue"
 """The header with the queue that a message was sent to: a job that was moved since is not claimed by it."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
-MIDDLE_PRIORITY = 4
-"""The priority, on agentq's scale, of a job that has none."""
 
 
 def job_message(dispatch: Dispatch, early: bool, with_event: bool) -> Any:

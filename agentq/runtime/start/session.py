@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,6 @@ from sqlalchemy.util import await_only
 
 from agentq.exceptions import InvalidArguments
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ T = TypeVar("T")
 
 Joinable = Session | scoped_session[Any] | Connection
 """The sessions and connections whose transaction a start can join."""
-_WAITING = "agentq_dispatches"
-"""The key under which a session keeps the dispatches to publish after its commit."""
+_WAITING = "agentq_after_commit"
+"""The key under which a session keeps what follows its commit."""
 
 
 class Joined:
@@ -59,22 +58,22 @@ class Joined:
         """Run *work* in it as *ledger* would: the jobs to dispatch are published after the commit, or never."""
         tx = Transaction(self.connection)
         done = work(tx)
-        self._publish_after_commit(ledger, tx.take_dispatches())
+        if ledger.publish is not None and self.sees_commit:
+            ledger.follow(tx, ledger.publish, partial(self._after_commit, ledger))
         return done
 
-    def _publish_after_commit(self, ledger: Ledger, dispatches: Sequence[Dispatch]) -> None:
-        if ledger.publish is None or not isinstance(self._session, Session) or not self.sees_commit:
-            return
+    def _after_commit(self, ledger: Ledger, work: Callable[[], object]) -> None:
+        assert isinstance(self._session, Session)
         if _WAITING not in self._session.info:
-            self._session.info[_WAITING] = _PendingDispatches(self._session)
-        publish = partial(ledger.publish, dispatches)
+            self._session.info[_WAITING] = _PendingWorks(self._session)
         # Where the commit will be on an event loop, that must not wait for a broker.
-        off_loop = partial(_await_in_thread, ledger, publish)
-        self._session.info[_WAITING].add(off_loop if self.connection.dialect.is_async else publish)
+        off_loop = partial(_await_in_thread, ledger, work)
+        self._session.info[_WAITING].add(off_loop if self.connection.dialect.is_async else work)
 
 
-class _PendingDispatches:
-    """The dispatches of one session, each kept with the transaction or savepoint in which its start was."""
+class _PendingWorks:
+    """The work that follows the commits of one session, kept with the transaction or savepoint in which each start
+    was."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -82,18 +81,18 @@ class _PendingDispatches:
         event.listen(session, "after_commit", self._pass_on)
         event.listen(session, "after_transaction_end", self._forget)
 
-    def add(self, publish: Callable[[], object]) -> None:
-        self._pending.setdefault(self._current(), []).append(publish)
+    def add(self, work: Callable[[], object]) -> None:
+        self._pending.setdefault(self._current(), []).append(work)
 
     def _pass_on(self, session: Session) -> None:
-        """Give a released savepoint's dispatches to the transaction around it; publish those of a whole one."""
-        publishes = self._pending.pop(self._current(), [])
+        """Give what follows a released savepoint to the transaction around it; do what follows a whole one."""
+        works = self._pending.pop(self._current(), [])
         savepoint = session.get_nested_transaction()
         if savepoint is not None:
-            self._pending.setdefault(savepoint.parent, []).extend(publishes)
+            self._pending.setdefault(savepoint.parent, []).extend(works)
             return
-        for publish in publishes:
-            publish()
+        for work in works:
+            work()
 
     def _forget(self, session: Session, transaction: SessionTransaction) -> None:
         self._pending.pop(transaction, None)

@@ -104,7 +104,7 @@ class _Planner:
         self._deadline = _checked_deadline(options.get("deadline"))
         policy = None if retry is None else policy_of(retry)
         self._policy = None if policy is None else json.dumps(dump_policy(policy))
-        self._defaults = engine.defaults(_checked_priority(options.get("priority")), policy)
+        self._defaults = engine.defaults(_checked_priority(options.get("priority")), policy, self._tenant)
         self._due_at = None
         if not_before is not None:
             self._due_at = time_text(not_before, "not_before", past_allowed=False)

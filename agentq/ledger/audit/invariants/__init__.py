@@ -1,6 +1,6 @@
 """The rules of the audit: what must never be in a ledger, each as one query that should find nothing."""
 
-from agentq.ledger.audit.invariants import attempts, dead_letters, events, graph, leases, workflows
+from agentq.ledger.audit.invariants import attempts, dead_letters, events, graph, leases, limits, workflows
 from agentq.ledger.audit.invariants.common import Invariant
 
 ALL: tuple[Invariant, ...] = (
@@ -10,4 +10,5 @@ ALL: tuple[Invariant, ...] = (
     *leases.INVARIANTS,
     *dead_letters.INVARIANTS,
     *events.INVARIANTS,
+    *limits.INVARIANTS,
 )

@@ -14,8 +14,8 @@ from agentq.ledger.db.types import UtcDateTime, later
 from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
 from agentq.states import RUNNABLE, DeadLetterStatus
 
-Found = Select[uuid.UUID, str]
-"""The ids of the rows that break a rule, each with a word on what was found there."""
+Found = Select[uuid.UUID, str] | Select[str, str]
+"""The ids of the rows that break a rule, of a limit its name, each with a word on what was found there."""
 
 CLOCK = 1.0
 """Seconds by which two statements' times may disagree with the order of their commits."""
@@ -48,7 +48,7 @@ class Invariant:
     name: str
     text: str
     noun: str
-    """The noun of the ids in its query: job, workflow or worker."""
+    """The noun of the ids in its query: job, workflow, worker or limit."""
     query: Callable[[], Found]
     next_step: str = ""
     """The action that a person can take."""

@@ -27,3 +27,21 @@ def _length_postgresql(element: length, compiler: Any, **kw: Any) -> str:
 def _length_sqlite(element: length, compiler: Any, **kw: Any) -> str:
     text = compiler.process(element.clauses, **kw)
     return f"CASE json_type({text}) WHEN 'array' THEN json_array_length({text}) END"
+
+
+class slots_held(FunctionElement[str]):
+    """A table of the slots that jobs hold: for each, the ``name`` of its limit and the ``job_id``."""
+
+    inherit_cache = True
+    name = "slots_held"
+
+
+@compiles(slots_held, "postgresql")
+def _slots_held_postgresql(element: slots_held, compiler: Any, **kw: Any) -> str:
+    return "(SELECT unnest(limits[1:held]) AS name, id AS job_id FROM agentq_jobs WHERE held > 0)"
+
+
+@compiles(slots_held, "sqlite")
+def _slots_held_sqlite(element: slots_held, compiler: Any, **kw: Any) -> str:
+    job = "FROM agentq_jobs AS job, json_each(job.limits) AS item WHERE job.held > 0 AND item.key < job.held"
+    return f"(SELECT item.value AS name, job.id AS job_id {job})"

@@ -18,9 +18,10 @@ from agentq.states import JOB_EXPIRING, JobStatus, WorkflowStatus
 
 @invariant("job", START_ANEW)
 def never_claimed() -> Found:
-    """a job is queued or scheduled but no claim can ever take it"""
+    """a job is queued, blocked or scheduled but no claim can ever take it"""
     exhausted = and_(
-        JobRow.status.in_([JobStatus.QUEUED, JobStatus.SCHEDULED]), JobRow.attempt >= JobRow.max_attempts
+        JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.SCHEDULED]),
+        JobRow.attempt >= JobRow.max_attempts,
     )
     never_due = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at.is_(None))
     never_dispatched = and_(JobRow.status == JobStatus.QUEUED, JobRow.dispatched_at.is_(None))

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from django.db import transaction
 
-from agentq import step
+from agentq import Concurrency, step
 from agentq.contrib.django import project
 from agentq.contrib.django.models import Workflow
 from agentq.ledger.records import Dispatch
@@ -17,6 +17,12 @@ from agentq.ledger.records import Dispatch
 @step
 def double(number: int) -> int:
     """A step."""
+    return 2 * number
+
+
+@step(limits=[Concurrency("double", limit=1)])
+def double_alone(number: int) -> int:
+    """A step with a limit."""
     return 2 * number
 
 

@@ -6,7 +6,7 @@ from asgiref.sync import sync_to_async
 from django.test import TestCase
 
 import agentq
-from tests.contrib.django.suite.canvases import dispatches, double, started
+from tests.contrib.django.suite.canvases import dispatches, double, double_alone, started
 
 
 class IsolationTest(TestCase):
@@ -36,6 +36,13 @@ class IsolationTest(TestCase):
             double.delay_on_commit(1)
             assert dispatched == []
         assert len(dispatched) == 1
+
+    def test_the_admission_of_a_job_with_a_limit_is_a_callback_of_the_commit(self) -> None:
+        with dispatches() as dispatched, self.captureOnCommitCallbacks(execute=True) as callbacks:
+            agentq.start(double_alone.s(1))
+            assert dispatched == []
+        # The second one publishes what the first one admits.
+        assert (len(callbacks), dispatched) == (2, [double_alone.name])
 
     async def test_an_async_test_sees_what_it_starts(self) -> None:
         workflow = await agentq.astart(double.s(1))

@@ -1,0 +1,31 @@
+"""Work that follows a commit, in transactions of its own. If it is lost, a caretaker does it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Jobs of a tenant have begun to stand in the line of a limit: it is awaited, and some may be admitted."""
+
+    limit: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """A job that holds slots has ended, or waits for its time: they are free, and others may be admitted."""
+
+    job_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """A slot of a limit was freed: jobs that wait for it may be admitted."""
+
+    limit: str
+
+
+AfterCommit = Enter | GiveBack | Admit

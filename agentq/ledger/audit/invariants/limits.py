@@ -1,0 +1,130 @@
+"""Rules on limits: slots in use are those that jobs hold, and a blocked job stands in a line that moves."""
+
+from __future__ import annotations
+
+from sqlalchemy import String, Uuid, and_, cast, column, func, or_, select
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.audit.invariants.common import (
+    ASK_WORKERS,
+    LONG_AGO,
+    START_ANEW,
+    Found,
+    a_worker_lives,
+    invariant,
+)
+from agentq.ledger.audit.invariants.elements import slots_held
+from agentq.ledger.db.types import item_of
+from agentq.ledger.models import AttemptRow, JobRow, LimitChangeRow, LimitRow, TurnRow
+from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, SLOTS, SPENT
+from agentq.states import JobStatus
+
+_held = slots_held().table_valued(column("name", String()), column("job_id", Uuid()), name="slots_held")
+_holders = select(_held.c.name, func.count().label("jobs")).group_by(_held.c.name).subquery("holders")
+_holder = aliased(JobRow)
+_oldest_holder = (
+    select(func.min(_holder.created_at))
+    .select_from(_held)
+    .join(_holder, _holder.id == _held.c.job_id)
+    .where(_held.c.name == LimitRow.name)
+    .scalar_subquery()
+)
+_next_limit = item_of(JobRow.limits, JobRow.held)
+_ready_at = func.coalesce(JobRow.dispatched_at, JobRow.created_at)
+
+
+@invariant("limit")
+def slots_miscounted() -> Found:
+    """a limit counts other slots as used than jobs hold"""
+    jobs = func.coalesce(_holders.c.jobs, 0)
+    return (
+        select(LimitRow.name, cast(jobs, String()))
+        .outerjoin(_holders, _holders.c.name == LimitRow.name)
+        .where(LimitRow.used != jobs)
+    )
+
+
+@invariant("limit")
+def over_its_slots() -> Found:
+    """more jobs hold a slot of a limit than it has had since the first of them was started"""
+    allowed = select(LimitChangeRow.id).where(
+        LimitChangeRow.name == LimitRow.name,
+        LimitChangeRow.created_at >= _oldest_holder,
+        or_(LimitChangeRow.before >= LimitRow.used, LimitChangeRow.after >= LimitRow.used),
+    )
+    was_overridden = and_(
+        LimitRow.override >= LimitRow.used,
+        or_(LimitRow.override_until.is_(None), LimitRow.override_until >= _oldest_holder),
+    )
+    return select(LimitRow.name, cast(LimitRow.used, String())).where(
+        LimitRow.used > SLOTS,
+        or_(was_overridden.is_(None), ~was_overridden),
+        ~allowed.exists(),
+    )
+
+
+@invariant("job")
+def runs_without_slot() -> Found:
+    """a job is queued or running without a slot of one of its limits"""
+    return select(JobRow.id, _next_limit).where(
+        JobRow.status.in_([JobStatus.QUEUED, JobStatus.RUNNING]), _next_limit.is_not(None)
+    )
+
+
+@invariant("job", START_ANEW)
+def blocked_by_nothing() -> Found:
+    """a job is blocked, but by nothing that can let it go on"""
+    its_limit = select(LimitRow.name).where(LimitRow.name == JobRow.blocked_on)
+    return select(JobRow.id, JobRow.step).where(
+        JobRow.status == JobStatus.BLOCKED, or_(JobRow.blocked_by.is_(None), ~its_limit.exists())
+    )
+
+
+@invariant("job", ASK_WORKERS)
+def never_entered() -> Found:
+    """a job became blocked long ago, and no living worker let its line be awaited"""
+    awaited = select(LimitRow.name).where(LimitRow.name == JobRow.blocked_on, LimitRow.is_awaited)
+    turn = select(TurnRow.name).where(
+        TurnRow.name == JobRow.blocked_on, TurnRow.tenant == JobRow.tenant, ~TurnRow.is_idle
+    )
+    return select(JobRow.id, JobRow.step).where(
+        BLOCKED_BY_LIMIT, _ready_at < LONG_AGO, or_(~awaited.exists(), ~turn.exists()), a_worker_lives
+    )
+
+
+@invariant("job", ASK_WORKERS)
+def never_given_back() -> Found:
+    """a job that ended or waits for its time long ago holds slots, and no living worker gave them back"""
+    last = select(AttemptRow.finished_at).where(
+        AttemptRow.job_id == JobRow.id, AttemptRow.number == JobRow.attempt
+    )
+    ended_at = func.coalesce(JobRow.finished_at, last.scalar_subquery(), _ready_at)
+    return select(JobRow.id, JobRow.step).where(SPENT, ended_at < LONG_AGO, a_worker_lives)
+
+
+@invariant("limit")
+def kept_for_nobody() -> Found:
+    """a limit keeps a slot for a job that does not wait for another one"""
+    keeper = (
+        select(JobRow.id)
+        .join(_held, _held.c.job_id == JobRow.id)
+        .where(
+            JobRow.id == LimitRow.kept_for,
+            _held.c.name == LimitRow.name,
+            or_(JobRow.status == JobStatus.BLOCKED, SPENT),
+        )
+    )
+    return select(LimitRow.name, cast(LimitRow.kept_for, String())).where(
+        LimitRow.kept_for.is_not(None), ~keeper.exists()
+    )
+
+
+INVARIANTS = (
+    slots_miscounted,
+    over_its_slots,
+    runs_without_slot,
+    blocked_by_nothing,
+    never_entered,
+    never_given_back,
+    kept_for_nobody,
+)

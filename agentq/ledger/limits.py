@@ -1,0 +1,148 @@
+"""Limits: a job that is ready waits in a line for a slot of each of its limits, and needs no worker for that.
+
+A job with limits that becomes ready is *blocked*, in the line of its first limit. ``enter`` runs after the commit
+of that: it notes that the line is awaited, and admits the jobs whose turn it is. ``give_back`` runs after the
+commit that ended an attempt: it frees the slots, and admits the next jobs. Where a process dies before it did so,
+a caretaker does it: ``fill`` and ``enter_unawaited``.
+
+A job takes all its slots or none, so that no two jobs wait for each other. One that was refused several times
+keeps the slots before the full limit, in the order of the names, which is the same for all jobs: otherwise jobs
+with that limit alone would overtake it for ever.
+
+No wake-up is lost. A job is committed in its line before ``enter`` writes to the row of the limit, and a slot is
+freed by a write to that row. The second of the two sees what the first one did.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+
+from agentq.ledger import moves
+from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.records import dispatch_of
+from agentq.ledger.transaction import Transaction, Transactions
+
+_MOST_AT_ONCE = 500
+"""Jobs that one call admits from one line; a caretaker goes on with the rest."""
+_PATIENCE = 3
+"""Refusals after which a job keeps the slots before the one that is full."""
+
+
+class _Next(Enum):
+    """The fate of the first job in a line."""
+
+    MOVED = auto()
+    STAYS = auto()
+    """There is none, or no slot for it."""
+    NEEDS_MORE = auto()
+    """It needs a slot of other limits too, which are not to be locked now."""
+
+
+def follow(ledger: Transactions, work: AfterCommit) -> None:
+    """Do what follows a commit."""
+    match work:
+        case Enter(limit, tenant):
+            enter(ledger, limit, tenant)
+        case GiveBack(job_id):
+            give_back(ledger, job_id)
+        case Admit(limit):
+            admit(ledger, limit)
+
+
+def enter(ledger: Transactions, limit: str, tenant: str) -> None:
+    """Let the line of *limit* be awaited, where jobs of *tenant* were committed, and admit the first."""
+
+    def work(tx: Transaction) -> _Next:
+        moves.await_slot(tx, limit, tenant)
+        return _admit_alone(tx, limit)
+
+    if ledger.write(work) is not _Next.STAYS:
+        admit(ledger, limit)
+
+
+def give_back(ledger: Transactions, job_id: uuid.UUID) -> None:
+    """Free the slots of a job that has ended or waits for its time, and admit the next."""
+
+    def work(tx: Transaction) -> list[str]:
+        awaited = moves.give_back(tx, job_id, 1)
+        # Of several, each would be locked after those that the next job needs.
+        is_done = len(awaited) == 1 and _admit_alone(tx, awaited[0]) is _Next.STAYS
+        return [] if is_done else awaited
+
+    for limit in ledger.write(work):
+        admit(ledger, limit)
+
+
+def admit(ledger: Transactions, limit: str, most: int = _MOST_AT_ONCE) -> None:
+    """Admit the jobs whose turn it is in the line of *limit*: at most *most*, each in a transaction of its own."""
+    for _ in range(most):
+        if ledger.write(lambda tx: _move_first(tx, limit)) is _Next.STAYS:
+            return
+
+
+def fill(ledger: Transactions) -> None:
+    """Give back the slots that jobs left behind, and admit jobs wherever there is room: for a caretaker."""
+    awaited = ledger.write(lambda tx: moves.give_back(tx, None, _MOST_AT_ONCE))
+    with_room = ledger.read_statement(lambda connection: moves.with_room(connection, _MOST_AT_ONCE))
+    for limit in dict.fromkeys([*awaited, *with_room]):
+        admit(ledger, limit)
+
+
+def enter_unawaited(ledger: Transactions) -> None:
+    """Let lines be awaited whose jobs were committed by a process that then died: for a caretaker.
+
+    The turns of tenants whose last jobs were cancelled, or moved to another line, become idle.
+    """
+    for limit, tenant in ledger.read(moves.unawaited):
+        enter(ledger, limit, tenant)
+    for limit in ledger.read(moves.with_stale_turns):
+        ledger.write(lambda tx, limit=limit: moves.rest_turns(tx, limit))  # type: ignore[misc]
+
+
+def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], str | None]:
+    """Return the limits that a job takes a slot of now, and the first that is full, or None where none is.
+
+    *job* has its limits in their order, of which it holds the first ``held``; *locked* are the rows of the others.
+    """
+    lacked = job.limits[job.held :]
+    full = next((name for name in lacked if name not in locked or locked[name].room < 1), None)
+    if full is None:
+        return lacked, None
+    before = lacked[: lacked.index(full)]
+    may_keep = job.refused >= _PATIENCE and all(locked[name].kept_for in (None, job.id) for name in before)
+    return (before if may_keep else ()), full
+
+
+def _admit_alone(tx: Transaction, limit: str) -> _Next:
+    """Admit the jobs whose turn it is while they need no other limit than this one, which *tx* has locked."""
+    found = _Next.MOVED
+    while found is _Next.MOVED:
+        found = _move_first(tx, limit, alone=True)
+    return found
+
+
+def _move_first(tx: Transaction, limit: str, *, alone: bool = False) -> _Next:
+    """Move the first job of a line on: to its queue, or into the line of another limit."""
+    if not moves.has_free(tx, limit):
+        return _Next.STAYS
+    job = moves.lock_first_in_line(tx, limit)
+    if job is None:
+        moves.await_no_longer(tx, limit)
+        return _Next.STAYS
+    lacked = job.limits[job.held :]
+    if alone and lacked != [limit]:
+        return _Next.NEEDS_MORE
+    taken, full = chosen(job, moves.lock_limits(tx, lacked))
+    if full == limit:
+        return _Next.STAYS
+    if full is not None:
+        moves.refuse(tx, limit, job, full, taken)
+        return _Next.MOVED
+    admitted = moves.admit(tx, limit, job, taken)
+    if admitted is None:
+        return _Next.STAYS
+    tx.dispatch(dispatch_of(admitted))
+    return _Next.MOVED

@@ -1,0 +1,71 @@
+"""The hand-over of a slot, for PostgreSQL: CTEs of the statement that ends a job.
+
+While jobs wait in the line, the one that comes next takes the slot over, and the row of the limit is not written:
+so those who end at the same time do not wait for each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import CTE, and_, func, literal_column, select, true, update
+
+from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
+from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, SLOTS, WAITS, is_idle_after
+from agentq.ledger.moves.ready import ADMITTED
+from agentq.ledger.moves.shared import DISPATCH
+from agentq.states import JobStatus
+
+_may_go_on = select(and_(LimitRow.used <= SLOTS)).where(LimitRow.name == LIMIT).scalar_subquery()
+
+
+def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
+    """Return the CTEs that give the slot of a job that *done* has ended to the next job, if that needs no other.
+
+    The first has the columns of DISPATCH of the job that is admitted. The second counts the turn of its tenant.
+    The third frees the slot where none is admitted, and says whether jobs may wait for it.
+    """
+    is_done = select(func.count()).select_from(done).scalar_subquery() == 1
+    tenants = (
+        select(TurnRow.tenant)
+        .where(TurnRow.name == LIMIT, WAITS, is_done, _may_go_on)
+        .order_by(TurnRow.served, TurnRow.tenant)
+        .limit(literal_column(str(MOST_TENANTS)))
+        .subquery("tenants")
+    )
+    first = (
+        select(JobRow.id)
+        .where(IN_LINE, JobRow.tenant == tenants.c.tenant)
+        .order_by(JobRow.rank_at, JobRow.id)
+        .limit(literal_column("1"))
+        .with_for_update(skip_locked=True, key_share=True)
+        .lateral("first")
+    )
+    picked = select(first.c.id).select_from(tenants.join(first, true())).limit(literal_column("1")).cte("picked")
+    admitted = (
+        update(JobRow)
+        .where(
+            JobRow.id == select(picked.c.id).scalar_subquery(),
+            JobRow.status == JobStatus.BLOCKED,
+            func.cardinality(JobRow.limits) == 1,
+        )
+        .values(ADMITTED | {"held": 1})
+        .returning(*DISPATCH)
+        .cte("admitted")
+    )
+    tenant = select(admitted.c.tenant).scalar_subquery()
+    weight = func.coalesce(select(TenantRow.weight).where(TenantRow.tenant == tenant).scalar_subquery(), 1.0)
+    not_it = JobRow.id != select(admitted.c.id).scalar_subquery()
+    others = select(JobRow.id).where(IN_LINE, JobRow.tenant == tenant, not_it).limit(literal_column("1"))
+    turned = (
+        update(TurnRow)
+        .where(TurnRow.name == LIMIT, TurnRow.tenant == tenant)
+        .values(served=TurnRow.served + 1.0 / weight, is_idle=is_idle_after(tenant, others))
+        .cte("turned")
+    )
+    freed = (
+        update(LimitRow)
+        .where(LimitRow.name == LIMIT, is_done, ~select(admitted.c.id).exists())
+        .values(used=LimitRow.used - 1)
+        .returning(LimitRow.is_awaited)
+        .cte("freed")
+    )
+    return admitted, turned, freed
