@@ -33,6 +33,7 @@ NARROWED = (
     options.tenant,
     options.workflow,
     options.category,
+    options.waiting_for,
     options.older_than,
 )
 narrowed = options.together(*NARROWED)

@@ -22,10 +22,13 @@ ENTRIES = {
     "check": Entry("agentq.cli.check", "check", "Report each missing or wrong setting, with its fix."),
     "workflows": Entry("agentq.cli.workflows", "workflows", "List, show, watch and cancel workflows."),
     "jobs": Entry("agentq.cli.jobs", "jobs", "List, show, move and cancel jobs."),
+    "why": Entry("agentq.cli.why", "why", "Say why a workflow or a job is not done."),
     "dead-letters": Entry(
         "agentq.cli.dead_letters", "dead_letters", "List what failed for good, and decide about it."
     ),
     "queues": Entry("agentq.cli.queues", "queues", "Show the jobs that wait and run on each queue."),
+    "limits": Entry("agentq.cli.limits", "limits", "List, show, change, pause and resume limits."),
+    "tenants": Entry("agentq.cli.tenants", "tenants", "List and set the weights of tenants."),
     "workers": Entry("agentq.cli.workers", "workers", "List and show workers."),
     "prune": Entry("agentq.cli.prune", "prune", "Delete what ended long ago."),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),

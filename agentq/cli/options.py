@@ -34,6 +34,11 @@ tenant = click.option("--tenant", help="Only those of this tenant.")
 step = click.option("--step", help="Only those of this step, by its full name.")
 queue = click.option("--queue", help="Only those of this queue.")
 category = click.option("--category", help="Only those with this category of error.")
+waiting_for = click.option(
+    "--waiting-for",
+    metavar="LIMIT",
+    help="Only those that wait for a slot of this limit, by its name with the key.",
+)
 workflow = click.option("--workflow", metavar="ID", help="Only those of this workflow.")
 reason = click.option("--reason", default="", help="Why, for the history.")
 

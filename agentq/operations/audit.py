@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentq.ledger.audit import audit
 from agentq.ledger.audit.audit import MOST
@@ -22,8 +22,9 @@ class Violation(BaseModel):
     text: str
     """The violation in words, for people."""
     noun: str
-    """The noun of the id: job, workflow, worker or dead letter."""
-    id: uuid.UUID
+    """The noun of the id: job, workflow, worker, dead letter or limit."""
+    id: uuid.UUID | str = Field(union_mode="left_to_right")
+    """The id; of a limit, the name."""
     found: str
     next_step: str
     """The action that a person can take; empty where it can only be reported as a fault of agentq."""

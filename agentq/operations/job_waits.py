@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Live, Need, parameters_at_start
+from agentq.ledger.queries.limits import Lines
+from agentq.operations.slot_waits import slots_awaited
 from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
@@ -17,11 +19,12 @@ LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The conditions that jobs wait for: live workers, terms of those that were left, failed jobs before them."""
+    """The conditions that jobs wait for: live workers, terms of those left, failed jobs before them, lines."""
 
     live: Live
     terms: Mapping[uuid.UUID, str | None]
     failed: Mapping[uuid.UUID, Sequence[AnyRow]]
+    lines: Lines
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
@@ -36,6 +39,8 @@ class Waits:
             case JobStatus.SCHEDULED:
                 why = f" ({row.due_reason})" if row.due_reason else ""
                 return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+            case JobStatus.BLOCKED:
+                return slots_awaited(self.lines, row)
             case JobStatus.QUEUED:
                 return self._a_worker(row)
         return None

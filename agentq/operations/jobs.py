@@ -41,6 +41,8 @@ class JobFilter:
     workflow: str | None = None
     queue: str | None = None
     category: str | None = None
+    waiting_for: str | None = None
+    """The name of a limit, with its key, in whose line they stand."""
     older_than: float | None = None
 
 
@@ -220,6 +222,11 @@ def records(found: FoundJobs) -> list[Job]:
     return [_job(row, found) for row in found.rows]
 
 
+def waits_of(found: FoundJobs) -> Waits:
+    """Return the conditions that jobs of the ledger wait for."""
+    return Waits(found.live, found.terms, found.failed, found.lines)
+
+
 def _plan(ledger: Ledger, selection: Selection, most: int) -> Decided[JobSummary]:
     found, fit = ledger.read(partial(jobs.first, jobs=selection, most=many.bounded(most)))
     return Decided[JobSummary](done=summaries(found), fit=fit)
@@ -247,6 +254,6 @@ def _summary(row: AnyRow, found: FoundJobs) -> dict[str, Any]:
     by_hand = found.by_hand.get(row.id)
     return {
         **row._mapping,
-        "waiting_for": Waits(found.live, found.terms, found.failed).of(row, found.members.get(row.id, 0)),
+        "waiting_for": waits_of(found).of(row, found.members.get(row.id, 0)),
         "by_hand": None if by_hand is None else ByHand.model_validate(by_hand),
     }

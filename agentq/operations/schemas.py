@@ -16,6 +16,7 @@ from agentq.states import (
     DeadLetterStatus,
     JobKind,
     JobStatus,
+    WaitReason,
     WorkerStatus,
     WorkflowStatus,
 )
@@ -233,6 +234,64 @@ class Queue(_Record):
     """The counts at which counting stopped: there are at least that many."""
 
 
+class Override(_Record):
+    """The slots of a limit that an operator has set in place of those that code declares."""
+
+    slots: int
+    until: datetime | None
+    actor: str
+    reason: str
+
+
+class Limit(_Record):
+    """One limit: its slots, and how many jobs hold or await one."""
+
+    name: str
+    slots: int
+    """The slots in force: those of the override, or else those that code declares. With 0 it is paused."""
+    declared: int
+    override: Override | None
+    used: int
+    """The number of jobs that hold a slot; more than the slots, if these were lowered since."""
+    waiting: int
+    """The number of jobs in its line, counted up to 1,000."""
+    is_capped: bool
+    """True where counting stopped: there are at least that many."""
+
+
+class LineOfTenant(_Record):
+    """The jobs of one tenant in the line of a limit."""
+
+    tenant: str
+    weight: float
+    served: float
+    """A measure of the slots that it was given, divided by its weight: the least one comes next."""
+    waiting: int
+    """The number of its jobs, counted up to 1,000."""
+    is_capped: bool
+
+
+class LimitChange(_Record):
+    """One change that an operator made to a limit."""
+
+    name: str
+    before: int
+    after: int
+    """The slots that were in force before it, and after it."""
+    until: datetime | None
+    """The end of the override; None where it has none, or was cleared."""
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+class Tenant(_Record):
+    """One tenant for which an operator has set a weight; all others weigh 1."""
+
+    tenant: str
+    weight: float
+
+
 class Worker(_Record):
     """One worker process, from its start until a week after its end."""
 
@@ -261,6 +320,44 @@ class WorkerDetails(Worker):
 
     jobs: list[JobSummary]
     """The jobs that it runs, newest first; of very many, the newest."""
+
+
+class LimitDetails(Limit):
+    """Everything about a limit."""
+
+    tenants: list[LineOfTenant]
+    """The tenants whose jobs stand in its line, the next one first; up to 100."""
+    holders: list[JobSummary]
+    """The jobs that hold a slot of it, newest first; up to 100."""
+    changes: list[LimitChange]
+    """The last changes that operators made, newest first; up to 10."""
+
+
+class Reason(_Record):
+    """The reason why one job is not done, and the event that ends it."""
+
+    job_id: uuid.UUID
+    step: str
+    status: JobStatus
+    name: WaitReason
+    waiting_for: str
+    ends: str
+    """The event, with a command that shows more or brings it about."""
+
+
+class Why(_Record):
+    """The reasons why a workflow or a job is not done; none where it is."""
+
+    workflow_id: uuid.UUID
+    job_id: uuid.UUID | None
+    """The job that was asked for; None where it was the workflow."""
+    status: WorkflowStatus | JobStatus
+    reasons: list[Reason]
+    """Those first that all others wait for."""
+    is_complete: bool
+    """False where there are more jobs than these that are not done."""
+    workers: str
+    """The next step where no live worker uses the ledger; empty where one does."""
 
 
 class Pruned(_Record):

@@ -188,7 +188,9 @@ class TestAudit:
         *lines, last = ended.stdout.splitlines()
         assert ended.returncode == 1
         assert last == "2 workflows, 4 jobs: 2 violations"
-        text = "a job is queued or scheduled but no claim can ever take it (queued without a dispatch time)"
+        text = (
+            "a job is queued, blocked or scheduled but no claim can ever take it (queued without a dispatch time)"
+        )
         next_step = "nothing moves it any more: start its workflow again under another key"
         assert {line.partition(": ")[2].partition(", and cancel")[0] for line in lines} == {f"{text}; {next_step}"}
         for line in lines:
@@ -202,7 +204,7 @@ class TestAudit:
         spoil(ledger)
         lines = inside.run("check", "--ledger", ledger_url).stdout.splitlines()
         assert len(lines) == MOST + 2
-        assert lines[-2] == "and 3 more: a job is queued or scheduled but no claim can ever take it"
+        assert lines[-2] == "and 3 more: a job is queued, blocked or scheduled but no claim can ever take it"
         assert lines[-1].endswith(f"{MOST + 3} violations")
 
     @pytest.mark.unsound

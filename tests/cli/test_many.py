@@ -144,7 +144,7 @@ def test_a_decision_takes_the_filters_of_the_list(noun: str, verb: str, cannot: 
 def test_a_final_status_cannot_be_selected(program: Inside) -> None:
     ended = program.run("jobs", "cancel", "--all", "--status", "succeeded")
     assert ended.returncode == 2
-    assert "'succeeded' is not one of 'queued', 'running', 'scheduled', 'waiting'" in ended.stderr
+    assert "'succeeded' is not one of 'blocked', 'queued', 'running', 'scheduled', 'waiting'" in ended.stderr
 
 
 def test_without_a_terminal_the_answer_is_no(program: Inside, fake: FakeWorker) -> None:

@@ -21,6 +21,7 @@ SUMMARY_OF_LETTER = """
     id kind status job_id workflow_id tenant step attempts needs_person owner note messages error_category
     error_class error_message created_at recorded_at closed_at
 """
+LIMIT = "name slots declared override used waiting is_capped"
 WORKER = "id hostname pid status running started_at seen_at lease_until stopped_at refused_messages"
 
 SHAPES: dict[type[BaseModel], str] = {
@@ -44,6 +45,14 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.Replays: "done refused fit capped",
     schemas.Refused: "id why",
     schemas.Queue: "name depth queued scheduled running oldest_seconds capped",
+    schemas.Limit: LIMIT,
+    schemas.LimitDetails: f"{LIMIT} tenants holders changes",
+    schemas.Override: "slots until actor reason",
+    schemas.LineOfTenant: "tenant weight served waiting is_capped",
+    schemas.LimitChange: "name before after until actor reason created_at",
+    schemas.Tenant: "tenant weight",
+    schemas.Reason: "job_id step status name waiting_for ends",
+    schemas.Why: "workflow_id job_id status reasons is_complete workers",
     schemas.Worker: WORKER,
     schemas.WorkerDetails: f"{WORKER} jobs",
     schemas.Event: "id kind at job_id step attempt data",

@@ -62,7 +62,8 @@ def test_a_job_that_runs_or_has_ended_stays_where_it_is(fake: FakeWorker, status
     elif status == JobStatus.FAILED:
         fake.fail(claimed)
     before = fake.job(claimed.job_id)
-    with pytest.raises(StateConflict, match=f"is {status}, but must be queued or scheduled or waiting") as refused:
+    expected = f"is {status}, but must be blocked or queued or scheduled or waiting"
+    with pytest.raises(StateConflict, match=expected) as refused:
         jobs.move(fake.ledger, str(claimed.job_id), "other")
     assert ("cancel it" if status == JobStatus.RUNNING else "has ended") in str(refused.value)
     assert fake.job(claimed.job_id) == before
