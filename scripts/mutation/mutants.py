@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.mutation import of_attempts, of_caretakers, of_connections, of_workflows
+from scripts.mutation import of_attempts, of_caretakers, of_connections, of_limits, of_workflows
 from scripts.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
@@ -10,4 +10,5 @@ MUTANTS: list[Mutant] = [
     *of_workflows.MUTANTS,
     *of_caretakers.MUTANTS,
     *of_connections.MUTANTS,
+    *of_limits.MUTANTS,
 ]

@@ -20,8 +20,8 @@ _PARTS = "agentq/ledger/moves/fan_in.py"
 _PLAIN = "agentq/ledger/moves/succeed_fast.py"
 _SESSION = "agentq/ledger/db/session.py"
 _WORKFLOW = "agentq/ledger/moves/workflow.py"
-_COMPLETE = """        status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
-        finished_at=case((JobRow.remaining {0}, now())),
+_COMPLETE = """            status=case((JobRow.remaining {0}, JobStatus.SUCCEEDED), else_=JobRow.status),
+            finished_at=case((JobRow.remaining {0}, now())),
 """
 _DONE = "            done = Done(claimed.job_id, claimed.workflow_id, claimed.join_id, claimed.is_last, result)\n"
 
@@ -47,7 +47,7 @@ MUTANTS = [
     Mutant(
         name="publish-nothing",
         file=_SESSION,
-        text="        if jobs and publish is not None:",
+        text="        if jobs:",
         instead="        if False:",
         why="each step waits until a caretaker finds its message lost",
         tests=(GUARDS,),
@@ -98,8 +98,8 @@ MUTANTS = [
     Mutant(
         name="no-end-in-one-statement",
         file=_PLAIN,
-        text=', _ended_by(_done, "ended_by_job")',
-        instead="",
+        text='last=completing(ended=_ended_by(done, "ended_by_job")),',
+        instead="last=completing(),",
         why="on PostgreSQL, a workflow whose last step is done runs for ever",
         tests=(HANDING_OVER,),
         pick="postgresql and chain",

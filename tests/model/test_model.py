@@ -46,6 +46,10 @@ NOT_MODELLED = {
     (JobStatus.FAILED, JobStatus.WAITING): "a fan-in with missing members",
     (JobStatus.CANCELLED, JobStatus.SCHEDULED): "a member of a fan-in that misses it",
     (JobStatus.CANCELLED, JobStatus.WAITING): "a member of a fan-in that misses it",
+    **dict.fromkeys(
+        ((old, new) for old, moves in JOB_MOVES.items() for new in moves if JobStatus.BLOCKED in (old, new)),
+        "a job with a limit, which has a model of its own",
+    ),
     (JobStatus.QUEUED, JobStatus.SCHEDULED): "what a result by hand made ready, within its own transaction",
 }
 

@@ -55,8 +55,8 @@ def crowd(url: str, jobs: int) -> None:
         ledger.close()
 
 
-def multiply(ledger: Ledger, workflows: Collection[uuid.UUID], times: int) -> None:
-    """Copy *workflows*, with all that they have, so many times."""
+def multiply(ledger: Ledger, workflows: Collection[uuid.UUID], times: int, tenants: int = 0) -> None:
+    """Copy *workflows*, with all that they have, so many times; for so many new *tenants*, or for their own."""
     rows = {
         WorkflowRow.__table__: WorkflowRow.id.in_(workflows),
         JobRow.__table__: JobRow.workflow_id.in_(workflows),
@@ -67,19 +67,21 @@ def multiply(ledger: Ledger, workflows: Collection[uuid.UUID], times: int) -> No
         ActionRow.__table__: ActionRow.workflow_id.in_(workflows),
     }
     for table, of_these in rows.items():
-        ledger.write(partial(_copy, table=table, rows=of_these, times=times))
+        ledger.write(partial(_copy, table=table, rows=of_these, times=times, tenants=tenants))
 
 
-def _copy(tx: Transaction, table: Any, rows: ColumnElement[bool], times: int) -> None:
+def _copy(tx: Transaction, table: Any, rows: ColumnElement[bool], times: int, tenants: int) -> None:
     first = select(literal(1).label("n")).cte("copies", recursive=True)
     copies = first.union_all(select(first.c.n + 1).where(first.c.n < times))
-    values = [_copied(column, copies.c.n, tx.connection.dialect.name) for column in table.columns]
+    values = [_copied(column, copies.c.n, tx.connection.dialect.name, tenants) for column in table.columns]
     source = select(*values).select_from(table.join(copies, true())).where(rows)
     tx.connection.execute(insert(table).from_select(list(table.columns), source))
 
 
-def _copied(column: Column[Any], copy: ColumnElement[int], dialect: str) -> ColumnElement[Any]:
+def _copied(column: Column[Any], copy: ColumnElement[int], dialect: str, tenants: int) -> ColumnElement[Any]:
     """A column of a copy: ids of this ledger's own rows are changed, all in one way."""
+    if column.name == "tenant" and tenants:
+        return literal("tenant-") + cast(copy % tenants, String())
     if not isinstance(column.type, Uuid) or column.name == "worker_id":
         return column
     if dialect == "postgresql":

@@ -10,7 +10,7 @@ from celery import Signature, group
 from sqlalchemy.orm import Session
 
 import agentq
-from agentq import Cancel, Context, DeadLetterNow, each, step
+from agentq import Cancel, Concurrency, Context, DeadLetterNow, each, step
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
 from tests.sweep import world
@@ -208,6 +208,27 @@ def order(ctx: Context) -> str:
     return "ordered"
 
 
+@step(limits=[Concurrency("first", limit=1)])
+def single(ctx: Context, which: object) -> object:
+    effect(ctx, which)
+    return which
+
+
+@step(limits=[Concurrency("second", limit=1)])
+def other(ctx: Context) -> str:
+    effect(ctx)
+    return "other"
+
+
+@step(limits=[Concurrency("first", limit=1), Concurrency("second", limit=1)])
+def both(ctx: Context) -> str:
+    """Hold two slots, give them back after a failure, and take them again."""
+    effect(ctx)
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return "both"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Workflows to be run to their ends, and what must be so then.
@@ -325,6 +346,22 @@ ASIDE = Scenario(
     seed="older",
     costs=1,  # a loss begins the time anew for which arguments that do not fit are left
 )
+LIMITS = Scenario(
+    canvases={
+        "in turn": single.s("early") | single.si("late"),
+        "together": both.s(),
+        "beside it": other.s(),
+        "many": count_to.s(ITEMS) | each(single.s()) | largest.s(),
+    },
+    ends={
+        "in turn": (_SUCCEEDED, "late"),
+        "together": (_SUCCEEDED, "both"),
+        "beside it": (_SUCCEEDED, "other"),
+        "many": (_SUCCEEDED, 1),
+    },
+    outcomes={"succeeded", "retried"},
+    effects={"single early", "single late", "both", "other", "count_to", "single 0", "single 1", "largest"},
+)
 SCENARIOS = {
     "reference": REFERENCE,
     "parts": PARTS,
@@ -332,6 +369,7 @@ SCENARIOS = {
     "writers": WRITERS,
     "moves": MOVES,
     "aside": ASIDE,
+    "limits": LIMITS,
 }
 """Swept one by one: together they would cost the square of it."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from agentq.ledger.audit.audit import audit
-from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, WorkflowRow
+from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, LimitRow, WorkflowRow
 from agentq.ledger.queries import workflows
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
@@ -47,7 +47,7 @@ class Verdict:
 def judge(connection: Connection, diary: Diary, scenario: Scenario) -> Verdict:
     """Find all that is wrong, in a transaction of its own."""
     wrong = [*map(str, audit(connection)), *_of_workflows(connection, scenario), *_of_letters(connection, diary)]
-    wrong += _of_revokes(connection)
+    wrong += [*_of_revokes(connection), *_of_slots(connection)]
     wrong += [*_of_narrations(connection), *_of_progress(connection), *wrong_receipts(connection, PAID)]
     return Verdict(
         wrong=[*wrong, *_of_effects(diary, scenario)],
@@ -94,6 +94,11 @@ def _of_revokes(connection: Connection) -> Iterator[str]:
     noted = connection.scalars(select(ActionRow.job_id).where(ActionRow.action == "revoke job")).all()
     if noted != revoked:
         yield f"revokes are noted of {noted}, but {revoked} were revoked"
+
+
+def _of_slots(connection: Connection) -> Iterator[str]:
+    for limit in connection.execute(select(LimitRow.name, LimitRow.used).where(LimitRow.used != 0)):
+        yield f"{limit.used} slots of limit {limit.name!r} are used after the end"
 
 
 def _of_narrations(connection: Connection) -> Iterator[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import agentq
-from agentq import Context, Policy, rule, step
+from agentq import Concurrency, Context, Policy, rule, step
 from agentq.policies import Fixed
 from agentq.runtime.attempt.attempt import AttemptRunner
 from tests.support import gates
@@ -119,6 +119,13 @@ def order(ctx: Context, what: str, is_refused: bool = False) -> str:
 
     ctx.on_complete(write)
     return what
+
+
+@step(limits=[Concurrency("counted", limit=1)])
+def count_one_at_a_time(value: str, folder: str, name: str) -> str:
+    """Return *value* and leave a trace, as one of one."""
+    gates.note(folder, name)
+    return value
 
 
 @step

@@ -1,0 +1,198 @@
+"""Mutants of limits: what lets a job wait for a slot, admits it, and gives its slots back."""
+
+from __future__ import annotations
+
+from scripts.mutation.mutant import Mutant
+
+_LIMITS = "tests/ledger/test_limits.py"
+_RACES = "tests/races/test_limits.py"
+_ADMISSION = "agentq/ledger/limits.py"
+_CLAIMS = "agentq/ledger/moves/claims.py"
+_MOVES = "agentq/ledger/moves/limits.py"
+_PLAIN = "agentq/ledger/moves/succeed_fast.py"
+_READY = "agentq/ledger/moves/ready.py"
+_RETENTION = "agentq/ledger/retention.py"
+_SLOT = "agentq/ledger/moves/slot_handover.py"
+
+MUTANTS = [
+    Mutant(
+        name="completion-forgets-a-line",
+        file=_PLAIN,
+        text="    elif limits and rows[0].is_awaited:",
+        instead="    elif False:",
+        why="a job that began to wait while the slot was freed waits for a caretaker",
+        tests=(_RACES,),
+        pick="just_beginning_to_wait",
+    ),
+    Mutant(
+        name="line-is-forgotten-beside-a-job",
+        file=_MOVES,
+        text="        LimitRow.awaits == select(_seen.awaits).where(_seen.name == LIMIT).scalar_subquery(),\n",
+        instead="",
+        why="a job that began to wait beside it waits for a caretaker",
+        tests=(_RACES,),
+        pick="being_moved",
+    ),
+    Mutant(
+        name="line-is-forgotten-with-a-job",
+        file=_MOVES,
+        text="        ~select(JobRow.id).where(IN_LINE).limit(_ONE).exists(),\n",
+        instead="",
+        why="the jobs that others have locked wait for a caretaker",
+        tests=(_RACES,),
+        pick="begins_to_stand",
+    ),
+    Mutant(
+        name="holder-is-blocked-again",
+        file=_READY,
+        text="_next_limit = item_of(JobRow.limits, JobRow.held)",
+        instead="_next_limit = item_of(JobRow.limits, 0)",
+        why="a job that is tried again takes its slot a second time, and gives back one of them",
+        tests=(_LIMITS,),
+        pick="tried_again_at_once",
+    ),
+    Mutant(
+        name="some-slots-are-enough",
+        file=_READY,
+        text="_is_limited = _next_limit.is_not(None)",
+        instead="_is_limited = _next_limit.is_not(None) & (JobRow.held == 0)",
+        why="a job that kept one slot, and is replayed, runs without the others",
+        tests=(_LIMITS,),
+        pick="after_a_replay",
+    ),
+    Mutant(
+        name="ready-without-a-slot",
+        file=_READY,
+        text="(_is_limited, JobStatus.BLOCKED), else_",
+        instead="(_is_limited, JobStatus.QUEUED), else_",
+        why="a job that was scheduled, or waited for another one, runs over its limit",
+        tests=(_LIMITS,),
+        pick="time_has_come or after_another",
+    ),
+    Mutant(
+        name="late-completion-frees-a-slot",
+        file=_SLOT,
+        text="        .where(LimitRow.name == LIMIT, is_done, ~select(admitted.c.id).exists())",
+        instead="        .where(LimitRow.name == LIMIT, ~select(admitted.c.id).exists())",
+        why="a worker that was taken for dead gives the slot of its job back once more",
+        tests=(_RACES,),
+        pick="late_completion",
+    ),
+    Mutant(
+        name="late-completion-hands-a-slot-over",
+        file=_SLOT,
+        text="WAITS, is_done, _may_go_on)",
+        instead="WAITS, _may_go_on)",
+        why="a worker that was taken for dead admits a job for which there is no slot",
+        tests=(_RACES,),
+        pick="after_the_rescue",
+    ),
+    Mutant(
+        name="slot-is-handed-over-and-freed",
+        file=_SLOT,
+        text=", is_done, ~select(admitted.c.id).exists())",
+        instead=", is_done)",
+        why="each completion makes one slot of two",
+        tests=(_LIMITS,),
+        pick="end_of_an_attempt",
+    ),
+    Mutant(
+        name="one-slot-is-enough-for-two-limits",
+        file=_SLOT,
+        text="            func.cardinality(JobRow.limits) == 1,\n",
+        instead="",
+        why="a job of two limits runs with a slot of one",
+        tests=(_LIMITS,),
+        pick="both_slots_or_none",
+    ),
+    Mutant(
+        name="lowered-limit-keeps-its-jobs",
+        file=_SLOT,
+        text=", is_done, _may_go_on)",
+        instead=", is_done)",
+        why="a limit that an operator lowers stays as it was while jobs wait",
+        tests=(_RACES,),
+        pick="lowered",
+    ),
+    Mutant(
+        name="limits-locked-in-another-order",
+        file=_MOVES,
+        text="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(LimitRow.name)\n",
+        instead="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(LimitRow.name.desc())\n",
+        why="an admission and a job that ends wait for each other",
+        tests=(_RACES,),
+        pick="order_of_their_names",
+    ),
+    Mutant(
+        name="limits-freed-in-another-order",
+        file=_MOVES,
+        text="    for name in sorted(freed):",
+        instead="    for name in freed:",
+        why="an admission and a caretaker that gives slots back wait for each other",
+        tests=(_RACES,),
+        pick="order_of_their_names",
+    ),
+    Mutant(
+        name="slots-kept-out-of-order",
+        file=_ADMISSION,
+        text="    before = lacked[: lacked.index(full)]\n",
+        instead="    before = [name for name in lacked if name in locked and locked[name].room > 0]\n",
+        why="a job keeps a slot behind the full one: its row names another one, and two jobs wait for each other",
+        tests=(_LIMITS,),
+        pick="behind_the_full_one",
+    ),
+    Mutant(
+        name="slots-never-kept",
+        file=_ADMISSION,
+        text="    may_keep = job.refused >= _PATIENCE and",
+        instead="    may_keep = False and",
+        why="jobs of one limit overtake a job of two for ever",
+        tests=(_LIMITS,),
+        pick="are_given_back_by_a_cancel",
+    ),
+    Mutant(
+        name="give-back-of-a-job-that-goes-on",
+        file=_MOVES,
+        text="    .where(SPENT)\n",
+        instead="    .where(JobRow.held > 0)\n",
+        why="a job that is tried again at once loses its slot to another one",
+        tests=(_LIMITS,),
+        pick="tried_again_at_once",
+    ),
+    Mutant(
+        name="refused-job-enters-no-line",
+        file=_MOVES,
+        text="    await_slot(tx, full, job.tenant)\n",
+        instead="",
+        why="the tenant of a job that was moved has no turn in its new line, so it waits for a caretaker",
+        tests=(_LIMITS,),
+        pick="moved_into_another_line",
+    ),
+    Mutant(
+        name="turn-is-forgotten-beside-a-job",
+        file=_MOVES,
+        text="    return and_(~others_wait.exists(), TurnRow.entered == seen)",
+        instead="    return ~others_wait.exists()",
+        why="the tenant of a job that began to wait beside it has no turn",
+        tests=(_RACES,),
+        pick="keeps_its_turn",
+    ),
+    Mutant(
+        name="early-message-of-a-limited-job",
+        file=_CLAIMS,
+        text="        _next.limits.is_(None),  # it has to wait for its slots\n",
+        instead="",
+        why="a worker waits in vain for a job that is blocked",
+        tests=(_LIMITS,),
+        pick="after_another_one",
+    ),
+    Mutant(
+        name="pruned-with-its-slots",
+        file=_RETENTION,
+        text="            JobRow.held > 0,  # its row says which slots are to be given back\n",
+        instead="",
+        why="a slot that a job had kept is lost for ever",
+        tests=(_LIMITS,),
+        pick="prune",
+    ),
+]

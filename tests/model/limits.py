@@ -1,0 +1,256 @@
+"""The protocol of one limit: every order of jobs that wait, take a slot, end, and give it back.
+
+A transaction that looks at the line and writes to the limit later is two actions, since another one may commit
+between them. ``enter`` and ``give_back`` are one each: they lock the limit before they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from typing import NamedTuple
+
+
+class Status(IntEnum):
+    """The status of a job."""
+
+    ABSENT = auto()
+    BLOCKED = auto()
+    QUEUED = auto()
+    RUNNING = auto()
+    SCHEDULED = auto()
+    DONE = auto()
+
+
+class Work(IntEnum):
+    """The work that follows a job's last commit."""
+
+    NONE = auto()
+    ENTER = auto()
+    GIVE_BACK = auto()
+
+
+class Job(NamedTuple):
+    """A job, and what a completion of it under way has seen."""
+
+    status: Status = Status.ABSENT
+    held: bool = False
+    work: Work = Work.NONE
+    attempt: int = 0
+    completing: tuple[int, tuple[int, ...]] | None = None
+    """The attempt that a worker is completing, and the jobs that stood in the line when it looked."""
+
+
+class State(NamedTuple):
+    """The jobs, the row of the limit, and the admissions that are to come or under way."""
+
+    jobs: tuple[Job, ...]
+    used: int = 0
+    awaited: bool = False
+    awaits: int = 0
+    admits: int = 0
+    picked: int | None = None
+    """The job that an admission has locked."""
+    forgetting: int | None = None
+    """The ``awaits`` that an admission read when it saw no job in the line."""
+    crashes: int = 0
+    losses: int = 0
+
+
+HOLDERS = "as many slots are used as jobs hold"
+SLOTS = "no more jobs hold a slot than there are"
+DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The engine, with *slots*, and with a caretaker or without; so often may it crash, and a worker be lost."""
+
+    jobs: int = 3
+    slots: int = 1
+    crashes: int = 0
+    losses: int = 0
+    caretaker: bool = False
+
+    def initial(self) -> State:
+        return State((Job(),) * self.jobs, crashes=self.crashes, losses=self.losses)
+
+    def moves(self, state: State) -> Iterator[tuple[str, State]]:
+        """Give all that may happen next."""
+        for number, job in enumerate(state.jobs):
+            for name, new in self._of_job(state, number, job):
+                yield f"{name} {number}", new
+        if state.admits and state.picked is None and state.forgetting is None:
+            yield "look at the line", self.look(state._replace(admits=state.admits - 1))
+        if state.picked is not None:
+            yield "admit", self.admit(state, state.picked)
+        if state.forgetting is not None:
+            yield "forget the line", self.forget(state)
+        if self.caretaker and state.awaited and state.used < self.slots and not _admits(state):
+            yield "fill", state._replace(admits=1)
+
+    def crash(self, state: State) -> Iterator[tuple[str, State]]:
+        """Give the states after a process died before it did what follows its commit."""
+        if not state.crashes:
+            return
+        state = state._replace(crashes=state.crashes - 1)
+        for number, job in enumerate(state.jobs):
+            if job.work is not Work.NONE:
+                yield f"crash after the commit of {number}", _with(state, number, job._replace(work=Work.NONE))
+        if _admits(state):
+            yield "crash of an admission", state._replace(admits=0, picked=None, forgetting=None)
+
+    def _of_job(self, state: State, number: int, job: Job) -> Iterator[tuple[str, State]]:
+        match job.status:
+            case Status.ABSENT:
+                yield "start", _with(state, number, job._replace(status=Status.BLOCKED, work=Work.ENTER))
+            case Status.QUEUED:
+                claimed = job._replace(status=Status.RUNNING, attempt=job.attempt + 1)
+                yield "claim", _with(state, number, claimed)
+            case Status.RUNNING:
+                if job.completing is None:
+                    yield "see", _with(state, number, job._replace(completing=(job.attempt, _line(state))))
+                if state.losses:
+                    taken = job._replace(status=Status.SCHEDULED, work=Work.GIVE_BACK)
+                    yield "rescue", _with(state._replace(losses=state.losses - 1), number, taken)
+            case Status.SCHEDULED:
+                yield "due", self.due(state, number, job)
+        if job.completing is not None:
+            yield "complete", self.complete(state, number, job)
+        if job.work is Work.ENTER:
+            yield "enter", self.enter(_with(state, number, job._replace(work=Work.NONE)))
+        if job.work is Work.GIVE_BACK or (self.caretaker and self.is_spent(job)):
+            yield "give back", self.give_back(_with(state, number, job._replace(work=Work.NONE)), number)
+        if self.caretaker and job.status is Status.BLOCKED and job.work is Work.NONE and not state.awaited:
+            yield "enter unawaited", _with(state, number, job._replace(work=Work.ENTER))
+
+    def is_spent(self, job: Job) -> bool:
+        return job.held and job.status in (Status.SCHEDULED, Status.DONE)
+
+    def due(self, state: State, number: int, job: Job) -> State:
+        if job.held:
+            return _with(state, number, job._replace(status=Status.QUEUED, work=Work.NONE))
+        return _with(state, number, job._replace(status=Status.BLOCKED, work=Work.ENTER))
+
+    def enter(self, state: State) -> State:
+        """Note that the line is awaited, and admit while there is room."""
+        return self.admit_all(state._replace(awaited=True, awaits=state.awaits + 1))
+
+    def give_back(self, state: State, number: int) -> State:
+        job = state.jobs[number]
+        if not self.is_spent(job):
+            return state
+        state = _with(state, number, job._replace(held=False))._replace(used=state.used - 1)
+        return self.admit_all(state) if state.awaited else state
+
+    def complete(self, state: State, number: int, job: Job) -> State:
+        """End the attempt; hand the slot to the first job that was seen and still waits, or free it."""
+        assert job.completing is not None
+        attempt, seen = job.completing
+        state = _with(state, number, job._replace(completing=None))
+        if not self.owns(job, attempt):
+            return state
+        done = job._replace(status=Status.DONE, held=False, completing=None)
+        state = _with(state, number, done)
+        waiting = [other for other in seen if other in _line(state)]
+        if waiting:
+            return self.hand_over(state, waiting[0])
+        return self.after_free(state._replace(used=state.used - 1))
+
+    def owns(self, job: Job, attempt: int) -> bool:
+        return job.status is Status.RUNNING and job.attempt == attempt
+
+    def hand_over(self, state: State, number: int) -> State:
+        return _with(state, number, state.jobs[number]._replace(status=Status.QUEUED, held=True))
+
+    def after_free(self, state: State) -> State:
+        """Have the next job admitted where the line is awaited."""
+        return state._replace(admits=state.admits + state.awaited)
+
+    def look(self, state: State) -> State:
+        """Lock the first job in the line, if there is a slot; or begin to forget a line with no job."""
+        line = _line(state)
+        if state.used >= self.slots:
+            return state
+        if line:
+            return state._replace(picked=line[0])
+        return state if _any_blocked(state) else state._replace(forgetting=state.awaits)
+
+    def admit(self, state: State, number: int) -> State:
+        state = state._replace(picked=None)
+        if not self.has_room(state):
+            return state
+        return self.hand_over(state, number)._replace(used=state.used + 1, admits=state.admits + 1)
+
+    def has_room(self, state: State) -> bool:
+        return state.used < self.slots
+
+    def admit_all(self, state: State) -> State:
+        while state.used < self.slots and (line := _line(state)):
+            state = self.hand_over(state, line[0])._replace(used=state.used + 1)
+        if state.used < self.slots and not _any_blocked(state):
+            return state._replace(awaited=False)
+        return state
+
+    def forget(self, state: State) -> State:
+        awaited = state.awaited and state.forgetting != state.awaits
+        return state._replace(awaited=awaited, forgetting=None)
+
+
+def broken(state: State, slots: int) -> str | None:
+    """Return the promise that a state breaks, if any."""
+    holders = sum(job.held for job in state.jobs)
+    if state.used != holders:
+        return HOLDERS
+    return SLOTS if holders > slots else None
+
+
+def is_end(state: State) -> bool:
+    """Say whether it is right that nothing more happens."""
+    return all(job.status is Status.DONE and not job.held for job in state.jobs)
+
+
+def explore(limit: Limit) -> tuple[int, str | None, list[str]]:
+    """Visit all states; returns how many, the first promise that is broken, and the shortest way there."""
+    initial = limit.initial()
+    ways: dict[State, tuple[State, str] | None] = {initial: None}
+    states = [initial]
+    for state in states:  # which grows meanwhile
+        following = list(limit.moves(state))
+        promise = broken(state, limit.slots)
+        if promise is None and not following and not is_end(state):
+            promise = DEAD_END
+        if promise is not None:
+            return len(states), promise, _way(ways, state)
+        for name, new in (*following, *limit.crash(state)):
+            if new not in ways:
+                ways[new] = (state, name)
+                states.append(new)
+    return len(states), None, []
+
+
+def _way(ways: dict[State, tuple[State, str] | None], state: State) -> list[str]:
+    names = []
+    while (step := ways[state]) is not None:
+        state, name = step
+        names.append(name)
+    return names[::-1]
+
+
+def _with(state: State, number: int, job: Job) -> State:
+    return state._replace(jobs=(*state.jobs[:number], job, *state.jobs[number + 1 :]))
+
+
+def _line(state: State) -> tuple[int, ...]:
+    """Return the jobs in the line that no admission has locked."""
+    numbered = enumerate(state.jobs)
+    return tuple(number for number, job in numbered if job.status is Status.BLOCKED and number != state.picked)
+
+
+def _any_blocked(state: State) -> bool:
+    return any(job.status is Status.BLOCKED for job in state.jobs)
+
+
+def _admits(state: State) -> bool:
+    return bool(state.admits) or state.picked is not None or state.forgetting is not None

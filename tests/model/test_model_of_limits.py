@@ -1,0 +1,99 @@
+"""The protocol of a limit holds its promises in every order; the model finds a part of it that is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.model.limits import DEAD_END, HOLDERS, SLOTS, Job, Limit, State, Status, Work, _with, explore
+
+
+@pytest.mark.parametrize(
+    ("limit", "least"),
+    [
+        (Limit(jobs=3), 1_000),
+        (Limit(jobs=3, slots=2), 1_000),
+        (Limit(jobs=3, losses=1), 5_000),
+        (Limit(jobs=3, losses=1, crashes=1, caretaker=True), 10_000),
+        (Limit(jobs=2, losses=2, crashes=3, caretaker=True), 1_000),
+    ],
+    ids=str,
+)
+def test_no_order_breaks_a_promise(limit: Limit, least: int) -> None:
+    states, promise, way = explore(limit)
+    assert promise is None, way
+    assert states > least
+
+
+class ForgetsTheLine(Limit):
+    """A completion does not read whether jobs wait."""
+
+    def after_free(self, state: State) -> State:
+        return state
+
+
+class ForgetsBlindly(Limit):
+    """A line is forgotten by an admission that saw no job in it, whatever came since."""
+
+    def forget(self, state: State) -> State:
+        return state._replace(awaited=False, forgetting=None)
+
+
+class BlocksHolders(Limit):
+    """A job whose time has come is blocked, also where it holds its slot still."""
+
+    def due(self, state: State, number: int, job: Job) -> State:
+        return _with(state, number, job._replace(status=Status.BLOCKED, work=Work.ENTER))
+
+
+class FencelessCompletion(Limit):
+    """A worker that lost its job gives the slot back."""
+
+    def owns(self, job: Job, attempt: int) -> bool:
+        return True
+
+
+class GivesBackWhatIsUsed(Limit):
+    """Slots are given back by any job that holds one."""
+
+    def is_spent(self, job: Job) -> bool:
+        return job.held and job.status is not Status.RUNNING
+
+
+class AdmitsUnseen(Limit):
+    """An admission does not look again whether there is room once it has locked the limit."""
+
+    def has_room(self, state: State) -> bool:
+        return True
+
+
+class FreesAndHandsOver(Limit):
+    """A slot that is handed over is freed too."""
+
+    def hand_over(self, state: State, number: int) -> State:
+        return super().hand_over(state, number)._replace(used=state.used - 1)
+
+
+@dataclass(frozen=True)
+class Fault:
+    limit: Limit
+    promise: str
+
+
+FAULTS = [
+    Fault(ForgetsTheLine(), DEAD_END),
+    Fault(ForgetsBlindly(), DEAD_END),
+    Fault(BlocksHolders(slots=2, losses=1), HOLDERS),
+    Fault(FencelessCompletion(losses=1), HOLDERS),
+    Fault(GivesBackWhatIsUsed(losses=1, caretaker=True), HOLDERS),
+    Fault(AdmitsUnseen(), SLOTS),
+    Fault(FreesAndHandsOver(), HOLDERS),
+    Fault(Limit(crashes=1), DEAD_END),  # without a caretaker
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault.limit).__name__)
+def test_a_part_that_is_left_out_breaks_a_promise(fault: Fault) -> None:
+    _, promise, way = explore(fault.limit)
+    assert promise == fault.promise, way

@@ -1,0 +1,63 @@
+"""Steps with limits that say how many bodies run at once; ``-I tests.runtime.slot_steps``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from agentq import Concurrency, step
+from tests.support import gates
+
+CALLS, ITEMS, LOOPS, HELD = 3, 5, 3, 3
+"""The slots of the limits."""
+
+
+@step(limits=[Concurrency("calls", limit=CALLS)])
+def call(folder: str) -> int:
+    """Run as one of few; the first of them stop at the gate ``call``."""
+    _say(folder, "+")
+    gates.pass_gate(folder, "call")
+    _say(folder, "-")
+    return 1
+
+
+@step(limits=[Concurrency("items", limit=ITEMS)])
+def handle(item: int, folder: str) -> int:
+    """Handle an item once the gate ``handle`` is open."""
+    gates.pass_gate(folder, "handle")
+    return item
+
+
+@step(limits=[Concurrency("loops", limit=LOOPS)])
+async def call_from_a_loop(folder: str) -> int:
+    """Run as one of few on an event loop, once the gate ``loop`` is open."""
+    _say(folder, "+")
+    gates.note(folder, "loop")
+    while not Path(folder, "loop.go").exists():
+        await asyncio.sleep(0.05)
+    _say(folder, "-")
+    return 1
+
+
+@step(limits=[Concurrency("held", limit=HELD)], retry="quick")
+def hold(value: int, folder: str) -> int:
+    """Return *value* once the gate ``hold`` is open."""
+    gates.pass_gate(folder, "hold")
+    return value
+
+
+def _say(folder: str, change: str) -> None:
+    """Add a body, or take it away: one byte in a file, in their order."""
+    file = os.open(Path(folder, "bodies"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, change.encode())
+    os.close(file)
+
+
+def most_at_once(folder: Path) -> int:
+    """Return how many bodies ran at once, at most."""
+    running = most = 0
+    for change in (folder / "bodies").read_text():
+        running += 1 if change == "+" else -1
+        most = max(most, running)
+    return most
