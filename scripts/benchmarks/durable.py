@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq import AgentQ, Workflow, each, step
+from agentq import AgentQ, Concurrency, Workflow, each, step
 from benchmarks import functions
 from benchmarks.place import here
 
@@ -22,6 +22,11 @@ echo = step(functions.echo)
 increase = step(functions.increase)
 total = step(functions.total)
 spread = step(functions.numbers)
+
+
+@step(limits=[Concurrency("line", limit=10)])
+def echo_in_line(number: int) -> int:
+    return functions.echo(number)
 
 
 @step

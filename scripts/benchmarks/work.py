@@ -63,6 +63,15 @@ def bulk(side: Side, count: int) -> Figures:
     return timed(work, list(range(count)))
 
 
+def bulk_in_line(side: Any, count: int) -> Figures:
+    """Start one-step workflows at once whose steps have a limit."""
+
+    def work() -> Any:
+        return side.collect_many(side.start_many(side.echo_in_line.s(number) for number in range(count)))
+
+    return timed(work, list(range(count)))
+
+
 def waits(side: Side, count: int) -> Figures:
     """Start steps at once that do nothing but wait."""
 

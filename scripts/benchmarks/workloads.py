@@ -99,4 +99,12 @@ WORKLOADS = {
         compare=comparison.beyond_round_trip,
         needs_postgresql=True,
     ),
+    "n": Workload(
+        "1,000 of one step, with a limit of 10",
+        (
+            _durable("with a limit", work.bulk_in_line, 1000, warm_up=200, jobs=1000),
+            _durable("without", work.bulk, 1000, warm_up=200, jobs=1000),
+        ),
+        ratio="with one it takes … times as long",
+    ),
 }
