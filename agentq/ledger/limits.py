@@ -18,6 +18,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from functools import partial
 
 from agentq.ledger import moves
 from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack
@@ -27,7 +28,9 @@ from agentq.ledger.transaction import Transaction, Transactions
 
 _MOST_AT_ONCE = 500
 """Jobs that one call admits from one line; a caretaker goes on with the rest."""
-_PATIENCE = 3
+_MOST_TOGETHER = 20
+"""Jobs that one transaction admits."""
+_MOST_REFUSALS = 3
 """Refusals after which a job keeps the slots before the one that is full."""
 
 
@@ -99,7 +102,7 @@ def enter_unawaited(ledger: Transactions) -> None:
     for limit, tenant in ledger.read(moves.unawaited):
         enter(ledger, limit, tenant)
     for limit in ledger.read(moves.with_stale_turns):
-        ledger.write(lambda tx, limit=limit: moves.rest_turns(tx, limit))  # type: ignore[misc]
+        ledger.write(partial(moves.rest_turns, limit=limit))
 
 
 def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], str | None]:
@@ -112,16 +115,20 @@ def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], st
     if full is None:
         return lacked, None
     before = lacked[: lacked.index(full)]
-    may_keep = job.refused >= _PATIENCE and all(locked[name].kept_for in (None, job.id) for name in before)
+    may_keep = job.refused >= _MOST_REFUSALS and all(locked[name].kept_for in (None, job.id) for name in before)
     return (before if may_keep else ()), full
 
 
 def _admit_alone(tx: Transaction, limit: str) -> _Next:
-    """Admit the jobs whose turn it is while they need no other limit than this one, which *tx* has locked."""
-    found = _Next.MOVED
-    while found is _Next.MOVED:
+    """Admit the jobs whose turn it is while they need no other limit than this one, which *tx* has locked.
+
+    Up to _MOST_TOGETHER: others wait for that lock.
+    """
+    for _ in range(_MOST_TOGETHER):
         found = _move_first(tx, limit, alone=True)
-    return found
+        if found is not _Next.MOVED:
+            return found
+    return _Next.MOVED
 
 
 def _move_first(tx: Transaction, limit: str, *, alone: bool = False) -> _Next:

@@ -21,7 +21,7 @@ _LOCK = (
         SLOTS.label("slots"),
         LimitRow.declared,
         IS_OVERRIDDEN.label("is_overridden"),
-        now().label("instant"),
+        now().label("read_at"),
     )
     .where(LimitRow.name == _NAME)
     .with_for_update(key_share=True)
@@ -49,10 +49,10 @@ def change(
     limit = _locked(tx, name)
     if limit is None or (done := _change(tx, action_id)) is not None:
         return None if limit is None else done
-    end = until if until is None or isinstance(until, datetime) else limit.instant + timedelta(seconds=until)
-    if end is not None and end <= limit.instant:
+    end = until if until is None or isinstance(until, datetime) else limit.read_at + timedelta(seconds=until)
+    if end is not None and end <= limit.read_at:
         raise InvalidArguments(
-            f"the override would end at {end:%Y-%m-%d %H:%M:%S} UTC, but it is {limit.instant:%Y-%m-%d %H:%M:%S} "
+            f"the override would end at {end:%Y-%m-%d %H:%M:%S} UTC, but it is {limit.read_at:%Y-%m-%d %H:%M:%S} "
             "UTC by the ledger's clock; give a time to come"
         )
     override = {"override": slots, "override_until": end, "actor": actor, "reason": reason}

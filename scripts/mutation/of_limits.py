@@ -144,7 +144,7 @@ MUTANTS = [
     Mutant(
         name="slots-never-kept",
         file=_ADMISSION,
-        text="    may_keep = job.refused >= _PATIENCE and",
+        text="    may_keep = job.refused >= _MOST_REFUSALS and",
         instead="    may_keep = False and",
         why="jobs of one limit overtake a job of two for ever",
         tests=(_LIMITS,),

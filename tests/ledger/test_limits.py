@@ -96,6 +96,18 @@ def test_an_each_under_a_limit_publishes_no_more_messages_than_slots(worker: Lim
     assert worker.limit(SMALL).used == 0
 
 
+@pytest.mark.parametrize("together", [1, SLOTS])
+def test_a_transaction_admits_few_jobs_and_the_others_are_admitted_after_it(
+    worker: LimitedWorker, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    jobs = worker.begin_all([ask.s()] * (SLOTS + 1))
+    with worker.dying():
+        jobs += worker.begin_all([ask.s("large")] * (SLOTS + 1), tenant="other")
+    monkeypatch.setattr(limits, "_MOST_TOGETHER", together)
+    limits.enter_unawaited(worker.ledger)
+    assert worker.statuses(jobs) == ([QUEUED] * SLOTS + [BLOCKED]) * 2
+
+
 def test_a_job_with_two_limits_takes_both_slots_or_none(worker: LimitedWorker) -> None:
     jobs = worker.begin_all([ask.s()] * SLOTS + [train.s()])
     assert worker.statuses(jobs) == [QUEUED] * SLOTS + [BLOCKED]

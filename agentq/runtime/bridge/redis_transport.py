@@ -49,7 +49,7 @@ class QoS(redis.QoS):
         if _is_job_message(message):
             self.channel._restore(message)
         else:
-            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 class _Thrifty:
@@ -64,23 +64,23 @@ class _Thrifty:
         if self.connection is None or self.connection.client is None:
             # kombu would end in an AttributeError, which Celery does not take for a lost connection.
             raise ConnectionError("the connection to Redis is closed")
-        return super()._connparams(asynchronous)  # type: ignore[misc]
+        return super()._connparams(asynchronous)  # type: ignore[misc]  # of the class that this is mixed into
 
     def _has_queue(self: Any, queue: str, **_: Any) -> bool:
         return bool(self._size(queue))  # kombu's own asks without the global_keyprefix
 
     def _create_client(self: Any, asynchronous: bool = False) -> Any:
         if asynchronous:
-            return super()._create_client(asynchronous)  # type: ignore[misc]
+            return super()._create_client(asynchronous)  # type: ignore[misc]  # of the class that this is mixed into
         if self._kept is None or self._kept.connection_pool is not self.pool:
-            self._kept = super()._create_client()  # type: ignore[misc]
+            self._kept = super()._create_client()  # type: ignore[misc]  # of the class that this is mixed into
         return self._kept
 
     def _restore(self: Any, message: Any, leftmost: bool = False) -> None:
         if _is_job_message(message):
-            virtual.Channel._restore(self, message)  # type: ignore[no-untyped-call]
+            virtual.Channel._restore(self, message)  # type: ignore[no-untyped-call]  # kombu has no types
         else:
-            super()._restore(message, leftmost)  # type: ignore[misc]
+            super()._restore(message, leftmost)  # type: ignore[misc]  # of the class that this is mixed into
 
 
 class Channel(_Thrifty, redis.Channel):
