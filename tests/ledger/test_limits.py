@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from agentq import each
+from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import cancels, limits, moves, retention
 from agentq.ledger.caretaking import due_jobs
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
@@ -94,6 +96,17 @@ def test_an_each_under_a_limit_publishes_no_more_messages_than_slots(worker: Lim
         ran += 1
     assert (ran, [dispatch.step for dispatch in worker.published]) == (20, [total.name])
     assert worker.limit(SMALL).used == 0
+
+
+@pytest.mark.parametrize("error", [LedgerUnavailable("it does not answer"), LedgerError("it refused a statement")])
+def test_an_error_after_the_commit_of_a_start_is_not_that_of_the_start(
+    worker: LimitedWorker, monkeypatch: pytest.MonkeyPatch, error: LedgerError
+) -> None:
+    monkeypatch.setattr(limits, "enter", Mock(side_effect=error))
+    [job] = worker.begin_all([ask.s()])
+    monkeypatch.undo()
+    limits.enter_unawaited(worker.ledger)
+    assert worker.job(job).status == QUEUED
 
 
 @pytest.mark.parametrize("together", [1, SLOTS])

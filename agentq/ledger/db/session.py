@@ -187,7 +187,8 @@ class Ledger:
             after_commit(partial(self._do_now_or_later, work))
 
     def _do_now_or_later(self, work: AfterCommit) -> None:
-        with contextlib.suppress(LedgerUnavailable):  # a caretaker does it, once the ledger is back
+        # The caller's work is committed, whatever becomes of this: a caretaker does it, and logs what is wrong.
+        with contextlib.suppress(LedgerError):
             limits.follow(self, work)
 
     def _after_commit(self, work: Callable[[], object]) -> None:
