@@ -58,12 +58,14 @@ class Concurrency:
         return [name for _, name, _, _ in string.Formatter().parse(self.key) if name] or [self.key]
 
 
-def check_limits(limits: Iterable[Any], owner: str, parameters: Iterable[str]) -> tuple[Concurrency, ...]:
+def check_limits(limits: object, owner: str, parameters: Iterable[str]) -> tuple[Concurrency, ...]:
     """Return limits, checked against the parameters of the step that has them; *owner* names it in errors.
 
     Raises StepDefinitionError for what is no limit, a key that names no parameter of the step, and two limits of
     one name that differ.
     """
+    if not isinstance(limits, (list, tuple)):
+        raise StepDefinitionError(f"{owner}: limits= is {show(limits)}, must be a list of limits")
     known = [*parameters, TENANT]
     seen: dict[str, Concurrency] = {}
     for limit in limits:

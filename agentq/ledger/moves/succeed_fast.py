@@ -127,7 +127,7 @@ def _ended_by(done: CTE, name: str) -> CTE:
     )
 
 
-_FREE, _WITH_SLOT = _statements(hands_slot_over=False), _statements(hands_slot_over=True)
+_WITHOUT_SLOT, _WITH_SLOT = _statements(hands_slot_over=False), _statements(hands_slot_over=True)
 
 
 def succeed_fast(
@@ -140,7 +140,7 @@ def succeed_fast(
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
-    limits, statements = claimed.limits or [], _FREE
+    limits, statements = claimed.limits or [], _WITHOUT_SLOT
     if len(limits) == 1:
         statements, values = _WITH_SLOT, values | {"limit": limits[0]}
     if claimed.is_last:

@@ -287,8 +287,9 @@ class Duties:
 
     def _redeclare_limits(self) -> None:
         """Let the limits have the slots that this code declares: of two releases, the last one to start wins."""
-        for limit in (*self._engine.limits, *(limit for step in registry.all_steps() for limit in step.limits)):
-            self._ledger.write(partial(moves.redeclare, limit=limit.name, slots=limit.limit))
+        of_steps = (limit for step in registry.all_steps() for limit in step.limits)
+        for name, slots in {limit.name: limit.limit for limit in (*self._engine.limits, *of_steps)}.items():
+            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots))
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))
