@@ -41,7 +41,7 @@ class _Next(Enum):
     STAYS = auto()
     """There is none, or no slot for it."""
     NEEDS_MORE = auto()
-    """It needs a slot of other limits too, which are not to be locked now."""
+    """It has other limits too, which are not to be locked now."""
 
 
 def follow(ledger: Transactions, work: AfterCommit) -> None:
@@ -108,7 +108,7 @@ def enter_unawaited(ledger: Transactions) -> None:
 def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], str | None]:
     """Return the limits that a job takes a slot of now, and the first that is full, or None where none is.
 
-    *job* has its limits in their order, of which it holds the first ``held``; *locked* are the rows of the others.
+    *job* has its limits in their order, of which it holds the first ``held``; *locked* are their rows.
     """
     lacked = job.limits[job.held :]
     full = next((name for name in lacked if name not in locked or locked[name].room < 1), None)
@@ -120,7 +120,7 @@ def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], st
 
 
 def _admit_alone(tx: Transaction, limit: str) -> _Next:
-    """Admit the jobs whose turn it is while they need no other limit than this one, which *tx* has locked.
+    """Admit the jobs whose turn it is while they have no other limit than this one, which *tx* has locked.
 
     Up to _MOST_TOGETHER: others wait for that lock.
     """
@@ -139,10 +139,10 @@ def _move_first(tx: Transaction, limit: str, *, alone: bool = False) -> _Next:
     if job is None:
         moves.await_no_longer(tx, limit)
         return _Next.STAYS
-    lacked = job.limits[job.held :]
-    if alone and lacked != [limit]:
+    if alone and job.limits != [limit]:
         return _Next.NEEDS_MORE
-    taken, full = chosen(job, moves.lock_limits(tx, lacked))
+    # With those of which it keeps a slot already: their rows change too, and come before in the order.
+    taken, full = chosen(job, moves.lock_limits(tx, job.limits))
     if full == limit:
         return _Next.STAYS
     if full is not None:

@@ -16,6 +16,15 @@ _SLOT = "agentq/ledger/moves/slot_handover.py"
 
 MUTANTS = [
     Mutant(
+        name="kept-slot-is-locked-last",
+        file=_ADMISSION,
+        text="moves.lock_limits(tx, job.limits))",
+        instead="moves.lock_limits(tx, job.limits[job.held :]))",
+        why="two transactions wait for each other: one has locked the limit that the other needs next",
+        tests=(_RACES,),
+        pick="keeps_a_slot",
+    ),
+    Mutant(
         name="completion-forgets-a-line",
         file=_PLAIN,
         text="    elif limits and rows[0].is_awaited:",

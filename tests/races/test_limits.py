@@ -305,6 +305,29 @@ def test_two_limits_are_locked_in_the_order_of_their_names_by_all(pair: list[Lim
         locked.result(30)
 
 
+def test_a_job_that_keeps_a_slot_is_admitted_with_its_limits_locked_in_their_order(
+    pair: list[LimitedWorker],
+) -> None:
+    """Otherwise it would lock the limit of the slot that it keeps last, which others lock first."""
+    worker, other = pair
+    worker.begin_all([render.s(), ask.s(), ask.s()])
+    [both] = worker.begin_all([train.s()])
+    worker.set(both, refused=9)
+    worker.end(worker.next())
+    with worker.dying():
+        worker.end(worker.next(), Fail(FAILURE))
+    assert (worker.job(both).held, worker.job(both).blocked_on) == (1, SMALL)
+    with ThreadPoolExecutor(1) as pool:
+        with worker.ledger.engine.begin() as connection:
+            tx = Transaction(connection)
+            moves.lock_limits(tx, ["gpu"])
+            admitted = pool.submit(limits.fill, other.ledger)
+            eventually(lambda: a_session_waits(worker.ledger), what="a wait for the first limit")
+            assert nobody_has(tx, SMALL)
+        admitted.result(30)
+    assert worker.job(both).status == QUEUED
+
+
 def test_jobs_of_two_limits_and_of_one_end_and_begin_at_one_time(pair: list[LimitedWorker]) -> None:
     worker, other = pair
     for _ in range(ROUNDS):
