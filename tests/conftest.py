@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,26 @@ from tests.support.slowest import slowest_files
 
 hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("agentq")
-_LONGEST = ("tests/sweep/", "tests/workflows/test_typed_calls.py")
-"""The crash sweeps, and mypy on a file of a user's, which would be among the last."""
 _WITH_A_NODE = "tests/faults/broker/"
 """The tests that share a RabbitMQ node: each process that ran some would start one, which takes it ten seconds."""
+_LONGEST = ("tests/sweep/", _WITH_A_NODE, "tests/docs/test_snippets.py", "tests/workflows/test_typed_calls.py")
+"""The crash sweeps, the node's tests, the pages' commands, and mypy on a file of a user's."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep Python's collector from what is there to the end: it would go through it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]

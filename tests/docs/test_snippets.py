@@ -13,7 +13,10 @@ import pytest
 from tests.docs.place import environment, place
 from tests.docs.reader import Reader
 from tests.docs.snippets import ROOT, Page, Snippet, pages, read
+from tests.support.forked import run
 
+_LOADED = ("agentq.runtime.app", "agentq.testing.inline", "sqlalchemy.dialects.sqlite.pysqlite", "markdown_it")
+"""Modules that the Python of each page loads: over a second's work."""
 PAGES = list(pages())
 SNIPPETS = [
     pytest.param(page, snippet, id=f"{page.name}:{snippet.line}") for page in PAGES for snippet in page.snippets
@@ -33,9 +36,9 @@ def test_a_snippet_is_run_or_says_why_not(page: Page, snippet: Snippet) -> None:
 
 @named([page for page in PAGES if any(snippet.is_program for snippet in page.snippets)])
 def test_the_python_of_a_page_runs(page: Page, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.docs.page_program", str(page.path)]
+    command = ["-m", "tests.docs.page_program", str(page.path)]
     env = environment() | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = run(command, loaded=_LOADED, environment=env, folder=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

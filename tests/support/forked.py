@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.support.waiting import pause_after
+
 ROOT = Path(__file__).parents[2]
 READ_WHEN_LOADED = {
     "CELERY_CUSTOM_WORKER_POOL": "agentq.pool:TaskPool",
@@ -62,11 +64,12 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end of the process and return its exit code, or raise ``TimeoutExpired``."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        began_at = time.monotonic()
         while (code := self.poll()) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            time.sleep(0.01)
+            waited = time.monotonic() - began_at
+            if timeout is not None and waited > timeout:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(pause_after(waited))
         return code
 
     def send_signal(self, number: int) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+_LATE = 0.05
+"""The most that a look comes late, as a part of the wait: looks take the processor from what they wait for."""
 
 
 def eventually(look: Callable[[], T], seconds: float = 10, *, what: str = "") -> T:
@@ -14,12 +17,17 @@ def eventually(look: Callable[[], T], seconds: float = 10, *, what: str = "") ->
 
     Raises AssertionError with the last thing seen after *seconds*.
     """
-    deadline, pause = time.monotonic() + seconds, 0.001
+    began_at = time.monotonic()
     while True:
         seen = look()
         if seen:
             return seen
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began_at
+        if waited > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what or look}; last seen: {seen!r}")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.01)
+        time.sleep(pause_after(waited))
+
+
+def pause_after(waited: float) -> float:
+    """Return the seconds until the next look, after *waited* seconds."""
+    return min(max(waited * _LATE, _SHORTEST_PAUSE), _LONGEST_PAUSE)
