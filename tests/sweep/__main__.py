@@ -25,9 +25,7 @@ def _sweep(ledger: str, name: str, options: argparse.Namespace) -> int:
         result = Sweep(place, scenario, breaking=WAYS.get(options.broken)).run(
             only=options.point,
             at=options.at,
-            each=options.each,
             sampled=options.sample,
-            half=options.half,
             again=options.double,
             stop=options.stop,
         )
@@ -46,19 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ledger", choices=["sqlite", "postgresql"], help="default: first one, then the other")
     parser.add_argument("--scenario", choices=[*SCENARIOS], help="default: one after the other")
-    parser.add_argument("--each", action="store_true", help="at each point, also where nothing is between two")
     parser.add_argument(
         "--sample",
         type=int,
         metavar="N",
         help="only at the N-th twentieth of the points; twenty in a row have them all",
-    )
-    parser.add_argument(
-        "--half",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of two points with nothing between them, at one if N is even, at the other if it is odd",
     )
     parser.add_argument(
         "--double",

@@ -1,14 +1,12 @@
-"""The points that a sweep crashes at: all of them, one per state, or one of twenty samples."""
+"""The points that a sweep crashes at, where it does not at all of them, and how many of these crashes are real."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-
-from tests.sweep.points import AFTER, BEFORE
 
 SAMPLES = 20
 """The number of samples that share all points."""
+_MOST_REAL = 5
 
 
 def sample(count: int, number: int) -> list[int]:
@@ -20,13 +18,6 @@ def sample(count: int, number: int) -> list[int]:
     return sorted(shuffled[number % SAMPLES :: SAMPLES])
 
 
-def one_per_state(names: list[str], half: int = 0) -> Iterator[int]:
-    """Of each point after something and the point before the next thing, yield one, taken by chance.
-
-    Of two halves in a row, the one has the points that the other leaves out.
-    """
-    chosen, point = random.Random(0), 0
-    while point < len(names):
-        is_pair = names[point].startswith(AFTER) and names[point + 1 :] and names[point + 1].startswith(BEFORE)
-        yield point + (chosen.randrange(2) ^ half % 2) if is_pair else point
-        point += 2 if is_pair else 1
+def real_crashes(count: int) -> int:
+    """Return at how many of *count* points, which are taken by chance, a run really crashes."""
+    return min(_MOST_REAL, count // 20 + 1, count)

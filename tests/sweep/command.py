@@ -12,10 +12,12 @@ import pytest
 
 from tests.support.faults import Fault, Phase, covers
 from tests.support.samples import EVERYTHING, SAMPLE, wanted_sample
-from tests.sweep.choice import SAMPLES
+from tests.sweep.choice import SAMPLES, real_crashes
 
 _ROOT = Path(__file__).parents[2]
-_LAST_LINE = re.compile(r": (?P<chosen>\d+) of (?P<points>\d+) points, ")
+_LAST_LINE = re.compile(
+    r": (?P<chosen>\d+) of (?P<points>\d+) points, \d+ recoveries, real crashes at (?P<real>\d+(, \d+)*), "
+)
 
 Say = Callable[[str], None]
 
@@ -50,23 +52,15 @@ every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 """With the least number of points that it must have."""
 
 
-def arguments_for(ledger: str, scenario: str, wanted: str) -> list[str]:
-    """Take each point of the reference and a twentieth of the others' points; with ``all``, each point of each.
-
-    Two points that leave the same state differ in their messages: lost in the one, kept in the other. On
-    PostgreSQL, where a crash takes twice as long, one of them is taken, and the next day the other.
-    """
-    if wanted == EVERYTHING or (scenario, ledger) == ("reference", "sqlite"):
-        return ["--each"]
-    if scenario == "reference":
-        return ["--half", wanted]
-    return ["--sample", wanted]
+def arguments_for(scenario: str, wanted: str) -> list[str]:
+    """Take each point of the reference and a twentieth of the others' points; with ``all``, each point of each."""
+    return [] if scenario == "reference" or wanted == EVERYTHING else ["--sample", wanted]
 
 
 def check_points(ledger: str, scenario: str, least: int, say: Say) -> None:
     """Crash at the points that are to be tested today; print how many of how many, and the sample's number."""
     wanted = wanted_sample()
-    chosen = arguments_for(ledger, scenario, wanted)
+    chosen = arguments_for(scenario, wanted)
     done = sweep("--ledger", ledger, "--scenario", scenario, *chosen)
     *found, last = done.stdout.splitlines() or [""]
     which = f" ({SAMPLE}={wanted})"
@@ -76,4 +70,5 @@ def check_points(ledger: str, scenario: str, least: int, say: Say) -> None:
     assert counted is not None, last
     points, crashed = int(counted["points"]), int(counted["chosen"])
     assert points > least, "the sweep lost points: does its instrumentation still fit?"
-    assert crashed >= points // {"--each": 1, "--half": 2, "--sample": SAMPLES}[chosen[0]]
+    assert crashed >= points // (SAMPLES if chosen else 1)
+    assert len(counted["real"].split(", ")) == real_crashes(crashed)

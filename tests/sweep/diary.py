@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentq.runtime.dispatch.message import DISPATCH_HEADER
+
+Contents = tuple[tuple[str, bytes], ...]
+"""The names and the bytes of a diary's files."""
+_FILES = ("effects", "starts", "handled", "fixed", "messages")
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -32,6 +38,23 @@ class Diary:
         """Forget the run before."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+
+    def contents(self) -> Contents:
+        """Return all that is noted."""
+        files = [self.folder / name for name in _FILES]
+        return tuple((file.name, file.read_bytes()) for file in files if file.exists())
+
+    def put_back(self, contents: Contents, seconds: float) -> None:
+        """Forget the run before, and note these, where the dispatches of messages become so much later."""
+        self.clear()
+        for name, noted in contents:
+            if name != "messages":
+                (self.folder / name).write_bytes(noted)
+                continue
+            for queue, message in map(json.loads, noted.splitlines()):
+                if DISPATCH_HEADER in message["headers"]:
+                    message["headers"][DISPATCH_HEADER] += round(seconds * 1_000)
+                self.add_message(queue, message)
 
     def add_effect(self, what: str, key: str, attempt: int) -> None:
         """Note an effect."""

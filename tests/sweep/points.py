@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from sqlalchemy import Engine
 
 import agentq
 
-CRASHED = 137
-"""The exit code of a run that crashed at its point: what a shell says of a process that was killed."""
 BEFORE, AFTER = "before", "after"
 _PACKAGE = str(Path(agentq.__file__).parent)
 _PASSED_OVER = (str(Path(_PACKAGE, "ledger", "db", "session.py")), str(Path(_PACKAGE, "embedded")))
@@ -25,30 +22,32 @@ _TABLE = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+(\w+)")
 
 
 class Points:
-    """Counts the points of a run in their order, and ends the process at the one it was given."""
+    """Counts the points of a run in their order, and stops at those that it was given."""
 
-    def __init__(self, last_words: Path) -> None:
+    def __init__(self) -> None:
         self.count = 0
         self.names: list[str] = []
-        self._crash_at: int | None = None
+        self._stops: Container[int | None] = ()
+        self._stop: Callable[[str], object] = str
         self._naming = False
-        self._last_words = last_words
         self._hidden = False
 
-    def begin(self, crash_at: int | None, *, naming: bool) -> None:
-        """Begin a run; keep the names of its points where *naming*, which takes time."""
+    def begin(self, stops: Container[int | None], stop: Callable[[str], object], *, naming: bool) -> None:
+        """Begin a run that calls *stop* at each of *stops* with the point's name.
+
+        Keep the names of all points where *naming*, which takes time.
+        """
         self.count = 0
         self.names.clear()
-        self._crash_at = crash_at
+        self._stops, self._stop = stops, stop
         self._naming = naming
 
     def reach(self, when: str, what: Callable[[], str]) -> None:
-        """Come to a point; does not return where this is the one."""
+        """Come to a point."""
         if self._hidden:
             return
-        if self.count == self._crash_at:
-            self._last_words.write_text(_name(when, what))
-            os._exit(CRASHED)
+        if self.count in self._stops:
+            self._stop(_name(when, what))
         if self._naming:
             self.names.append(_name(when, what))
         self.count += 1

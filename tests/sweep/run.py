@@ -9,40 +9,28 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Collection, Container, Iterator
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from multiprocessing import Pipe
 
 from celery import Celery
 
 from agentq import AgentQ
-from agentq.ledger.db.session import Ledger
-from agentq.operations import dead_letters, jobs
-from agentq.operations.jobs import JobFilter
-from agentq.states import JobStatus
 from tests.support.clock import Clock
 from tests.sweep import broker, world
 from tests.sweep.diary import Diary
+from tests.sweep.idle import Idle
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import (
-    BY_HAND,
-    CLOSED,
-    FORGOTTEN,
-    GIVEN_UP,
-    MISFITS,
-    SHORT,
-    TENANT,
-    Scenario,
-    Stage,
-)
+from tests.sweep.scenario import FORGOTTEN, TENANT, Scenario, Stage
+from tests.sweep.snapshot import Snapshot, describe
 from tests.sweep.verdict import Verdict, judge
 from tests.sweep.worker import SweptWorker
 
+CRASHED = 137
+"""The exit code of a run that crashed at its point: what a shell says of a process that was killed."""
 _MOST_SECONDS = 60
-_MOST_IDLE = 30
-"""The number of times that a worker may find nothing to do, and let time pass, until it must be over."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +56,66 @@ class Runner:
         self._app.conf.worker_send_task_events = False
         self._agentq = AgentQ(self._app, ledger=place.url, tenant=TENANT)
         self._engine = self._agentq.ledger.engine
-        self._points = Stage.points = Points(self.diary.last_words)
+        self._points = Stage.points = Points()
         self._points.find_in(self._engine)
+        self._beginning = self.snapshot()
         Stage.diary = self.diary
         broker.note_messages(self.diary)
 
     def warm_up(self) -> None:
         """Run to the end in this process, so that its children need not load and compile everything again."""
-        self._begin()
+        self.restore(self._beginning)
         with self.diary.log.open("a") as log, redirect_stderr(log):
-            self._play(None)
+            self._play()
+            world.make_later(self._agentq.ledger, 0.0)
+            self._start_all()
         self._agentq.ledger.close()
         gc.collect()
         gc.freeze()  # else each child's collector writes to, and so copies, all of this process's memory
 
-    def run(self, crash_at: int | None) -> int:
+    def run(self, crash_at: int | None = None) -> int:
         """Run from the beginning in a child; returns its exit code: CRASHED where it came to its point."""
-        self._begin()
-        return self._in_child(lambda: self._play(crash_at, naming=crash_at is None))
+        self.restore(self._beginning)
+        return self._end_of(self._fork(lambda: self._play({crash_at}, self._crash, naming=crash_at is None)))
 
-    def recover(self, crash_at: int | None = None, *, messages_kept: bool) -> int:
-        """Let a fresh client and a fresh worker go on where another run crashed."""
-        self.place.settle()
-        return self._in_child(lambda: self._play(crash_at, messages_kept=messages_kept))
+    def snapshots(self, points: Collection[int]) -> Iterator[tuple[str, Snapshot]]:
+        """Run from the beginning in a child that waits at each of the points; yield its name and what is there."""
+        self.restore(self._beginning)
+        ours, theirs = Pipe()
+
+        def wait(name: str) -> None:
+            theirs.send(name)
+            theirs.recv()
+
+        child = self._fork(lambda: self._play(points, wait))
+        theirs.close()
+        with suppress(EOFError):
+            while True:
+                yield ours.recv(), self.snapshot()
+                ours.send("go on")
+        self._end_of(child)
+
+    def snapshot(self) -> Snapshot:
+        """Take what a crash would leave of the run that waits, or what one has left."""
+        return Snapshot(self.place.snapshot(), self.diary.contents())
+
+    def restore(self, snapshot: Snapshot) -> float:
+        """Put it back, and return by how many seconds the ledger's times must become later."""
+        self.place.restore(snapshot.ledger)
+        seconds = snapshot.seconds_ago()
+        self.diary.put_back(snapshot.diary, seconds)
+        return seconds
+
+    def recover(self, snapshot: Snapshot | None, crash_at: int | None = None, *, messages_kept: bool) -> int:
+        """Let a fresh client and a fresh worker go on from a snapshot, or where another recovery crashed."""
+        seconds = self.restore(snapshot) if snapshot else 0.0
+
+        def play() -> None:
+            with self._points.hidden():
+                world.make_later(self._agentq.ledger, seconds)
+            self._play({crash_at}, self._crash, messages_kept=messages_kept)
+
+        return self._end_of(self._fork(play))
 
     def report(self) -> Report:
         """Return what the last run said, which did not crash."""
@@ -101,22 +126,33 @@ class Runner:
         with self.place.engine.begin() as connection:
             return judge(connection, self.diary, self._scenario)
 
-    def _begin(self) -> None:
-        self.place.reset()
-        self.diary.clear()
+    def describe(self, snapshot: Snapshot) -> list[str]:
+        """Describe what it has, in words that are the same for another run."""
+        self.restore(snapshot)
+        with self.place.engine.begin() as connection:
+            return describe(connection, self.diary)
 
-    def _play(self, crash_at: int | None, *, messages_kept: bool = False, naming: bool = False) -> None:
+    def _play(
+        self,
+        stops: Container[int | None] = (),
+        stop: Callable[[str], object] = str,
+        *,
+        messages_kept: bool = False,
+        naming: bool = False,
+    ) -> None:
         points, clock = self._points, Clock()
-        points.begin(crash_at, naming=naming)
+        points.begin(stops, stop, naming=naming)
         broker.restart(self._app)
         if messages_kept:
             broker.deliver_again(self.diary)
         wrong = self._start_all()
-        worker = SweptWorker(
-            self._agentq, clock, _Idle(self._agentq, self.diary, points, clock, len(self._scenario.ends))
-        )
-        worker.run()
+        idle = Idle(self._agentq, self.diary, points, clock, len(self._scenario.ends))
+        SweptWorker(self._agentq, clock, idle).run()
         self.diary.report.write_text(json.dumps(vars(Report(points.count, points.names, wrong))))
+
+    def _crash(self, name: str) -> None:
+        self.diary.last_words.write_text(name)
+        os._exit(CRASHED)
 
     def _start_all(self) -> list[str]:
         """Be the client; one that comes again after a crash starts everything again, with the same keys."""
@@ -130,7 +166,7 @@ class Runner:
                 broker.forget()
         return wrong
 
-    def _in_child(self, work: Callable[[], None]) -> int:
+    def _fork(self, work: Callable[[], None]) -> int:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
@@ -143,7 +179,12 @@ class Runner:
                 traceback.print_exc()
             finally:
                 os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid
+
+    def _end_of(self, child: int) -> int:
+        status = os.waitpid(child, 0)[1]
+        self.place.settle()
+        return os.waitstatus_to_exitcode(status)
 
     def _settle_in(self) -> None:
         signal.alarm(_MOST_SECONDS)
@@ -157,54 +198,3 @@ class Runner:
         self._agentq.ledger._engines[os.getpid()] = self._engine
         if self._breaking is not None:
             self._breaking()
-
-
-class _Idle:
-    """The world after the last message: an operator fixes and replays, and time passes.
-
-    Until all is over, or it went on for too long.
-    """
-
-    def __init__(self, agentq: AgentQ, diary: Diary, points: Points, clock: Clock, workflows: int) -> None:
-        self._workflows = workflows
-        self._diary = diary
-        self._agentq: Any = agentq
-        self._ledger: Ledger = agentq.ledger
-        self._points = points
-        self._clock = clock
-        self._times = 0
-
-    def __call__(self) -> bool:
-        self._times += 1
-        with self._points.hidden():
-            if self._times > _MOST_IDLE or world.is_over(self._ledger, self._workflows):
-                return True
-            letters = world.open_letters(self._ledger)
-        for letter_id, about in letters:
-            if about in GIVEN_UP:
-                dead_letters.cancel(self._ledger, str(letter_id), actor="ann", reason="not worth it")
-                continue
-            if about in BY_HAND:
-                self._do_by_hand(str(letter_id))
-                continue
-            if about in SHORT:
-                dead_letters.resolve(self._ledger, str(letter_id), actor="ann", reason="it is enough")
-                continue
-            if about in MISFITS:
-                dead_letters.edit(self._ledger, str(letter_id), args=[1], actor="ann", reason="a number")
-            self._diary.fix()
-            dead_letters.replay(self._ledger, str(letter_id), actor="ann", reason="fixed")
-        with self._points.hidden():
-            closed = jobs.list_(self._ledger, JobFilter(queue=CLOSED, status=JobStatus.QUEUED))
-        for job in closed:
-            jobs.move(self._ledger, str(job.id), "celery", actor="ann", reason="nobody consumes it")
-        with self._points.hidden():
-            world.let_time_pass(self._ledger, self._agentq.caretaker.worker_id)
-        self._clock.put_forward(world.LONG)
-        return False
-
-    def _do_by_hand(self, letter_id: str) -> None:
-        who = {"actor": "ann", "reason": "only a person can"}
-        dead_letters.assign(self._ledger, letter_id, owner="ann", **who)
-        dead_letters.edit(self._ledger, letter_id, args=["what it was about"], **who)
-        dead_letters.resolve(self._ledger, letter_id, result="done by hand", **who)

@@ -1,4 +1,7 @@
-"""The sweep: one run to find the points, then for each point a run that crashes there and a recovery."""
+"""The sweep: one run to find the points, one that takes a snapshot at each, and then recoveries from these.
+
+At a few points a run really crashes, to see that it leaves what the snapshot has.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.sweep.choice import one_per_state, sample
+from tests.sweep.choice import real_crashes, sample
 from tests.sweep.places import Place
-from tests.sweep.points import BEFORE, CRASHED
-from tests.sweep.run import Report, Runner
+from tests.sweep.points import BEFORE
+from tests.sweep.run import CRASHED, Report, Runner
 from tests.sweep.scenario import Scenario
+from tests.sweep.snapshot import Snapshot, differences
 
 _LOG_TAIL = 3_000
 
@@ -22,10 +26,12 @@ class Crashes:
 
     points: tuple[int, ...]
     messages_kept: bool
+    is_real: bool = False
 
     def __str__(self) -> str:
         kept = "messages kept" if self.messages_kept else "messages lost"
-        return f"{', then '.join(f'point {point}' for point in self.points)}, {kept}"
+        real = ", a real crash" if self.is_real else ""
+        return f"{', then '.join(f'point {point}' for point in self.points)}, {kept}{real}"
 
 
 @dataclass(frozen=True)
@@ -46,15 +52,18 @@ class Result:
 
     points: list[str] = field(default_factory=list)
     chosen: int = 0
-    """At how many of the points it crashed."""
-    crashes: int = 0
-    runs: int = 0
+    """At how many of the points a crash was recovered from."""
+    recoveries: int = 0
+    """How many it took: from equal snapshots one is enough."""
+    real: list[int] = field(default_factory=list)
+    """The points at which a run really crashed."""
     seconds: float = 0.0
     wrong: list[Wrong] = field(default_factory=list)
 
     def __str__(self) -> str:
         found = f"{len(self.wrong)} crashes were not recovered from" if self.wrong else "all recovered"
-        counts = f"{self.chosen} of {len(self.points)} points, {self.crashes} crashes, {self.runs} runs"
+        real = f"real crashes at {', '.join(map(str, self.real)) or 'none'}"
+        counts = f"{self.chosen} of {len(self.points)} points, {self.recoveries} recoveries, {real}"
         return f"{counts}, {self.seconds:.1f} s: {found}"
 
 
@@ -72,6 +81,7 @@ class Sweep:
         self._scenario = scenario
         self._reference = Report()
         self._attempts = 0
+        self._recovered: set[tuple[Snapshot, bool]] = set()
         self._result = Result()
 
     def run(
@@ -79,31 +89,28 @@ class Sweep:
         *,
         only: Collection[int] = (),
         at: str = "",
-        each: bool = False,
         sampled: int | None = None,
-        half: int = 0,
         again: int = 0,
         stop: bool = False,
     ) -> Result:
-        """Crash at every point, or *only* at some, or at one of two where nothing happens between them.
+        """Crash at every point, or *only* at some.
 
-        The point after one thing and the point before the next leave the same behind. The broker loses its
-        messages in a crash after something, and keeps them in a crash before something.
+        The broker loses its messages in a crash after something, and keeps them in a crash before something.
 
         Args:
             only: the numbers of the points.
             at: a text that their names contain.
-            each: at every point, so twice in each state: with messages lost and with messages kept.
             sampled: at the points of this sample alone.
-            half: without these, of the two points of a state at the one of this half.
             again: crash at so many points of each recovery as well, taken at random.
             stop: end at the first thing that is wrong.
         """
         began = time.monotonic()
         self._find_points()
-        for point in only or self._points(at, each, sampled, half):
+        snapshots = self._snapshots({*(only or self._points(at, sampled))})
+        self._result.real = [*only] or sorted(random.sample([*snapshots], real_crashes(len(snapshots))))
+        for point, snapshot in snapshots.items():
             self._result.chosen += 1
-            for wrong in self._crash_at(point, again):
+            for wrong in self._crash_at(point, snapshot, again):
                 self._result.wrong.append(wrong)
                 print(wrong, flush=True)
             if stop and self._result.wrong:
@@ -111,17 +118,14 @@ class Sweep:
         self._result.seconds = time.monotonic() - began
         return self._result
 
-    def _points(self, at: str, each: bool, sampled: int | None, half: int) -> Iterable[int]:
+    def _points(self, at: str, sampled: int | None) -> Iterable[int]:
         names = self._reference.names
-        if sampled is not None:
-            points: Iterable[int] = sample(len(names), sampled)
-        else:
-            points = range(len(names)) if each or at else one_per_state(names, half)
+        points = range(len(names)) if sampled is None else sample(len(names), sampled)
         return (point for point in points if at in names[point])
 
     def _find_points(self) -> None:
         self._runner.warm_up()
-        code = self._run(None)
+        code = self._runner.run()
         assert code == 0, f"the run without a crash ended with {code}:{self._end_of_log()}"
         self._reference = self._runner.report()
         self._result.points = self._reference.names
@@ -131,54 +135,59 @@ class Sweep:
         assert verdict.outcomes >= wanted, f"no attempt was {wanted - verdict.outcomes}"
         self._attempts = verdict.attempts
 
-    def _crash_at(self, point: int, again: int) -> Iterator[Wrong]:
+    def _snapshots(self, points: Collection[int]) -> dict[int, Snapshot]:
+        taken = [*self._runner.snapshots(points)]
+        names, wanted = [name for name, _ in taken], [self._reference.names[point] for point in sorted(points)]
+        assert names == wanted, f"two runs differ: {[*differences(wanted, names)]}{self._end_of_log()}"
+        return dict(zip(sorted(points), (snapshot for _, snapshot in taken), strict=True))
+
+    def _crash_at(self, point: int, snapshot: Snapshot, again: int) -> Iterator[Wrong]:
         kept = self._reference.names[point].startswith(BEFORE)
-        crashes = Crashes((point,), kept)
-        yield from self._checked(crashes)
-        points = self._runner.report().points if again and self._runner.diary.report.exists() else 0
-        chosen = random.Random(point)
-        for second in sorted(chosen.sample(range(points), min(again, points))):
-            yield from self._checked(Crashes((point, second), kept))
+        if (snapshot, kept) not in self._recovered:
+            self._recovered.add((snapshot, kept))
+            yield from self._recover(Crashes((point,), kept), snapshot)
+            points = self._runner.report().points if again and self._runner.diary.report.exists() else 0
+            for second in sorted(random.Random(point).sample(range(points), min(again, points))):
+                yield from self._recover(Crashes((point, second), kept), snapshot)
+        if point in self._result.real:
+            yield from self._crash_really(Crashes((point,), kept, is_real=True), snapshot)
 
-    def _checked(self, crashes: Crashes) -> Iterator[Wrong]:
-        found = list(self._crash_and_recover(crashes))
-        if found:
-            yield Wrong(crashes, self._reference.names[crashes.points[0]], tuple(found))
+    def _recover(self, crashes: Crashes, snapshot: Snapshot) -> Iterator[Wrong]:
+        yield from self._wrong(crashes, self._recovery(crashes, snapshot))
 
-    def _crash_and_recover(self, crashes: Crashes) -> Iterator[str]:
-        first, *others = crashes.points
-        self._result.crashes += 1
-        code = self._run(first)
+    def _crash_really(self, crashes: Crashes, snapshot: Snapshot) -> Iterator[Wrong]:
+        (point,) = crashes.points
+        code = self._runner.run(point)
         if code != CRASHED:
-            yield f"the run ended with {code} before it came to the point:{self._end_of_log()}"
+            found = [f"the run ended with {code} before it came to the point:{self._end_of_log()}"]
+            yield from self._wrong(crashes, found)
             return
-        if self._last_words() != self._reference.names[first]:
-            yield f"the run crashed elsewhere than the run without a crash says: {self._last_words()}"
-        for point in others:
-            code = self._recover(crashes, point)
-            if code != CRASHED:
-                yield f"the recovery ended with {code} before it came to the point:{self._end_of_log()}"
+        last_words = self._runner.diary.last_words.read_text()
+        found = [*differences([self._reference.names[point]], [last_words])]
+        left = self._runner.snapshot()
+        found += differences(self._runner.describe(snapshot), self._runner.describe(left))
+        yield from self._wrong(crashes, [*found, *self._recovery(crashes, left)])
+
+    def _wrong(self, crashes: Crashes, found: Iterable[str]) -> Iterator[Wrong]:
+        everything = tuple(found)
+        if everything:
+            yield Wrong(crashes, self._reference.names[crashes.points[0]], everything)
+
+    def _recovery(self, crashes: Crashes, snapshot: Snapshot) -> Iterator[str]:
+        """Recover from the first crash, and from those of its recoveries; yield what is wrong."""
+        left: Snapshot | None = snapshot
+        for crash_at in (*crashes.points[1:], None):
+            self._result.recoveries += 1
+            code = self._runner.recover(left, crash_at, messages_kept=crashes.messages_kept)
+            if code != (0 if crash_at is None else CRASHED):
+                yield f"the recovery ended with {code}, not at {crash_at or 'its end'}:{self._end_of_log()}"
                 return
-        code = self._recover(crashes, None)
-        if code != 0:
-            yield f"the recovery ended with {code}:{self._end_of_log()}"
-            return
+            left = None
         verdict = self._runner.judge()
         yield from (*self._runner.report().wrong, *verdict.wrong)
         most = self._attempts + len(crashes.points) * (1 + self._scenario.costs) + len(self._scenario.may_happen)
         if verdict.attempts > most:
             yield f"{verdict.attempts} attempts, where {most} are enough"
-
-    def _run(self, crash_at: int | None) -> int:
-        self._result.runs += 1
-        return self._runner.run(crash_at)
-
-    def _recover(self, crashes: Crashes, crash_at: int | None) -> int:
-        self._result.runs += 1
-        return self._runner.recover(crash_at, messages_kept=crashes.messages_kept)
-
-    def _last_words(self) -> str:
-        return self._runner.diary.last_words.read_text()
 
     def _end_of_log(self) -> str:
         return f"\n{self._runner.diary.log.read_text()[-_LOG_TAIL:]}"

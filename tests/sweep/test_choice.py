@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.samples import wanted_sample
 from tests.sweep import command
-from tests.sweep.choice import SAMPLES, one_per_state, sample
+from tests.sweep.choice import SAMPLES, real_crashes, sample
 
 
 def test_twenty_samples_in_a_row_have_each_point_once() -> None:
@@ -19,30 +19,23 @@ def test_a_number_always_means_the_same_sample_of_a_twentieth() -> None:
     assert {len(sample(708, number)) for number in range(SAMPLES)} == {35, 36}
 
 
-def test_two_halves_have_each_state_once_and_together_each_point() -> None:
-    names = ["before a", "after a", "before b", "after b", "after c", "before d"]
-    first, second = ([*one_per_state(names, half)] for half in (0, 1))
-    assert sorted({*first, *second}) == [*range(6)]
-    for half in (first, second):
-        alone, one_of_two, own, other = half
-        assert (alone, one_of_two in (1, 2), own, other in (4, 5)) == (0, True, 3, True)
-    assert [*one_per_state(names, 2)] == first
+def test_some_crashes_are_real_wherever_there_is_a_crash() -> None:
+    assert [real_crashes(count) for count in (0, 1, 35, 718)] == [0, 1, 2, 5]
 
 
 @pytest.mark.parametrize(
-    ("ledger", "scenario", "wanted", "arguments"),
+    ("scenario", "wanted", "arguments"),
     [
-        ("sqlite", "reference", "7", ["--each"]),
-        ("postgresql", "reference", "7", ["--half", "7"]),
-        ("sqlite", "parts", "7", ["--sample", "7"]),
-        ("postgresql", "reference", "all", ["--each"]),
-        ("sqlite", "parts", "all", ["--each"]),
+        ("reference", "7", []),
+        ("parts", "7", ["--sample", "7"]),
+        ("reference", "all", []),
+        ("parts", "all", []),
     ],
 )
 def test_each_point_of_the_reference_is_crashed_and_each_point_of_all_if_they_are_wanted(
-    ledger: str, scenario: str, wanted: str, arguments: list[str]
+    scenario: str, wanted: str, arguments: list[str]
 ) -> None:
-    assert command.arguments_for(ledger, scenario, wanted) == arguments
+    assert command.arguments_for(scenario, wanted) == arguments
 
 
 def test_the_sample_is_that_of_the_environment_or_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import later, seconds_from_now
-from agentq.ledger.models import AttemptRow, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.db.types import UtcDateTime, later, seconds_from_now
+from agentq.ledger.models import AttemptRow, Base, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import MISSING_MEMBERS, AttemptOutcome, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
@@ -17,6 +17,27 @@ FAR = 1e8
 LONG = 3_600.0
 """Seconds after which everything that waits for a time is due, and every message that is queued is overdue."""
 _is_timed = and_(JobRow.deadline_at.is_not(None), JobRow.finished_at.is_(None))
+
+
+_TIMES = {
+    table: [column for column in table.columns if isinstance(column.type, UtcDateTime)]
+    for table in Base.metadata.sorted_tables
+}
+_MAKE_LATER = [
+    update(table).values({time: later(time, bindparam("seconds")) for time in times})
+    for table, times in _TIMES.items()
+    if times
+]
+
+
+def make_later(ledger: Ledger, seconds: float) -> None:
+    """Make all times in the ledger so much later, as if all that wrote them had."""
+
+    def shift(tx: Transaction) -> None:
+        for statement in _MAKE_LATER:
+            tx.connection.execute(statement, {"seconds": seconds})
+
+    ledger.write(shift)
 
 
 def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
