@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "agentq"
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return the package's modules by dotted name."""
     return {_dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -20,13 +22,19 @@ def part_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def imports(module: str, known: dict[str, Path], *, late: bool = True) -> set[str]:
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Return the syntax of *module*, read when a test first asks: many processes only collect the tests."""
+    return ast.parse(modules()[module].read_text())
+
+
+@cache
+def imports(module: str, *, late: bool = True) -> set[str]:
     """Return the dotted names that *module* imports, for its annotations too, and inside functions if *late*.
 
     Of agentq's own, the module is named, not what is taken from it.
     """
-    tree = ast.parse(known[module].read_text())
-    return {_nearest(name, known) for name in _imported(tree, late)} - {module}
+    return {_nearest(name) for name in _imported(tree_of(module), late)} - {module}
 
 
 def _imported(node: ast.AST, late: bool) -> Iterator[str]:
@@ -46,10 +54,10 @@ def _imported(node: ast.AST, late: bool) -> Iterator[str]:
                 yield from _imported(child, late)
 
 
-def _nearest(name: str, known: dict[str, Path]) -> str:
+def _nearest(name: str) -> str:
     if not name.startswith("agentq"):
         return name
-    while name not in known:
+    while name not in modules():
         name = name.rpartition(".")[0]
     return name
 

@@ -25,20 +25,17 @@ RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 FACADE = RANKS["runtime"]
 """``import agentq`` gives what authors need, so it stands where the runtime does."""
 
-MODULES = modules()
-IMPORTS = {module: imports(module, MODULES) for module in MODULES}
-
 
 def rank(module: str) -> int:
     return RANKS[part_of(module)] if part_of(module) else FACADE
 
 
 def test_every_module_belongs_to_a_layer() -> None:
-    assert {part_of(module) for module in MODULES} - {""} <= RANKS.keys()
+    assert {part_of(module) for module in modules()} - {""} <= RANKS.keys()
 
 
 def test_a_module_imports_only_its_own_package_and_lower_layers() -> None:
-    own = [(module, name) for module in MODULES for name in IMPORTS[module] if name in MODULES]
+    own = [(module, name) for module in modules() for name in imports(module) if name in modules()]
     assert [(module, name) for module, name in own if not may_import(module, name)] == []
 
 
@@ -52,13 +49,13 @@ def may_import(module: str, name: str) -> bool:
 
 
 def test_the_embedded_server_needs_nothing_but_the_exceptions() -> None:
-    needed = {name for module in MODULES if part_of(module) == "embedded" for name in IMPORTS[module]}
+    needed = {name for module in modules() if part_of(module) == "embedded" for name in imports(module)}
     own = {part_of(name) for name in needed if name.startswith("agentq.")}
     assert own <= {"embedded", "exceptions"}
 
 
 def test_there_are_no_import_cycles() -> None:
-    graph = {module: imports(module, MODULES, late=False) & MODULES.keys() for module in MODULES}
+    graph = {module: imports(module, late=False) & modules().keys() for module in modules()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.setup.source import imports, modules, part_of
+from tests.setup.source import imports, modules, part_of, tree_of
 
 HOMES = {
     "celery": ("runtime",),
@@ -77,24 +77,20 @@ STATEMENTS = {
 _RUNS = {"exec_driver_sql", "execute", "executemany", "scalar", "scalars"}
 """Methods of a connection that run a statement."""
 
-MODULES = modules()
-IMPORTS = {module: imports(module, MODULES) for module in MODULES}
-TREES = {module: list(ast.walk(ast.parse(path.read_text()))) for module, path in MODULES.items()}
-
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_is_imported_at_home_and_by_named_modules(library: str) -> None:
-    users = {module for module, names in IMPORTS.items() if any(n.partition(".")[0] == library for n in names)}
+    users = {module for module in modules() if any(n.partition(".")[0] == library for n in imports(module))}
     assert {module for module in users if part_of(module) not in HOMES[library]} == {*EXCEPTIONS.get(library, ())}
 
 
 def test_statements_are_run_by_the_ledger_and_by_named_modules() -> None:
-    users = {module for module, tree in TREES.items() if any(map(_runs_a_statement, tree))}
+    users = {module for module in modules() if any(map(_runs_a_statement, ast.walk(tree_of(module))))}
     assert {module for module in users if part_of(module) != "ledger"} == {*STATEMENTS}
 
 
 def test_the_tables_are_known_to_the_ledger_alone() -> None:
-    users = {module for module in MODULES if "agentq.ledger.models" in IMPORTS[module]}
+    users = {module for module in modules() if "agentq.ledger.models" in imports(module)}
     assert {part_of(module) for module in users} == {"ledger"}
 
 
