@@ -23,8 +23,10 @@ hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine 
 hypothesis.settings.load_profile("agentq")
 _WITH_A_NODE = "tests/faults/broker/"
 """The tests that share a RabbitMQ node: each process that ran some would start one, which takes it ten seconds."""
-_LONGEST = ("tests/sweep/", _WITH_A_NODE, "tests/docs/test_snippets.py", "tests/workflows/test_typed_calls.py")
-"""The crash sweeps, the node's tests, the pages' commands, and mypy on a file of a user's."""
+_LONGEST = (
+    *("tests/sweep/", _WITH_A_NODE, "tests/docs/test_snippets.py"),
+    *("tests/testing/test_plugin.py", "tests/workflows/test_typed_calls.py"),  # which would be among the last
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from agentq.exceptions import StepFailed
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
 from agentq.runtime.app import AgentQ
-from tests.cli.program import Inside, Program
+from tests.cli.program import Inside, Loaded, Program
 from tests.support import Worker, client, redis_server, require_sound, sqlite_file, steps
 
 
@@ -59,9 +59,15 @@ def cli_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliLedger]:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """The program as a process, in an empty folder, with nothing configured."""
+def installed(tmp_path: Path) -> Program:
+    """The installed program, in an empty folder, with nothing configured."""
     return Program(tmp_path)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Loaded:
+    """The program as a process, in an empty folder, with nothing configured."""
+    return Loaded(tmp_path)
 
 
 @pytest.fixture

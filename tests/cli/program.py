@@ -1,4 +1,4 @@
-"""The ``agentq`` program: the installed one as a process, or, for the many looks, its commands in this process."""
+"""The ``agentq`` program: installed, in a process that has loaded it, or, for the many looks, in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 from click.testing import CliRunner
 
 from agentq.cli.main import agentq
+from tests.support import forked
+from tests.support.worker import LOADED
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -61,8 +63,16 @@ class Program:
         return ended.stderr.removeprefix("error: ").rstrip()
 
 
+class Loaded(Program):
+    """Runs it in a fork of a process that has loaded Celery and agentq, which takes longer than all the rest."""
+
+    def run(self, *arguments: str, program: str = "agentq") -> subprocess.CompletedProcess[str]:
+        command = ["-m", program, *arguments]
+        return forked.run(command, loaded=LOADED, environment=self.environment(), folder=self.folder)
+
+
 class Inside(Program):
-    """Runs the commands without the start of a process, which takes longer than all the rest."""
+    """Runs the commands without a process of their own."""
 
     def run(self, *arguments: str, program: str = "agentq") -> subprocess.CompletedProcess[str]:
         assert program == "agentq"

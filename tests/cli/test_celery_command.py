@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tests.cli.conftest import CliLedger
-from tests.cli.program import Program
+from tests.cli.program import Loaded, Program
 
 
 def test_it_uses_the_ledger_of_the_app_that_celery_was_given(cli_ledger: CliLedger) -> None:
-    celery = Program(cli_ledger.program.folder, cli_ledger.program.env)
+    celery = Loaded(cli_ledger.program.folder, cli_ledger.program.env)
     printed = celery.text("-A", "tests.support.project", "agentq", "workflows", "list", program="celery")
     assert cli_ledger.succeeded.id in printed
 

@@ -48,9 +48,9 @@ def test_the_table_of_commands_has_them_all(inside: Inside) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["init", "--help"], ["up", "--help"], ["worker", "--help"]], ids=str
 )
-def test_the_help_is_there_at_once(program: Program, arguments: list[str]) -> None:
+def test_the_help_is_there_at_once(installed: Program, arguments: list[str]) -> None:
     """By the processor's time, which others on the machine do not change."""
-    seconds = min(_processor_time(lambda: program.text(*arguments)) for _ in range(3))
+    seconds = min(_processor_time(lambda: installed.text(*arguments)) for _ in range(3))
     assert seconds < 0.3
 
 
@@ -61,24 +61,24 @@ def _processor_time(run: Callable[[], object]) -> float:
     return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
 
-def completed(program: Program, *words: str) -> list[str]:
+def completed(installed: Program, *words: str) -> list[str]:
     """The shell's offers for the last of the words."""
     typed = {"COMP_WORDS": " ".join(["agentq", *words]), "COMP_CWORD": str(len(words))}
-    asking = Program(program.folder, {**program.env, **typed, "_AGENTQ_COMPLETE": "bash_complete"})
+    asking = Program(installed.folder, {**installed.env, **typed, "_AGENTQ_COMPLETE": "bash_complete"})
     return [line.removeprefix("plain,") for line in asking.text().splitlines()]
 
 
-def test_the_shell_completes_commands_options_and_values(program: Program) -> None:
-    assert completed(program, "wor") == ["worker", "workflows", "workers"]
-    assert completed(program, "dead-letters", "re") == ["replay", "resolve"]
-    assert completed(program, "jobs", "list", "--sta") == ["--status"]
-    assert completed(program, "workers", "list", "--status", "l") == ["lost"]
-    script = Program(program.folder, {**program.env, "_AGENTQ_COMPLETE": "bash_source"}).text()
+def test_the_shell_completes_commands_options_and_values(installed: Program) -> None:
+    assert completed(installed, "wor") == ["worker", "workflows", "workers"]
+    assert completed(installed, "dead-letters", "re") == ["replay", "resolve"]
+    assert completed(installed, "jobs", "list", "--sta") == ["--status"]
+    assert completed(installed, "workers", "list", "--status", "l") == ["lost"]
+    script = Program(installed.folder, {**installed.env, "_AGENTQ_COMPLETE": "bash_source"}).text()
     assert "complete -o nosort -F _agentq_completion agentq" in script
 
 
-def test_completing_a_command_imports_none(program: Program) -> None:
-    seconds = min(_processor_time(lambda: completed(program, "w")) for _ in range(3))
+def test_completing_a_command_imports_none(installed: Program) -> None:
+    seconds = min(_processor_time(lambda: completed(installed, "w")) for _ in range(3))
     assert seconds < 0.3
 
 
@@ -88,6 +88,6 @@ def test_every_command_is_documented(path: str) -> None:
     assert re.search(rf"^agentq (?:-A \w+ )?{path.removeprefix('agentq ')}\b", pages, re.MULTILINE), path
 
 
-def test_reading_the_ledger_does_without_celery(program: Program) -> None:
+def test_reading_the_ledger_does_without_celery(installed: Program) -> None:
     script = "import sys, agentq.cli.workflows, agentq.cli.jobs, agentq.cli.db; print('celery' in sys.modules)"
-    assert program.text("-c", script, program="python") == "False\n"
+    assert installed.text("-c", script, program="python") == "False\n"

@@ -11,7 +11,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.operations import queues, workers
 from agentq.operations.schemas import Pruned, Queue, Worker
 from tests.cli.conftest import CliLedger
-from tests.cli.program import Inside, Program
+from tests.cli.program import Inside, Loaded
 from tests.support import Broker, client
 from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add, echo
@@ -55,7 +55,7 @@ class TestQueues:
         with client(running, ledger_url) as agentq:
             for number in range(3):
                 agentq.start(echo.s(number))
-        found = {item["name"]: item for item in Program(tmp_path, env).json("-A", PROJECT, "queues")}
+        found = {item["name"]: item for item in Loaded(tmp_path, env).json("-A", PROJECT, "queues")}
         assert (found[running.queue]["depth"], found[running.queue]["queued"]) == (3, 3)
         assert found["dead_letter"]["queued"] == 0
 
@@ -65,7 +65,7 @@ class TestQueues:
         env = {"CELERY_BROKER_URL": redis_broker.url, "AGENTQ_TEST_QUEUE": "llm", "AGENTQ_LEDGER": ledger_url}
         fake.start(echo.s(1).set(queue="llm"))
         redis_broker.kill()
-        ended = Program(tmp_path, env).run("-A", PROJECT, "queues", "--json")
+        ended = Loaded(tmp_path, env).run("-A", PROJECT, "queues", "--json")
         assert ended.returncode == 0
         assert ended.stderr.startswith("warning: the broker does not give its depths: ")
         assert {item["name"]: (item["depth"], item["queued"]) for item in json.loads(ended.stdout)} == {

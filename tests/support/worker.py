@@ -21,7 +21,7 @@ _LOG_TAIL = 6_000
 STOPS_WITHIN = 60
 """Seconds. One that is stopped before it has read that a child took a job, forgets that job: the child then waits
 30 s to be heard (billiard's ``GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT``), and the worker for the child."""
-_LOADED = (
+LOADED = (
     *("celery.bin.celery", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log"),
     *("celery.apps.worker", "celery.backends.base", "celery.events.state", "celery.fixups.django"),
     *("celery.concurrency.prefork", "celery.concurrency.solo", "celery.concurrency.thread"),
@@ -132,7 +132,7 @@ class Worker:
     def _forked(self) -> Forked:
         return Forked(
             self._arguments,
-            loaded=_LOADED,
+            loaded=LOADED,
             environment=self._environment,
             folder=Path(self._folder.name),
             output=self._log,

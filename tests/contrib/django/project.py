@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import make_url
 
-from tests.support.forked import run
+from tests.support.forked import Forked, run
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "examples" / "django"
+_MANAGE = str(EXAMPLE / "manage.py")
 _LOADED = (
     *("celery", "celery.app.amqp", "celery.app.control", "celery.fixups.django", "kombu.transport.memory"),
     *("django.core.management", "django.db.models", "django.forms", "django.http", "django.urls"),
@@ -58,17 +57,18 @@ class Project:
 
     def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command of ``manage.py`` to its end, whatever that is."""
-        return run(
-            self.command(*arguments)[1:],
-            loaded=_LOADED,
-            environment=self.environment | (env or {}),
-            folder=self.folder,
-        )
+        environment = self.environment | (env or {})
+        return run([_MANAGE, *arguments], loaded=_LOADED, environment=environment, folder=self.folder)
+
+    def begin(self, *arguments: str, output: Path) -> Forked:
+        """Begin one command of ``manage.py``, whose output goes to a file."""
+        place = {"environment": self.environment, "folder": self.folder, "output": output}
+        return Forked([_MANAGE, *arguments], loaded=_LOADED, **place)
 
     def celery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command of ``celery -A research`` to its end."""
-        command = [sys.executable, "-m", "celery", "-A", "research.celery", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, **self.place())
+        command = ["-m", "celery", "-A", "research.celery", *arguments]
+        return run(command, loaded=_LOADED, environment=self.environment, folder=self.folder)
 
     def manage(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run one command of ``manage.py``, which must succeed, and return what it printed."""
@@ -79,11 +79,3 @@ class Project:
     def shell(self, code: str) -> str:
         """Run Python in the project, which must succeed, and return what it printed."""
         return self.manage("shell", "-c", code)
-
-    def command(self, *arguments: str) -> list[str]:
-        """Return a command line of ``manage.py``."""
-        return [sys.executable, str(EXAMPLE / "manage.py"), *arguments]
-
-    def place(self, env: dict[str, str] | None = None) -> dict[str, Any]:
-        """Return where, and in which environment, its processes run."""
-        return {"cwd": self.folder, "env": self.environment | (env or {})}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,10 +56,8 @@ def worker(project: Project, *arguments: str) -> Iterator[Path]:
 @contextmanager
 def _process(project: Project, *arguments: str) -> Iterator[Path]:
     log = project.folder / f"{arguments[0]}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            project.command(*arguments), stdout=output, stderr=output, start_new_session=True, **project.place()
-        )
+    log.touch()
+    process = project.begin(*arguments, output=log)
     try:
         yield log
     except BaseException as error:

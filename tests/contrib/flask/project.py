@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +14,19 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from tests.support.forked import Forked, run
 from tests.support.services import kill_group
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "examples" / "flask"
+_LOADED = (
+    *("celery", "celery.app.amqp", "celery.app.control", "kombu.transport.redis"),
+    *("flask.cli", "flask_sqlalchemy", "werkzeug.serving"),
+    *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite"),
+    *("agentq.runtime.app", "agentq.cli.main"),
+)
+"""Modules that each command of ``flask`` loads, but for the application and agentq's app: over a second's work."""
 
 
 class Project:
@@ -31,22 +37,17 @@ class Project:
             name: value for name, value in os.environ.items() if not name.startswith(("AGENTQ_", "CELERY_"))
         }
         self.folder = folder
-        self._place: dict[str, Any] = {
-            "cwd": folder,
-            "env": outside
-            | {
-                "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(ROOT)]),
-                "RESEARCH_BROKER": broker,
-                "RESEARCH_DATA": str(folder),
-                "RESEARCH_DATABASE": database_url,
-            },
+        self._environment = outside | {
+            "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(ROOT)]),
+            "RESEARCH_BROKER": broker,
+            "RESEARCH_DATA": str(folder),
+            "RESEARCH_DATABASE": database_url,
         }
 
     def flask(self, *arguments: str) -> str:
         """Run one command of ``flask``, which must succeed, and return what it printed."""
-        done = subprocess.run(
-            self._command(*arguments), capture_output=True, text=True, check=False, **self._place
-        )
+        command = self._command(*arguments)
+        done = run(command, loaded=_LOADED, environment=self._environment, folder=self.folder)
         assert done.returncode == 0, f"flask {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -70,10 +71,9 @@ class Project:
     @contextmanager
     def _process(self, *arguments: str) -> Iterator[Path]:
         log = self.folder / f"{arguments[0]}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                self._command(*arguments), stdout=output, stderr=output, start_new_session=True, **self._place
-            )
+        log.touch()
+        place = {"environment": self._environment, "folder": self.folder, "output": log}
+        process = Forked(self._command(*arguments), loaded=_LOADED, **place)
         try:
             yield log
         except BaseException as error:
@@ -84,7 +84,7 @@ class Project:
             process.wait()
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "flask", "--app", "research", *arguments]
+        return ["-m", "flask", "--app", "research", *arguments]
 
 
 class Server:

@@ -33,7 +33,7 @@ class PagesTest(TestCase):
     """The pages that a superuser sees, and their actions."""
 
     def setUp(self) -> None:
-        self.user = User.objects.create_superuser("olga", password="x")
+        self.user = User.objects.create_superuser("olga")
         self.client.force_login(self.user)
 
     def test_lists_and_pages_show_what_is_there(self) -> None:
@@ -131,7 +131,7 @@ class PagesTest(TestCase):
 
     def test_a_viewer_cannot_decide(self) -> None:
         workflow = agentq.start(double.s(1))
-        viewer = User.objects.create_user("vera", password="x", is_staff=True)
+        viewer = User.objects.create_user("vera", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_workflow"))
         self.client.force_login(viewer)
         self.shows("workflow/", workflow.id)

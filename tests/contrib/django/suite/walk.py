@@ -31,7 +31,7 @@ class Walk(TestCase):
 
     @classmethod
     def setUpTestData(cls) -> None:
-        cls.olga = User.objects.create_superuser("olga", password="x")
+        cls.olga = User.objects.create_superuser("olga")
         ledger = project.current().ledger
         fake = FakeWorker(ledger)
         for _ in range(3):  # one that is resolved, one that is cancelled, one that stays
@@ -200,7 +200,7 @@ class WhoMay(Walk):
 
     def login(self, *codenames: str, is_staff: bool = True) -> None:
         name = f"user-{User.objects.count()}"
-        user = User.objects.create_user(name, password="x", is_staff=is_staff)
+        user = User.objects.create_user(name, is_staff=is_staff)
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         self.client.force_login(user)
 
