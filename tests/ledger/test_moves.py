@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from agentq import each
 from agentq.ledger import cancels, dead_letters, limits, starts
-from agentq.ledger.caretaking import due_jobs, expiry
+from agentq.ledger.caretaking import due_jobs, expiry, take_backs
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVES
 from tests.support.fake_worker import FakeWorker, graph_of
-from tests.support.limited import ask
+from tests.support.limited import SLOTS, ask
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"
@@ -95,6 +95,16 @@ def _block(fake: FakeWorker) -> None:
     _pass_deadline(fake, fake.jobs(fake.start(ask.s()).workflow_id)[0].id)
     _cancel(fake, fake.start(ask.s()).workflow_id)
     limits.enter_unawaited(fake.ledger)
+    _take_back(fake)
+
+
+def _take_back(fake: FakeWorker) -> None:
+    fake.renew(600, queues=[])
+    jobs = [fake.jobs(fake.start(ask.s()).workflow_id)[0].id for _ in range(SLOTS + 1)]
+    limits.enter_unawaited(fake.ledger)
+    for job in jobs:
+        fake.age(job, dispatched_at=61)
+    assert take_backs.take_back(fake.ledger)
 
 
 def _replay(tx: Transaction, job_id: uuid.UUID) -> None:

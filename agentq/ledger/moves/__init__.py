@@ -55,6 +55,7 @@ from agentq.ledger.moves.limits import (
 )
 from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
 from agentq.ledger.moves.succeed_fast import succeed_fast
+from agentq.ledger.moves.take_back import take_back, unclaimed_holders
 from agentq.ledger.moves.timed import (
     DUE,
     LOST,
@@ -89,6 +90,8 @@ __all__ = [
     "declare",
     "give_back",
     "has_free",
+    "unclaimed_holders",
+    "take_back",
     "lock_first_in_line",
     "lock_limits",
     "refuse",

@@ -145,11 +145,10 @@ def is_idle_after(tenant: Any, others_wait: Select[Any]) -> ColumnElement[bool]:
 
 _weight = func.coalesce(select(TenantRow.weight).where(TenantRow.tenant == _TENANT).scalar_subquery(), 1.0)
 _others_wait = select(JobRow.id).where(IN_LINE, JobRow.tenant == _TENANT, JobRow.id != JOB_ID).limit(_ONE)
-_SERVED = (
-    update(TurnRow)
-    .where(TurnRow.name == LIMIT, TurnRow.tenant == _TENANT)
-    .values(served=TurnRow.served + 1.0 / _weight, is_idle=is_idle_after(_TENANT, _others_wait))
-)
+_served = TurnRow.served + 1.0 / _weight
+_turn_of_tenant = update(TurnRow).where(TurnRow.name == LIMIT, TurnRow.tenant == _TENANT)
+_SERVED = _turn_of_tenant.values(served=_served, is_idle=is_idle_after(_TENANT, _others_wait))
+_CHARGE = _turn_of_tenant.values(served=_served)
 
 _HAS_FREE = select(LimitRow.name).where(LimitRow.name == LIMIT, LimitRow.used < SLOTS)
 _NEXT_TENANTS = (
@@ -293,6 +292,11 @@ def await_slot(tx: Transaction, limit: str, tenant: str) -> None:
     tx.connection.execute(_TAKE_TURN[tx.connection.dialect.name], values)
 
 
+def charge_turn(tx: Transaction, limit: str, tenant: str) -> None:
+    """Count a turn of *tenant* in the line of *limit* without an admission."""
+    tx.connection.execute(_CHARGE, {"limit": limit, "of_tenant": tenant})
+
+
 def await_no_longer(tx: Transaction, limit: str) -> None:
     """Note that no job stands in the line of *limit*, unless one does."""
     tx.connection.execute(_AWAIT_NO_LONGER, {"limit": limit})
@@ -357,10 +361,14 @@ def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]
     freed = Counter(name for row in spent for name in row.limits[: row.held])
     awaited = []
     for name in sorted(freed):
-        values = {"limit": name, "freed": freed[name], "job_ids": ids}
-        if tx.connection.scalar(_FREE, values):
+        if free(tx, name, ids, freed[name]):
             awaited.append(name)
     return awaited
+
+
+def free(tx: Transaction, limit: str, jobs: Sequence[uuid.UUID], freed: int = 1) -> bool:
+    """Free slots of *limit* that these *jobs* held; says whether it is awaited."""
+    return bool(tx.connection.scalar(_FREE, {"limit": limit, "freed": freed, "job_ids": list(jobs)}))
 
 
 def unawaited(connection: Connection) -> list[tuple[str, str]]:

@@ -36,8 +36,7 @@ READY: dict[str, Any] = _ready()
 """The values that make a job ready: queued, or blocked by the first limit of which it holds no slot."""
 ADMITTED: dict[str, Any] = {
     "status": JobStatus.QUEUED,
-    "dispatched_at": now(),
-    "dispatches": 0,
+    "dispatched_at": now(),  # and ``dispatches`` stays: of a job that was taken back, it counts that
     "refused": 0,
     "blocked_by": null(),
     "blocked_on": null(),

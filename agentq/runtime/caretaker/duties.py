@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from celery.worker import state
 
 from agentq.ledger import dead_letter_tasks, limits, losses, moves, workers
-from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues, take_backs
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
 from agentq.ledger.transaction import Transaction
@@ -86,6 +86,7 @@ class Duties:
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.fill_slots, Work.SLOTS),
             _Duty(10.0, self.enter_unawaited, Work.BLOCKED),
+            _Duty(10.0, self.take_back, Work.UNCLAIMED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
             self._pass_on,
@@ -208,6 +209,14 @@ class Duties:
     def enter_unawaited(self) -> None:
         """Let lines be awaited whose jobs were started by a process that then died."""
         limits.enter_unawaited(self._ledger)
+
+    def take_back(self) -> None:
+        """Take their slots from jobs whose queue no worker consumes, where other jobs wait for these slots."""
+        for queue, jobs in take_backs.take_back(self._ledger).items():
+            logger.warning(
+                "queue %r: no live worker consumes it; %d job(s) there gave slots back that others waited for",
+                *(queue, jobs),
+            )
 
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""

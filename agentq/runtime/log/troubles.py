@@ -23,6 +23,7 @@ CALLED = {
     "end_overdue": "ending jobs that are past their deadline",
     "fill_slots": "admitting jobs to free slots of limits",
     "enter_unawaited": "admitting jobs that another process left blocked",
+    "take_back": "taking slots from jobs whose queue no worker consumes",
     "issue_dead_letters": "sending messages for new dead letters",
     "write_refused": "writing dead letters of refused messages",
     "pass_on": "leaving jobs of unknown steps to other workers",
