@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq.exceptions import AgentqError
+from agentq.exceptions import AgentqError, StepDefinitionError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import health, queues
 from agentq.operations.health import Finding
@@ -21,7 +21,11 @@ _WAIT_TIMEOUT = 2.0
 
 def examine(engine: Engine, ledger: Ledger | None) -> Iterator[Finding]:
     """Check an app; *ledger* is asked which queues have jobs, None where it cannot be."""
-    queues = engine.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    try:
+        queues = engine.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    except StepDefinitionError as failure:
+        yield health.error("steps", str(failure))
+        return
     yield from _settings(engine.app)
     broken = _broker_fault(engine.app)
     if broken is not None:

@@ -22,6 +22,7 @@ from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.steps import registry
 
 _PREFIX = "agentq_"
 
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, app: Celery, explicit: dict[str, Any], limits: Sequence[Concurrency] = ()) -> None:
         self.app = app
         self.limits = check_limits(limits, "AgentQ(…)", ())
+        registry.limit_all(self, self.limits)
         self._explicit = explicit
         self._lock = threading.Lock()
         self._ready_in: int | None = None
