@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Seconds that a ledger statement, a lock or a connection may take."""
     flower_url: str | None = Field(None, pattern=r"^https?://")
     """The address of Flower, with its prefix: jobs are then shown with the address of their page there."""
+    limits: Path | None = None
+    """The file with numbers of limits that hold in place of those in code; None for no file."""
     max_value_bytes: int = Field(262_144, ge=1_024)
     """Size limit of one step's arguments, and of one result, in bytes of JSON."""
 

@@ -23,6 +23,7 @@ from agentq.canvas.signatures import primitive_of, require_supported, signature_
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
 from agentq.policies.limits import Concurrency, slots_of
+from agentq.policies.limits_file import NO_FILE, LimitsFile
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind
 from agentq.steps.definition import StepDefinition
@@ -51,6 +52,7 @@ class Defaults:
     tenant: str = "default"
     limits: tuple[Concurrency, ...] = ()
     """The limits of all steps."""
+    limits_file: LimitsFile = NO_FILE
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
@@ -256,7 +258,7 @@ class _Compiler:
             return []
         arguments = step.parameters.arguments(args, kwargs, given=takes_input)
         slots = slots_of(limits, step.name, self._defaults.tenant, arguments)
-        self._graph.slots |= slots
+        self._graph.slots |= {name: self._defaults.limits_file.slots_of(name, slots[name]) for name in slots}
         return sorted(slots)
 
     def _join(self, *members: int) -> int:

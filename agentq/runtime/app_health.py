@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq.exceptions import AgentqError, StepDefinitionError
+from agentq.exceptions import AgentqError, ConfigurationError, StepDefinitionError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import health, queues
 from agentq.operations.health import Finding
@@ -27,6 +27,7 @@ def examine(engine: Engine, ledger: Ledger | None) -> Iterator[Finding]:
         yield health.error("steps", str(failure))
         return
     yield from _settings(engine.app)
+    yield from _limits_file(engine)
     broken = _broker_fault(engine.app)
     if broken is not None:
         yield broken
@@ -55,6 +56,16 @@ def _settings(app: Celery) -> Iterator[Finding]:
         yield make("celery", problem.what, problem.fix)
     if not problems:
         yield health.ok("celery", "the app's settings fit")
+
+
+def _limits_file(engine: Engine) -> Iterator[Finding]:
+    try:
+        engine.limits_file.require_known(engine.declared_limits())
+    except ConfigurationError as failure:
+        yield health.error("limits", str(failure))
+        return
+    if engine.limits_file.path is not None:
+        yield health.ok("limits", f"{engine.limits_file.path} has {len(engine.limits_file.slots)} limit(s)")
 
 
 def _broker_fault(app: Celery) -> Finding | None:

@@ -18,6 +18,7 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
 from agentq.policies.limits import Concurrency, check_limits
+from agentq.policies.limits_file import NO_FILE, LimitsFile, read
 from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
@@ -52,6 +53,17 @@ class Engine:
     def settings(self) -> settings_module.Settings:
         """The settings in force."""
         return settings_module.load(self._explicit, _configured(self.app))
+
+    @cached_property
+    def limits_file(self) -> LimitsFile:
+        """The limits file, read once in a process."""
+        path = self.settings.limits
+        return NO_FILE if path is None else read(path)
+
+    def declared_limits(self) -> dict[str, int]:
+        """Return the limits that code declares: the number of slots by the name without a key."""
+        of_steps = (limit for step in registry.all_steps() for limit in step.limits)
+        return {limit.name: limit.limit for limit in (*self.limits, *of_steps)}
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -94,6 +106,7 @@ class Engine:
             self.settings.max_value_bytes,
             tenant or self.settings.tenant,
             self.limits,
+            self.limits_file,
             policy,
             partial(plain_task_rules.attempts_of, self.app),
             partial(plain_task_rules.options_of, self.app),

@@ -82,13 +82,14 @@ _DECLARED_OTHERWISE = (
     select(LimitRow.name, LimitRow.declared)
     .where(
         or_(LimitRow.name == LIMIT, func.substr(LimitRow.name, 1, func.length(_PREFIX)) == _PREFIX),
-        LimitRow.declared != _SLOTS,
+        or_(LimitRow.declared != _SLOTS, LimitRow.name.in_(_NAMES)),
     )
     .order_by(LimitRow.name)
     .with_for_update(key_share=True)
 )
-_REDECLARE = update(LimitRow).where(LimitRow.name.in_(_NAMES)).values(declared=_SLOTS)
-_BY_CODE = {"actor": "agentq", "reason": "the code of a worker that started declares this number"}
+_REDECLARE = update(LimitRow).where(LimitRow.name == LIMIT).values(declared=_SLOTS)
+_BY_CODE = "the code of a worker that started declares this number"
+_BY_FILE = "the limits file of a worker that started has this number"
 _AWAIT = update(LimitRow).where(LimitRow.name == LIMIT).values(is_awaited=true(), awaits=LimitRow.awaits + 1)
 
 _other = aliased(TurnRow)
@@ -262,16 +263,20 @@ _REST = (
 _WITH_ROOM = select(LimitRow.name).where(HAS_ROOM).order_by(LimitRow.name).limit(bindparam("most"))
 
 
-def redeclare(tx: Transaction, limit: str, slots: int) -> None:
-    """Let a limit, with each of its keys, have the slots that code declares now, and note the change."""
-    values: dict[str, Any] = {"limit": limit, "prefix": f"{limit}:", "slots": slots}
-    others = tx.connection.execute(_DECLARED_OTHERWISE, values).all()
-    if others:
-        tx.connection.execute(_REDECLARE, {"limits": [row.name for row in others], "slots": slots})
-        changes = [{"name": row.name, "before": row.declared, "after": slots} for row in others]
-        tx.connection.execute(
-            insert(LimitChangeRow), [{"id": new_id(), **_BY_CODE, **change} for change in changes]
-        )
+def redeclare(tx: Transaction, limit: str, slots: int, in_file: Mapping[str, int]) -> None:
+    """Let a limit, with each of its keys, have the slots that code declares now, and note the change.
+
+    Numbers *in_file*, of the limit or of one key, hold in place of the code's.
+    """
+    of_all, prefix = in_file.get(limit, slots), f"{limit}:"
+    values = {"limit": limit, "prefix": prefix, "slots": of_all, "limits": sorted(in_file)}
+    for row in tx.connection.execute(_DECLARED_OTHERWISE, values).all():
+        declared = in_file.get(row.name, of_all)
+        if declared != row.declared:
+            tx.connection.execute(_REDECLARE, {"limit": row.name, "slots": declared})
+            why = _BY_FILE if in_file.keys() & {row.name, limit} else _BY_CODE
+            change = {"id": new_id(), "name": row.name, "before": row.declared, "after": declared}
+            tx.connection.execute(insert(LimitChangeRow), {**change, "actor": "agentq", "reason": why})
 
 
 def declare(tx: Transaction, slots: Mapping[str, int]) -> None:

@@ -30,7 +30,6 @@ from agentq.runtime.log import job_outcomes
 from agentq.runtime.log.troubles import Troubles
 from agentq.runtime.refused import refusals
 from agentq.states import JobStatus
-from agentq.steps import registry
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -295,10 +294,10 @@ class Duties:
                 return
 
     def _redeclare_limits(self) -> None:
-        """Let the limits have the slots that this code declares: of two releases, the last one to start wins."""
-        of_steps = (limit for step in registry.all_steps() for limit in step.limits)
-        for name, slots in {limit.name: limit.limit for limit in (*self._engine.limits, *of_steps)}.items():
-            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots))
+        """Let the limits have the slots of this code and limits file: of two releases, the last to start wins."""
+        in_file = self._engine.limits_file.slots
+        for name, slots in self._engine.declared_limits().items():
+            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots, in_file=in_file))
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))
