@@ -17,7 +17,7 @@ from agentq.embedded import Embedded
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
-from agentq.policies.limits import Concurrency, check_limits
+from agentq.policies.limits import Concurrency, check_limits, limit_of_queue
 from agentq.policies.limits_file import NO_FILE, LimitsFile, read
 from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
@@ -61,9 +61,13 @@ class Engine:
         return NO_FILE if path is None else read(path)
 
     def declared_limits(self) -> dict[str, int]:
-        """Return the limits that code declares: the number of slots by the name without a key."""
+        """Return the limits of code and of ordered queues: slots by the name, for all keys where it has none."""
         of_steps = (limit for step in registry.all_steps() for limit in step.limits)
-        return {limit.name: limit.limit for limit in (*self.limits, *of_steps)}
+        return {limit.name: limit.limit for limit in (*self.limits, *of_steps)} | self.limits_of_queues()
+
+    def limits_of_queues(self) -> dict[str, int]:
+        """Return the limits of ordered queues: the number of slots by the name."""
+        return {limit_of_queue(queue): slots for queue, slots in self.settings.ordered.items()}
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -107,6 +111,7 @@ class Engine:
             tenant or self.settings.tenant,
             self.limits,
             self.limits_file,
+            self.settings.ordered,
             policy,
             partial(plain_task_rules.attempts_of, self.app),
             partial(plain_task_rules.options_of, self.app),

@@ -14,6 +14,9 @@ _READY = "agentq/ledger/moves/ready.py"
 _RETENTION = "agentq/ledger/retention.py"
 _TAKE_BACK = "agentq/ledger/moves/take_back.py"
 _TAKE_BACKS = "agentq/ledger/caretaking/take_backs.py"
+_QUEUE_MOVE = "agentq/ledger/moves/queue_move.py"
+_QUEUE_MOVES = "agentq/ledger/queue_moves.py"
+_ORDERED = "tests/ledger/test_ordered_queues.py"
 _TAKEN = "tests/ledger/test_take_backs.py"
 _SLOT = "agentq/ledger/moves/slot_handover.py"
 
@@ -260,5 +263,32 @@ MUTANTS = [
         why="a job of two limits takes both slots again before the job that waits for one",
         tests=(_TAKEN,),
         pick="both_slots_back",
+    ),
+    Mutant(
+        name="moved-job-frees-no-slot",
+        file=_QUEUE_MOVE,
+        text="        free(tx, limit, [job.id])\n",
+        instead="        pass\n",
+        why="a job that leaves an ordered queue takes a slot of it away for ever",
+        tests=(_ORDERED,),
+        pick="moved_out",
+    ),
+    Mutant(
+        name="moved-job-admits-nobody",
+        file=_QUEUE_MOVES,
+        text="    tx.then(*map(Admit, before[: job.held]))\n",
+        instead="",
+        why="the jobs that waited for its slot wait for a caretaker",
+        tests=(_ORDERED,),
+        pick="moved_out",
+    ),
+    Mutant(
+        name="moved-job-has-no-place",
+        file=_QUEUE_MOVE,
+        text="    rank_at=func.coalesce(JobRow.rank_at, rank(JobRow.workflow_id, JobRow.priority)),\n",
+        instead="",
+        why="a job that was moved into an ordered queue is the last of its line for ever",
+        tests=(_ORDERED,),
+        pick="moved_into",
     ),
 ]

@@ -53,6 +53,7 @@ from agentq.ledger.moves.limits import (
     with_room,
     with_stale_turns,
 )
+from agentq.ledger.moves.queue_move import has_limit, move_into_line, move_job
 from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
 from agentq.ledger.moves.succeed_fast import succeed_fast
 from agentq.ledger.moves.take_back import take_back, unclaimed_holders
@@ -67,7 +68,6 @@ from agentq.ledger.moves.timed import (
     expire_running,
     fail_overdue,
     lock_overdue,
-    move_job,
     overdue_fan_ins,
     pass_on,
     queue_due,
@@ -90,6 +90,8 @@ __all__ = [
     "declare",
     "give_back",
     "has_free",
+    "has_limit",
+    "move_into_line",
     "unclaimed_holders",
     "take_back",
     "lock_first_in_line",

@@ -268,7 +268,7 @@ def redeclare(tx: Transaction, limit: str, slots: int, in_file: Mapping[str, int
 
     Numbers *in_file*, of the limit or of one key, hold in place of the code's.
     """
-    of_all, prefix = in_file.get(limit, slots), f"{limit}:"
+    of_all, prefix = in_file.get(limit, slots), None if ":" in limit else f"{limit}:"
     values = {"limit": limit, "prefix": prefix, "slots": of_all, "limits": sorted(in_file)}
     for row in tx.connection.execute(_DECLARED_OTHERWISE, values).all():
         declared = in_file.get(row.name, of_all)

@@ -295,7 +295,8 @@ class Duties:
 
     def _redeclare_limits(self) -> None:
         """Let the limits have the slots of this code and limits file: of two releases, the last to start wins."""
-        in_file = self._engine.limits_file.slots
+        ordered, in_file = self._engine.limits_of_queues(), self._engine.limits_file.slots
+        self._ledger.write(lambda tx: moves.declare(tx, ordered))  # for jobs that are moved into them
         for name, slots in self._engine.declared_limits().items():
             self._ledger.write(partial(moves.redeclare, limit=name, slots=slots, in_file=in_file))
 
