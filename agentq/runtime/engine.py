@@ -65,6 +65,12 @@ class Engine:
         of_steps = (limit for step in registry.all_steps() for limit in step.limits)
         return {limit.name: limit.limit for limit in (*self.limits, *of_steps)} | self.limits_of_queues()
 
+    def slots_of(self, limit: str) -> int | None:
+        """Return the slots of a limit by its name with the key; None where this code does not declare it."""
+        declared = self.declared_limits()
+        slots = declared.get(limit, declared.get(limit.partition(":")[0]))
+        return None if slots is None else self.limits_file.slots_of(limit, slots)
+
     def limits_of_queues(self) -> dict[str, int]:
         """Return the limits of ordered queues: the number of slots by the name."""
         return {limit_of_queue(queue): slots for queue, slots in self.settings.ordered.items()}

@@ -236,6 +236,9 @@ _FREE = (
 )
 _lines = distinct_by_index(JobRow.blocked_on, BLOCKED_BY_LIMIT)
 _LINES = select(_lines.c.blocked_on).where(_lines.c.blocked_on.is_not(None))
+# Not EXISTS: PostgreSQL would read all limits.
+_its_limit = select(LimitRow.name).where(LimitRow.name == _lines.c.blocked_on).scalar_subquery()
+_MISSING = _LINES.where(_its_limit.is_(None))
 _tenants = distinct_by_index(JobRow.tenant, IN_LINE)
 _turn = select(TurnRow.name).where(TurnRow.name == LIMIT, TurnRow.tenant == _tenants.c.tenant, ~TurnRow.is_idle)
 _is_awaited = select(LimitRow.name).where(LimitRow.name == LIMIT, LimitRow.is_awaited)
@@ -374,6 +377,11 @@ def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]
 def free(tx: Transaction, limit: str, jobs: Sequence[uuid.UUID], freed: int = 1) -> bool:
     """Free slots of *limit* that these *jobs* held; says whether it is awaited."""
     return bool(tx.connection.scalar(_FREE, {"limit": limit, "freed": freed, "job_ids": list(jobs)}))
+
+
+def missing(connection: Connection) -> list[str]:
+    """Return the limits that jobs wait for and that are not there: each was deleted while a start named it."""
+    return list(connection.scalars(_MISSING))
 
 
 def unawaited(connection: Connection) -> list[tuple[str, str]]:

@@ -90,6 +90,7 @@ class Duties:
             _Duty(1.0, self.write_refused),
             self._pass_on,
             _Duty(3600.0, self._forget_gone),
+            _Duty(3600.0, self._declare_ordered),
             _Duty(math.inf, self._redeclare_limits),
         ]
 
@@ -207,7 +208,7 @@ class Duties:
 
     def enter_unawaited(self) -> None:
         """Let lines be awaited whose jobs were started by a process that then died."""
-        limits.enter_unawaited(self._ledger)
+        limits.enter_unawaited(self._ledger, self._engine.slots_of)
 
     def take_back(self) -> None:
         """Take their slots from jobs whose queue no worker consumes, where other jobs wait for these slots."""
@@ -295,10 +296,16 @@ class Duties:
 
     def _redeclare_limits(self) -> None:
         """Let the limits have the slots of this code and limits file: of two releases, the last to start wins."""
-        ordered, in_file = self._engine.limits_of_queues(), self._engine.limits_file.slots
-        self._ledger.write(lambda tx: moves.declare(tx, ordered))  # for jobs that are moved into them
+        in_file = self._engine.limits_file.slots
         for name, slots in self._engine.declared_limits().items():
             self._ledger.write(partial(moves.redeclare, limit=name, slots=slots, in_file=in_file))
+
+    def _declare_ordered(self) -> None:
+        """Enter the limits of ordered queues, also after a prune: jobs may be moved into these queues."""
+        file, queues = self._engine.limits_file, self._engine.limits_of_queues()
+        ordered = {name: file.slots_of(name, slots) for name, slots in queues.items()}
+        if ordered:
+            self._ledger.write(lambda tx: moves.declare(tx, ordered))
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))

@@ -28,6 +28,7 @@ CALLED = {
     "write_refused": "writing dead letters of refused messages",
     "pass_on": "leaving jobs of unknown steps to other workers",
     "_forget_gone": "forgetting workers that are gone",
+    "_declare_ordered": "writing the limits of ordered queues",
     "_redeclare_limits": "writing the slots of limits that this worker's code declares",
 }
 """The names of the duties in the log."""
