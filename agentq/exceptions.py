@@ -16,6 +16,7 @@
     ├── NotFound                     no such workflow or job
     ├── StateConflict                the row is not in a state that allows the move
     ├── KeyConflict                  the same key was started before with different arguments
+    ├── BacklogFull                  as many workflows are open, or jobs wait, as may: nothing was started
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
     │   └── WorkflowCancelled        a person cancelled it, or it expired
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 
 class AgentqError(Exception):
@@ -132,6 +134,28 @@ class KeyConflict(AgentqError):
         self.tenant = tenant
         self.key = key
         self.workflow_id = workflow_id
+
+
+class BacklogFull(AgentqError):
+    """As many workflows of a tenant are open, or jobs of a step wait, as may: nothing was started.
+
+    ``cap`` is "max_open" or "max_backlog", ``of`` the tenant or the step that has it, and ``most`` its number.
+    ``count`` workflows are open, or jobs wait; they are counted up to that number. ``oldest`` is the age of the
+    oldest, and ``retry_after`` a guess of when a tenth of them has ended, from 1 to 60; both in seconds.
+    """
+
+    def __init__(
+        self, cap: Literal["max_open", "max_backlog"], of: str, most: int, places: int, count: int, oldest: float
+    ) -> None:
+        found = (
+            f"tenant {of!r} has {count} open workflows" if cap == "max_open" else f"{count} jobs of {of!r} wait"
+        )
+        age = f", the oldest for {oldest:.0f} s" if count else ""
+        room = f"{cap} is {most}, and this start needs room for {places}"
+        self.retry_after = min(max(1.0, oldest / 10), 60.0)
+        advice = f"try again in {self.retry_after:.0f} s" if places <= most else "it needs more than there may be"
+        super().__init__(f"{found}{age}; {room}. Nothing was started: {advice}")
+        self.cap, self.of, self.most, self.count, self.oldest = cap, of, most, count, oldest
 
 
 class WorkflowFailed(AgentqError):

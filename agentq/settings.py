@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agentq.exceptions import ConfigurationError, nearest
 from agentq.redaction import clean
+from agentq.states import MOST_COUNTED
 
 
 class Settings(BaseSettings):
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
     """The folder of the embedded ledger and broker."""
     tenant: str = Field("default", min_length=1, max_length=255)
     """The tenant of workflows that are started without one."""
+    max_open: int | None = Field(None, ge=0, le=MOST_COUNTED)
+    """The number of open workflows of each tenant over which starts are refused; None for none."""
     lease: float = Field(20.0, ge=1, le=600)
     """Seconds for which a worker owns its jobs without renewing; it renews every third of that."""
     due_interval: float = Field(0.5, gt=0, le=60)
@@ -44,12 +47,6 @@ class Settings(BaseSettings):
     """Seconds that a ledger statement, a lock or a connection may take."""
     flower_url: str | None = Field(None, pattern=r"^https?://")
     """The address of Flower, with its prefix: jobs are then shown with the address of their page there."""
-    ordered: dict[
-        Annotated[str, Field(min_length=1, max_length=249)], Annotated[int, Field(ge=1, le=1_000_000)]
-    ] = Field({})
-    """The queues that the ledger orders, each with the number of its jobs that are in the broker at most."""
-    limits: Path | None = None
-    """The file with numbers of limits that hold in place of those in code; None for no file."""
     max_value_bytes: int = Field(262_144, ge=1_024)
     """Size limit of one step's arguments, and of one result, in bytes of JSON."""
 

@@ -96,6 +96,8 @@ class OnFailure(StrEnum):
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
+MOST_COUNTED = 1_000_000
+"""The highest cap of open workflows, and of jobs that wait: a start counts them, up to their cap."""
 MIDDLE_PRIORITY = 4
 """The priority of a job that names none."""
 MISSING_MEMBERS = "missing_members"
@@ -120,6 +122,8 @@ JOB_MOVING = frozenset({JobStatus.SCHEDULED, JobStatus.BLOCKED, JobStatus.QUEUED
 """The statuses of a job that goes on by itself: at its time, by a worker, or by a rescue."""
 JOB_EXPIRING = JOB_AHEAD - {JobStatus.WAITING}
 """The statuses in which a job expires: the jobs before it are done, and it has not begun."""
+JOB_BACKLOG = JOB_EXPIRING
+"""The statuses in which a job counts into the backlog of its step: it waits for a worker, a slot or its time."""
 JOB_WITHOUT_RESULT = JOB_FINAL - {JobStatus.SUCCEEDED}
 """The statuses of a job that ended without a result."""
 
@@ -135,10 +139,8 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.QUEUED: frozenset(
-        {JobStatus.RUNNING, JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}
-    ),
+    JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.RUNNING: frozenset(
         {
             JobStatus.SUCCEEDED,
@@ -153,10 +155,9 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
 """Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled, blocked or
-queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or, as blocked to
-scheduled, for a job that was moved to another queue; queued to blocked is for slots that others wait for, where no
-worker comes; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from
-failed to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
+queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
+queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
+to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):

@@ -25,7 +25,8 @@ class Node:
     """One job to be: what to run, and what it waits for.
 
     ``part`` is the member of a fan-in that is missing if this node fails; ``needs`` what a fan-in needs of them.
-    ``limits`` are the names of its limits, in their order.
+    ``limits`` are the names of its limits, in their order; ``is_counted`` says that its step has a cap of jobs
+    that wait.
     """
 
     kind: JobKind
@@ -50,6 +51,7 @@ class Node:
     expires_in: float | None = None
     expires_at: str | None = None
     limits: list[str] = field(default_factory=list)
+    is_counted: bool = False
     template: Graph | None = None
 
     @property
@@ -66,8 +68,8 @@ class Node:
 class Graph:
     """All nodes of a canvas, members before their join, and the index of the last node.
 
-    ``signatures`` are those of the plain tasks in it, and ``slots`` what code declares of each limit, where it was
-    compiled; they are not kept.
+    ``signatures`` are those of the plain tasks in it, ``slots`` what code declares of each limit, and ``caps`` how
+    many jobs of each step may wait, where it was compiled; they are not kept.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Graph:
     result: int = -1
     signatures: dict[str, Signature] = field(default_factory=dict, repr=False)
     slots: dict[str, int] = field(default_factory=dict, repr=False)
+    caps: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, node: Node) -> int:
         """Append *node* and return its index."""

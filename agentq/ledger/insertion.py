@@ -12,12 +12,13 @@ from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
+from agentq.ledger.backlog import HAS_ROOM, Room
 from agentq.ledger.db.statement import Prepared
-from agentq.ledger.db.types import UtcDateTime, now, seconds_from_now
+from agentq.ledger.db.types import AnyRow, UtcDateTime, later, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.moves.ready import rank, time_of
+from agentq.ledger.moves.ready import time_of
 from agentq.ledger.transaction import Transaction
-from agentq.states import BlockedBy, JobKind, JobStatus, WorkflowStatus
+from agentq.states import MIDDLE_PRIORITY, BlockedBy, JobKind, JobStatus, WorkflowStatus
 
 
 class NewWorkflow(TypedDict):
@@ -45,6 +46,7 @@ class NewJob(TypedDict):
     step: str
     status: JobStatus
     limits: list[str] | None
+    is_counted: bool
     blocked_by: BlockedBy | None
     blocked_on: str | None
     after_id: uuid.UUID | None
@@ -78,6 +80,9 @@ Types = dict[str, TypeEngine[Any]]
 
 _MOST_JOBS = 1_000
 """Jobs of one statement, so that a large start needs no large memory."""
+
+_PRIORITY_STEP = 60.0
+"""Seconds by which a job comes earlier for each step of its priority."""
 _WORKFLOW_TIMES: Types = {"deadline": Float()}
 _JOB_TIMES: Types = {"eta": UtcDateTime(), "expires_in": Float(), "expiry": UtcDateTime()}
 """Values that are in no column: the database makes times of them by its clock."""
@@ -118,9 +123,16 @@ def _job_values(given: Source) -> dict[str, Any]:
         "due_at": case((status == JobStatus.SCHEDULED, time_of(delay, given("eta"))), else_=given("eta")),
         "dispatched_at": case((status == JobStatus.QUEUED, now())),
         "expires_at": case((expires_in.is_not(None), seconds_from_now(expires_in)), else_=given("expiry")),
-        "rank_at": case((given("limits").is_not(None), rank(given("workflow_id"), given("priority")))),
+        "rank_at": case((given("limits").is_not(None), _rank(given("workflow_id"), given("priority")))),
         "created_at": now(),
     }
+
+
+def _rank(workflow_id: Any, priority: Any) -> Any:
+    """The place of a job in its lines: the start of its workflow, a minute earlier for each step of priority."""
+    # A workflow that this very statement writes is not seen by it, and starts now.
+    started = select(WorkflowRow.created_at).where(WorkflowRow.id == workflow_id).scalar_subquery()
+    return later(func.coalesce(started, now()), -_PRIORITY_STEP * func.coalesce(priority, MIDDLE_PRIORITY))
 
 
 def _from(table: Any, values: Callable[[Source], dict[str, Any]]) -> tuple[list[str], Any]:
@@ -130,9 +142,10 @@ def _from(table: Any, values: Callable[[Source], dict[str, Any]]) -> tuple[list[
 
 
 _workflows, _jobs = _unpacked("workflows", _WORKFLOW), _unpacked("jobs", _JOB)
+_columns, _those = _from(_workflows, _workflow_values)
 _new_workflows = (
     postgresql.insert(WorkflowRow)
-    .from_select(*_from(_workflows, _workflow_values))
+    .from_select(_columns, _those.where(HAS_ROOM))
     .on_conflict_do_nothing()
     .returning(WorkflowRow.id, WorkflowRow.created_at)
     .cte("new_workflows")
@@ -146,9 +159,12 @@ _START = Prepared(
     )
 )
 _ADD_JOBS = Prepared(insert(JobRow).from_select(_names, _their_jobs))
+_workflow = _workflow_values(_bound(_WORKFLOW))
 _INSERT_WORKFLOW = Prepared(
     sqlite.insert(WorkflowRow)
-    .values(_workflow_values(_bound(_WORKFLOW)))
+    .from_select(
+        list(_workflow), select(*(value.label(name) for name, value in _workflow.items())).where(HAS_ROOM)
+    )
     .on_conflict_do_nothing()
     .returning(WorkflowRow.id, WorkflowRow.created_at)
 )
@@ -156,21 +172,30 @@ _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
 def insert_workflows(
-    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob]
+    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob], room: Room
 ) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
-    Those are left out whose id or key was there before: nothing of them is written.
+    Those are left out whose id or key was there before: nothing of them is written. Where their tenant does not
+    have *room* for all, none is.
     """
     if tx.connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        written = _START.all(tx.connection, {"workflows": _packed(workflows), "jobs": _packed(first)})
+        written = _START.all(tx.connection, {"workflows": _packed(workflows), "jobs": _packed(first), **room})
     else:
-        rest = jobs
-        written = [row for workflow in workflows for row in _INSERT_WORKFLOW.all(tx.connection, workflow)]
+        rest, written = jobs, _insert_each(tx, workflows, room)
     new = {row.id: row.created_at for row in written}
     insert_jobs(tx, [job for job in rest if job["workflow_id"] in new])
     return new
+
+
+def _insert_each(tx: Transaction, workflows: Sequence[NewWorkflow], room: Room) -> list[AnyRow]:
+    written: list[AnyRow] = []
+    for workflow in workflows:
+        # Those that were written are open by now.
+        places = max(0, room["places"] - len(written))
+        written += _INSERT_WORKFLOW.all(tx.connection, {**workflow, **room, "places": places})
+    return written
 
 
 def insert_jobs(tx: Transaction, jobs: Sequence[NewJob]) -> None:

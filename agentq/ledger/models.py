@@ -33,6 +33,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from agentq.ledger.db.types import UtcDateTime, Word, is_word_of, now, word_of
 from agentq.states import (
     HOLDING,
+    JOB_BACKLOG,
     JOB_FINAL,
     WORKFLOW_FINAL,
     AttemptOutcome,
@@ -84,6 +85,9 @@ class WorkflowRow(Base):
         Index("ix_agentq_workflows_tenant", "tenant", "id"),
         Index("ix_agentq_workflows_status", "status", "id"),
         _partial_index(
+            *("ix_agentq_workflows_open", "tenant", "created_at"), where=f"status = '{WorkflowStatus.RUNNING}'"
+        ),
+        _partial_index(
             "ix_agentq_workflows_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"
         ),
     )
@@ -127,6 +131,10 @@ class JobRow(Base):
         _partial_index(
             *("ix_agentq_jobs_blocked", "blocked_on", "tenant", "rank_at", "id"),
             where="status = 'blocked' AND blocked_by = 'limit'",
+        ),
+        _partial_index(
+            *("ix_agentq_jobs_backlog", "step", "created_at"),
+            where=f"is_counted AND {is_word_of('status', JOB_BACKLOG)}",
         ),
         _partial_index("ix_agentq_jobs_spent", "id", where=f"held > 0 AND NOT ({is_word_of('status', HOLDING)})"),
         _partial_index(
@@ -192,6 +200,8 @@ class JobRow(Base):
     blocked_on: Mapped[str | None] = mapped_column(Text)
     rank_at: Mapped[datetime | None]
     refused: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    # Whether its step has a cap of jobs that wait, so that they are counted.
+    is_counted: Mapped[bool] = mapped_column(server_default=false())
     # The current attempt; its number is the fencing token.
     attempt: Mapped[int] = mapped_column(server_default="0")
     claim_token: Mapped[int | None] = mapped_column(BigInteger)
@@ -372,13 +382,30 @@ class TurnRow(Base):
 
 
 class TenantRow(Base):
-    """A tenant for which an operator has set a weight; most have none."""
+    """A tenant for which an operator has set something; most have none."""
 
     __tablename__ = "agentq_tenants"
     __table_args__ = (CheckConstraint("weight > 0", name="weight_positive"),)
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
     weight: Mapped[float] = mapped_column(Float, server_default="1")
+    # How many of its workflows may be open; None for as many as code says.
+    max_open: Mapped[int | None]
+
+
+class TenantChangeRow(Base):
+    """One change of how many workflows of a tenant may be open: from what to what, by whom, why."""
+
+    __tablename__ = "agentq_tenant_changes"
+    __table_args__ = (Index("ix_agentq_tenant_changes_tenant", "tenant", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    before: Mapped[int | None]
+    after: Mapped[int | None]
+    actor: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now())
 
 
 class LimitChangeRow(Base):

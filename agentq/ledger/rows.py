@@ -110,6 +110,7 @@ def _row(
         "step": node.step,
         "status": status,
         "limits": node.limits or None,
+        "is_counted": node.is_counted,
         "blocked_by": BlockedBy.LIMIT if is_blocked else None,
         "blocked_on": node.limits[0] if is_blocked else None,
         "after_id": None if node.after is None else ids[node.after],

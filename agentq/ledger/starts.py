@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,10 @@ from sqlalchemy import and_, or_, select
 
 from agentq.canvas.fingerprint import difference, fingerprint
 from agentq.canvas.graph import Graph
-from agentq.exceptions import KeyConflict, LedgerError
+from agentq.exceptions import BacklogFull, KeyConflict, LedgerError
 from agentq.ids import new_id
 from agentq.ledger import moves
+from agentq.ledger.backlog import Room, full_step, full_tenant
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import dispatch_queued, finish_empty, hand_over
 from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
@@ -94,43 +96,84 @@ def plan(
     return Plan(workflow, builder, point, job_id is not None, graph)
 
 
-def start(tx: Transaction, graph: Graph, **options: Any) -> Started:
-    """Start one workflow; *options* are those of ``plan``. Raises as ``start_all``."""
-    return start_all(tx, [plan(graph, **options)])[0]
+def start(
+    tx: Transaction, graph: Graph, *, max_open: int | None = None, is_refusable: bool = True, **options: Any
+) -> Started:
+    """Start one workflow, as ``start_all`` does; *options* are those of ``plan``."""
+    return start_all(tx, [plan(graph, **options)], max_open=max_open, is_refusable=is_refusable)[0]
 
 
-def start_all(tx: Transaction, plans: Sequence[Plan]) -> list[Started]:
-    """Write workflows with all their jobs, or find those that the same (tenant, key) started before.
+def start_all(
+    tx: Transaction, plans: Sequence[Plan], *, max_open: int | None = None, is_refusable: bool = True
+) -> list[Started]:
+    """Write workflows of one tenant with all their jobs, or find those that the same (tenant, key) started before.
 
-    Raises KeyConflict where a key was used for a different canvas.
+    *max_open* is the cap of code on the tenant's open workflows. *is_refusable* is False for workflows that are
+    started whatever the caps are.
+
+    Raises KeyConflict where a key was used for a different canvas, and BacklogFull.
     """
     started = []
     for begin in range(0, len(plans), _MOST_WORKFLOWS):
-        some = plans[begin : begin + _MOST_WORKFLOWS]
-        written_at = _insert(tx, some)
-        started += [_started(tx, plan, written_at) for plan in some]
+        some, later = plans[begin : begin + _MOST_WORKFLOWS], plans[begin + _MOST_WORKFLOWS :]
+        started += _start_some(tx, some, later, max_open, is_refusable=is_refusable)
     return started
 
 
-def _insert(tx: Transaction, plans: Sequence[Plan]) -> dict[uuid.UUID, datetime]:
+def _start_some(
+    tx: Transaction, plans: Sequence[Plan], later: Sequence[Plan], max_open: int | None, *, is_refusable: bool
+) -> list[Started]:
+    """Start *plans*, if there is room for them and for those that come *later*."""
+    started: dict[uuid.UUID, Started] = {}
+    left = plans
+    for _ in range(_TRIES):
+        coming = [*left, *later] if is_refusable else []
+        is_full = _full_step(tx, coming) is not None
+        written_at = {} if is_full else _insert(tx, left, _room(plans[0], max_open, coming))
+        for plan in left:
+            one = _started(tx, plan, written_at.get(plan.point.workflow_id))
+            if one is not None:
+                started[plan.point.workflow_id] = one
+        left = [plan for plan in left if plan.point.workflow_id not in started]
+        if not left:
+            return [started[plan.point.workflow_id] for plan in plans]
+        if is_refusable:
+            _require_room(tx, [*left, *later], max_open)
+        # There is room by now; or what had a key was pruned between two statements, and the key is free.
+    raise LedgerError(
+        f"{_TRIES} times a start found its key taken or no room, and right after that neither; start again"
+    )
+
+
+def _require_room(tx: Transaction, coming: Sequence[Plan], max_open: int | None) -> None:
+    full = _full_step(tx, coming) or full_tenant(tx.connection, _room(coming[0], max_open, coming))
+    if full is not None:
+        raise full
+
+
+def _room(plan: Plan, max_open: int | None, coming: Sequence[Plan]) -> Room:
+    return {"of_tenant": plan.point.tenant, "max_open": max_open, "places": len(coming)}
+
+
+def _full_step(tx: Transaction, coming: Sequence[Plan]) -> BacklogFull | None:
+    caps = {step: most for plan in coming for step, most in plan.graph.caps.items()}
+    places = Counter(step for plan in coming for step in plan.graph.caps)
+    found = (full_step(tx.connection, step, caps[step], places[step]) for step in sorted(caps))
+    return next(filter(None, found), None)
+
+
+def _insert(tx: Transaction, plans: Sequence[Plan], room: Room) -> dict[uuid.UUID, datetime]:
     moves.declare(tx, {name: slots for plan in plans for name, slots in plan.graph.slots.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
-    return insert_workflows(tx, [plan.workflow for plan in plans], jobs)
+    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, room)
 
 
-def _started(tx: Transaction, plan: Plan, written_at: dict[uuid.UUID, datetime], tries: int = _TRIES) -> Started:
-    if plan.workflow["id"] in written_at:
-        _dispatch_first(tx, plan, written_at[plan.workflow["id"]])
-        return Started(plan.workflow["id"], True)
-    before = _started_before(tx, plan)
-    if before is not None:
-        return before
-    if tries == 1:
-        raise LedgerError(
-            f"{_TRIES} times a start found its key taken, and the workflow with that key pruned; start again"
-        )
-    # What had the key was pruned between the two statements: the key is free now.
-    return _started(tx, plan, _insert(tx, [plan]), tries - 1)
+def _started(tx: Transaction, plan: Plan, written_at: datetime | None) -> Started | None:
+    """Return the workflow of a plan, which was just written or is there; None where there is none."""
+    if written_at is None:
+        return _started_before(tx, plan)
+    _dispatch_first(tx, plan, written_at)
+    return Started(plan.point.workflow_id, True)
 
 
 def _dispatch_first(tx: Transaction, plan: Plan, written_at: datetime) -> None:

@@ -286,10 +286,36 @@ class LimitChange(_Record):
 
 
 class Tenant(_Record):
-    """One tenant for which an operator has set a weight; all others weigh 1."""
+    """One tenant, and what operators have set for it; all others weigh 1."""
 
     tenant: str
     weight: float
+    max_open: int | None = None
+    """The cap of its open workflows; None for the setting ``max_open`` of the programs that start them."""
+    open: int = 0
+    is_capped: bool = False
+    """True where there are more than were counted."""
+
+
+class TenantChange(_Record):
+    """One change that an operator made to how many workflows of a tenant may be open."""
+
+    tenant: str
+    before: int | None
+    after: int | None
+    """None for as many as code says."""
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+class TenantDetails(Tenant):
+    """Everything about a tenant."""
+
+    oldest_at: datetime | None
+    """The start of the oldest of its open workflows."""
+    changes: list[TenantChange]
+    """The last ones, newest first."""
 
 
 class Worker(_Record):
@@ -366,8 +392,6 @@ class Pruned(_Record):
     workflows: int
     jobs: int
     dead_letters: int
-    limits: int
-    """Limits that no job names any more; of a dry run, those that no job names yet before it."""
     is_dry_run: bool
     is_complete: bool
     """False where it stopped at its limit: there is more to delete."""

@@ -84,6 +84,7 @@ class AgentQ(Engine):
             StepDefinitionError: *retry* is no policy, or has a predicate.
             InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
             KeyConflict: the key was used for another canvas or other arguments.
+            BacklogFull: as many workflows of the tenant are open, or jobs of a step wait, as may.
             LedgerUnavailable: nothing was started.
         """
         return starts.start(self, canvas, options, key=key, session=session)

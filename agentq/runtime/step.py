@@ -141,6 +141,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[StepOp
             "stop"; in a fan-in that says what it ``needs``, "continue".
         limits: limits of its jobs, such as ``Concurrency("model", key="model", limit=10)``: a job
             runs when each of them has a slot for it, and waits in the ledger until then. Default: none.
+        max_backlog: how many of its jobs may wait, for a worker, a slot or their time; a start of a workflow with
+            this step raises ``BacklogFull`` where that number waits. Default: any number.
         description: a line for people. Default: the first line of the docstring.
 
     Raises StepDefinitionError for an option that does not exist or has a value that makes no sense, and for

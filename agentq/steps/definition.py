@@ -12,9 +12,10 @@ from typing import Any, Unpack
 
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, policy_of
+from agentq.policies.checks import a_count
 from agentq.policies.limits import check_limits
 from agentq.redaction import show
-from agentq.states import OnFailure
+from agentq.states import MOST_COUNTED, OnFailure
 from agentq.steps.options import RetryOption, StepOptions, require_known
 from agentq.steps.parameters import Parameters
 
@@ -45,6 +46,7 @@ class StepDefinition:
         self.deadline = options.get("deadline")
         self.on_failure = options.get("on_failure")
         self.policy = self._policy_of(options.get("retry"), options.get("retries"))
+        self.max_backlog = options.get("max_backlog")
         self.description = options.get("description") or (function.__doc__ or "").strip().partition("\n")[0]
         self._check()
         self.limits = check_limits(
@@ -83,6 +85,8 @@ class StepDefinition:
                 f"step {self.name!r}: on_failure is {self.on_failure!r}, must be one of: {', '.join(OnFailure)}."
                 f"{nearest(str(self.on_failure), OnFailure)}"
             )
+        if self.max_backlog is not None:
+            a_count(f"step {self.name!r}: max_backlog", self.max_backlog, least=1, most=MOST_COUNTED)
         for option in ("timeout", "hard_timeout", "deadline"):
             seconds = getattr(self, option)
             if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):

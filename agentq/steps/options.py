@@ -27,6 +27,7 @@ class StepOptions(TypedDict, total=False):
     retries: int | None
     on_failure: OnFailure | str | None
     limits: Sequence[Concurrency]
+    max_backlog: int | None
     description: str | None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.mutation import of_attempts, of_caretakers, of_connections, of_limits, of_workflows
+from scripts.mutation import of_attempts, of_backlogs, of_caretakers, of_connections, of_limits, of_workflows
 from scripts.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
@@ -11,4 +11,5 @@ MUTANTS: list[Mutant] = [
     *of_caretakers.MUTANTS,
     *of_connections.MUTANTS,
     *of_limits.MUTANTS,
+    *of_backlogs.MUTANTS,
 ]

@@ -46,11 +46,11 @@ MUTANTS = [
     Mutant(
         name="start-under-a-new-id",
         file="agentq/runtime/start/starts.py",
-        text="write(lambda tx: starts.start_all(tx, plans))",
+        text="write(work)\n    else:",
         instead=(
             "write(lambda tx: [one.workflow.update(id=uuid.uuid4()) or [row.update(id=uuid.uuid4(), "
             "workflow_id=one.workflow['id']) for row in one.builder.rows] for one in plans] "
-            "and starts.start_all(tx, plans))"
+            "and work(tx))\n    else:"
         ),
         why="a start whose commit got no answer is tried again, and runs twice",
         tests=(GUARDS,),

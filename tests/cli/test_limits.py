@@ -10,8 +10,9 @@ import click
 import pytest
 
 from agentq.cli import limits as cli
+from agentq.exceptions import BacklogFull
 from agentq.operations import limits, why
-from agentq.operations.schemas import Limit, LimitChange, LimitDetails, Tenant, Why
+from agentq.operations.schemas import Limit, LimitChange, LimitDetails, Tenant, TenantDetails, Why
 from tests.cli.program import Inside
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, LimitedWorker, ask
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_done_is_one_line_with_the_reason(
         (("limits", "pause", SMALL, "--until", "noon", "--reason", "x"), "'noon' is no time; write it as 18:00"),
         (("limits", "pause", SMALL, "--until", "18:00", "--for", "1h", "--reason", "x"), "one end"),
         (("limits", "pause", SMALL, "--for", "long", "--reason", "x"), "'long' is no duration"),
-        (("tenants", "set", "acme"), "Missing option '--weight'"),
+        (("tenants", "set", "acme"), "Give --weight or --max-open, or both."),
     ],
     ids=str,
 )
@@ -142,11 +143,37 @@ def test_a_time_of_the_clock_is_the_next_one_in_utc() -> None:
 
 def test_weights_of_tenants_are_set_and_listed(worker: LimitedWorker, program: Inside) -> None:
     assert "all weigh 1" in program.text("tenants")
-    assert program.text("tenants", "set", "acme", "--weight", "4") == "tenant acme weighs 4\n"
+    said = program.text("tenants", "set", "acme", "--weight", "4")
+    assert said == "tenant acme weighs 4, max open as code says\n"
     assert [Tenant.model_validate(one) for one in program.json("tenants")] == [Tenant(tenant="acme", weight=4)]
-    assert program.text("tenants", "list").splitlines()[1].split() == ["acme", "4"]
+    assert program.text("tenants", "list").splitlines()[1].split() == ["acme", "4", "0", "as", "code", "says"]
     assert "weight is 0.0; it must be from 0.001 to 1000" in program.error(
         "tenants", "set", "acme", "--weight", "0"
+    )
+
+
+def test_caps_of_tenants_are_set_shown_and_cleared(worker: LimitedWorker, program: Inside) -> None:
+    worker.begin_all([ask.s()])
+    said = program.text("tenants", "set", "acme", "--max-open", "1", "--reason", "a trial")
+    assert said == "tenant acme weighs 1, max open 1\n"
+    assert program.text("tenants").splitlines()[1].split() == ["acme", "1", "1", "1"]
+    with pytest.raises(BacklogFull):
+        worker.begin_all([ask.s()])
+    head, changes = program.text("tenants", "show", "acme").split("\n\n")
+    assert [line.split()[:2] for line in head.splitlines()] == [
+        ["tenant", "acme"],
+        ["weight", "1"],
+        ["open", "1"],
+        ["oldest", head.splitlines()[3].split()[1]],
+        ["max", "open"],
+    ]
+    assert changes.splitlines()[2].endswith("as code says → 1  a trial")
+    assert "max open as code says" in program.text("tenants", "clear", "acme")
+    assert "must be one with a max_open of its own" in program.error("tenants", "clear", "acme")
+    shown = TenantDetails.model_validate(program.json("tenants", "show", "acme"))
+    assert [(change.before, change.after) for change in shown.changes] == [(1, None), (None, 1)]
+    assert "it must be a whole number from 0 to 1000000" in program.error(
+        "tenants", "set", "acme", "--max-open", "-1"
     )
 
 

@@ -22,6 +22,7 @@ SUMMARY_OF_LETTER = """
     error_class error_message created_at recorded_at closed_at
 """
 LIMIT = "name slots declared override used waiting is_capped"
+TENANT = "tenant weight max_open open is_capped"
 WORKER = "id hostname pid status running started_at seen_at lease_until stopped_at refused_messages"
 
 SHAPES: dict[type[BaseModel], str] = {
@@ -50,13 +51,15 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.Override: "slots until actor reason",
     schemas.LineOfTenant: "tenant weight served waiting is_capped",
     schemas.LimitChange: "name before after until actor reason created_at",
-    schemas.Tenant: "tenant weight",
+    schemas.Tenant: TENANT,
+    schemas.TenantDetails: f"{TENANT} oldest_at changes",
+    schemas.TenantChange: "tenant before after actor reason created_at",
     schemas.Reason: "job_id step status name waiting_for ends",
     schemas.Why: "workflow_id job_id status reasons is_complete workers",
     schemas.Worker: WORKER,
     schemas.WorkerDetails: f"{WORKER} jobs",
     schemas.Event: "id kind at job_id step attempt data",
-    schemas.Pruned: "workflows jobs dead_letters limits is_dry_run is_complete",
+    schemas.Pruned: "workflows jobs dead_letters is_dry_run is_complete",
     Finding: "level subject what fix",
     Audit: "is_sound workflows jobs violations listed unlisted",
 }

@@ -14,8 +14,16 @@ from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult, ResultSet
 
 from agentq import Context, Workflow
-from agentq.exceptions import AgentqError, CanvasError, InvalidArguments, StepFailed, WorkflowCancelled
+from agentq.exceptions import (
+    AgentqError,
+    BacklogFull,
+    CanvasError,
+    InvalidArguments,
+    StepFailed,
+    WorkflowCancelled,
+)
 from agentq.operations import jobs as job_operations
+from agentq.operations import tenants
 from agentq.operations import workflows as operations
 from agentq.states import JobStatus
 from tests.runtime.adopted import add_twice, ask_again, bound, plain_asks_again, retries_never, retries_ten
@@ -176,6 +184,17 @@ def test_a_send_by_name_is_adopted_and_runs_once(at: Stack, gates: Gates) -> Non
     assert (job.step, job.result, job.attempt) == (count.name, "x", 1)
     assert gates.reached("body") == 1
     assert len(at.agentq.workflow(str(job.workflow_id)).jobs()) == 1
+
+
+def test_a_send_by_name_runs_where_its_tenant_has_no_room(at: Stack) -> None:
+    tenants.set_max_open(at.agentq.ledger, "default", 0)
+    try:
+        with pytest.raises(BacklogFull):
+            add.delay(1, 2)
+        task_id = send(at.broker, kind="task", names=[add.name], args=[[1, 2]])
+        assert eventually(lambda: done(at, task_id), 20, what="the adopted job's end").result == 3
+    finally:
+        tenants.clear_max_open(at.agentq.ledger, "default")
 
 
 def test_a_native_chain_by_names_becomes_one_workflow(at: Stack) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from agentq.exceptions import KeyConflict
+from agentq.exceptions import BacklogFull, KeyConflict
 from agentq.ids import new_id
 from agentq.states import WorkflowStatus
 from tests.stateful.base import TENANTS, LedgerMachine, given_any, harmless, some
@@ -51,6 +51,14 @@ class Starting(LedgerMachine):
                 self.look(lambda: self.caretaker.start(shape.canvas(size), tenant=tenant, key="monday"))
 
     @harmless
+    @rule(shape=st.sampled_from(SHAPES[:2]), tenant=_TENANTS)
+    def start_over_a_cap(self, shape: Shape, tenant: str) -> None:
+        opened = self._open(tenant)
+        with pytest.raises(BacklogFull) as refused:
+            self.look(lambda: self.caretaker.start(shape.canvas(1), tenant=tenant, max_open=opened))
+        assert refused.value.count == opened
+
+    @harmless
     @given_any(lambda machine: machine.model.workflows)
     @rule(workflow=some(lambda machine: machine.model.workflows))
     def start_again_after_a_lost_reply(self, workflow: Running) -> None:
@@ -62,11 +70,15 @@ class Starting(LedgerMachine):
         assert sorted(dispatch.job_id for dispatch in again.dispatches) == unclaimed
         self.send(again.dispatches)
 
+    def _open(self, tenant: str) -> int:
+        found = self.seen.workflows.values()
+        return sum(one.tenant == tenant and one.status == WorkflowStatus.RUNNING for one in found)
+
     def _start(self, shape: Shape, size: int, tenant: str, key: str | None = None) -> None:
         number = len(self.model.workflows) + 1
         workflow = Running(new_id(), number, shape, size, tenant, key)
-        start, canvas = self.caretaker.start, shape.canvas(size)
-        started = self.move(lambda: start(canvas, tenant=tenant, key=key, workflow_id=workflow.id), workflow.id)
+        options = {"tenant": tenant, "key": key, "workflow_id": workflow.id, "max_open": self._open(tenant) + 1}
+        started = self.move(lambda: self.caretaker.start(shape.canvas(size), **options), workflow.id)
         assert (started.workflow_id, started.is_new) == (workflow.id, True)
         assert {job.tenant for job in self.seen.of(workflow.id)} == {tenant}
         self.model.workflows.append(workflow)

@@ -86,7 +86,7 @@ def test_signatures_are_celerys() -> None:
         ({"name": "agentq.run"}, "'agentq.run' is a name of agentq's or Celery's own"),
         ({"name": "celery.chord"}, "'celery.chord' is a name of agentq's or Celery's own"),
         ({"retires": 1}, r"no option 'retires'\. Did you mean 'retries'"),
-        ({"zzz": 1}, "no option 'zzz'.*It knows: deadline, description, hard_timeout, limits, name"),
+        ({"zzz": 1}, "no option 'zzz'.*It knows: deadline, description, hard_timeout, limits, max_backlog, name"),
     ],
     ids=str,
 )

@@ -7,9 +7,10 @@ from typing import Any
 from celery import Celery, Task
 from flask import Flask
 
+from agentq.contrib.backlog import flask as backlog
 from agentq.contrib.flask import commands, options
 from agentq.contrib.flask.current import CurrentApp
-from agentq.exceptions import ConfigurationError
+from agentq.exceptions import BacklogFull, ConfigurationError
 from agentq.runtime import app as runtime
 
 
@@ -32,7 +33,8 @@ class FlaskAgentQ:
         Its Celery app is ``app.extensions["celery"]``, which is made where there is none; an ``AgentQ`` that it
         has already is used as it is. ``agentq.start`` and ``step.delay`` are about it wherever *app* is Flask's
         current app. ``app.extensions["agentq"]`` is the ``agentq.AgentQ`` of the Celery app, and ``flask agentq``
-        has its commands.
+        has its commands. A request whose start raises BacklogFull is answered with 429, unless *app* is given
+        another handler of that error afterwards.
 
         Raises ConfigurationError where the configuration does not fit or would not be read, or this was called for
         *app* already.
@@ -46,6 +48,7 @@ class FlaskAgentQ:
         app.extensions["agentq"] = agentq
         app.extensions["agentq.current"] = CurrentApp(app, celery)
         app.cli.add_command(commands.of(celery))
+        app.register_error_handler(BacklogFull, backlog.response)
 
 
 def _celery_app(app: Flask, chosen: options.FlaskOptions) -> Celery:

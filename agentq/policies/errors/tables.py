@@ -97,7 +97,7 @@ def of_status(status: int) -> C | None:
 
 PRECISE_NAMES: Final = _words(
     quota_exhausted="""ModelQuotaExceededError BudgetExceededError PaymentRequiredError UsageLimitExceeded""",
-    overloaded="OverloadedError ModelUnavailableError ModelOverloadedError",
+    overloaded="OverloadedError ModelUnavailableError ModelOverloadedError BacklogFull",
     rate_limit="ModelRateLimitError ConcurrencyLimitExceeded",
     server_error="ModelServerError MidStreamFallbackError",
     connection="""ConnectionError ConnectError ReadError WriteError CloseError NetworkError ProtocolError

@@ -38,7 +38,7 @@ def adopt(engine: Engine, task: Any, args: tuple[Any, ...], kwargs: dict[str, An
     graph = compile_canvas(_canvas(task, args, kwargs), engine.catalogue, engine.defaults())
     request.chain = request.callbacks = None
     workflow_id, job_id = ids_of(request.id)
-    # The first job's message is this very message, so nothing is dispatched.
+    # The first job's message is this very message, so nothing is dispatched; and its sender cannot be refused.
     engine.ledger.write(
         lambda tx: starts.start(
             tx,
@@ -47,6 +47,7 @@ def adopt(engine: Engine, task: Any, args: tuple[Any, ...], kwargs: dict[str, An
             key=None,
             workflow_id=workflow_id,
             job_id=job_id,
+            is_refusable=False,
         )
     )
     return job_id

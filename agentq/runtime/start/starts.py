@@ -6,6 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Signature
@@ -144,13 +145,14 @@ def _start_all(
     at_once: bool = False,
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
+    work = partial(starts.start_all, plans=plans, max_open=engine.settings.max_open)
     if joined is None:
         engine.ensure_ledger()
         ledger = engine.ledger
         write = ledger.write_statement if at_once else ledger.write
-        started = write(lambda tx: starts.start_all(tx, plans))
+        started = write(work)
     else:
-        started = joined.write(engine.ledger, lambda tx: starts.start_all(tx, plans))
+        started = joined.write(engine.ledger, work)
     return [Workflow(engine.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 

@@ -154,3 +154,21 @@ class TestCommands:
             runner = make_app(name, AGENTQ={"ledger": url}).test_cli_runner()
             assert runner.invoke(args=["agentq", "db", "upgrade"]).output.startswith(f"the ledger at {url}")
             assert runner.invoke(args=["agentq", "workflows"]).output == "no workflows\n"
+
+
+def test_a_request_whose_start_is_over_a_cap_is_answered_with_429() -> None:
+    app = make_app("capped", AGENTQ={"ledger": "postgresql://nowhere.invalid/none", "max_open": 1})
+
+    @app.post("/")
+    def start() -> str:
+        return agentq.start(tell_app.s()).id
+
+    with Inline(app.extensions["celery"]):
+        client = app.test_client()
+        assert client.post("/").status_code == 200
+        answer = client.post("/")
+    assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
+    assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+    assert answer.json is not None
+    assert (answer.json["cap"], answer.json["most"], answer.json["count"]) == ("max_open", 1, 1)
+    assert "Nothing was started: try again in 1 s" in answer.json["detail"]

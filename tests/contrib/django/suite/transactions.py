@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 from unittest.mock import patch
 
 import pytest
+from asgiref.sync import async_to_sync
 from celery import group
 from django.db import IntegrityError, connection, transaction
 from django.test import TransactionTestCase
@@ -14,9 +16,30 @@ from reports.models import Report
 import agentq
 from agentq.contrib.django import project
 from agentq.exceptions import KeyConflict, NotFound
+from agentq.operations import tenants
 from agentq.runtime.entry import revokes
 from tests.contrib.django.suite.canvases import dispatches, double, largest, rolled_back, started
 from tests.support.fake_worker import FakeWorker
+
+
+class BacklogTest(TransactionTestCase):
+    """A view whose start is over a cap, with the middleware of the example project."""
+
+    def setUp(self) -> None:
+        tenants.set_max_open(project.current().ledger, "default", 1)
+        assert self.client.post("/reports/", {"topic": "kept"}).status_code == 202
+
+    def require_refused(self, answer: Any) -> None:
+        assert (answer.status_code, answer["Content-Type"]) == (429, "application/problem+json")
+        assert (answer["Retry-After"], answer["Cache-Control"]) == ("1", "no-store")
+        assert "tenant 'default' has 1 open workflows" in answer.json()["detail"]
+        assert Report.objects.count() == 1
+
+    def test_a_request_over_the_cap_is_answered_with_429_and_leaves_nothing(self) -> None:
+        self.require_refused(self.client.post("/reports/", {"topic": "refused"}))
+
+    def test_it_is_so_under_asgi(self) -> None:
+        self.require_refused(async_to_sync(self.async_client.post)("/reports/", {"topic": "refused"}))
 
 
 class AtomicTest(TransactionTestCase):
