@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     """Seconds that a ledger statement, a lock or a connection may take."""
     flower_url: str | None = Field(None, pattern=r"^https?://")
     """The address of Flower, with its prefix: jobs are then shown with the address of their page there."""
+    ordered: dict[
+        Annotated[str, Field(min_length=1, max_length=249)], Annotated[int, Field(ge=1, le=1_000_000)]
+    ] = Field({})
+    """The queues that the ledger orders, each with the number of its jobs that are in the broker at most."""
+    limits: Path | None = None
+    """The file with numbers of limits that hold in place of those in code; None for no file."""
     max_value_bytes: int = Field(262_144, ge=1_024)
     """Size limit of one step's arguments, and of one result, in bytes of JSON."""
 

@@ -139,8 +139,10 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.QUEUED: frozenset(
+        {JobStatus.RUNNING, JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
     JobStatus.RUNNING: frozenset(
         {
             JobStatus.SUCCEEDED,
@@ -155,9 +157,10 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
 """Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled, blocked or
-queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or moved to another
-queue; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from failed
-to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
+queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or, as blocked to
+scheduled, for a job that was moved to another queue; queued to blocked is for slots that others wait for, where no
+worker comes; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from
+failed to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):

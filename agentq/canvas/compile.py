@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from celery import Signature
@@ -22,7 +22,8 @@ from agentq.canvas.options import checked_options, checked_queue, limits_of, que
 from agentq.canvas.signatures import primitive_of, require_supported, signature_of
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
-from agentq.policies.limits import Concurrency, slots_of
+from agentq.policies.limits import Concurrency, limit_of_queue, slots_of
+from agentq.policies.limits_file import NO_FILE, LimitsFile
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind
 from agentq.steps.definition import StepDefinition
@@ -51,6 +52,9 @@ class Defaults:
     tenant: str = "default"
     limits: tuple[Concurrency, ...] = ()
     """The limits of all steps."""
+    limits_file: LimitsFile = NO_FILE
+    ordered: Mapping[str, int] = field(default_factory=dict)
+    """The queues that are ordered, with the slots of their limits."""
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
@@ -192,6 +196,12 @@ class _Compiler:
             args, kwargs = (*given.args, *args), {**kwargs, **(given.kwargs or {})}
         positional, named = self._arguments(part.task, step, args, kwargs, takes_input)
         priority = options.get("priority", self._defaults.priority)
+        queue = checked_queue(
+            part.task,
+            queue_name(options.get("queue"))
+            or (step and step.queue)
+            or self._catalogue.queue(part.task, positional, named),
+        )
         node = Node(
             JobKind.STEP if step else JobKind.TASK,
             part.task,
@@ -199,18 +209,13 @@ class _Compiler:
             kwargs=named,
             immutable=bool(part.immutable),
             after=after,
-            queue=checked_queue(
-                part.task,
-                queue_name(options.get("queue"))
-                or (step and step.queue)
-                or self._catalogue.queue(part.task, positional, named),
-            ),
+            queue=queue,
             priority=priority if priority is not None else own.get("priority"),
             **limits_of(part.task, options, own.get("soft_time_limit"), own.get("time_limit")),
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **times_of(part.task, {"expires": own.get("expires") if is_first else None} | options),
-            limits=self._limits_of(step, args, kwargs, takes_input) if step else [],
+            limits=self._limits_of(step, queue, args, kwargs, takes_input),
             is_counted=step is not None and step.max_backlog is not None,
         )
         if step and step.max_backlog is not None:
@@ -253,14 +258,20 @@ class _Compiler:
         return positional, named
 
     def _limits_of(
-        self, step: StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], takes_input: bool
+        self,
+        step: StepDefinition | None,
+        queue: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        takes_input: bool,
     ) -> list[str]:
-        limits = (*self._defaults.limits, *step.limits)
-        if not limits:
-            return []
-        arguments = step.parameters.arguments(args, kwargs, given=takes_input)
-        slots = slots_of(limits, step.name, self._defaults.tenant, arguments)
-        self._graph.slots |= slots
+        ordered = self._defaults.ordered
+        slots = {limit_of_queue(queue): ordered[queue]} if queue in ordered else {}
+        limits = (*self._defaults.limits, *step.limits) if step else ()
+        if step and limits:
+            arguments = step.parameters.arguments(args, kwargs, given=takes_input)
+            slots |= slots_of(limits, step.name, self._defaults.tenant, arguments)
+        self._graph.slots |= {name: self._defaults.limits_file.slots_of(name, slots[name]) for name in slots}
         return sorted(slots)
 
     def _join(self, *members: int) -> int:

@@ -48,6 +48,7 @@ def prune(
 
     Without --yes nothing is deleted, and the rows are only counted. Workflows of which a job may still move or a
     dead letter is open are left alone, whatever their age. The idempotency keys of what is deleted are free again.
+    Limits that no job has any more go too, but for those that an operator has changed.
 
     \b
     Example:
@@ -68,6 +69,6 @@ def _summary(pruned: Pruned) -> str:
     what = (
         f"{'would delete' if pruned.is_dry_run else 'deleted'} {pruned.workflows} workflow(s) with "
         f"{pruned.jobs} job(s), and {pruned.dead_letters} closed dead letter(s)"
-    )
+    ) + (f", and {pruned.limits} limit(s) that no job has" if pruned.limits else "")
     rest = "" if pruned.is_complete else "; there are more, beyond --limit"
     return what + rest + ("\nnothing was deleted; to do it: --yes" if pruned.is_dry_run else "")

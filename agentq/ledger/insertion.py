@@ -14,11 +14,11 @@ from sqlalchemy.types import TypeEngine
 
 from agentq.ledger.backlog import HAS_ROOM, Room
 from agentq.ledger.db.statement import Prepared
-from agentq.ledger.db.types import AnyRow, UtcDateTime, later, now, seconds_from_now
+from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.moves.ready import time_of
+from agentq.ledger.moves.ready import rank, time_of
 from agentq.ledger.transaction import Transaction
-from agentq.states import MIDDLE_PRIORITY, BlockedBy, JobKind, JobStatus, WorkflowStatus
+from agentq.states import BlockedBy, JobKind, JobStatus, WorkflowStatus
 
 
 class NewWorkflow(TypedDict):
@@ -80,9 +80,6 @@ Types = dict[str, TypeEngine[Any]]
 
 _MOST_JOBS = 1_000
 """Jobs of one statement, so that a large start needs no large memory."""
-
-_PRIORITY_STEP = 60.0
-"""Seconds by which a job comes earlier for each step of its priority."""
 _WORKFLOW_TIMES: Types = {"deadline": Float()}
 _JOB_TIMES: Types = {"eta": UtcDateTime(), "expires_in": Float(), "expiry": UtcDateTime()}
 """Values that are in no column: the database makes times of them by its clock."""
@@ -123,16 +120,9 @@ def _job_values(given: Source) -> dict[str, Any]:
         "due_at": case((status == JobStatus.SCHEDULED, time_of(delay, given("eta"))), else_=given("eta")),
         "dispatched_at": case((status == JobStatus.QUEUED, now())),
         "expires_at": case((expires_in.is_not(None), seconds_from_now(expires_in)), else_=given("expiry")),
-        "rank_at": case((given("limits").is_not(None), _rank(given("workflow_id"), given("priority")))),
+        "rank_at": case((given("limits").is_not(None), rank(given("workflow_id"), given("priority")))),
         "created_at": now(),
     }
-
-
-def _rank(workflow_id: Any, priority: Any) -> Any:
-    """The place of a job in its lines: the start of its workflow, a minute earlier for each step of priority."""
-    # A workflow that this very statement writes is not seen by it, and starts now.
-    started = select(WorkflowRow.created_at).where(WorkflowRow.id == workflow_id).scalar_subquery()
-    return later(func.coalesce(started, now()), -_PRIORITY_STEP * func.coalesce(priority, MIDDLE_PRIORITY))
 
 
 def _from(table: Any, values: Callable[[Source], dict[str, Any]]) -> tuple[list[str], Any]:

@@ -101,6 +101,10 @@ class Live:
             return None
         return Asked(sum(workers for _, workers in found), sum(workers for fits, workers in found if fits))
 
+    def may_consume(self, queue: str) -> bool:
+        """Return whether one of them consumes a queue, as far as is known."""
+        return self.silent > 0 or any(queue in known.queues for known, _ in self.reports)
+
     def may_run(self, need: Need) -> bool:
         """Return whether one of them runs such jobs, as far as is known."""
         asked = self.ask(need)

@@ -16,7 +16,7 @@ freed by a write to that row. The second of the two sees what the first one did.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 
@@ -94,11 +94,17 @@ def fill(ledger: Transactions) -> None:
         admit(ledger, limit)
 
 
-def enter_unawaited(ledger: Transactions) -> None:
+def enter_unawaited(ledger: Transactions, slots_of: Callable[[str], int | None] = lambda limit: None) -> None:
     """Let lines be awaited whose jobs were committed by a process that then died: for a caretaker.
 
-    The turns of tenants whose last jobs were cancelled, or moved to another line, become idle.
+    A limit that was deleted while a start named it is entered again, with its *slots_of* the caller's code; None
+    where that does not know it. The turns of tenants whose last jobs were cancelled, or moved to another line,
+    become idle.
     """
+    slots = {limit: slots_of(limit) for limit in ledger.read(moves.missing)}
+    known = {limit: number for limit, number in slots.items() if number is not None}
+    if known:
+        ledger.write(lambda tx: moves.declare(tx, known))
     for limit, tenant in ledger.read(moves.unawaited):
         enter(ledger, limit, tenant)
     for limit in ledger.read(moves.with_stale_turns):

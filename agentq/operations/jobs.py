@@ -48,7 +48,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """The number of jobs of one step and status; ``dispatched_again`` counts those whose message was lost."""
+    """The number of jobs of one step and status; ``dispatched_again`` counts those that were dispatched again."""
 
     step: str
     status: JobStatus

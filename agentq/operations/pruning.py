@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 from agentq.exceptions import InvalidArguments
-from agentq.ledger import retention
+from agentq.ledger import retention, unused_limits
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.retention import Over
 from agentq.operations.checks import bounded, storable
@@ -35,6 +35,7 @@ def prune(
 
     Left alone is every workflow of which a job may still move or a dead letter is open. Dead letters of messages
     that were closed as long ago go too, unless a *status* is named. The keys of the workflows are free again.
+    Limits that no job names any more, and no operator has changed, go last.
 
     It goes in transactions of about 2,000 jobs each, and pauses after each for as long as it took.
 
@@ -66,7 +67,12 @@ def prune(
     messages = 0 if status is not None else _messages(ledger, older_than, tenant, dry_run=dry_run)
     workflows, jobs, letters = (sum(column) for column in zip((0, 0, messages), *deleted, strict=True))
     return Pruned(
-        workflows=workflows, jobs=jobs, dead_letters=letters, is_dry_run=dry_run, is_complete=is_complete
+        workflows=workflows,
+        jobs=jobs,
+        dead_letters=letters,
+        limits=_limits(ledger, dry_run=dry_run),
+        is_dry_run=dry_run,
+        is_complete=is_complete,
     )
 
 
@@ -114,4 +120,15 @@ def _messages(ledger: Ledger, older_than: float, tenant: str | None, *, dry_run:
     deleted = 0
     while some := ledger.write(partial(retention.delete_messages, older_than=older_than, tenant=tenant)):
         deleted += some
+    return deleted
+
+
+def _limits(ledger: Ledger, *, dry_run: bool) -> int:
+    if dry_run:
+        return ledger.read(unused_limits.count)
+    deleted = 0
+    while some := ledger.write(unused_limits.delete_limits):
+        deleted += some
+    for limit in ledger.read(unused_limits.with_needless_turns):
+        ledger.write(partial(unused_limits.delete_turns, limit=limit))
     return deleted

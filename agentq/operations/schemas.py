@@ -392,6 +392,8 @@ class Pruned(_Record):
     workflows: int
     jobs: int
     dead_letters: int
+    limits: int
+    """Limits that no job names any more; of a dry run, those that no job names yet before it."""
     is_dry_run: bool
     is_complete: bool
     """False where it stopped at its limit: there is more to delete."""

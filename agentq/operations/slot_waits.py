@@ -14,7 +14,8 @@ def slots_awaited(lines: Lines, row: AnyRow) -> str:
         return f"slots of {limit.name}, paused by {limit.actor}{until}: {' '.join(limit.reason.split())}"
     place = lines.places.get(row.id)
     where = f"after the {_ordinal(MOST)}" if place is None else _ordinal(place)
-    return f"slots of {limit.name}, {limit.used} of {limit.slots}, {where} of tenant {row.tenant}"
+    taken_back = f"; taken back from queue {row.queue!r}, which no worker consumed" if row.dispatches else ""
+    return f"slots of {limit.name}, {limit.used} of {limit.slots}, {where} of tenant {row.tenant}{taken_back}"
 
 
 def is_paused(lines: Lines, row: AnyRow) -> bool:

@@ -17,6 +17,9 @@ MOST_SLOTS = 1_000_000
 TENANT = "tenant"
 """The field of a template that stands for the workflow's tenant."""
 
+QUEUE = "queue"
+"""The name of the limits of ordered queues; the queue is the key."""
+
 Key = str | Callable[..., Any] | None
 """The source of a limit's key: a parameter's name, a template of such names, or a function of the arguments."""
 
@@ -45,6 +48,11 @@ class Concurrency:
             raise StepDefinitionError(
                 f"the name of a limit is {show(self.name)}, must be 1 to {MAX_NAME} printable characters without "
                 "a colon, which stands before the key"
+            )
+        if self.name == QUEUE:
+            raise StepDefinitionError(
+                f"the name of a limit is {QUEUE!r}, which is that of ordered queues (setting agentq_ordered); "
+                "give it another name"
             )
         a_count(f"the limit of Concurrency({self.name!r})", self.limit, least=1, most=MOST_SLOTS)
         if self.key is not None and not callable(self.key):
@@ -84,6 +92,11 @@ def check_limits(limits: object, owner: str, parameters: Iterable[str]) -> tuple
                 f"{owner} has two limits of the name {limit.name!r} that differ; give them different names"
             )
     return tuple(seen.values())
+
+
+def limit_of_queue(queue: str) -> str:
+    """Return the name of the limit that all jobs of an ordered queue have."""
+    return f"{QUEUE}:{queue}"
 
 
 def slots_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq.exceptions import AgentqError
+from agentq.exceptions import AgentqError, ConfigurationError, StepDefinitionError
 from agentq.ledger.db.session import Ledger
 from agentq.operations import health, queues
 from agentq.operations.health import Finding
@@ -21,8 +21,13 @@ _WAIT_TIMEOUT = 2.0
 
 def examine(engine: Engine, ledger: Ledger | None) -> Iterator[Finding]:
     """Check an app; *ledger* is asked which queues have jobs, None where it cannot be."""
-    queues = engine.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    try:
+        queues = engine.catalogue.step_queues()  # imports the steps, whose limits the settings must fit
+    except StepDefinitionError as failure:
+        yield health.error("steps", str(failure))
+        return
     yield from _settings(engine.app)
+    yield from _limits_file(engine)
     broken = _broker_fault(engine.app)
     if broken is not None:
         yield broken
@@ -51,6 +56,16 @@ def _settings(app: Celery) -> Iterator[Finding]:
         yield make("celery", problem.what, problem.fix)
     if not problems:
         yield health.ok("celery", "the app's settings fit")
+
+
+def _limits_file(engine: Engine) -> Iterator[Finding]:
+    try:
+        engine.limits_file.require_known(engine.declared_limits())
+    except ConfigurationError as failure:
+        yield health.error("limits", str(failure))
+        return
+    if engine.limits_file.path is not None:
+        yield health.ok("limits", f"{engine.limits_file.path} has {len(engine.limits_file.slots)} limit(s)")
 
 
 def _broker_fault(app: Celery) -> Finding | None:

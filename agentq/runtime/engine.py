@@ -17,11 +17,13 @@ from agentq.embedded import Embedded
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
-from agentq.policies.limits import Concurrency, check_limits
+from agentq.policies.limits import Concurrency, check_limits, limit_of_queue
+from agentq.policies.limits_file import NO_FILE, LimitsFile, read
 from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.steps import registry
 
 _PREFIX = "agentq_"
 
@@ -35,6 +37,7 @@ class Engine:
     def __init__(self, app: Celery, explicit: dict[str, Any], limits: Sequence[Concurrency] = ()) -> None:
         self.app = app
         self.limits = check_limits(limits, "AgentQ(…)", ())
+        registry.limit_all(self, self.limits)
         self._explicit = explicit
         self._lock = threading.Lock()
         self._ready_in: int | None = None
@@ -50,6 +53,27 @@ class Engine:
     def settings(self) -> settings_module.Settings:
         """The settings in force."""
         return settings_module.load(self._explicit, _configured(self.app))
+
+    @cached_property
+    def limits_file(self) -> LimitsFile:
+        """The limits file, read once in a process."""
+        path = self.settings.limits
+        return NO_FILE if path is None else read(path)
+
+    def declared_limits(self) -> dict[str, int]:
+        """Return the limits of code and of ordered queues: slots by the name, for all keys where it has none."""
+        of_steps = (limit for step in registry.all_steps() for limit in step.limits)
+        return {limit.name: limit.limit for limit in (*self.limits, *of_steps)} | self.limits_of_queues()
+
+    def slots_of(self, limit: str) -> int | None:
+        """Return the slots of a limit by its name with the key; None where this code does not declare it."""
+        declared = self.declared_limits()
+        slots = declared.get(limit, declared.get(limit.partition(":")[0]))
+        return None if slots is None else self.limits_file.slots_of(limit, slots)
+
+    def limits_of_queues(self) -> dict[str, int]:
+        """Return the limits of ordered queues: the number of slots by the name."""
+        return {limit_of_queue(queue): slots for queue, slots in self.settings.ordered.items()}
 
     @cached_property
     def embedded(self) -> Embedded:
@@ -92,6 +116,8 @@ class Engine:
             self.settings.max_value_bytes,
             tenant or self.settings.tenant,
             self.limits,
+            self.limits_file,
+            self.settings.ordered,
             policy,
             partial(plain_task_rules.attempts_of, self.app),
             partial(plain_task_rules.options_of, self.app),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from agentq.exceptions import StepDefinitionError
+from agentq.policies.limits import Concurrency
 from agentq.steps.twins import is_twin, module_run
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 _steps: dict[str, StepDefinition] = {}
 _runs: dict[str, object] = {}
 _listeners: list[Callable[[StepDefinition], None]] = []
+_limits_of_all: WeakKeyDictionary[object, Sequence[Concurrency]] = WeakKeyDictionary()
+"""The limits of all steps, by the app that declares them."""
 
 
 def register(step: StepDefinition) -> None:
@@ -36,7 +40,11 @@ def register(step: StepDefinition) -> None:
             "a factory called twice, a decorator without functools.wraps, a second def or lambda, or a text "
             "executed with other globals; give each a name of its own: @step(name=…)"
         )
-    _require_same_limits(step)
+    for other in _steps.values():
+        if other.name != step.name:
+            _require_same(f"steps {step.name!r} and {other.name!r}", step.limits, other.limits)
+    for limits in _limits_of_all.values():
+        _require_same(f"step {step.name!r} and AgentQ(…)", step.limits, limits)
     _steps[step.name] = step
     _runs[step.name] = run
     for listener in _listeners:
@@ -55,14 +63,23 @@ def subscribe(listener: Callable[[StepDefinition], None]) -> None:
         listener(step)
 
 
-def _require_same_limits(step: StepDefinition) -> None:
-    for other in _steps.values():
-        for one, two in product(step.limits, other.limits):
-            if other.name != step.name and one.name == two.name and one.limit != two.limit:
-                raise StepDefinitionError(
-                    f"steps {step.name!r} and {other.name!r} declare limit {one.name!r} with {one.limit} and "
-                    f"{two.limit} slots; give it one number, or two names"
-                )
+def limit_all(owner: object, limits: Sequence[Concurrency]) -> None:
+    """Enter limits of all steps, which hold as long as *owner*, an app's engine, is there.
+
+    Raises StepDefinitionError where a step declares one of them with another number.
+    """
+    for step in _steps.values():
+        _require_same(f"step {step.name!r} and AgentQ(…)", step.limits, limits)
+    _limits_of_all[owner] = limits
+
+
+def _require_same(both: str, ones: Sequence[Concurrency], others: Sequence[Concurrency]) -> None:
+    for one, two in product(ones, others):
+        if one.name == two.name and one.limit != two.limit:
+            raise StepDefinitionError(
+                f"{both} declare limit {one.name!r} with {one.limit} and {two.limit} slots; give it one number, "
+                "or two names"
+            )
 
 
 def _origin(step: StepDefinition) -> str:

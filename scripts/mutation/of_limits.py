@@ -12,6 +12,12 @@ _MOVES = "agentq/ledger/moves/limits.py"
 _PLAIN = "agentq/ledger/moves/succeed_fast.py"
 _READY = "agentq/ledger/moves/ready.py"
 _RETENTION = "agentq/ledger/retention.py"
+_TAKE_BACK = "agentq/ledger/moves/take_back.py"
+_TAKE_BACKS = "agentq/ledger/caretaking/take_backs.py"
+_QUEUE_MOVE = "agentq/ledger/moves/queue_move.py"
+_QUEUE_MOVES = "agentq/ledger/queue_moves.py"
+_ORDERED = "tests/ledger/test_ordered_queues.py"
+_TAKEN = "tests/ledger/test_take_backs.py"
 _SLOT = "agentq/ledger/moves/slot_handover.py"
 
 MUTANTS = [
@@ -203,5 +209,86 @@ MUTANTS = [
         why="a slot that a job had kept is lost for ever",
         tests=(_LIMITS,),
         pick="prune",
+    ),
+    Mutant(
+        name="take-back-of-a-claimed-job",
+        file=_TAKE_BACK,
+        text="    .where(JobRow.id == JOB_ID, UNCLAIMED, JobRow.held > 0, _others_wait)\n",
+        instead="    .where(JobRow.id == JOB_ID, JobRow.held > 0, _others_wait)\n",
+        why="a job that a worker has just claimed loses its slot to another one, and runs",
+        tests=(_RACES,),
+        pick="claims_just_then",
+    ),
+    Mutant(
+        name="take-back-keeps-its-place",
+        file=_TAKE_BACK,
+        text="        rank_at=now(),\n",
+        instead="",
+        why="the job whose slots were taken back is the first of its line, and has them again",
+        tests=(_TAKEN,),
+        pick="end_of_the_line",
+    ),
+    Mutant(
+        name="take-back-costs-no-turn",
+        file=_TAKE_BACK,
+        text="        charge_turn(tx, taken.limits[0], taken.tenant)\n",
+        instead="",
+        why="its tenant has the slots again before another tenant that waits",
+        tests=(_TAKEN,),
+        pick="another_tenant",
+    ),
+    Mutant(
+        name="take-back-never-waits-longer",
+        file=_READY,
+        text='    "dispatched_at": now(),  # and ``dispatches`` stays',
+        instead='    "dispatched_at": now(),\n    "dispatches": 0,  # and ``dispatches`` stays',
+        why="a queue without workers is sent a message for each of its jobs each minute",
+        tests=(_TAKEN,),
+        pick="twice_as_long",
+    ),
+    Mutant(
+        name="take-back-from-a-busy-queue",
+        file=_TAKE_BACKS,
+        text="        if not live.may_consume(queue)\n",
+        instead="",
+        why="jobs whose workers are busy lose their places to younger ones",
+        tests=(_TAKEN,),
+        pick="live_worker",
+    ),
+    Mutant(
+        name="take-back-into-its-own-line-first",
+        file=_TAKE_BACKS,
+        text="[*others, first]",
+        instead="[first, *others]",
+        why="a job of two limits takes both slots again before the job that waits for one",
+        tests=(_TAKEN,),
+        pick="both_slots_back",
+    ),
+    Mutant(
+        name="moved-job-frees-no-slot",
+        file=_QUEUE_MOVE,
+        text="        free(tx, limit, [job.id])\n",
+        instead="        pass\n",
+        why="a job that leaves an ordered queue takes a slot of it away for ever",
+        tests=(_ORDERED,),
+        pick="moved_out",
+    ),
+    Mutant(
+        name="moved-job-admits-nobody",
+        file=_QUEUE_MOVES,
+        text="    tx.then(*map(Admit, before[: job.held]))\n",
+        instead="",
+        why="the jobs that waited for its slot wait for a caretaker",
+        tests=(_ORDERED,),
+        pick="moved_out",
+    ),
+    Mutant(
+        name="moved-job-has-no-place",
+        file=_QUEUE_MOVE,
+        text="    rank_at=func.coalesce(JobRow.rank_at, rank(JobRow.workflow_id, JobRow.priority)),\n",
+        instead="",
+        why="a job that was moved into an ordered queue is the last of its line for ever",
+        tests=(_ORDERED,),
+        pick="moved_into",
     ),
 ]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -28,6 +29,7 @@ from soaking import report, services
 from soaking.chaos import Chaos
 from soaking.crew import Crew
 from soaking.journal import Story
+from soaking.limits import Watch, change_one
 from soaking.steps import FOLDER
 from soaking.verdict import is_over, verdict_on
 from tests.support import Broker, Worker
@@ -116,9 +118,10 @@ class Soak:
 def main(context: click.Context, /, seed: int | None, json_file: Path | None, keep: bool, **options: Any) -> None:
     """Start workflows all the time, while everything around them fails.
 
-    A worker is killed, frozen or stopped every 3 s; the broker is emptied or restarted every 30 s; the ledger's
-    database every 60 s. Then all must end by itself. The exit code is 1 where a workflow is lost, doubled,
-    stuck or wrong, or where the audit finds anything; then logs and journal are kept.
+    A worker is killed, frozen or stopped every 3 s; a limit is changed every 5 s; the broker is emptied or
+    restarted every 30 s; the ledger's database every 60 s. Then all must end by itself. The exit code is 1 where
+    a workflow is lost, doubled, stuck or wrong, where more jobs than slots had a limit, or where the audit finds
+    anything; then logs and journal are kept.
     """
     seed = random.randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}, " + ", ".join(f"{name} {value}" for name, value in options.items()))
@@ -159,7 +162,9 @@ def _run(
         client = stack.enter_context(soak.client(rate, backlog))
         stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # from here on, all are being ended
         _await_start(soak, client)
-        with Chaos(crew, broker_ways, ledger_ways, executor, lease=LEASE, seed=seed) as chaos:
+        watch = stack.enter_context(Watch(url))
+        change = partial(change_one, url)
+        with Chaos(crew, broker_ways, ledger_ways, executor, change_limit=change, lease=LEASE, seed=seed) as chaos:
             _cause(soak, chaos, client, minutes * 60)
         strikes = chaos.strikes + Counter({"slow stops": crew.slow_stops})
         drained = _drain(soak, client)
@@ -167,7 +172,8 @@ def _run(
         stack.callback(watched.close)
         story = Story.read(soak.journal)
         verdict = verdict_on(watched, story, soak.effects, crew.fallen)
-        verdict.wrong += crew.deserters
+        verdict.wrong += crew.deserters + watch.wrong
+        verdict.looks_at_limits = watch.looks
     click.echo("\n" + "\n".join(report.lines(verdict, story, strikes, drained)))
     if json_file:
         about = {"seed": seed, "minutes": minutes, "ledger": ledger, "broker": broker, "workers": workers}

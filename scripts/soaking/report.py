@@ -28,6 +28,8 @@ def lines(verdict: Verdict, story: Story, strikes: Counter[str], drained: float 
     for name, wrong in problems(verdict).items():
         yield f"{name:<14} {len(wrong)}"
     yield f"re-run         {verdict.rerun} steps; {verdict.attempts_lost} attempts were lost"
+    at_once = ", ".join(f"{name} {most} of {slots}" for name, (most, slots) in verdict.most_at_once.items())
+    yield f"limits         most at once: {at_once}; {verdict.looks_at_limits} looks"
     yield f"sent again     {verdict.sent_again} messages"
     yield (
         f"recovery       at most {verdict.longest_recovery:.1f} s from a loss to the next attempt, "

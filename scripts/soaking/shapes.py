@@ -10,9 +10,11 @@ from celery import chain, group
 
 from agentq import each
 from agentq.states import WorkflowStatus
-from soaking.steps import flaky, fragile, hold, increase, numbers, square, total
+from soaking.steps import MODELS, ask, draw, flaky, fragile, hold, increase, numbers, square, total
 
 FAN, ITEMS = 10, 8
+ASKED = 4
+"""Calls of a limited workflow, beside one that needs two limits."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ SHAPES = {
     "retried": Shape(3, lambda n: flaky.s(n) | increase.s(), 2, lambda n: n + 1),
     "replayed": Shape(2, lambda n: fragile.s(n) | increase.s(), 2, lambda n: n + 1),
     "cancelled": Shape(1, lambda n: hold.s(n) | increase.s(), 2, lambda n: None, WorkflowStatus.CANCELLED),
+    # A third of all.
+    "limited": Shape(
+        9,
+        lambda n: (
+            group(*(ask.s(n, MODELS[m % 2]) for m in range(ASKED)), draw.s(n, MODELS[n % 2]))
+            | total.s()
+            | increase.s()
+        ),
+        ASKED + 3,
+        lambda n: (ASKED + 1) * n + 1,
+    ),
     "repeated": Shape(3, lambda n: increase.s(n) | increase.s(), 2, lambda n: n + 2),
 }
 """By name. The client replays what is dead of one, cancels one, and starts one again and again under its key."""

@@ -8,11 +8,14 @@ import time
 import zlib
 from pathlib import Path
 
-from agentq import Context, step
+from agentq import Concurrency, Context, step
 
 FOLDER = "SOAK_FOLDER"
 """The environment variable that says where the traces are left."""
 
+MODEL, GPU = "model", "gpu"
+MODEL_SLOTS, GPU_SLOTS = 3, 2
+MODELS = ("large", "small")
 _ENOUGH = 30
 """Retries of steps that only chaos makes fail: nobody is that unlucky."""
 _LONGEST_HOLD = 120.0
@@ -86,6 +89,27 @@ def hold(ctx: Context, number: int) -> int:
     deadline = time.monotonic() + _LONGEST_HOLD
     while not ctx.cancelled and time.monotonic() < deadline:
         time.sleep(0.1)
+    return number
+
+
+@step(retries=_ENOUGH, limits=[Concurrency(MODEL, key=MODEL, limit=MODEL_SLOTS)])
+def ask(ctx: Context, number: int, model: str) -> int:
+    """Need a slot of one limit."""
+    do(ctx)
+    time.sleep(seconds(ctx))
+    return number
+
+
+@step(
+    retries=_ENOUGH,
+    limits=[Concurrency(GPU, limit=GPU_SLOTS), Concurrency(MODEL, key=MODEL, limit=MODEL_SLOTS)],
+)
+def draw(ctx: Context, number: int, model: str) -> int:
+    """Need slots of two limits, and fail once."""
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    do(ctx)
+    time.sleep(seconds(ctx))
     return number
 
 

@@ -20,6 +20,7 @@ from agentq.ledger.models import AttemptRow, DeadLetterRow, JobRow, WorkerRow, W
 from agentq.ledger.queries import workflows
 from agentq.states import WORKFLOW_FINAL, AttemptOutcome, DeadLetterStatus, JobKind, WorkflowStatus
 from soaking.journal import Story
+from soaking.limits import most_at_once
 from soaking.shapes import SHAPES
 from soaking.steps import fragile
 
@@ -50,6 +51,10 @@ class Verdict:
     """The number of times that a step's work was done again."""
     sent_again: int = 0
     """Messages that were sent again for the last attempt of a job."""
+    most_at_once: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By limit the most attempts that ran at once, and the most slots that it ever had."""
+    looks_at_limits: int = 0
+    """The number of times that the slots of all limits were compared with those that jobs held."""
     longest_recovery: float = 0.0
     """Seconds from the loss of an attempt to the start of the next: from when its worker was struck, if it was."""
     longest_rescue: float = 0.0
@@ -81,6 +86,9 @@ def verdict_on(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> V
     verdict.wrong += [f"{key}: no start of it ever returned" for key in sorted(story.tried - set(story.started))]
     ledger.read(lambda connection: _compare(connection, story, verdict))
     ledger.read(lambda connection: _measure(connection, fallen, verdict))
+    verdict.most_at_once = ledger.read(most_at_once)
+    over = [(name, most, slots) for name, (most, slots) in verdict.most_at_once.items() if most > slots]
+    verdict.wrong += [f"limit {name}: {most} attempts at once, of {slots} slots" for name, most, slots in over]
     _count_effects(effects, verdict)
     return verdict
 

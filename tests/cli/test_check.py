@@ -59,6 +59,22 @@ def test_a_good_setup(redis_broker: Broker, ledger_url: str, program: Program) -
     assert subjects == ["ledger", "database", "schema", "workers", "queues", "celery", "broker", "queues"]
 
 
+def test_steps_that_cannot_be_defined_are_an_error_of_the_check(
+    redis_broker: Broker, ledger_url: str, program: Program
+) -> None:
+    Path(program.folder, "paints.py").write_text(
+        "from agentq import Concurrency, step\n@step(limits=[Concurrency('all', limit=2)])\ndef paint(): ...\n"
+    )
+    Path(program.folder, "proj.py").write_text(
+        "from celery import Celery\nfrom agentq import AgentQ, Concurrency\n"
+        f"app = Celery('proj', broker={redis_broker.url!r}, include=['paints'])\n"
+        f"AgentQ(app, ledger={ledger_url!r}, limits=[Concurrency('all', limit=3)])\n"
+    )
+    ended = program.run("check", "-A", "proj")
+    assert ended.returncode == 1
+    assert "error    steps     step 'paints.paint' and AgentQ(…) declare limit 'all' with 2 and 3" in ended.stdout
+
+
 def test_the_faults_of_an_app(redis_broker: Broker, ledger_url: str, program: Program) -> None:
     Path(program.folder, "proj.py").write_text(
         "from celery import Celery\nfrom agentq import AgentQ, step\n"

@@ -124,7 +124,7 @@ class TestPrune:
     @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5h", 5_400), ("15 m", 900), ("30d", 2_592_000)])
     def test_durations(self, text: str, seconds: float, program: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
-        nothing = Pruned(workflows=0, jobs=0, dead_letters=0, is_dry_run=True, is_complete=True)
+        nothing = Pruned(workflows=0, jobs=0, dead_letters=0, limits=0, is_dry_run=True, is_complete=True)
         monkeypatch.setattr(
             "agentq.operations.pruning.prune", lambda ledger, **given: seen.append(given["older_than"]) or nothing
         )

@@ -59,7 +59,7 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.Worker: WORKER,
     schemas.WorkerDetails: f"{WORKER} jobs",
     schemas.Event: "id kind at job_id step attempt data",
-    schemas.Pruned: "workflows jobs dead_letters is_dry_run is_complete",
+    schemas.Pruned: "workflows jobs dead_letters limits is_dry_run is_complete",
     Finding: "level subject what fix",
     Audit: "is_sound workflows jobs violations listed unlisted",
 }

@@ -344,14 +344,15 @@ def a_fan_in_without_a_letter(spade: Spade) -> None:
 
 def a_job_that_waits_for_no_limit(spade: Spade) -> None:
     """A job stands in the line of a limit whose row is gone."""
-    spade.job(spade.busy_ledger.blocked, blocked_on="gone")
+    spade.old_worker()
+    spade.job(spade.busy_ledger.blocked, blocked_on="gone", created_at=HOURS_AGO)
 
 
 FURTHER: dict[str, tuple[Corrupt, set[str]]] = {
     "a loss that is not counted": (a_loss_that_is_not_counted, {"runs_after_loss"}),
     "a loss that is not gone on from": (a_loss_that_is_not_gone_on_from, {"never_handed_over", "stuck"}),
     "a fan-in without a letter": (a_fan_in_without_a_letter, {"join_never_fired", "failed_without_cause"}),
-    "a job that waits for no limit": (a_job_that_waits_for_no_limit, {"blocked_by_nothing"}),
+    "a job that waits for no limit": (a_job_that_waits_for_no_limit, {"blocked_by_nothing", "never_entered"}),
 }
 """More ways to break a rule, and the rules that find them."""
 

@@ -13,6 +13,7 @@ from agentq import each
 from agentq.exceptions import LedgerError, LedgerUnavailable
 from agentq.ledger import cancels, limits, moves, retention
 from agentq.ledger.caretaking import due_jobs
+from agentq.operations import limits as operations
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from tests.support.fake_worker import FAILURE
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, SUCCEEDED, LimitedWorker, ask, render, train
@@ -291,6 +292,26 @@ def test_a_prune_waits_for_slots_that_are_to_be_given_back(worker: LimitedWorker
 
 def test_a_change_of_slots_since_jobs_took_them_explains_more_holders_than_slots(worker: LimitedWorker) -> None:
     worker.begin_all([ask.s()] * SLOTS)
-    worker.ledger.write(lambda tx: moves.redeclare(tx, "model", 1))
+    worker.ledger.write(lambda tx: moves.redeclare(tx, "model", 1, {}))
     worker.begin_all([ask.s()])
     assert (worker.limit(SMALL).used, worker.limit(SMALL).declared) == (SLOTS, 1)
+
+
+def test_numbers_of_the_limits_file_hold_before_the_codes_and_the_code_again_where_they_are_gone(
+    worker: LimitedWorker,
+) -> None:
+    worker.begin_all([ask.s(), ask.s("large")])
+
+    def redeclared(in_file: dict[str, int]) -> tuple[int, int]:
+        worker.ledger.write(lambda tx: moves.redeclare(tx, "model", SLOTS, in_file))
+        return worker.limit(SMALL).declared, worker.limit("model:large").declared
+
+    assert redeclared({"model": 7, "model:large": 9}) == (7, 9)
+    assert redeclared({"model:large": 9}) == (SLOTS, 9)
+    operations.change(worker.ledger, SMALL, 5, reason="more")
+    assert redeclared({"model:small": 8}) == (8, SLOTS)
+    small = operations.get(worker.ledger, SMALL)
+    assert small.slots == 5
+    changed = [(one.before, one.after, one.actor, one.reason.partition(" of ")[0]) for one in small.changes]
+    assert changed[-2:] == [(7, SLOTS, "agentq", "the code"), (SLOTS, 7, "agentq", "the limits file")]
+    assert changed[0][:2] == (SLOTS, 8)

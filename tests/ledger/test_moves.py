@@ -10,12 +10,13 @@ from celery import group
 from sqlalchemy import text
 
 from agentq import each
-from agentq.ledger import cancels, dead_letters, limits, starts
-from agentq.ledger.caretaking import due_jobs, expiry
+from agentq.ledger import cancels, dead_letters, limits, moves, queue_moves, starts
+from agentq.ledger.caretaking import due_jobs, expiry, take_backs
 from agentq.ledger.transaction import Transaction
-from agentq.states import JOB_MOVES
+from agentq.policies.limits import limit_of_queue
+from agentq.states import JOB_MOVES, JobStatus
 from tests.support.fake_worker import FakeWorker, graph_of
-from tests.support.limited import ask
+from tests.support.limited import ask, render
 from tests.support.steps import add, echo, total
 
 _NOTE = "INSERT INTO moves VALUES (old.status, new.status)"
@@ -95,6 +96,23 @@ def _block(fake: FakeWorker) -> None:
     _pass_deadline(fake, fake.jobs(fake.start(ask.s()).workflow_id)[0].id)
     _cancel(fake, fake.start(ask.s()).workflow_id)
     limits.enter_unawaited(fake.ledger)
+    _take_back(fake)
+
+
+def _take_back(fake: FakeWorker) -> None:
+    fake.renew(600, queues=[])
+    fake.ledger.publish = len  # else they are scheduled
+    jobs = [fake.jobs(fake.start(render.s()).workflow_id)[0].id for _ in range(2)]
+    limits.enter_unawaited(fake.ledger)
+    for job in jobs:
+        fake.age(job, dispatched_at=61)
+    assert take_backs.take_back(fake.ledger)
+    _move_into_line(fake, next(job for job in jobs if fake.job(job).status == JobStatus.BLOCKED))
+
+
+def _move_into_line(fake: FakeWorker, blocked: uuid.UUID) -> None:
+    fake.write(lambda tx: moves.declare(tx, {limit_of_queue("ordered"): 1}))
+    fake.write(lambda tx: queue_moves.move_job(tx, blocked, "ordered", actor="ann", reason="elsewhere"))
 
 
 def _replay(tx: Transaction, job_id: uuid.UUID) -> None:

@@ -56,6 +56,7 @@ class State(NamedTuple):
     """The ``awaits`` that an admission read when it saw no job in the line."""
     crashes: int = 0
     losses: int = 0
+    take_backs: int = 0
 
 
 HOLDERS = "as many slots are used as jobs hold"
@@ -65,16 +66,21 @@ DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
 
 @dataclass(frozen=True)
 class Limit:
-    """The engine, with *slots*, and with a caretaker or without; so often may it crash, and a worker be lost."""
+    """The engine, with *slots*, and with a caretaker or without.
+
+    So often may it crash, a worker be lost, and a slot be taken back from a job that waits for a worker.
+    """
 
     jobs: int = 3
     slots: int = 1
     crashes: int = 0
     losses: int = 0
     caretaker: bool = False
+    take_backs: int = 0
 
     def initial(self) -> State:
-        return State((Job(),) * self.jobs, crashes=self.crashes, losses=self.losses)
+        budgets = {"crashes": self.crashes, "losses": self.losses, "take_backs": self.take_backs}
+        return State((Job(),) * self.jobs, **budgets)
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
         """Give all that may happen next."""
@@ -108,6 +114,8 @@ class Limit:
             case Status.QUEUED:
                 claimed = job._replace(status=Status.RUNNING, attempt=job.attempt + 1)
                 yield "claim", _with(state, number, claimed)
+                if state.take_backs and state.awaited:
+                    yield "take back", self.take_back(state._replace(take_backs=state.take_backs - 1), number)
             case Status.RUNNING:
                 if job.completing is None:
                     yield "see", _with(state, number, job._replace(completing=(job.attempt, _line(state))))
@@ -143,6 +151,15 @@ class Limit:
             return state
         state = _with(state, number, job._replace(held=False))._replace(used=state.used - 1)
         return self.admit_all(state) if state.awaited else state
+
+    def take_back(self, state: State, number: int) -> State:
+        """Let a queued job stand in the line again without its slot; an admission follows the commit."""
+        state = _with(state, number, state.jobs[number]._replace(status=Status.BLOCKED, held=self.kept()))
+        return state._replace(used=state.used - 1, awaited=True, awaits=state.awaits + 1, admits=state.admits + 1)
+
+    def kept(self) -> bool:
+        """Say whether a job whose slot is taken back holds it still."""
+        return False
 
     def complete(self, state: State, number: int, job: Job) -> State:
         """End the attempt; hand the slot to the first job that was seen and still waits, or free it."""

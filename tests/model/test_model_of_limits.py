@@ -17,6 +17,8 @@ from tests.model.limits import DEAD_END, HOLDERS, SLOTS, Job, Limit, State, Stat
         (Limit(jobs=3, losses=1), 5_000),
         (Limit(jobs=3, losses=1, crashes=1, caretaker=True), 10_000),
         (Limit(jobs=2, losses=2, crashes=3, caretaker=True), 1_000),
+        (Limit(jobs=3, take_backs=2), 1_000),
+        (Limit(jobs=2, take_backs=2, losses=1, crashes=1, caretaker=True), 1_000),
     ],
     ids=str,
 )
@@ -75,6 +77,13 @@ class FreesAndHandsOver(Limit):
         return super().hand_over(state, number)._replace(used=state.used - 1)
 
 
+class TakesBackForShow(Limit):
+    """A job whose slot is taken back holds it still."""
+
+    def kept(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Fault:
     limit: Limit
@@ -89,6 +98,7 @@ FAULTS = [
     Fault(GivesBackWhatIsUsed(losses=1, caretaker=True), HOLDERS),
     Fault(AdmitsUnseen(), SLOTS),
     Fault(FreesAndHandsOver(), HOLDERS),
+    Fault(TakesBackForShow(jobs=2, take_backs=1), HOLDERS),
     Fault(Limit(crashes=1), DEAD_END),  # without a caretaker
 ]
 

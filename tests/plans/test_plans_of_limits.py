@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from agentq.ledger import limits
+from agentq.ledger.caretaking import take_backs
 from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
@@ -53,6 +54,8 @@ def worker(server: ExplainingPostgres) -> Iterator[LimitedWorker]:
     crowd(server.url, DONE)
     server.administer("ANALYZE")
     worker = LimitedWorker(server.url)
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE agentq_workers SET knows = '{}'"))
     for _ in range(PREPARED):
         admit_in_each_way(worker)
     fill_line(ledger, worker)
@@ -81,9 +84,19 @@ def admit_in_each_way(worker: LimitedWorker) -> None:
     worker.ledger.read_statement(lambda connection: find_work(connection, worker.worker_id, 60.0))
     limits.fill(worker.ledger)
     limits.enter_unawaited(worker.ledger)
+    take_one_back(worker)
     assert worker.statuses(both)
     while len(worker.published) > SLOTS:
         worker.end(worker.next())
+
+
+def take_one_back(worker: LimitedWorker) -> None:
+    """Take the slot of a queued job back, as where no worker consumes its queue."""
+    worker.renew(600, queues=["celery"])
+    job = worker.published.popleft().job_id
+    worker.set(job, queue="deserted")
+    worker.age(job, dispatched_at=61)
+    assert take_backs.take_back(worker.ledger)["deserted"] == 1
 
 
 def test_plans_of_the_time_when_no_job_waited_still_serve(

@@ -55,6 +55,24 @@ def test_a_limit_of_all_steps_has_no_key_but_the_tenant() -> None:
         AgentQ(Celery("refused", set_as_current=False), limits=[Concurrency("a", limit=1, key="model")])
 
 
+@pytest.mark.parametrize("first", ["step", "app"])
+def test_a_limit_of_a_step_and_of_all_steps_has_one_number(first: str) -> None:
+    """Otherwise a worker would declare the one number, and another the other."""
+    name = f"tests.same.{first}"
+
+    def define(limit: int) -> object:
+        return step(name=name, limits=[Concurrency(name, limit=limit)])(lambda: None)
+
+    def limit_all(limit: int) -> object:
+        return AgentQ(Celery("limited", set_as_current=False), limits=[Concurrency(name, limit=limit)])
+
+    one, other = (define, limit_all) if first == "step" else (limit_all, define)
+    kept = one(2)
+    with pytest.raises(StepDefinitionError, match=rf"step '{name}' and AgentQ.* declare limit '{name}' with"):
+        other(3)
+    assert other(2) is not kept
+
+
 @pytest.mark.parametrize(
     ("key", "arguments", "found"),
     [

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from agentq.ledger import attempts, limits, moves
-from agentq.ledger.caretaking import rescues
+from agentq.ledger.caretaking import rescues, take_backs
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, LimitRow, TurnRow
 from agentq.ledger.records import Claim
@@ -146,7 +146,7 @@ def test_a_cancel_that_finds_the_admission_open_gives_the_slot_back(pair: list[L
 
 
 def lower(tx: Transaction) -> None:
-    moves.redeclare(tx, "model", SLOTS - 1)
+    moves.redeclare(tx, "model", SLOTS - 1, {})
 
 
 def test_a_hand_over_beside_a_limit_that_is_lowered_leaves_no_more_holders_than_there_were(
@@ -342,3 +342,50 @@ def test_jobs_of_two_limits_and_of_one_end_and_begin_at_one_time(pair: list[Limi
             concurrently([partial(fake.end, fake.next()) for fake in ready])
             limits.fill(worker.ledger)
         assert (worker.limit("gpu").used, worker.limit(SMALL).used) == (0, 0)
+
+
+def begin_deserted(pair: list[LimitedWorker]) -> tuple[Any, Any]:
+    """A job that holds all slots of a limit and waits for a worker for long, and one that waits for a slot."""
+    for one in pair:
+        one.renew(600, queues=["celery"])
+    worker, _ = pair
+    [job] = worker.begin_all([render.s().set(queue="deserted")])
+    [waits] = worker.begin_all([render.s()])
+    worker.age(job, dispatched_at=61)
+    return job, waits
+
+
+def test_a_job_that_a_worker_claims_just_then_keeps_its_slot(pair: list[LimitedWorker]) -> None:
+    worker, caretaker = pair
+    job, waits = begin_deserted(pair)
+    message = worker.published.popleft()
+
+    def claim(tx: Transaction) -> Claim | None:
+        return attempts.claim(tx, job, message.step, worker.worker_id, 7, sent_to=message.queue)
+
+    claimed, taken = while_open(worker.ledger, claim, lambda: take_backs.take_back(caretaker.ledger))
+    assert (claimed is not None, taken) == (True, {})
+    assert worker.statuses([job, waits]) == [JobStatus.RUNNING, BLOCKED]
+    assert (worker.job(job).held, worker.limit("gpu").used) == (1, 1)
+
+
+def test_a_claim_that_finds_the_slots_taken_back_takes_nothing(pair: list[LimitedWorker]) -> None:
+    worker, caretaker = pair
+    job, waits = begin_deserted(pair)
+    message = worker.published.popleft()
+    _, claimed = while_open(
+        caretaker.ledger, lambda tx: moves.take_back(tx, job, 60.0), lambda: worker.claim(message)
+    )
+    assert claimed is None
+    limits.fill(worker.ledger)
+    assert worker.statuses([job, waits]) == [BLOCKED, QUEUED]
+    assert worker.limit("gpu").used == 1
+
+
+def test_two_caretakers_take_the_slots_of_a_job_back_once(pair: list[LimitedWorker]) -> None:
+    worker, _ = pair
+    job, waits = begin_deserted(pair)
+    taken = concurrently([partial(take_backs.take_back, fake.ledger) for fake in pair])
+    assert sorted(taken, key=len) == [{}, {"deserted": 1}]
+    assert worker.statuses([job, waits]) == [BLOCKED, QUEUED]
+    assert worker.limit("gpu").used == 1

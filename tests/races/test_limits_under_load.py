@@ -112,6 +112,9 @@ class Load:
         ledger.write(lambda tx: rescues.rescue_lost(tx, decided(0), 100))
         limits.fill(ledger)
         limits.enter_unawaited(ledger)
+        some = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED, JobRow.held > 0).limit(3)
+        for job in ledger.read(lambda connection: connection.scalars(some).all()):
+            ledger.write(lambda tx, job=job: moves.take_back(tx, job, 0.0))
         queued = select(*moves.DISPATCH).where(JobRow.status == JobStatus.QUEUED)
         if self.messages.empty():
             self.publish(map(dispatch_of, ledger.read(lambda connection: connection.execute(queued).all())))

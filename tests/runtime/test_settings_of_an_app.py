@@ -11,8 +11,10 @@ import pytest
 from celery import Celery
 
 from agentq import AgentQ
+from agentq.canvas.compile import compile_canvas
 from agentq.exceptions import ConfigurationError
 from tests.support import Broker, Worker, sqlite_file
+from tests.support.limited import ask
 
 
 @pytest.fixture
@@ -64,6 +66,32 @@ def test_an_unknown_setting_names_the_nearest(app: Celery, where: str) -> None:
 def test_a_wrong_value_names_its_setting(app: Celery) -> None:
     with pytest.raises(ConfigurationError, match=r"agentq_lease .or AGENTQ_LEASE. is wrong"):
         _ = AgentQ(app, lease=-1).settings
+
+
+def test_the_limits_file_holds_for_what_is_started(app: Celery, tmp_path: Path) -> None:
+    file = Path(tmp_path, "limits.toml")
+    file.write_text('[limits."model:small"]\nslots = 9\n')
+    app.conf.agentq_limits = str(file)
+    agentq = AgentQ(app)
+    graph = compile_canvas(ask.s("small"), agentq.catalogue, agentq.defaults())
+    assert graph.slots == {"model:small": 9}
+
+
+def test_a_worker_does_not_start_with_a_limits_file_that_names_no_limit(
+    redis_broker: Broker, tmp_path: Path
+) -> None:
+    file = Path(tmp_path, "limits.toml")
+    file.write_text("[limits.modle]\nslots = 9\n")
+    worker = Worker(
+        redis_broker,
+        sqlite_file(tmp_path),
+        arguments=("-I", "tests.support.limited"),
+        env={"AGENTQ_LIMITS": str(file)},
+    )
+    with pytest.raises(AssertionError, match="ended while it started") as failure, worker:
+        pass
+    [log] = failure.value.__notes__
+    assert "line 1: no code declares limit 'modle'. Did you mean 'model'?" in log
 
 
 def test_a_worker_with_always_eager_does_not_start(redis_broker: Broker, tmp_path: Path) -> None:

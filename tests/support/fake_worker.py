@@ -19,6 +19,7 @@ from agentq.ledger.caretaking import due_jobs
 from agentq.ledger.caretaking.rescues import DecideLoss
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow, seconds_from_now
+from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
 from agentq.ledger.queries import workflows as ledger_workflows
 from agentq.ledger.records import Claim, Dispatch
@@ -110,9 +111,11 @@ class FakeWorker:
         self.worker_id = uuid.uuid4()
         self.renew(lease)
 
-    def renew(self, lease: float) -> None:
-        """Make the lease end *lease* seconds from now, also in the past."""
-        self.ledger.write(lambda tx: workers.register(tx, self.worker_id, hostname="fake", pid=1, lease=lease))
+    def renew(self, lease: float, queues: Sequence[str] | None = None) -> None:
+        """Make the lease end *lease* seconds from now, also in the past; report the *queues*, if given."""
+        knows = None if queues is None else Knowledge(frozenset(queues), {}, {})
+        who: dict[str, Any] = {"hostname": "fake", "pid": 1, "lease": lease, "knows": knows}
+        self.ledger.write(lambda tx: workers.register(tx, self.worker_id, **who))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Do *work* in one transaction; the messages of the jobs that it dispatches are lost."""

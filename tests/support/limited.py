@@ -47,6 +47,7 @@ class LimitedWorker(FakeWorker):
     """A worker that gets the messages that the ledger publishes, in their order."""
 
     def __init__(self, url: str | URL) -> None:
+        self.ordered: dict[str, int] = {}
         self.published: deque[Dispatch] = deque()
         super().__init__(Ledger(url, publish=self.published.extend))
 
@@ -54,7 +55,8 @@ class LimitedWorker(FakeWorker):
         self, canvases: Iterable[Signature], *, tenant: str = "acme", priority: int | None = None
     ) -> list[uuid.UUID]:
         """Start a workflow for each canvas; returns the ids of their first jobs."""
-        graphs = [compile_canvas(canvas, Catalogue(), Defaults(priority, tenant=tenant)) for canvas in canvases]
+        defaults = Defaults(priority, tenant=tenant, ordered=self.ordered)
+        graphs = [compile_canvas(canvas, Catalogue(), defaults) for canvas in canvases]
         write = self.ledger.write
         new = [write(lambda tx, graph=graph: starts.start(tx, graph, tenant=tenant, key=None)) for graph in graphs]
         return [self.jobs(started.workflow_id)[0].id for started in new]

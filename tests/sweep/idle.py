@@ -6,14 +6,14 @@ from typing import Any
 
 from agentq import AgentQ
 from agentq.ledger.db.session import Ledger
-from agentq.operations import dead_letters, jobs
+from agentq.operations import dead_letters, jobs, limits, tenants
 from agentq.operations.jobs import JobFilter
 from agentq.states import JobStatus
 from tests.support.clock import Clock
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
-from tests.sweep.scenario import BY_HAND, CLOSED, GIVEN_UP, MISFITS, SHORT
+from tests.sweep.scenario import BY_HAND, CLOSED, DESERTED, GIVEN_UP, MISFITS, PAUSED, SHORT, TENANT
 
 _MOST_IDLE = 30
 """The number of times that a worker may find nothing to do, and let time pass, until it must be over."""
@@ -55,10 +55,26 @@ class Idle:
             closed = jobs.list_(self._ledger, JobFilter(queue=CLOSED, status=JobStatus.QUEUED))
         for job in closed:
             jobs.move(self._ledger, str(job.id), "celery", actor="ann", reason="nobody consumes it")
+        self._run_limits()
         with self._points.hidden():
             world.let_time_pass(self._ledger, self._agentq.caretaker.worker_id)
         self._clock.put_forward(world.LONG)
         return False
+
+    def _run_limits(self) -> None:
+        """Weigh the tenant, pause a limit and resume it, and move the job whose slot was taken back."""
+        with self._points.hidden():
+            names = [limit.name for limit in limits.list_(self._ledger)]
+            deserted = jobs.list_(self._ledger, JobFilter(queue=DESERTED))
+        if PAUSED in names and self._times == 1:
+            tenants.set_weight(self._ledger, TENANT, 2)
+            limits.pause(self._ledger, PAUSED, actor="ann", reason="the provider is down")
+        elif PAUSED in names and self._times == 2:
+            limits.resume(self._ledger, PAUSED, actor="ann", reason="it is up")
+        # After a crash it may have its slot again, with no other job behind it.
+        movable = {JobStatus.BLOCKED} if self._times < 3 else {JobStatus.BLOCKED, JobStatus.QUEUED}
+        for job in (one for one in deserted if one.status in movable):
+            jobs.move(self._ledger, str(job.id), "celery", actor="ann", reason="nobody consumes it")
 
     def _do_by_hand(self, letter_id: str) -> None:
         who = {"actor": "ann", "reason": "only a person can"}

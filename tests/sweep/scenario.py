@@ -229,6 +229,12 @@ def both(ctx: Context) -> str:
     return "both"
 
 
+@step(limits=[Concurrency("third", limit=1)])
+def kept(ctx: Context, which: str) -> str:
+    effect(ctx, which)
+    return which
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Workflows to be run to their ends, and what must be so then.
@@ -256,6 +262,10 @@ _SUCCEEDED, _CANCELLED = WorkflowStatus.SUCCEEDED, WorkflowStatus.CANCELLED
 
 CLOSED = "closed"
 """The queue that no worker consumes; the operator moves what waits there."""
+DESERTED = "deserted"
+"""A queue that no worker consumes; the operator moves what waits there once its slots were taken back."""
+PAUSED = "third"
+"""The limit that the operator pauses and resumes."""
 FORGOTTEN = "forgotten"
 """The workflow of which the broker loses the message."""
 
@@ -352,15 +362,20 @@ LIMITS = Scenario(
         "together": both.s(),
         "beside it": other.s(),
         "many": count_to.s(ITEMS) | each(single.s()) | largest.s(),
+        "deserted": kept.s("deserted").set(queue=DESERTED),
+        "behind it": kept.s("behind it"),
     },
     ends={
         "in turn": (_SUCCEEDED, "late"),
         "together": (_SUCCEEDED, "both"),
         "beside it": (_SUCCEEDED, "other"),
         "many": (_SUCCEEDED, 1),
+        "deserted": (_SUCCEEDED, "deserted"),
+        "behind it": (_SUCCEEDED, "behind it"),
     },
     outcomes={"succeeded", "retried"},
-    effects={"single early", "single late", "both", "other", "count_to", "single 0", "single 1", "largest"},
+    effects={"kept deserted", "kept behind it"}
+    | {"single early", "single late", "both", "other", "count_to", "single 0", "single 1", "largest"},
 )
 SCENARIOS = {
     "reference": REFERENCE,

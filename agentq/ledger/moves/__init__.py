@@ -46,6 +46,7 @@ from agentq.ledger.moves.limits import (
     has_free,
     lock_first_in_line,
     lock_limits,
+    missing,
     redeclare,
     refuse,
     rest_turns,
@@ -53,8 +54,10 @@ from agentq.ledger.moves.limits import (
     with_room,
     with_stale_turns,
 )
+from agentq.ledger.moves.queue_move import has_limit, move_into_line, move_job
 from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
 from agentq.ledger.moves.succeed_fast import succeed_fast
+from agentq.ledger.moves.take_back import take_back, unclaimed_holders
 from agentq.ledger.moves.timed import (
     DUE,
     LOST,
@@ -66,7 +69,6 @@ from agentq.ledger.moves.timed import (
     expire_running,
     fail_overdue,
     lock_overdue,
-    move_job,
     overdue_fan_ins,
     pass_on,
     queue_due,
@@ -89,8 +91,13 @@ __all__ = [
     "declare",
     "give_back",
     "has_free",
+    "has_limit",
+    "move_into_line",
+    "unclaimed_holders",
+    "take_back",
     "lock_first_in_line",
     "lock_limits",
+    "missing",
     "refuse",
     "rest_turns",
     "with_room",

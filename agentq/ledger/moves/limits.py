@@ -82,13 +82,14 @@ _DECLARED_OTHERWISE = (
     select(LimitRow.name, LimitRow.declared)
     .where(
         or_(LimitRow.name == LIMIT, func.substr(LimitRow.name, 1, func.length(_PREFIX)) == _PREFIX),
-        LimitRow.declared != _SLOTS,
+        or_(LimitRow.declared != _SLOTS, LimitRow.name.in_(_NAMES)),
     )
     .order_by(LimitRow.name)
     .with_for_update(key_share=True)
 )
-_REDECLARE = update(LimitRow).where(LimitRow.name.in_(_NAMES)).values(declared=_SLOTS)
-_BY_CODE = {"actor": "agentq", "reason": "the code of a worker that started declares this number"}
+_REDECLARE = update(LimitRow).where(LimitRow.name == LIMIT).values(declared=_SLOTS)
+_BY_CODE = "the code of a worker that started declares this number"
+_BY_FILE = "the limits file of a worker that started has this number"
 _AWAIT = update(LimitRow).where(LimitRow.name == LIMIT).values(is_awaited=true(), awaits=LimitRow.awaits + 1)
 
 _other = aliased(TurnRow)
@@ -145,11 +146,10 @@ def is_idle_after(tenant: Any, others_wait: Select[Any]) -> ColumnElement[bool]:
 
 _weight = func.coalesce(select(TenantRow.weight).where(TenantRow.tenant == _TENANT).scalar_subquery(), 1.0)
 _others_wait = select(JobRow.id).where(IN_LINE, JobRow.tenant == _TENANT, JobRow.id != JOB_ID).limit(_ONE)
-_SERVED = (
-    update(TurnRow)
-    .where(TurnRow.name == LIMIT, TurnRow.tenant == _TENANT)
-    .values(served=TurnRow.served + 1.0 / _weight, is_idle=is_idle_after(_TENANT, _others_wait))
-)
+_served = TurnRow.served + 1.0 / _weight
+_turn_of_tenant = update(TurnRow).where(TurnRow.name == LIMIT, TurnRow.tenant == _TENANT)
+_SERVED = _turn_of_tenant.values(served=_served, is_idle=is_idle_after(_TENANT, _others_wait))
+_CHARGE = _turn_of_tenant.values(served=_served)
 
 _HAS_FREE = select(LimitRow.name).where(LimitRow.name == LIMIT, LimitRow.used < SLOTS)
 _NEXT_TENANTS = (
@@ -236,6 +236,9 @@ _FREE = (
 )
 _lines = distinct_by_index(JobRow.blocked_on, BLOCKED_BY_LIMIT)
 _LINES = select(_lines.c.blocked_on).where(_lines.c.blocked_on.is_not(None))
+# Not EXISTS: PostgreSQL would read all limits.
+_its_limit = select(LimitRow.name).where(LimitRow.name == _lines.c.blocked_on).scalar_subquery()
+_MISSING = _LINES.where(_its_limit.is_(None))
 _tenants = distinct_by_index(JobRow.tenant, IN_LINE)
 _turn = select(TurnRow.name).where(TurnRow.name == LIMIT, TurnRow.tenant == _tenants.c.tenant, ~TurnRow.is_idle)
 _is_awaited = select(LimitRow.name).where(LimitRow.name == LIMIT, LimitRow.is_awaited)
@@ -263,16 +266,20 @@ _REST = (
 _WITH_ROOM = select(LimitRow.name).where(HAS_ROOM).order_by(LimitRow.name).limit(bindparam("most"))
 
 
-def redeclare(tx: Transaction, limit: str, slots: int) -> None:
-    """Let a limit, with each of its keys, have the slots that code declares now, and note the change."""
-    values: dict[str, Any] = {"limit": limit, "prefix": f"{limit}:", "slots": slots}
-    others = tx.connection.execute(_DECLARED_OTHERWISE, values).all()
-    if others:
-        tx.connection.execute(_REDECLARE, {"limits": [row.name for row in others], "slots": slots})
-        changes = [{"name": row.name, "before": row.declared, "after": slots} for row in others]
-        tx.connection.execute(
-            insert(LimitChangeRow), [{"id": new_id(), **_BY_CODE, **change} for change in changes]
-        )
+def redeclare(tx: Transaction, limit: str, slots: int, in_file: Mapping[str, int]) -> None:
+    """Let a limit, with each of its keys, have the slots that code declares now, and note the change.
+
+    Numbers *in_file*, of the limit or of one key, hold in place of the code's.
+    """
+    of_all, prefix = in_file.get(limit, slots), None if ":" in limit else f"{limit}:"
+    values = {"limit": limit, "prefix": prefix, "slots": of_all, "limits": sorted(in_file)}
+    for row in tx.connection.execute(_DECLARED_OTHERWISE, values).all():
+        declared = in_file.get(row.name, of_all)
+        if declared != row.declared:
+            tx.connection.execute(_REDECLARE, {"limit": row.name, "slots": declared})
+            why = _BY_FILE if in_file.keys() & {row.name, limit} else _BY_CODE
+            change = {"id": new_id(), "name": row.name, "before": row.declared, "after": declared}
+            tx.connection.execute(insert(LimitChangeRow), {**change, "actor": "agentq", "reason": why})
 
 
 def declare(tx: Transaction, slots: Mapping[str, int]) -> None:
@@ -291,6 +298,11 @@ def await_slot(tx: Transaction, limit: str, tenant: str) -> None:
     values = {"limit": limit, "of_tenant": tenant}
     tx.connection.execute(_AWAIT, values)
     tx.connection.execute(_TAKE_TURN[tx.connection.dialect.name], values)
+
+
+def charge_turn(tx: Transaction, limit: str, tenant: str) -> None:
+    """Count a turn of *tenant* in the line of *limit* without an admission."""
+    tx.connection.execute(_CHARGE, {"limit": limit, "of_tenant": tenant})
 
 
 def await_no_longer(tx: Transaction, limit: str) -> None:
@@ -357,10 +369,19 @@ def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]
     freed = Counter(name for row in spent for name in row.limits[: row.held])
     awaited = []
     for name in sorted(freed):
-        values = {"limit": name, "freed": freed[name], "job_ids": ids}
-        if tx.connection.scalar(_FREE, values):
+        if free(tx, name, ids, freed[name]):
             awaited.append(name)
     return awaited
+
+
+def free(tx: Transaction, limit: str, jobs: Sequence[uuid.UUID], freed: int = 1) -> bool:
+    """Free slots of *limit* that these *jobs* held; says whether it is awaited."""
+    return bool(tx.connection.scalar(_FREE, {"limit": limit, "freed": freed, "job_ids": list(jobs)}))
+
+
+def missing(connection: Connection) -> list[str]:
+    """Return the limits that jobs wait for and that are not there: each was deleted while a start named it."""
+    return list(connection.scalars(_MISSING))
 
 
 def unawaited(connection: Connection) -> list[tuple[str, str]]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, null, or_
+from sqlalchemy import case, func, null, or_, select
 
-from agentq.ledger.db.types import item_of, now, seconds_from_now
-from agentq.ledger.models import JobRow
-from agentq.states import FAN_INS, BlockedBy, JobStatus
+from agentq.ledger.db.types import item_of, later, now, seconds_from_now
+from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.states import FAN_INS, MIDDLE_PRIORITY, BlockedBy, JobStatus
 
 # A job may hold some of its slots still: one that kept them while it was blocked, was cancelled, and is replayed.
 _next_limit = item_of(JobRow.limits, JobRow.held)
 _is_limited = _next_limit.is_not(None)
+_PRIORITY_STEP = 60.0
+"""Seconds by which a job comes earlier for each step of its priority."""
 
 
 def _ready(*unless: tuple[Any, Any]) -> dict[str, Any]:
@@ -36,8 +38,7 @@ READY: dict[str, Any] = _ready()
 """The values that make a job ready: queued, or blocked by the first limit of which it holds no slot."""
 ADMITTED: dict[str, Any] = {
     "status": JobStatus.QUEUED,
-    "dispatched_at": now(),
-    "dispatches": 0,
+    "dispatched_at": now(),  # and ``dispatches`` stays: of a job that was taken back, it counts that
     "refused": 0,
     "blocked_by": null(),
     "blocked_on": null(),
@@ -63,9 +64,27 @@ def due_or_waiting(is_ready: Any, at: Any) -> dict[str, Any]:
     }
 
 
+def due_if_ready() -> dict[str, Any]:
+    """Return the values that make a job due at once where it is ready, and leave the time of others."""
+    is_ready = JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED])
+    return {
+        "status": case((is_ready, JobStatus.SCHEDULED), else_=JobRow.status),
+        "due_at": case((is_ready, now()), else_=JobRow.due_at),
+        "blocked_by": null(),
+        "blocked_on": null(),
+    }
+
+
 def time_of(delay: Any, eta: Any) -> Any:
     """Return when a job is due that may have a delay, in seconds, or a time of its own."""
     return case((delay.is_not(None), seconds_from_now(delay)), else_=eta)
+
+
+def rank(workflow_id: Any, priority: Any) -> Any:
+    """Return the place of a job in its lines: the start of its workflow, earlier for each step of priority."""
+    # A workflow that this very statement writes is not seen by it, and starts now.
+    started = select(WorkflowRow.created_at).where(WorkflowRow.id == workflow_id).scalar_subquery()
+    return later(func.coalesce(started, now()), -_PRIORITY_STEP * func.coalesce(priority, MIDDLE_PRIORITY))
 
 
 def first_status(delay: float | None, eta: str | None, limits: Sequence[str] = ()) -> JobStatus:

@@ -30,7 +30,7 @@ from agentq.ledger.moves.ready import READY, due
 from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, JOB_ID, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import FAN_INS, JOB_AHEAD, RUNNABLE, JobKind, JobStatus
+from agentq.states import FAN_INS, RUNNABLE, JobKind, JobStatus
 
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
 """A job whose time has come."""
@@ -60,12 +60,6 @@ _EXPIRE_RUNNING = (
         or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
     )
     .values(expires_at=now())
-)
-_MOVE = (
-    update(JobRow)
-    .where(JobRow.id == JOB_ID, JobRow.status.in_(sorted(JOB_AHEAD)), JobRow.kind.in_(sorted(RUNNABLE)))
-    .values(queue=bindparam("new_queue", type_=String()))
-    .returning(JobRow.status)
 )
 # Redispatched after a pause that grows, so that a job that no worker can run does not flood the broker.
 _grace = bindparam("grace", type_=Float())
@@ -173,14 +167,6 @@ def schedule_dispatches(tx: Transaction) -> None:
 def expire_running(tx: Transaction, job_id: uuid.UUID) -> bool:
     """Let the attempt that runs be the job's last; False where none runs, or it is the last one already."""
     return tx.connection.execute(_EXPIRE_RUNNING, {"job_id": job_id}).rowcount == 1
-
-
-def move_job(tx: Transaction, job_id: uuid.UUID, queue: str) -> bool:
-    """A job that has yet to run to another queue, due at once if it was queued; False for all others."""
-    moved = tx.connection.scalar(_MOVE, {"job_id": job_id, "new_queue": queue})
-    if moved == JobStatus.QUEUED:
-        schedule_now(tx, [job_id])
-    return moved is not None
 
 
 def redispatch_unclaimed(tx: Transaction, jobs: Sequence[uuid.UUID], grace: float) -> list[AnyRow]:

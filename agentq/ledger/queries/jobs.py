@@ -137,7 +137,7 @@ def unfinished_job(connection: Connection, job_id: uuid.UUID) -> FoundJobs:
 
 
 def progress(connection: Connection, workflow_id: uuid.UUID) -> Sequence[AnyRow]:
-    """Count a workflow's jobs by step and status, and those whose message was lost; fan-ins are left out."""
+    """Count a workflow's jobs by step and status, and those that were dispatched again; fan-ins are left out."""
     query = (
         select(JobRow.step, JobRow.status, func.count(), func.count().filter(JobRow.dispatches > 0))
         .where(JobRow.workflow_id == workflow_id, _IS_NO_FAN_IN)

@@ -68,12 +68,14 @@ _LINES_OF_TENANTS = select(
 
 _HOLDS = is_among_first(JobRow.limits, JobRow.held, LIMIT)
 _held = select(JobRow.id).where(JobRow.held > 0, _HOLDS).limit(_MOST)
-# In the order of the index of each status, so that it is read, and only as far as there are holders.
+# In the order of the index of each status, so that it is read, and only as far as there are holders. The queued
+# ones come last: there may be very many without a limit.
 _HOLDERS = (
     _held.where(JobRow.status == JobStatus.RUNNING).order_by(JobRow.worker_id),
-    _held.where(JobRow.status == JobStatus.QUEUED).order_by(JobRow.queue, JobRow.dispatched_at),
     _held.where(JobRow.id == select(LimitRow.kept_for).where(LimitRow.name == LIMIT).scalar_subquery()),
+    _held.where(JobRow.status == JobStatus.QUEUED).order_by(JobRow.queue, JobRow.dispatched_at),
 )
+_USED = select(LimitRow.used).where(LimitRow.name == LIMIT)
 _CHANGES = (
     select(LimitChangeRow.__table__)
     .where(LimitChangeRow.name == LIMIT)
@@ -134,8 +136,12 @@ def lines_of_tenants(connection: Connection, name: str, most: int) -> Sequence[A
 
 def holders(connection: Connection, name: str, most: int) -> list[uuid.UUID]:
     """Return up to *most* jobs that hold a slot of a limit: that run, are queued, or keep it while they wait."""
-    values = {"limit": name, "most": most}
-    return [job_id for query in _HOLDERS for job_id in connection.scalars(query, values)][:most]
+    most = min(most, connection.scalar(_USED, {"limit": name}) or 0)
+    found: list[uuid.UUID] = []
+    for query in _HOLDERS:
+        if len(found) < most:  # else all are found, and no more rows are read
+            found += connection.scalars(query, {"limit": name, "most": most - len(found)})
+    return found
 
 
 def changes(connection: Connection, name: str, most: int) -> Sequence[AnyRow]:

@@ -31,6 +31,7 @@ class CaretakerStep(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         engine = engine_of(worker.app)
         configuration.require_usable(worker.app)
+        engine.limits_file.require_known(engine.declared_limits())
         _listen_to_revokes()
         if engine.settings.consume_dead_letters:
             worker.app.amqp.queues.select_add(engine.settings.dead_letter_queue)

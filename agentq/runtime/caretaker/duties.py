@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from celery.worker import state
 
 from agentq.ledger import dead_letter_tasks, limits, losses, moves, workers
-from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
+from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues, take_backs
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
 from agentq.ledger.transaction import Transaction
@@ -30,7 +30,6 @@ from agentq.runtime.log import job_outcomes
 from agentq.runtime.log.troubles import Troubles
 from agentq.runtime.refused import refusals
 from agentq.states import JobStatus
-from agentq.steps import registry
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -86,10 +85,12 @@ class Duties:
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.fill_slots, Work.SLOTS),
             _Duty(10.0, self.enter_unawaited, Work.BLOCKED),
+            _Duty(10.0, self.take_back, Work.UNCLAIMED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
             self._pass_on,
             _Duty(3600.0, self._forget_gone),
+            _Duty(3600.0, self._declare_ordered),
             _Duty(math.inf, self._redeclare_limits),
         ]
 
@@ -207,7 +208,15 @@ class Duties:
 
     def enter_unawaited(self) -> None:
         """Let lines be awaited whose jobs were started by a process that then died."""
-        limits.enter_unawaited(self._ledger)
+        limits.enter_unawaited(self._ledger, self._engine.slots_of)
+
+    def take_back(self) -> None:
+        """Take their slots from jobs whose queue no worker consumes, where other jobs wait for these slots."""
+        for queue, jobs in take_backs.take_back(self._ledger).items():
+            logger.warning(
+                "queue %r: no live worker consumes it; %d job(s) there gave slots back that others waited for",
+                *(queue, jobs),
+            )
 
     def issue_dead_letters(self) -> None:
         """Dispatch the task that records dead letters; again, for those whose message was lost."""
@@ -286,10 +295,17 @@ class Duties:
                 return
 
     def _redeclare_limits(self) -> None:
-        """Let the limits have the slots that this code declares: of two releases, the last one to start wins."""
-        of_steps = (limit for step in registry.all_steps() for limit in step.limits)
-        for name, slots in {limit.name: limit.limit for limit in (*self._engine.limits, *of_steps)}.items():
-            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots))
+        """Let the limits have the slots of this code and limits file: of two releases, the last to start wins."""
+        in_file = self._engine.limits_file.slots
+        for name, slots in self._engine.declared_limits().items():
+            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots, in_file=in_file))
+
+    def _declare_ordered(self) -> None:
+        """Enter the limits of ordered queues, also after a prune: jobs may be moved into these queues."""
+        file, queues = self._engine.limits_file, self._engine.limits_of_queues()
+        ordered = {name: file.slots_of(name, slots) for name, slots in queues.items()}
+        if ordered:
+            self._ledger.write(lambda tx: moves.declare(tx, ordered))
 
     def _forget_gone(self) -> None:
         self._ledger.write(lambda tx: workers.forget_gone(tx, _REMEMBERED))

@@ -23,10 +23,12 @@ CALLED = {
     "end_overdue": "ending jobs that are past their deadline",
     "fill_slots": "admitting jobs to free slots of limits",
     "enter_unawaited": "admitting jobs that another process left blocked",
+    "take_back": "taking slots from jobs whose queue no worker consumes",
     "issue_dead_letters": "sending messages for new dead letters",
     "write_refused": "writing dead letters of refused messages",
     "pass_on": "leaving jobs of unknown steps to other workers",
     "_forget_gone": "forgetting workers that are gone",
+    "_declare_ordered": "writing the limits of ordered queues",
     "_redeclare_limits": "writing the slots of limits that this worker's code declares",
 }
 """The names of the duties in the log."""

@@ -75,8 +75,9 @@ def runs_without_slot() -> Found:
 def blocked_by_nothing() -> Found:
     """a job is blocked, but by nothing that can let it go on"""
     its_limit = select(LimitRow.name).where(LimitRow.name == JobRow.blocked_on)
+    is_missing = and_(~its_limit.exists(), _ready_at < LONG_AGO, a_worker_lives)  # else one enters it again
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status == JobStatus.BLOCKED, or_(JobRow.blocked_by.is_(None), ~its_limit.exists())
+        JobRow.status == JobStatus.BLOCKED, or_(JobRow.blocked_by.is_(None), is_missing)
     )
 
 

@@ -1,0 +1,67 @@
+"""A limits file holds before the numbers in code; a bad one is refused with its line and the nearest key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentq.exceptions import ConfigurationError
+from agentq.policies.limits_file import LimitsFile, read
+
+GOOD = '[limits.model]\nslots = 10\n\n[limits."model:gpt-5"]\nslots = 20\n'
+
+
+def written(folder: Path, text: str) -> LimitsFile:
+    path = folder / "limits.toml"
+    path.write_text(text)
+    return read(path)
+
+
+def test_the_number_of_a_key_holds_before_that_of_all_keys_and_that_before_the_codes(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD)
+    assert file.slots_of("model:gpt-5", 3) == 20
+    assert file.slots_of("model:small", 3) == file.slots_of("model", 3) == 10
+    assert file.slots_of("gpu", 3) == 3
+    file.require_known(["model", "gpu"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = 1\n[limit.model]\n", r"line 1: there is no key 'a'\. Known: limits"),
+        ("\n[limit.model]\nslots = 1\n", r"line 2: there is no key 'limit'\. Did you mean 'limits'\?"),
+        ("[limits.model]\nslots = 1\n[limits.b]\nslot = 2\n", r"line 4: there is no key 'slot'.*mean 'slots'\?"),
+        ("[limits.model]\nslots = 0\n", r"line 2: slots of limit 'model' is 0; it must be a whole number from 1"),
+        ("[limits.model]\nslots = true\n", r"line 2: slots of limit 'model' is True"),
+        ("[limits.a]\nslots = 1\n[limits.b]\n", r"line 3: slots of limit 'b' is None"),
+        ("[limits]\nmodel = 3\n", r"line 2: limits\.model is 3; it must be a table"),
+        ("limits = 3\n", r"line 1: limits is 3; it must be a table"),
+        ("[limits.model\n", r"is no TOML: .*line 1"),
+        ("[limits.a]\nslots = 1\n[limits.a]\nslots = 1\n", r"is no TOML: .*line 3"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refused:
+        written(tmp_path, text)
+    assert "limits.toml" in str(refused.value)
+    assert "setting agentq_limits" in str(refused.value)
+
+
+def test_a_limit_that_no_code_declares_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD)
+    with pytest.raises(
+        ConfigurationError, match=r"line 1: no code declares limit 'model'\. Did you mean 'models'"
+    ):
+        file.require_known(["models", "gpu"])
+    with pytest.raises(ConfigurationError, match="No step declares one"):
+        file.require_known([])
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"], ids=["missing", "no text"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "limits.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"limits\.toml cannot be read: "):
+        read(path)
