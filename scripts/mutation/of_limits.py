@@ -17,6 +17,8 @@ _TAKE_BACKS = "agentq/ledger/caretaking/take_backs.py"
 _QUEUE_MOVE = "agentq/ledger/moves/queue_move.py"
 _QUEUE_MOVES = "agentq/ledger/queue_moves.py"
 _ORDERED = "tests/ledger/test_ordered_queues.py"
+_UNUSED = "agentq/ledger/unused_limits.py"
+_PRUNED = "tests/operations/test_pruned_limits.py"
 _TAKEN = "tests/ledger/test_take_backs.py"
 _SLOT = "agentq/ledger/moves/slot_handover.py"
 
@@ -290,5 +292,50 @@ MUTANTS = [
         why="a job that was moved into an ordered queue is the last of its line for ever",
         tests=(_ORDERED,),
         pick="moved_into",
+    ),
+    Mutant(
+        name="limits-file-has-no-keys",
+        file=_MOVES,
+        text="        declared = in_file.get(row.name, of_all)\n",
+        instead="        declared = of_all\n",
+        why="the number of one key in the limits file does not hold",
+        tests=(_LIMITS,),
+        pick="limits_file",
+    ),
+    Mutant(
+        name="prune-of-limits-with-jobs",
+        file=_UNUSED,
+        text=".where(_is_unnamed, _is_idle)",
+        instead=".where(_is_idle)",
+        why="a job that is replayed waits for a limit that is gone",
+        tests=(_PRUNED,),
+        pick="without_jobs",
+    ),
+    Mutant(
+        name="prune-of-overridden-limits",
+        file=_UNUSED,
+        text=", not_(func.coalesce(IS_OVERRIDDEN, False)))",
+        instead=")",
+        why="the number that an operator set is gone",
+        tests=(_PRUNED,),
+        pick="without_jobs",
+    ),
+    Mutant(
+        name="prune-of-turns-that-are-ahead",
+        file=_UNUSED,
+        text="    .where(TurnRow.is_idle, TurnRow.served < _front.c.served)\n",
+        instead="    .where(TurnRow.is_idle)\n",
+        why="a tenant that comes back has credit for the time that it was away",
+        tests=(_PRUNED,),
+        pick="change_nothing",
+    ),
+    Mutant(
+        name="deleted-limit-is-not-entered-again",
+        file=_ADMISSION,
+        text="    if known:\n",
+        instead="    if False:\n",
+        why="a job whose start named a limit just when it was deleted waits for ever",
+        tests=(_PRUNED,),
+        pick="entered_again",
     ),
 ]
