@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agentq.canvas.each import each
     from agentq.exceptions import Cancel, DeadLetterNow, Retry
     from agentq.policies import Policy, rule
-    from agentq.policies.limits import Concurrency
+    from agentq.policies.limits import Concurrency, Cooldown, Rate, Tokens
     from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
     from agentq.runtime.app import AgentQ
     from agentq.runtime.entry.dead_letters import on_dead_letter
@@ -25,10 +25,13 @@ __all__ = [
     "Cancel",
     "Concurrency",
     "Context",
+    "Cooldown",
     "DeadLetterNow",
     "Policy",
+    "Rate",
     "Retry",
     "Step",
+    "Tokens",
     "Workflow",
     "astart",
     "astart_many",
@@ -48,10 +51,13 @@ _HOMES = {
     "Cancel": "agentq.exceptions",
     "Concurrency": "agentq.policies.limits",
     "Context": "agentq.steps.context",
+    "Cooldown": "agentq.policies.limits",
     "DeadLetterNow": "agentq.exceptions",
     "Policy": "agentq.policies",
+    "Rate": "agentq.policies.limits",
     "Retry": "agentq.exceptions",
     "Step": "agentq.runtime.step",
+    "Tokens": "agentq.policies.limits",
     "Workflow": "agentq.runtime.workflow",
     "astart": "agentq.runtime.api",
     "astart_many": "agentq.runtime.api",

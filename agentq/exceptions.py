@@ -17,6 +17,7 @@
     ├── StateConflict                the row is not in a state that allows the move
     ├── KeyConflict                  the same key was started before with different arguments
     ├── BacklogFull                  as many workflows are open, or jobs wait, as may: nothing was started
+    ├── LimitReached                 ctx.limit() got no slot in time; out of a step, its job waits for one
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
     │   └── WorkflowCancelled        a person cancelled it, or it expired
@@ -156,6 +157,25 @@ class BacklogFull(AgentqError):
         advice = f"try again in {self.retry_after:.0f} s" if places <= most else "it needs more than there may be"
         super().__init__(f"{found}{age}; {room}. Nothing was started: {advice}")
         self.cap, self.of, self.most, self.count, self.oldest = cap, of, most, count, oldest
+
+
+class LimitReached(AgentqError):
+    """No slot of a limit was free for a call inside a step, for as long as it could wait.
+
+    Where it leaves the step, its job stands in the line of the limit, and no attempt is burned. ``limit`` is the
+    name, ``used`` how many slots were used of how many ``slots``, ``wait`` the seconds that it has waited.
+    """
+
+    def __init__(self, *, limit: str, used: int, slots: int | None, wait: float) -> None:
+        super().__init__(
+            f"no slot of limit {limit!r} was free within {wait:g} s: {used} of {slots} are used. Wait longer with "
+            f"ctx.limit({limit!r}, wait=…), or let this error leave the step, so that its job waits for a slot; "
+            f"look with: agentq limits show {limit}"
+        )
+        self.limit = limit
+        self.used = used
+        self.slots = slots
+        self.wait = wait
 
 
 class WorkflowFailed(AgentqError):

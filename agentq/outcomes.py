@@ -43,12 +43,27 @@ class Succeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cool:
+    """A refusal by a provider that closes limits of the job for a while.
+
+    ``limits`` are their names, with their keys. ``seconds`` is how long, as the provider said; None where it did
+    not. ``reason`` says why, for people: ``429``.
+    """
+
+    limits: tuple[str, ...]
+    seconds: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryLater:
     """The step failed and is tried again after ``delay`` seconds.
 
     ``reason`` says why then, for people. Without ``burns_attempt`` it is a deferral: the attempt does not count.
     ``is_asked`` where the step itself named the delay, which then does not count as a pause of the policy's.
     ``attempts`` is how many the job may have at least, where its own code says so.
+    ``cool`` closes limits of the job; a deferral then waits in the line of the first, not for its delay.
+    With ``needs_slot_of``, the name of a limit, it stands in the line of that limit rather than for a time.
     """
 
     failure: Failure
@@ -57,6 +72,13 @@ class RetryLater:
     burns_attempt: bool = True
     is_asked: bool = False
     attempts: int | None = None
+    cool: Cool | None = None
+    needs_slot_of: str | None = None
+
+    @property
+    def in_line_of(self) -> str | None:
+        """The limit whose line says when the job goes on; None where its delay does."""
+        return None if self.cool is None or self.burns_attempt else self.cool.limits[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +86,15 @@ class Fail:
     """The step failed and is not tried again, because of ``reason``.
 
     With ``needs_person``, a person is to decide what then. Where it ``is_late``, the job's deadline ended it: that
-    is the category of its dead letter, while the attempt keeps that of its error.
+    is the category of its dead letter, while the attempt keeps that of its error. ``cool`` closes limits of the
+    job.
     """
 
     failure: Failure
     reason: str = ""
     needs_person: bool = False
     is_late: bool = False
+    cool: Cool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,12 @@ class WaitReason(StrEnum):
     """A limit of it has no slot free, or it is not its turn."""
     PAUSED = "paused"
     """An operator has paused a limit of it."""
+    COOLDOWN = "cooldown"
+    """A limit of it cools, since a provider refused a call, or an operator said so."""
+    RATE = "rate"
+    """The time of its start has not come, by the rate of a limit."""
+    TOKENS = "tokens"
+    """A limit has too few tokens left for it."""
     TIME = "time"
     """Its time has not come: a retry, a delay."""
     DECISION = "decision"
@@ -150,6 +156,7 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
             JobStatus.CANCELLED,
             JobStatus.SCHEDULED,
             JobStatus.QUEUED,
+            JobStatus.BLOCKED,
         }
     ),
     JobStatus.SUCCEEDED: frozenset(),

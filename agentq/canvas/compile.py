@@ -22,7 +22,7 @@ from agentq.canvas.options import checked_options, checked_queue, limits_of, que
 from agentq.canvas.signatures import primitive_of, require_supported, signature_of
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
-from agentq.policies.limits import Concurrency, limit_of_queue, slots_of
+from agentq.policies.limits import Element, JobLimit, Meters, limit_of_queue, limits_of_job
 from agentq.policies.limits_file import NO_FILE, LimitsFile
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind
@@ -50,7 +50,7 @@ class Defaults:
     priority: int | None = None
     max_value_bytes: int = 262_144
     tenant: str = "default"
-    limits: tuple[Concurrency, ...] = ()
+    limits: tuple[Element, ...] = ()
     """The limits of all steps."""
     limits_file: LimitsFile = NO_FILE
     ordered: Mapping[str, int] = field(default_factory=dict)
@@ -174,7 +174,7 @@ class _Compiler:
         if after is None and not self._item:
             raise CanvasError("each() stands first in the canvas; put a step that returns a list before it")
         inner = _Compiler(self._catalogue, self._defaults, item=True)
-        inner._graph.signatures, inner._graph.slots = self._graph.signatures, self._graph.slots
+        inner._graph.signatures, inner._graph.meters = self._graph.signatures, self._graph.meters
         inner._graph.caps = self._graph.caps
         template = inner.compile(part.kwargs["canvas"], _NOTHING)
         if inner._linked:
@@ -202,6 +202,8 @@ class _Compiler:
             or (step and step.queue)
             or self._catalogue.queue(part.task, positional, named),
         )
+        limits = self._limits_of(step, queue, args, kwargs, takes_input)
+        tokens = [limit.tokens for limit in limits.values()]
         node = Node(
             JobKind.STEP if step else JobKind.TASK,
             part.task,
@@ -215,11 +217,20 @@ class _Compiler:
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **times_of(part.task, {"expires": own.get("expires") if is_first else None} | options),
-            limits=self._limits_of(step, queue, args, kwargs, takes_input),
+            limits=list(limits),
+            tokens=tokens if any(limit.meters.tokens for limit in limits.values()) else [],
+            pays=any(limit.meters.pays for limit in limits.values()),
             is_counted=step is not None and step.max_backlog is not None,
         )
         if step and step.max_backlog is not None:
             self._graph.caps[step.name] = step.max_backlog
+        if node.hard_timeout is None:
+            strict = [name for name, limit in limits.items() if limit.meters.is_strict]
+            if strict:
+                raise CanvasError(
+                    f"step {part.task!r} has no hard timeout, and limit {strict[0]!r} is strict: a lost attempt "
+                    "keeps its slot for so long; give it one with @step(hard_timeout=…)"
+                )
         index = self._graph.add(node)
         self._fan_ins.ask(index, options, step.on_failure if step else None)
         self._link(part, index)
@@ -264,15 +275,18 @@ class _Compiler:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         takes_input: bool,
-    ) -> list[str]:
-        ordered = self._defaults.ordered
-        slots = {limit_of_queue(queue): ordered[queue]} if queue in ordered else {}
+    ) -> dict[str, JobLimit]:
+        """The limits of a job, in the order of their names."""
+        ordered, file = self._defaults.ordered, self._defaults.limits_file
+        found = {limit_of_queue(queue): JobLimit(Meters(slots=ordered[queue]))} if queue in ordered else {}
         limits = (*self._defaults.limits, *step.limits) if step else ()
         if step and limits:
             arguments = step.parameters.arguments(args, kwargs, given=takes_input)
-            slots |= slots_of(limits, step.name, self._defaults.tenant, arguments)
-        self._graph.slots |= {name: self._defaults.limits_file.slots_of(name, slots[name]) for name in slots}
-        return sorted(slots)
+            found |= limits_of_job(limits, step.name, self._defaults.tenant, arguments)
+        for name, limit in found.items():
+            known = self._graph.meters.get(name, Meters())
+            self._graph.meters[name] = file.meters_of(name, known | limit.meters)
+        return dict(sorted(found.items()))
 
     def _join(self, *members: int) -> int:
         join = self._graph.add(Node(JobKind.JOIN, "agentq.join"))

@@ -13,6 +13,7 @@ from inspect import Signature
 from typing import Any
 
 from agentq.exceptions import CanvasError
+from agentq.policies.limits import Meters
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind, OnFailure
 
@@ -25,8 +26,9 @@ class Node:
     """One job to be: what to run, and what it waits for.
 
     ``part`` is the member of a fan-in that is missing if this node fails; ``needs`` what a fan-in needs of them.
-    ``limits`` are the names of its limits, in their order; ``is_counted`` says that its step has a cap of jobs
-    that wait.
+    ``limits`` are the names of its limits, in their order; ``tokens``, where one of these counts tokens, how many
+    an attempt is expected to use of each; ``pays`` says whether each start has to be paid for. ``is_counted`` says
+    that its step has a cap of jobs that wait.
     """
 
     kind: JobKind
@@ -51,6 +53,8 @@ class Node:
     expires_in: float | None = None
     expires_at: str | None = None
     limits: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    pays: bool = False
     is_counted: bool = False
     template: Graph | None = None
 
@@ -68,15 +72,15 @@ class Node:
 class Graph:
     """All nodes of a canvas, members before their join, and the index of the last node.
 
-    ``signatures`` are those of the plain tasks in it, ``slots`` what code declares of each limit, and ``caps`` how
-    many jobs of each step may wait, where it was compiled; they are not kept.
+    ``signatures`` are those of the plain tasks in it, ``meters`` what code declares of each limit, and ``caps``
+    how many jobs of each step may wait, where it was compiled; they are not kept.
     """
 
     nodes: list[Node] = field(default_factory=list)
     last: int = -1
     result: int = -1
     signatures: dict[str, Signature] = field(default_factory=dict, repr=False)
-    slots: dict[str, int] = field(default_factory=dict, repr=False)
+    meters: dict[str, Meters] = field(default_factory=dict, repr=False)
     caps: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, node: Node) -> int:

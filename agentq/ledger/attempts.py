@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger import moves
+from agentq.ledger import cooldowns, moves
+from agentq.ledger.after_commit import Admit
 from agentq.ledger.cancels import cancel_with_dependents
 from agentq.ledger.db.statement import WhileExecuting
 from agentq.ledger.db.types import AnyRow, now
@@ -23,6 +26,9 @@ from agentq.ledger.results import collect_results
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed
 from agentq.states import AttemptOutcome, JobKind, JobStatus
+
+Used = int | Mapping[str, int] | None
+"""Tokens that an attempt has used: a number, or numbers by the names of its limits; None where it did not say."""
 
 _taken = attrgetter(*columns_of(Claim))
 _SELF = select(*moves.DISPATCH).where(JobRow.id == bindparam("job_id"), JobRow.status == JobStatus.QUEUED)
@@ -56,76 +62,64 @@ def claim(
     token: int,
     early_after: uuid.UUID | None = None,
     sent_to: str | None = None,
+    pays: bool = False,
 ) -> Claim | None:
     """Take a job for execution, with its arguments and the result it starts from.
 
     *step* is the name that the message has; None for the carrier of plain tasks. *early_after* is the job before
     it, where the message was sent before that one's completion was committed; *sent_to* the queue that it was sent
-    to, where it says so: a job that was moved since is not claimed by it. Returns None where the job is not to
-    be run now: done, running, cancelled, not due, unknown, or of another name.
+    to, where it says so: a job that was moved since is not claimed by it. *pays* takes those jobs alone whose
+    start has to be paid for, and without it those alone that have nothing to pay. Returns None where the job is
+    not to be run now: done, running, cancelled, not due, refused by a limit, unknown, or of another name.
     """
-    row = moves.claim(tx, job_id, step, worker_id, token, early_after, sent_to)
+    paid: dict[str, Any] = {}
+    if pays:
+        row = moves.claim_paying(tx, job_id, step, worker_id, token, sent_to)
+        if row is not None:
+            paid = {"has_paid": True, "tokens": row.tokens, "begins_in": row.begins_in}
+    else:
+        row = moves.claim(tx, job_id, step, worker_id, token, early_after, sent_to)
     if row is None:
         return None
     inputs = row.inputs
     if inputs is None and row.after_id is not None and not row.immutable:
         inputs = collect_results(tx.connection, row.after_id)
     successor = _only_successor(job_id, row)
-    return Claim(*_taken(row), job_id=job_id, worker_id=worker_id, inputs=inputs, successor=successor)
+    return Claim(*_taken(row), job_id=job_id, worker_id=worker_id, inputs=inputs, successor=successor, **paid)
 
 
-def is_one_statement(claimed: Claim, outcome: Outcome) -> bool:
+def is_one_statement(claimed: Claim, outcome: Outcome, used: Used = None) -> bool:
     """Say whether ``record`` writes with one statement where the database can."""
-    return claimed.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
+    is_plain = claimed.is_plain and isinstance(outcome, Succeed) and not outcome.on_complete
+    return is_plain and (len(claimed.limits or ()) < 2 or not _more_tokens(claimed, used))
 
 
 def record(
-    tx: Transaction, claimed: Claim, outcome: Outcome, while_executing: WhileExecuting | None = None
+    tx: Transaction,
+    claimed: Claim,
+    outcome: Outcome,
+    while_executing: WhileExecuting | None = None,
+    used: Used = None,
 ) -> bool:
     """Record the outcome of an attempt and hand over, in the caller's transaction; False where it is discarded.
 
     The worker that no longer owns the job changes nothing; the one whose earlier commit got no answer finds its
     own outcome there and dispatches again what may not have been dispatched. What the step wants to be done with
-    its completion is done only by the one that records it; raises CompletionFailed.
+    its completion is done only by the one that records it; raises CompletionFailed. *used* are the tokens that the
+    attempt says it has used; where it does not, those count that it had reserved.
     """
-    match outcome:
-        case Succeed(result, on_complete):
-            if is_one_statement(claimed, outcome) and tx.connection.dialect.name == "postgresql":
-                rows = moves.succeed_fast(tx, claimed, result, while_executing)
-                if rows is None:
-                    return _was_recorded(tx, claimed, AttemptOutcome.SUCCEEDED)
-                dispatch_queued(tx, rows)
-                return True
-            if not moves.succeed(tx, claimed.job_id, claimed.attempt, result):
-                return _was_recorded(tx, claimed, AttemptOutcome.SUCCEEDED)
-            if on_complete:
-                run_on_complete(tx.connection, on_complete)
-            end_attempt(tx, claimed, AttemptOutcome.SUCCEEDED)
-            done = Done(claimed.job_id, claimed.workflow_id, claimed.join_id, claimed.is_last, result)
-            hand_over(tx, done, may_refuse=True)
-        case RetryLater(failure):
-            row = moves.retry(tx, claimed.job_id, claimed.attempt, outcome)
-            if row is None:
-                return _was_recorded(tx, claimed, AttemptOutcome.RETRIED, failure)
-            end_attempt(tx, claimed, AttemptOutcome.RETRIED, failure)
-            dispatch_queued(tx, [row])
-        case Leave(failure):
-            if moves.leave(tx, claimed.job_id, claimed.attempt, outcome) is None:
-                return _was_recorded(tx, claimed, AttemptOutcome.RELEASED, failure)
-            end_attempt(tx, claimed, AttemptOutcome.RELEASED, failure)
-        case Fail(failure):
-            dead = moves.fail(tx, claimed.job_id, claimed.attempt, outcome)
-            if dead is None:
-                return _was_recorded(tx, claimed, AttemptOutcome.FAILED, failure)
-            end_attempt(tx, claimed, AttemptOutcome.FAILED, failure)
-            fail_for_good(tx, dead, needs_person=outcome.needs_person)
-        case Cancelled(reason):
-            why = Failure("cancelled", "agentq.Cancel", reason)
-            cancelled = moves.cancel_own(tx, claimed.job_id, claimed.attempt, why)
-            if cancelled is None:
-                return _was_recorded(tx, claimed, AttemptOutcome.CANCELLED, why)
-            end_attempt(tx, claimed, AttemptOutcome.CANCELLED, why)
-            cancel_with_dependents(tx, cancelled, actor=f"step {claimed.step}", why=why)
+    more = _more_tokens(claimed, used)
+    if is_one_statement(claimed, outcome, used) and tx.connection.dialect.name == "postgresql":
+        assert isinstance(outcome, Succeed)
+        rows = moves.succeed_fast(tx, claimed, outcome.result, while_executing, sum(more.values()))
+        if rows is None:
+            return _was_recorded(tx, claimed, AttemptOutcome.SUCCEEDED, NO_FAILURE)
+        dispatch_queued(tx, rows)
+        return True
+    lost = _write(tx, claimed, outcome)
+    if lost is not None:
+        return _was_recorded(tx, claimed, *lost)
+    moves.reconcile(tx, more)
     return True
 
 
@@ -156,8 +150,8 @@ def left_before(connection: Connection, claimed: Claim, error_class: str) -> Lef
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
-    """Return kind, step, queue and status of a job, or None where there is no such job."""
-    found = select(JobRow.kind, JobRow.step, JobRow.queue, JobRow.status).where(JobRow.id == job_id)
+    """Return kind, step, queue, status and ``pays`` of a job, or None where there is no such job."""
+    found = select(JobRow.kind, JobRow.step, JobRow.queue, JobRow.status, JobRow.pays).where(JobRow.id == job_id)
     return connection.execute(found).one_or_none()
 
 
@@ -194,10 +188,84 @@ def _only_successor(job_id: uuid.UUID, row: AnyRow) -> Dispatch | None:
         return None
     values = dict(zip(SUCCESSOR, successors[0], strict=True))
     values |= {"id": uuid.UUID(values["id"]), "workflow_id": row.workflow_id, "after_id": job_id}
-    return dispatch_with(values | {"tenant": row.tenant, "dispatched_at": row.started_at})
+    return dispatch_with(values | {"tenant": row.tenant, "pays": False, "dispatched_at": row.started_at})
 
 
-def _was_recorded(tx: Transaction, claimed: Claim, outcome: AttemptOutcome, failure: Failure = NO_FAILURE) -> bool:
+def _write(tx: Transaction, claimed: Claim, outcome: Outcome) -> tuple[AttemptOutcome, Failure] | None:
+    """Write an outcome and hand over; returns the one to look for in the history where the job was lost."""
+    ended, failure = _in_history(outcome)
+    match outcome:
+        case Succeed(result, on_complete):
+            if not moves.succeed(tx, claimed.job_id, claimed.attempt, result):
+                return ended, failure
+            if on_complete:
+                run_on_complete(tx.connection, on_complete)
+            end_attempt(tx, claimed, ended, failure)
+            done = Done(claimed.job_id, claimed.workflow_id, claimed.join_id, claimed.is_last, result)
+            hand_over(tx, done, may_refuse=True)
+        case RetryLater():
+            again = moves.retry if outcome.in_line_of is None else moves.wait_in_line
+            row = again(tx, claimed.job_id, claimed.attempt, outcome)
+            if row is None:
+                return ended, failure
+            end_attempt(tx, claimed, ended, failure)
+            if outcome.needs_slot_of is not None:
+                row = _stand_in_line(tx, claimed.job_id, outcome.needs_slot_of)
+            dispatch_queued(tx, [row])
+            cooldowns.begin(tx, claimed, outcome)
+        case Leave():
+            if moves.leave(tx, claimed.job_id, claimed.attempt, outcome) is None:
+                return ended, failure
+            end_attempt(tx, claimed, ended, failure)
+        case Fail():
+            dead = moves.fail(tx, claimed.job_id, claimed.attempt, outcome)
+            if dead is None:
+                return ended, failure
+            end_attempt(tx, claimed, ended, failure)
+            fail_for_good(tx, dead, needs_person=outcome.needs_person)
+            cooldowns.begin(tx, claimed, outcome)
+        case Cancelled():
+            cancelled = moves.cancel_own(tx, claimed.job_id, claimed.attempt, failure)
+            if cancelled is None:
+                return ended, failure
+            end_attempt(tx, claimed, ended, failure)
+            cancel_with_dependents(tx, cancelled, actor=f"step {claimed.step}", why=failure)
+    return None
+
+
+def _stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str) -> AnyRow:
+    """Let a job that has just been scheduled stand in the line of *limit*, with none of the slots that it had."""
+    for awaited in moves.give_back(tx, job_id, 1):
+        tx.then(Admit(awaited))
+    row = moves.stand_in_line(tx, job_id, limit)
+    assert row is not None, "the transaction has scheduled the job"
+    return row
+
+
+def _in_history(outcome: Outcome) -> tuple[AttemptOutcome, Failure]:
+    match outcome:
+        case Succeed():
+            return AttemptOutcome.SUCCEEDED, NO_FAILURE
+        case RetryLater(failure):
+            return AttemptOutcome.RETRIED, failure
+        case Leave(failure):
+            return AttemptOutcome.RELEASED, failure
+        case Fail(failure):
+            return AttemptOutcome.FAILED, failure
+        case Cancelled(reason):
+            return AttemptOutcome.CANCELLED, Failure("cancelled", "agentq.Cancel", reason)
+
+
+def _more_tokens(claimed: Claim, used: Used) -> dict[str, int]:
+    """Return how many tokens an attempt has used beyond those that it had reserved, by the names of its limits."""
+    if used is None or claimed.tokens is None:
+        return {}
+    reserved = dict(zip(claimed.limits or (), claimed.tokens, strict=True))
+    told = used if isinstance(used, Mapping) else dict.fromkeys(reserved, used)
+    return {name: told[name] - tokens for name, tokens in reserved.items() if told.get(name, tokens) != tokens}
+
+
+def _was_recorded(tx: Transaction, claimed: Claim, outcome: AttemptOutcome, failure: Failure) -> bool:
     """Distinguish a lost reply (my outcome is there) from a lost job (another worker's is, or another error)."""
     found = select(AttemptRow.outcome).where(
         AttemptRow.job_id == claimed.job_id,

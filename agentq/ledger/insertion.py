@@ -46,6 +46,8 @@ class NewJob(TypedDict):
     step: str
     status: JobStatus
     limits: list[str] | None
+    tokens: list[int] | None
+    pays: bool
     is_counted: bool
     blocked_by: BlockedBy | None
     blocked_on: str | None

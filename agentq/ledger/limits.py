@@ -25,6 +25,7 @@ from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.transaction import Transaction, Transactions
+from agentq.policies.limits import Meters
 
 _MOST_AT_ONCE = 500
 """Jobs that one call admits from one line; a caretaker goes on with the rest."""
@@ -79,30 +80,70 @@ def give_back(ledger: Transactions, job_id: uuid.UUID) -> None:
         admit(ledger, limit)
 
 
-def admit(ledger: Transactions, limit: str, most: int = _MOST_AT_ONCE) -> None:
-    """Admit the jobs whose turn it is in the line of *limit*: at most *most*, each in a transaction of its own."""
-    for _ in range(most):
+def admit(ledger: Transactions, limit: str, most: int = _MOST_AT_ONCE) -> int:
+    """Admit the jobs whose turn it is in the line of *limit*: at most *most*, each in a transaction of its own.
+
+    Returns how many it moved.
+    """
+    for moved in range(most):
         if ledger.write(lambda tx: _move_first(tx, limit)) is _Next.STAYS:
-            return
+            return moved
+    return most
 
 
 def fill(ledger: Transactions) -> None:
     """Give back the slots that jobs left behind, and admit jobs wherever there is room: for a caretaker."""
     awaited = ledger.write(lambda tx: moves.give_back(tx, None, _MOST_AT_ONCE))
+    awaited += ledger.write(lambda tx: moves.free_spent_holds(tx, _MOST_AT_ONCE))
     with_room = ledger.read_statement(lambda connection: moves.with_room(connection, _MOST_AT_ONCE))
     for limit in dict.fromkeys([*awaited, *with_room]):
         admit(ledger, limit)
 
 
-def enter_unawaited(ledger: Transactions, slots_of: Callable[[str], int | None] = lambda limit: None) -> None:
+def pace(ledger: Transactions, limit: str, pacer: uuid.UUID) -> tuple[int, float] | None:
+    """Admit the jobs of *limit* that can start soon, for the caretaker *pacer*.
+
+    Returns how many were admitted, and the seconds until the next one may be; None where another caretaker paces
+    it, or none waits.
+    """
+
+    if ledger.is_postgresql:
+        paced = ledger.write_statement(lambda tx: _admit_paced(tx, limit, pacer))
+        if paced is not None and paced.is_complete:
+            return len(paced.admitted), paced.seconds
+
+    def work(tx: Transaction) -> tuple[_Next, int, float | None]:
+        if not moves.take_pace(tx, limit, pacer):
+            return _Next.STAYS, 0, None
+        admitted, found = 0, _Next.MOVED
+        while admitted < _MOST_TOGETHER and found is _Next.MOVED:
+            found = _move_first(tx, limit, alone=True)
+            admitted += found is _Next.MOVED
+        return found, admitted, moves.keep_pace(tx, limit, pacer)
+
+    found, admitted, seconds = ledger.write(work)
+    if found is not _Next.STAYS:
+        admitted += admit(ledger, limit)
+        seconds = ledger.write(lambda tx: moves.keep_pace(tx, limit, pacer))
+    return None if seconds is None else (admitted, seconds)
+
+
+def _admit_paced(tx: Transaction, limit: str, pacer: uuid.UUID) -> moves.Paced | None:
+    paced = moves.admit_paced(tx, limit, pacer)
+    if paced is not None:
+        tx.dispatch(*map(dispatch_of, paced.admitted))
+    return paced
+
+
+def enter_unawaited(ledger: Transactions, meters_of: Callable[[str], Meters | None] = lambda limit: None) -> None:
     """Let lines be awaited whose jobs were committed by a process that then died: for a caretaker.
 
-    A limit that was deleted while a start named it is entered again, with its *slots_of* the caller's code; None
+    A limit that was deleted while a start named it is entered again, with its *meters_of* the caller's code; None
     where that does not know it. The turns of tenants whose last jobs were cancelled, or moved to another line,
     become idle.
     """
-    slots = {limit: slots_of(limit) for limit in ledger.read(moves.missing)}
-    known = {limit: number for limit, number in slots.items() if number is not None}
+    found = {limit: meters_of(limit) for limit in ledger.read(moves.missing)}
+    known = {limit: meters for limit, meters in found.items() if meters is not None}
     if known:
         ledger.write(lambda tx: moves.declare(tx, known))
     for limit, tenant in ledger.read(moves.unawaited):
@@ -116,13 +157,22 @@ def chosen(job: AnyRow, locked: Mapping[str, AnyRow]) -> tuple[Sequence[str], st
 
     *job* has its limits in their order, of which it holds the first ``held``; *locked* are their rows.
     """
-    lacked = job.limits[job.held :]
-    full = next((name for name in lacked if name not in locked or locked[name].room < 1), None)
+    lacked, tokens = job.limits[job.held :], moves.tokens_by_limit(job)
+    full = next((name for name in lacked if not _has_room(locked.get(name), tokens[name])), None)
     if full is None:
         return lacked, None
     before = lacked[: lacked.index(full)]
     may_keep = job.refused >= _MOST_REFUSALS and all(locked[name].kept_for in (None, job.id) for name in before)
     return (before if may_keep else ()), full
+
+
+def _has_room(limit: AnyRow | None, tokens: int) -> bool:
+    """Say whether a locked limit has room for a job that is expected to use *tokens*."""
+    if limit is None or limit.room < 1:
+        return False
+    # One that needs more than may come at once waits until nothing is owed.
+    more_than_owed = (tokens - max(limit.tokens_burst or 1, tokens)) * limit.tokens_gap
+    return bool(limit.tokens_owed + more_than_owed <= moves.SOON)
 
 
 def _admit_alone(tx: Transaction, limit: str) -> _Next:
@@ -139,7 +189,7 @@ def _admit_alone(tx: Transaction, limit: str) -> _Next:
 
 def _move_first(tx: Transaction, limit: str, *, alone: bool = False) -> _Next:
     """Move the first job of a line on: to its queue, or into the line of another limit."""
-    if not moves.has_free(tx, limit):
+    if not moves.has_room(tx, limit):
         return _Next.STAYS
     job = moves.lock_first_in_line(tx, limit)
     if job is None:

@@ -33,7 +33,8 @@ def move_job(
     was moved. Raises NotFound.
     """
     # Locked, so that a claim that is under way has ended, one way or the other, before it is decided.
-    columns = (JobRow.id, JobRow.workflow_id, JobRow.queue, JobRow.status, JobRow.limits, JobRow.held)
+    slots = (JobRow.limits, JobRow.tokens, JobRow.held, JobRow.is_outstanding)
+    columns = (JobRow.id, JobRow.workflow_id, JobRow.queue, JobRow.status, *slots)
     found = select(*columns).where(JobRow.id == job_id)
     job = tx.connection.execute(found.with_for_update(key_share=True)).one_or_none()
     if job is None:

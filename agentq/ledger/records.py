@@ -27,6 +27,8 @@ class Dispatch:
     priority: int | None
     timeout: float | None
     hard_timeout: float | None
+    pays: bool
+    """True where its claim has to pay for the start."""
     dispatched_at: datetime
 
 
@@ -67,9 +69,15 @@ class Claim(Counts):
     is_last: bool
     is_plain: bool
     limits: list[str] | None
-    """The names of its limits, of each of which it holds a slot."""
+    """The names of its limits, each of which it holds."""
     successor: Dispatch | None = field(kw_only=True)
     """The dispatch of the one job that waits for this one, and for nothing else; with the claim's time."""
+    has_paid: bool = field(kw_only=True, default=False)
+    """True where it has paid for its start."""
+    tokens: list[int] | None = field(kw_only=True, default=None)
+    """The tokens of each of its limits that it has reserved; None where none of them counts tokens."""
+    begins_in: float = field(kw_only=True, default=0.0)
+    """Seconds from the claim to the start that it has paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,9 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
 
 
 SUCCESSOR = tuple(
-    name for name in columns_of(Dispatch) if name not in ("workflow_id", "after_id", "tenant", "dispatched_at")
+    name
+    for name in columns_of(Dispatch)
+    if name not in ("workflow_id", "after_id", "tenant", "pays", "dispatched_at")
 )
 """The columns of a successor's dispatch that the claim of the job before it does not know already."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Float, bindparam, delete, func, or_, select
 
 from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import Base, DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.models import Base, DeadLetterRow, HoldRow, JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import JOB_MOVING, DeadLetterStatus, WorkflowStatus
 
@@ -32,6 +32,7 @@ _moves = (
         or_(
             JobRow.status.in_(sorted(JOB_MOVING)),
             JobRow.held > 0,  # its row says which slots are to be given back
+            select(HoldRow.id).where(HoldRow.job_id == JobRow.id).exists(),  # and so does this one
         ),
     )
     .exists()

@@ -110,6 +110,8 @@ def _row(
         "step": node.step,
         "status": status,
         "limits": node.limits or None,
+        "tokens": node.tokens or None,
+        "pays": node.pays,
         "is_counted": node.is_counted,
         "blocked_by": BlockedBy.LIMIT if is_blocked else None,
         "blocked_on": node.limits[0] if is_blocked else None,

@@ -55,7 +55,7 @@ class Plan:
     @property
     def is_one_statement(self) -> bool:
         """True if it is written with one statement on a database that can."""
-        return not self.builder.empty and not self.graph.slots and is_one_statement(self.builder.rows)
+        return not self.builder.empty and not self.graph.meters and is_one_statement(self.builder.rows)
 
 
 def plan(
@@ -163,7 +163,7 @@ def _full_step(tx: Transaction, coming: Sequence[Plan]) -> BacklogFull | None:
 
 
 def _insert(tx: Transaction, plans: Sequence[Plan], room: Room) -> dict[uuid.UUID, datetime]:
-    moves.declare(tx, {name: slots for plan in plans for name, slots in plan.graph.slots.items()})
+    moves.declare(tx, {name: meters for plan in plans for name, meters in plan.graph.meters.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
     return insert_workflows(tx, [plan.workflow for plan in plans], jobs, room)
 

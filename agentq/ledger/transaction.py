@@ -23,6 +23,13 @@ class Transactions(Protocol):
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run *work* in one transaction."""
 
+    def write_statement(self, work: Callable[[Transaction], T]) -> T:
+        """Run *work*, which writes with one statement."""
+
+    @property
+    def is_postgresql(self) -> bool:
+        """True where it is on PostgreSQL."""
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which only reads, on one snapshot."""
 

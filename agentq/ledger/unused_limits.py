@@ -24,8 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
+from agentq.ledger.db.types import clock
 from agentq.ledger.models import LimitRow, TurnRow
-from agentq.ledger.moves.limits import IS_OVERRIDDEN, LIMIT, lock_limits
+from agentq.ledger.moves.limits import LIMIT, lock_limits
+from agentq.ledger.moves.meters import IS_OPEN, IS_OVERRIDDEN
 from agentq.ledger.transaction import Transaction
 
 _MOST = literal_column("1000", Integer())
@@ -50,7 +52,15 @@ def _limits_named_sqlite(element: _limits_named, compiler: Any, **kw: Any) -> st
 
 
 _named = _limits_named().table_valued(column("name", String()), name="limits_named")
-_is_idle = and_(LimitRow.used == 0, not_(LimitRow.is_awaited), not_(func.coalesce(IS_OVERRIDDEN, False)))
+_is_idle = and_(
+    LimitRow.used == 0,
+    not_(LimitRow.is_awaited),
+    not_(func.coalesce(IS_OVERRIDDEN, False)),
+    # What was started or used a short while ago would be forgotten, and so would a provider's refusal.
+    LimitRow.rate_due <= clock(),
+    LimitRow.tokens_due <= clock(),
+    IS_OPEN,
+)
 _is_unnamed = _named.c.name.is_(None)
 _unused = select(LimitRow.name).outerjoin(_named, _named.c.name == LimitRow.name).where(_is_unnamed, _is_idle)
 _COUNT = select(func.count()).select_from(_unused.subquery())

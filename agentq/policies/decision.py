@@ -72,9 +72,14 @@ def decide(
     error: ErrorFacts | BaseException,
     history: History = History(),
     *,
+    in_line: bool = False,
     random: Random = random.random,
 ) -> Decision:
-    """Return what becomes of a job whose attempt failed with *error*. Total: there is an answer to any error."""
+    """Return what becomes of a job whose attempt failed with *error*. Total: there is an answer to any error.
+
+    *in_line* says that the error closes a limit of the job. Where it is tried again it waits in the line of that
+    limit, which says when: so it is deferred, whether its policy defers it or burns an attempt.
+    """
     facts = describe(error) if isinstance(error, BaseException) else error
     matched = policy.rule_for(facts)
     if matched.action.is_final:
@@ -87,8 +92,8 @@ def decide(
             f"deferral of {policy.longest_deferral:.0f} s",
             exhausted=True,
         )
-    if matched.action is OnError.DEFER:
-        return _defer(policy, matched, facts, history, random)
+    if matched.action is OnError.DEFER or in_line:
+        return _defer(policy, matched, facts, history, random, in_line)
     return _retry(policy, matched, facts, history, random)
 
 
@@ -120,8 +125,12 @@ def _of_final(action: OnError) -> str:
     }[action]
 
 
-def _defer(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random) -> Decision:
-    most = policy.deferrals if matched.limit is None else min(policy.deferrals, matched.limit)
+def _defer(
+    policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random, in_line: bool
+) -> Decision:
+    most = policy.deferrals
+    if matched.limit is not None and matched.action is OnError.DEFER:
+        most = min(most, matched.limit)
     if history.deferrals >= most:
         return _exhausted(facts.category, f"{history.deferrals} of {most} deferrals")
     left = policy.total_deferral - history.deferred
@@ -130,15 +139,15 @@ def _defer(policy: Policy, matched: Rule, facts: ErrorFacts, history: History, r
         return _exhausted(
             facts.category, f"{history.deferred:.0f} s of {policy.total_deferral:.0f} s of deferrals"
         )
-    pause = (
-        _spread(retry_after, policy, random)
-        if retry_after is not None
-        else _scheduled(policy, matched, history.deferrals, random)
-    )
+    if in_line:
+        pause, why = retry_after or 0.0, "until its limit has cooled"
+    elif retry_after is not None:
+        pause, why = _spread(retry_after, policy, random), "as the provider asked"
+    else:
+        pause, why = _scheduled(policy, matched, history.deferrals, random), "as the policy says"
     delay = min(pause, policy.longest_deferral, left)
     if history.left is not None and delay >= history.left:
         return _too_late(facts.category, delay)
-    why = "as the provider asked" if retry_after is not None else "as the policy says"
     return Decision(
         OnError.DEFER, f"{facts.category}: deferred, {why} (deferral {history.deferrals + 1} of {most})", delay
     )

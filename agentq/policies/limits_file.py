@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from agentq.exceptions import ConfigurationError, nearest
-from agentq.policies.limits import MOST_SLOTS
+from agentq.policies.limits import MOST_SLOTS, Meters
 from agentq.redaction import show
 
 _LIMITS, _SLOTS = "limits", "slots"
@@ -38,9 +38,10 @@ class LimitsFile:
     text: str = ""
     slots: Mapping[str, int] = field(default_factory=dict)
 
-    def slots_of(self, name: str, declared: int) -> int:
-        """Return the slots of a limit by its name with the key; *declared* is what code says."""
-        return self.slots.get(name, self.slots.get(name.partition(":")[0], declared))
+    def meters_of(self, name: str, declared: Meters) -> Meters:
+        """Return the meters of a limit by its name with the key; *declared* is what code says."""
+        slots = self.slots.get(name, self.slots.get(name.partition(":")[0]))
+        return declared if slots is None else replace(declared, slots=slots)
 
     def require_known(self, names: Collection[str]) -> None:
         """Raise ConfigurationError for a limit that is none of *names*, which code declares, nor a key of one."""

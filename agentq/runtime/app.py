@@ -9,7 +9,7 @@ from celery import Celery
 from celery.app import default_app
 
 from agentq.operations.identity import parse_id
-from agentq.policies.limits import Concurrency
+from agentq.policies.limits import Element
 from agentq.runtime.bridge import configuration, connections
 from agentq.runtime.caretaker.bootstep import CaretakerStep
 from agentq.runtime.engine import Engine
@@ -33,6 +33,8 @@ class AgentQ(Engine):
         ledger: URL of the ledger. Default: ``app.conf.agentq_ledger``, else ``AGENTQ_LEDGER``, else a SQLite
             file in ``.agentq``.
         limits: limits of all steps, such as ``Concurrency("all", limit=200)``; a key may be of the tenant only.
+        call_limits: limits that no job has as a whole, but calls inside steps: ``ctx.limit("search")``, with a
+            key of the call's own ``ctx.limit("search:news")``. No key is given here.
         settings: any other setting of ``agentq.settings.Settings``, by name.
 
     Raises StepDefinitionError for a limit that makes no sense, and ConfigurationError, when the configuration is
@@ -40,9 +42,15 @@ class AgentQ(Engine):
     """
 
     def __init__(
-        self, app: Celery, *, ledger: str | None = None, limits: Sequence[Concurrency] = (), **settings: Any
+        self,
+        app: Celery,
+        *,
+        ledger: str | None = None,
+        limits: Sequence[Element] = (),
+        call_limits: Sequence[Element] = (),
+        **settings: Any,
     ) -> None:
-        super().__init__(app, {"ledger": ledger, **settings}, limits)
+        super().__init__(app, {"ledger": ledger, **settings}, limits, call_limits)
         app.agentq = self
         configuration.apply(app)
         app.steps["worker"].update({CaretakerStep, ConsumerStep})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,11 @@ from agentq.exceptions import AgentqError, ConfigurationError, StepDefinitionErr
 from agentq.ledger.db.session import Ledger
 from agentq.operations import health, queues
 from agentq.operations.health import Finding
+from agentq.policies.limits import over_burst
 from agentq.runtime.bridge import configuration
 from agentq.runtime.dispatch.broker_state import address_of, refusal
 from agentq.runtime.engine import Engine
+from agentq.steps import registry
 
 _WAIT_TIMEOUT = 2.0
 """Seconds for the broker to answer, and for the workers after it."""
@@ -28,6 +31,7 @@ def examine(engine: Engine, ledger: Ledger | None) -> Iterator[Finding]:
         return
     yield from _settings(engine.app)
     yield from _limits_file(engine)
+    yield from _limits(engine)
     broken = _broker_fault(engine.app)
     if broken is not None:
         yield broken
@@ -66,6 +70,19 @@ def _limits_file(engine: Engine) -> Iterator[Finding]:
         return
     if engine.limits_file.path is not None:
         yield health.ok("limits", f"{engine.limits_file.path} has {len(engine.limits_file.slots)} limit(s)")
+
+
+def _limits(engine: Engine) -> Iterator[Finding]:
+    for step in registry.all_steps():
+        parameters = inspect.signature(step.function).parameters.values()
+        defaults = {parameter.name: parameter.default for parameter in parameters}
+        for limit, tokens in over_burst((*engine.limits, *step.limits), defaults):
+            yield health.warning(
+                "limits",
+                f"step {step.name!r} is expected to use {tokens} tokens of limit {limit.name!r}, which lets "
+                f"{limit.at_once} be used at once: each waits until no other has used any, and others wait for it",
+                f"give Tokens({limit.name!r}, …) a burst of {tokens} or more, or a smaller estimate",
+            )
 
 
 def _broker_fault(app: Celery) -> Finding | None:

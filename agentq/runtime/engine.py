@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,14 @@ from agentq.embedded import Embedded
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
-from agentq.policies.limits import Concurrency, check_limits, limit_of_queue
+from agentq.policies.limits import (
+    Element,
+    Meters,
+    check_call_limits,
+    check_limits,
+    declared_by,
+    limit_of_queue,
+)
 from agentq.policies.limits_file import NO_FILE, LimitsFile, read
 from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
@@ -34,10 +43,17 @@ class Engine:
     Settings and ledger are made when they are first used: the app may be configured until then.
     """
 
-    def __init__(self, app: Celery, explicit: dict[str, Any], limits: Sequence[Concurrency] = ()) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        explicit: dict[str, Any],
+        limits: Sequence[Element] = (),
+        call_limits: Sequence[Element] = (),
+    ) -> None:
         self.app = app
         self.limits = check_limits(limits, "AgentQ(…)", ())
         registry.limit_all(self, self.limits)
+        self.call_limits = check_call_limits(call_limits, "AgentQ(call_limits=…)")
         self._explicit = explicit
         self._lock = threading.Lock()
         self._ready_in: int | None = None
@@ -46,6 +62,10 @@ class Engine:
         """The caretaker, in a worker's main process; None elsewhere."""
         self.passed_on: tuple[type[BaseException], ...] = (Stopped,)
         """Exceptions that end the process of a step, and are no outcome of the step."""
+        self.sleep: Callable[[float], None] = time.sleep
+        """The pause, in seconds, of a step that waits for a slot."""
+        self.asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        """The same in an event loop."""
         self.dispatcher = Dispatcher(app)
         self.catalogue = Catalogue(app)
 
@@ -60,20 +80,20 @@ class Engine:
         path = self.settings.limits
         return NO_FILE if path is None else read(path)
 
-    def declared_limits(self) -> dict[str, int]:
-        """Return the limits of code and of ordered queues: slots by the name, for all keys where it has none."""
+    def declared_limits(self) -> dict[str, Meters]:
+        """Return the limits of code and of ordered queues: meters by the name, for all keys where it has none."""
         of_steps = (limit for step in registry.all_steps() for limit in step.limits)
-        return {limit.name: limit.limit for limit in (*self.limits, *of_steps)} | self.limits_of_queues()
+        return declared_by([*self.limits, *self.call_limits, *of_steps]) | self.limits_of_queues()
 
-    def slots_of(self, limit: str) -> int | None:
-        """Return the slots of a limit by its name with the key; None where this code does not declare it."""
+    def meters_of(self, limit: str) -> Meters | None:
+        """Return the meters of a limit by its name with the key; None where this code does not declare it."""
         declared = self.declared_limits()
-        slots = declared.get(limit, declared.get(limit.partition(":")[0]))
-        return None if slots is None else self.limits_file.slots_of(limit, slots)
+        meters = declared.get(limit, declared.get(limit.partition(":")[0]))
+        return None if meters is None else self.limits_file.meters_of(limit, meters)
 
-    def limits_of_queues(self) -> dict[str, int]:
-        """Return the limits of ordered queues: the number of slots by the name."""
-        return {limit_of_queue(queue): slots for queue, slots in self.settings.ordered.items()}
+    def limits_of_queues(self) -> dict[str, Meters]:
+        """Return the limits of ordered queues: meters by the name."""
+        return {limit_of_queue(queue): Meters(slots=slots) for queue, slots in self.settings.ordered.items()}
 
     @cached_property
     def embedded(self) -> Embedded:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from agentq.exceptions import InvalidArguments
+from agentq.exceptions import InvalidArguments, InvalidValue
 from agentq.job_log import job_log
+from agentq.policies.limits import is_name
+from agentq.redaction import show
 from agentq.steps.events import PROGRESS, event_data, progress_data
+from agentq.steps.limit_block import FreeSlots, LimitBlock, Slots
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -69,6 +72,12 @@ class Context:
     """The function behind ``missing``."""
     report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
     """The function behind ``progress`` and ``emit``, with a kind and JSON text."""
+    note_used: Callable[[int | Mapping[str, int]], None] = field(
+        default=lambda tokens: None, repr=False, compare=False
+    )
+    """The function behind ``used``."""
+    slots: Slots = field(default_factory=FreeSlots, repr=False, compare=False)
+    """The slots that ``limit`` takes."""
     callbacks: list[Callable[[Session], object]] = field(default_factory=list, repr=False, compare=False)
     """The functions that ``on_complete`` was given."""
     logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
@@ -134,6 +143,52 @@ class Context:
         Raises InvalidValue for a kind that cannot be used or data that is not JSON, ValueTooLarge over the limit.
         """
         self.report(kind, event_data(kind, data))
+
+    def used(self, *, tokens: int | Mapping[str, int]) -> None:
+        """Say how many tokens this attempt has used, for its ``Tokens`` limits; the last word counts.
+
+        Its limits then count these in place of the estimate, whatever becomes of the attempt: what it has used is
+        used. Where an attempt says nothing, or its worker dies, the estimate counts. A step without such a limit
+        may say it too.
+
+        Args:
+            tokens: the tokens since the attempt began; or, where its limits count different ones, such as those of
+                input and output, numbers by the names of the limits: ``{"input": 900, "output": 120}``.
+
+        Raises InvalidValue for what is no whole number from 0, or a name that is none of its limits.
+        """
+        numbers = list(tokens.values()) if isinstance(tokens, Mapping) else [tokens]
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise InvalidValue(f"used(tokens={show(tokens)}): must be a whole number of tokens, 0 or more")
+        self.note_used(tokens)
+
+    def limit(self, name: str, *, wait: float = 5.0) -> LimitBlock:
+        """Hold a slot of a limit for a block of the step: ``with ctx.limit("search"):`` or ``async with``.
+
+        For a call that few may make at once, while the rest of the step needs no slot. The block takes a slot as
+        soon as one is free, and looks for one after 50 ms, then less often, up to once a second. Jobs in the line
+        of the limit do not come before it. Its end gives the slot back, and so does the end of the attempt,
+        whatever it is. A job that has the limit itself holds a slot already, which serves one block at a time.
+
+        It holds its worker while it waits. Where LimitReached leaves the step, no attempt is burned: the job
+        stands in the line of the limit, and its next attempt begins with a slot of it.
+
+        Args:
+            name: the limit, with its key: ``search``, ``search:news``. It is one of a step's ``limits``, or of
+                ``AgentQ(limits=…, call_limits=…)``, or any that jobs have used.
+            wait: seconds to wait for a slot; 0 to look once.
+
+        Raises LimitReached after that time; InvalidArguments for a limit that does not exist, or that counts
+        starts or tokens; StateConflict where the attempt is over, so that its outcome is not wanted.
+        """
+        if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9:
+            raise InvalidArguments(f"limit({show(name)}, wait={show(wait)}): wait must be seconds from 0 up")
+        if not is_name(name):
+            raise InvalidArguments(
+                f"limit({show(name)}): give the name of a limit, such as 'search' or 'search:news'"
+            )
+        return LimitBlock(self.slots, name, wait)
 
     @property
     def idempotency_key(self) -> str:

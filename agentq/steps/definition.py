@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, policy_of
 from agentq.policies.checks import a_count
-from agentq.policies.limits import check_limits
+from agentq.policies.limits import check_limits, require_not_strict
 from agentq.redaction import show
 from agentq.states import MOST_COUNTED, OnFailure
 from agentq.steps.options import RetryOption, StepOptions, require_known
@@ -52,6 +52,8 @@ class StepDefinition:
         self.limits = check_limits(
             options.get("limits", ()), f"step {self.name!r}", inspect.signature(function).parameters
         )
+        if self.hard_timeout is None:
+            require_not_strict(self.limits, f"step {self.name!r}", "@step(hard_timeout=…)")
 
     @cached_property
     def parameters(self) -> Parameters:

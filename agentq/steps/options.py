@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from agentq.exceptions import StepDefinitionError, nearest
 from agentq.policies import Policy, Rule
-from agentq.policies.limits import Concurrency
+from agentq.policies.limits import Element
 from agentq.states import OnFailure
 
 RetryOption = Policy | str | Rule | Sequence[Rule] | None
@@ -26,7 +26,7 @@ class StepOptions(TypedDict, total=False):
     retry: RetryOption
     retries: int | None
     on_failure: OnFailure | str | None
-    limits: Sequence[Concurrency]
+    limits: Sequence[Element]
     max_backlog: int | None
     description: str | None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from agentq.exceptions import StepDefinitionError
-from agentq.policies.limits import Concurrency
+from agentq.policies.limits import Element, meters_of
 from agentq.steps.twins import is_twin, module_run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _steps: dict[str, StepDefinition] = {}
 _runs: dict[str, object] = {}
 _listeners: list[Callable[[StepDefinition], None]] = []
-_limits_of_all: WeakKeyDictionary[object, Sequence[Concurrency]] = WeakKeyDictionary()
+_limits_of_all: WeakKeyDictionary[object, Sequence[Element]] = WeakKeyDictionary()
 """The limits of all steps, by the app that declares them."""
 
 
@@ -63,7 +63,7 @@ def subscribe(listener: Callable[[StepDefinition], None]) -> None:
         listener(step)
 
 
-def limit_all(owner: object, limits: Sequence[Concurrency]) -> None:
+def limit_all(owner: object, limits: Sequence[Element]) -> None:
     """Enter limits of all steps, which hold as long as *owner*, an app's engine, is there.
 
     Raises StepDefinitionError where a step declares one of them with another number.
@@ -73,12 +73,12 @@ def limit_all(owner: object, limits: Sequence[Concurrency]) -> None:
     _limits_of_all[owner] = limits
 
 
-def _require_same(both: str, ones: Sequence[Concurrency], others: Sequence[Concurrency]) -> None:
+def _require_same(both: str, ones: Sequence[Element], others: Sequence[Element]) -> None:
     for one, two in product(ones, others):
-        if one.name == two.name and one.limit != two.limit:
+        if one.name == two.name and type(one) is type(two) and meters_of(one) != meters_of(two):
             raise StepDefinitionError(
-                f"{both} declare limit {one.name!r} with {one.limit} and {two.limit} slots; give it one number, "
-                "or two names"
+                f"{both} declare limit {one.name!r} with {meters_of(one).text} and {meters_of(two).text}; give it "
+                "one number, or two names"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Uuid, and_, bindparam, func, or_, select
@@ -51,6 +51,9 @@ RUNNING_ON = and_(JobRow.status == JobStatus.RUNNING, JobRow.worker_id == bindpa
 _running_on = select(JobRow.id, JobRow.attempt).where(RUNNING_ON)
 _running_in_full = select(*_LOST_ATTEMPT).where(RUNNING_ON)
 
+
+_MOMENT = 0.001
+"""Seconds of a pause in which a job gives its slots back: the lost attempt may keep them."""
 
 DecideLoss = Callable[[AnyRow, Failure], RetryLater | Fail]
 """Decides on a lost attempt, from its row and the reason of its loss."""
@@ -148,6 +151,8 @@ def _take_away(tx: Transaction, row: AnyRow, why: Failure, decide: DecideLoss) -
         return _lost_one(row, why, None) if _give_back(tx, row) else None
     decided = decide(row, why)
     if isinstance(decided, RetryLater):
+        if not decided.delay and moves.any_strict(tx, row.limits):
+            decided = replace(decided, delay=_MOMENT)
         moved = moves.retry(tx, row.id, row.attempt, decided)
         if moved is None:
             return None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, or_, select
 
 from agentq.ledger import dead_letter_tasks, moves
 from agentq.ledger.caretaking import expiry, redelivery, rescues
-from agentq.ledger.models import DeadLetterRow, JobRow, LimitRow
+from agentq.ledger.models import DeadLetterRow, HoldRow, JobRow, LimitRow
 
 
 class Work(StrEnum):
@@ -27,6 +27,8 @@ class Work(StrEnum):
     """A deadline or an expiry has passed."""
     SLOTS = "slots"
     """A limit has a free slot that jobs may wait for, or is to be given one back."""
+    PACE = "pace"
+    """A limit has jobs that wait for a time, and no caretaker that admits them then."""
     BLOCKED = "blocked"
     """A job waits for a limit."""
     LETTERS = "letters"
@@ -44,9 +46,12 @@ _FIND_WORK = select(
         expiry.EXPIRED.exists(),
         expiry.OVERDUE_WORKFLOWS.exists(),
     ).label(Work.OVERDUE),
-    or_(select(JobRow.id).where(moves.SPENT).exists(), select(LimitRow.name).where(moves.HAS_ROOM).exists()).label(
-        Work.SLOTS
-    ),
+    or_(
+        select(JobRow.id).where(moves.SPENT).exists(),
+        select(HoldRow.id).where(moves.SPENT_HOLD).exists(),
+        select(LimitRow.name).where(moves.HAS_ROOM).exists(),
+    ).label(Work.SLOTS),
+    select(LimitRow.name).where(moves.UNPACED).exists().label(Work.PACE),
     select(JobRow.id).where(moves.BLOCKED_BY_LIMIT).exists().label(Work.BLOCKED),
     select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
 )

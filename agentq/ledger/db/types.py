@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, DateTime, Dialect, Row, String, literal_column
+from sqlalchemy import Boolean, ColumnElement, DateTime, Dialect, Float, Integer, Row, String, literal_column
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -93,6 +93,38 @@ class seconds_from_now(FunctionElement[datetime]):
         super().__init__(seconds)
 
 
+class clock(FunctionElement[float]):
+    """The database's clock now, in seconds since 1970: also after the statement has waited for a lock."""
+
+    type = Float()
+    inherit_cache = True
+    name = "clock"
+
+
+class least(FunctionElement[Any]):
+    """The least of several numbers, none of which is NULL."""
+
+    type = Float()
+    inherit_cache = True
+    name = "least"
+
+
+class greatest(FunctionElement[Any]):
+    """The greatest of several numbers, none of which is NULL."""
+
+    type = Float()
+    inherit_cache = True
+    name = "greatest"
+
+
+class whole(FunctionElement[int]):
+    """A number without its fraction, where it is 0 or more."""
+
+    type = Integer()
+    inherit_cache = True
+    name = "whole"
+
+
 class later(FunctionElement[datetime]):
     """A time plus a number of seconds, which may be negative."""
 
@@ -102,6 +134,14 @@ class later(FunctionElement[datetime]):
 
     def __init__(self, time: ColumnElement[Any] | Any, seconds: ColumnElement[Any] | float) -> None:
         super().__init__(time, seconds)
+
+
+class in_code_order(FunctionElement[str]):
+    """A text as Python orders it, whatever the collation of the database."""
+
+    type = String()
+    inherit_cache = True
+    name = "in_code_order"
 
 
 class item_of(FunctionElement[str]):
@@ -115,12 +155,49 @@ class item_of(FunctionElement[str]):
         super().__init__(texts, count)
 
 
+class item_for(FunctionElement[int]):
+    """A list of texts, a text, a list of items: the item in the place that the text has among the texts."""
+
+    type = Integer()
+    inherit_cache = True
+    name = "item_for"
+
+    def __init__(self, texts: Any, text: Any, items: Any) -> None:
+        super().__init__(texts, text, items)
+
+
+class seconds_of(FunctionElement[float]):
+    """A time in seconds since 1970."""
+
+    type = Float()
+    inherit_cache = True
+    name = "seconds_of"
+
+
+class time_at(FunctionElement[datetime]):
+    """The time that is a number of seconds after the beginning of 1970."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "time_at"
+
+
 class is_among_first(FunctionElement[bool]):
     """A list of texts, a number, a text: true where the text is among that many first ones of the list."""
 
     type = Boolean()
     inherit_cache = True
     name = "is_among_first"
+
+
+@compiles(in_code_order, "postgresql")
+def _in_code_order_postgresql(element: in_code_order, compiler: Any, **kw: Any) -> str:
+    return f'{compiler.process(element.clauses, **kw)} COLLATE "C"'
+
+
+@compiles(in_code_order, "sqlite")
+def _in_code_order_sqlite(element: in_code_order, compiler: Any, **kw: Any) -> str:
+    return compiler.process(element.clauses, **kw)  # type: ignore[no-any-return]
 
 
 @compiles(now, "postgresql")
@@ -142,6 +219,43 @@ def _from_now_postgresql(element: seconds_from_now, compiler: Any, **kw: Any) ->
 def _from_now_sqlite(element: seconds_from_now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
     return f"strftime({_SQLITE_FORMAT}, 'now', printf('%+.3f seconds', {seconds}))"
+
+
+@compiles(clock, "postgresql")
+def _clock_postgresql(element: clock, compiler: Any, **kw: Any) -> str:
+    return "extract(epoch FROM clock_timestamp())::float8"
+
+
+@compiles(clock, "sqlite")
+def _clock_sqlite(element: clock, compiler: Any, **kw: Any) -> str:
+    return _since_1970("'now'")
+
+
+def _since_1970(time: str) -> str:
+    return f"((CAST(strftime('%J', {time}) AS REAL) - 2440587.5) * 86400.0)"
+
+
+@compiles(least, "postgresql")
+@compiles(greatest, "postgresql")
+def _extreme_postgresql(element: least | greatest, compiler: Any, **kw: Any) -> str:
+    return f"{element.name}({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(least, "sqlite")
+@compiles(greatest, "sqlite")
+def _extreme_sqlite(element: least | greatest, compiler: Any, **kw: Any) -> str:
+    name = "min" if element.name == "least" else "max"
+    return f"{name}({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(whole, "postgresql")
+def _whole_postgresql(element: whole, compiler: Any, **kw: Any) -> str:
+    return f"floor({compiler.process(element.clauses, **kw)})::int"
+
+
+@compiles(whole, "sqlite")
+def _whole_sqlite(element: whole, compiler: Any, **kw: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **kw)} AS INTEGER)"
 
 
 @compiles(later, "postgresql")
@@ -166,6 +280,39 @@ def _item_of_postgresql(element: item_of, compiler: Any, **kw: Any) -> str:
 def _item_of_sqlite(element: item_of, compiler: Any, **kw: Any) -> str:
     texts, count = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"json_extract({texts}, '$[' || {count} || ']')"
+
+
+@compiles(item_for, "postgresql")
+def _item_for_postgresql(element: item_for, compiler: Any, **kw: Any) -> str:
+    texts, text, items = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({items})[array_position({texts}, {text})]"
+
+
+@compiles(item_for, "sqlite")
+def _item_for_sqlite(element: item_for, compiler: Any, **kw: Any) -> str:
+    texts, text, items = (compiler.process(clause, **kw) for clause in element.clauses)
+    both = f"json_each({texts}) AS texts JOIN json_each({items}) AS items ON items.key = texts.key"
+    return f"(SELECT items.value FROM {both} WHERE texts.value = {text})"  # noqa: S608 - of compiled clauses
+
+
+@compiles(seconds_of, "postgresql")
+def _seconds_of_postgresql(element: seconds_of, compiler: Any, **kw: Any) -> str:
+    return f"extract(epoch FROM {compiler.process(element.clauses, **kw)})::float8"
+
+
+@compiles(seconds_of, "sqlite")
+def _seconds_of_sqlite(element: seconds_of, compiler: Any, **kw: Any) -> str:
+    return _since_1970(compiler.process(element.clauses, **kw))
+
+
+@compiles(time_at, "postgresql")
+def _time_at_postgresql(element: time_at, compiler: Any, **kw: Any) -> str:
+    return f"to_timestamp({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(time_at, "sqlite")
+def _time_at_sqlite(element: time_at, compiler: Any, **kw: Any) -> str:
+    return f"strftime({_SQLITE_FORMAT}, {compiler.process(element.clauses, **kw)}, 'unixepoch')"
 
 
 @compiles(is_among_first, "postgresql")

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     String,
     Text,
     Uuid,
@@ -37,7 +38,8 @@ _before = aliased(JobRow)
 # Named in full: within RETURNING, SQLAlchemy drops the table's name on SQLite.
 _AFTER_ID = literal_column("agentq_jobs.after_id", Uuid())
 _SENT_TO = bindparam("sent_to", type_=String())
-_NAMED, _TOKEN = bindparam("named", type_=String()), bindparam("token", type_=BigInteger())
+_NAMED = bindparam("named", type_=String())
+TOKEN, WORKER = bindparam("token", type_=BigInteger()), bindparam("worker", type_=Uuid())
 _TAKEN = (
     *columns(columns_of(Claim)),
     # Where the claim's input comes from.
@@ -46,55 +48,63 @@ _TAKEN = (
 )
 
 
-def _claiming(ready: Any, result_before: Any, successors: Any, began_at: Any) -> Prepared:
-    return Prepared(
-        update(JobRow)
-        .where(
-            JobRow.id == JOB_ID,
-            # The message has no authority: its name must be the job's, or the carrier's for a plain task.
-            # A kind that only a newer release knows is for a worker of that one, whatever its name.
-            case(
-                (JobRow.kind == JobKind.TASK, _NAMED.is_(None)),
-                (JobRow.kind == JobKind.STEP, JobRow.step == _NAMED),
-                else_=false(),
+DEADLINE_AT = case(
+    (and_(JobRow.deadline.is_not(None), JobRow.deadline_at.is_(None)), seconds_from_now(JobRow.deadline)),
+    else_=JobRow.deadline_at,
+)
+"""The time of a job's deadline, which the first claim sets."""
+
+
+def taken(result_before: Any, successors: Any) -> tuple[Any, ...]:
+    """Return the columns of a claim: those of the job, the result it starts from, and its successors as JSON."""
+    inputs = case((JobRow.immutable.is_(False), result_before)).label("inputs")
+    return (*_TAKEN, inputs, successors.label("successors"))
+
+
+def claimable(ready: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a message may claim its job; *ready* says that the job may begin now."""
+    return (
+        JobRow.id == JOB_ID,
+        # The message has no authority: its name must be the job's, or the carrier's for a plain task.
+        # A kind that only a newer release knows is for a worker of that one, whatever its name.
+        case(
+            (JobRow.kind == JobKind.TASK, _NAMED.is_(None)),
+            (JobRow.kind == JobKind.STEP, JobRow.step == _NAMED),
+            else_=false(),
+        ),
+        # Since it was sent, the job may have been moved to another queue.
+        or_(_SENT_TO.is_(None), JobRow.queue == _SENT_TO),
+        # The second arm recognises a claim of mine whose commit got no answer.
+        or_(
+            and_(
+                ready,
+                JobRow.attempt < JobRow.max_attempts,
+                or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
             ),
-            # Since it was sent, the job may have been moved to another queue.
-            or_(_SENT_TO.is_(None), JobRow.queue == _SENT_TO),
-            # The second arm recognises a claim of mine whose commit got no answer.
-            or_(
-                and_(
-                    ready,
-                    JobRow.attempt < JobRow.max_attempts,
-                    or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),
-                ),
-                and_(JobRow.status == JobStatus.RUNNING, JobRow.claim_token == _TOKEN),
-            ),
-        )
-        .values(
-            status=JobStatus.RUNNING,
-            attempt=JobRow.attempt + case((JobRow.status == JobStatus.RUNNING, 0), else_=1),
-            claim_token=_TOKEN,
-            worker_id=bindparam("worker"),
-            started_at=began_at,
-            deadline_at=case(
-                (
-                    and_(JobRow.deadline.is_not(None), JobRow.deadline_at.is_(None)),
-                    seconds_from_now(JobRow.deadline),
-                ),
-                else_=JobRow.deadline_at,
-            ),
-        )
-        .returning(
-            *_TAKEN,
-            case((JobRow.immutable.is_(False), result_before)).label("inputs"),
-            successors.label("successors"),
-        )
+            and_(JobRow.status == JobStatus.RUNNING, JobRow.claim_token == TOKEN),
+        ),
     )
 
 
-_is_queued = JobRow.status == JobStatus.QUEUED
-_result_before = select(_before.result).where(_before.id == _AFTER_ID).scalar_subquery()
-_CLAIM = _claiming(_is_queued, _result_before, null(), now())
+def _claiming(ready: Any, result_before: Any, successors: Any, began_at: Any) -> Prepared:
+    return Prepared(
+        update(JobRow)
+        .where(*claimable(ready))
+        .values(
+            status=JobStatus.RUNNING,
+            attempt=JobRow.attempt + case((JobRow.status == JobStatus.RUNNING, 0), else_=1),
+            claim_token=TOKEN,
+            worker_id=WORKER,
+            started_at=began_at,
+            deadline_at=DEADLINE_AT,
+        )
+        .returning(*taken(result_before, successors))
+    )
+
+
+_is_queued = and_(JobRow.status == JobStatus.QUEUED, ~JobRow.pays)
+RESULT_BEFORE = select(_before.result).where(_before.id == _AFTER_ID).scalar_subquery()
+_CLAIM = _claiming(_is_queued, RESULT_BEFORE, null(), now())
 
 # The jobs that wait for this job alone, so that a message can be published while the database commits the
 # hand-over.
@@ -112,13 +122,13 @@ _two_next = (
     .limit(2)
     .subquery("two_next")
 )
-_successors = case(
+SUCCESSORS = case(
     (
         and_(JobRow.is_plain, JobRow.is_last.is_(False), JobRow.join_id.is_(None)),
         select(cast(func.json_agg(func.json_build_array(*_two_next.c)), Text())).scalar_subquery(),
     )
 )
-_CLAIM_KNOWING_NEXT = _claiming(_is_queued, _result_before, _successors, now())
+_CLAIM_KNOWING_NEXT = _claiming(_is_queued, RESULT_BEFORE, SUCCESSORS, now())
 
 # For an early dispatch: the lock waits for the hand-over of the job before, and finds its
 # result, which this statement's own snapshot may be too old for. Then the job's own row is read anew too.
@@ -131,12 +141,13 @@ _done_before = (
 _is_handed_over = and_(
     JobRow.after_id == bindparam("after", type_=Uuid()),
     JobRow.status.in_([JobStatus.WAITING, JobStatus.QUEUED]),
+    ~JobRow.pays,
     select(_done_before.c.status).scalar_subquery() == JobStatus.SUCCEEDED,
 )
 # The statement that waits may be older than the one that it waits for.
 _began_after = func.greatest(now(), select(_done_before.c.finished_at).scalar_subquery())
 _CLAIM_EARLY = _claiming(
-    _is_handed_over, select(_done_before.c.result).scalar_subquery(), _successors, _began_after
+    _is_handed_over, select(_done_before.c.result).scalar_subquery(), SUCCESSORS, _began_after
 )
 
 
@@ -149,7 +160,7 @@ def claim(
     early_after: uuid.UUID | None = None,
     sent_to: str | None = None,
 ) -> AnyRow | None:
-    """Queued to running, counting the attempt. None: another worker has it, or it is not to be run.
+    """Queued to running, counting the attempt. None: another worker has it, it has to pay, or it is not to be run.
 
     *early_after* is the job before it, where the message was published before that one's hand-over was committed:
     this waits for that commit, if it is on its way. *sent_to* is the queue that the message was sent to, where it

@@ -9,39 +9,41 @@ by name, then turns.
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Integer,
     Select,
     String,
+    Text,
     Uuid,
     and_,
     bindparam,
     case,
     false,
     func,
-    insert,
     literal_column,
     null,
     or_,
     select,
-    text,
     true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
-from agentq.ids import new_id
 from agentq.ledger.db.leaps import distinct_by_index
-from agentq.ledger.db.types import AnyRow, now
-from agentq.ledger.models import JobRow, LimitChangeRow, LimitRow, TenantRow, TurnRow
-from agentq.ledger.moves.ready import ADMITTED
+from agentq.ledger.db.types import AnyRow, UtcDateTime, in_code_order
+from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
+from agentq.ledger.moves.holds import MAY_RUN_UNTIL, keep_slots
+from agentq.ledger.moves.meters import HAS_ROOM, ROOM, TOKENS_LEFT
+from agentq.ledger.moves.ramp import given_back
+from agentq.ledger.moves.ready import ADMITTED, in_line_of, rank
 from agentq.ledger.moves.shared import DISPATCH, JOB_ID
 from agentq.ledger.transaction import Transaction
 from agentq.states import HOLDING, BlockedBy, JobStatus
@@ -54,42 +56,16 @@ MOST_TENANTS = 8
 _NONE, _ONE = literal_column("0", Integer()), literal_column("1", Integer())
 LIMIT = bindparam("limit", type_=String())
 _NAMES = bindparam("limits", type_=String(), expanding=True)
-_PREFIX, _SLOTS = bindparam("prefix", type_=String()), bindparam("slots", type_=Integer())
 _TENANT = bindparam("of_tenant", type_=String())
 _JOB_IDS = bindparam("job_ids", type_=Uuid(), expanding=True)
 
 BLOCKED_BY_LIMIT = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.LIMIT)
 """A job that stands in the line of a limit."""
 IN_LINE = and_(BLOCKED_BY_LIMIT, JobRow.blocked_on == LIMIT)
-IS_OVERRIDDEN = and_(
-    LimitRow.override.is_not(None), or_(LimitRow.override_until.is_(None), LimitRow.override_until > now())
-)
-"""A limit whose slots an operator has set, until a time that has not come."""
-SLOTS = case((IS_OVERRIDDEN, LimitRow.override), else_=LimitRow.declared)
-"""The slots of a limit that are in force."""
-# Written as the index of these rows has it: SQLite takes that for no other text.
-HAS_ROOM = and_(text("agentq_limits.is_awaited"), LimitRow.used < SLOTS)
-"""A limit with a free slot, which jobs may wait for."""
 SPENT = and_(JobRow.held > _NONE, JobRow.status.not_in(sorted(HOLDING)))
 """A job that neither runs nor is about to, and has yet to give back its slots."""
 
 _upserts = {dialect.dialect.name: dialect for dialect in (postgresql, sqlite)}
-_DECLARE = {
-    name: dialect.insert(LimitRow).on_conflict_do_nothing(index_elements=["name"])
-    for name, dialect in _upserts.items()
-}
-_DECLARED_OTHERWISE = (
-    select(LimitRow.name, LimitRow.declared)
-    .where(
-        or_(LimitRow.name == LIMIT, func.substr(LimitRow.name, 1, func.length(_PREFIX)) == _PREFIX),
-        or_(LimitRow.declared != _SLOTS, LimitRow.name.in_(_NAMES)),
-    )
-    .order_by(LimitRow.name)
-    .with_for_update(key_share=True)
-)
-_REDECLARE = update(LimitRow).where(LimitRow.name == LIMIT).values(declared=_SLOTS)
-_BY_CODE = "the code of a worker that started declares this number"
-_BY_FILE = "the limits file of a worker that started has this number"
 _AWAIT = update(LimitRow).where(LimitRow.name == LIMIT).values(is_awaited=true(), awaits=LimitRow.awaits + 1)
 
 _other = aliased(TurnRow)
@@ -151,24 +127,24 @@ _turn_of_tenant = update(TurnRow).where(TurnRow.name == LIMIT, TurnRow.tenant ==
 _SERVED = _turn_of_tenant.values(served=_served, is_idle=is_idle_after(_TENANT, _others_wait))
 _CHARGE = _turn_of_tenant.values(served=_served)
 
-_HAS_FREE = select(LimitRow.name).where(LimitRow.name == LIMIT, LimitRow.used < SLOTS)
+_HAS_ROOM = select(LimitRow.name).where(LimitRow.name == LIMIT, ROOM > _NONE)
 _NEXT_TENANTS = (
     select(TurnRow.tenant)
     .where(TurnRow.name == LIMIT, WAITS)
     .order_by(TurnRow.served, TurnRow.tenant)
     .limit(literal_column(str(MOST_TENANTS)))
 )
-_FIRST_IN_LINE = (
-    select(JobRow.id, JobRow.tenant, JobRow.limits, JobRow.held, JobRow.refused)
+_FIRST = (
+    select(JobRow.id, JobRow.tenant, JobRow.limits, JobRow.held, JobRow.refused, JobRow.pays, JobRow.tokens)
     .where(IN_LINE, JobRow.tenant == _TENANT)
     .order_by(JobRow.rank_at, JobRow.id)
     .limit(_ONE)
-    .with_for_update(skip_locked=True, key_share=True)
 )
+_LOCK_FIRST = _FIRST.with_for_update(skip_locked=True, key_share=True)
 _LOCK = (
-    select(LimitRow.name, (SLOTS - LimitRow.used).label("room"), LimitRow.kept_for)
+    select(LimitRow.name, ROOM.label("room"), LimitRow.kept_for, *TOKENS_LEFT)
     .where(LimitRow.name.in_(_NAMES))
-    .order_by(LimitRow.name)
+    .order_by(in_code_order(LimitRow.name))
     .with_for_update(key_share=True)
 )
 _STILL_IN_LINE = and_(
@@ -180,7 +156,7 @@ _STILL_IN_LINE = and_(
 _ADMIT = (
     update(JobRow)
     .where(_STILL_IN_LINE)
-    .values(ADMITTED | {"held": bindparam("now_held", type_=Integer())})
+    .values(ADMITTED | {"held": bindparam("now_held", type_=Integer()), "is_outstanding": JobRow.pays})
     .returning(*DISPATCH)
 )
 _REFUSE = (
@@ -197,6 +173,16 @@ _TAKE = (
     update(LimitRow)
     .where(LimitRow.name.in_(_NAMES))
     .values(used=LimitRow.used + 1, kept_for=func.coalesce(_keeper, LimitRow.kept_for))
+)
+# Of one limit of a job that pays: each has its own tokens.
+_TAKE_TO_PAY = (
+    update(LimitRow)
+    .where(LimitRow.name == LIMIT)
+    .values(
+        used=LimitRow.used + bindparam("taken", type_=Integer()),
+        outstanding=LimitRow.outstanding + 1,
+        outstanding_tokens=LimitRow.outstanding_tokens + bindparam("reserving", type_=BigInteger()),
+    )
 )
 _KEEP_NO_LONGER = (
     update(LimitRow).where(LimitRow.kept_for == _keeper, LimitRow.name.in_(_NAMES)).values(kept_for=null())
@@ -217,22 +203,45 @@ _AWAIT_NO_LONGER = (
 )
 
 _SPENT_JOBS = (
-    select(JobRow.id, JobRow.limits, JobRow.held)
+    select(
+        *(JobRow.id, JobRow.limits, JobRow.held, JobRow.status, JobRow.attempt, JobRow.started_at),
+        *(JobRow.is_outstanding, JobRow.tokens, MAY_RUN_UNTIL.label("may_run_until")),
+    )
     .where(SPENT)
     .order_by(JobRow.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
 )
 _SPENT_ONE = _SPENT_JOBS.where(JobRow.id == JOB_ID)
-_GIVE_BACK = update(JobRow).where(JobRow.id.in_(_JOB_IDS)).values(held=0)
+_GIVE_BACK = update(JobRow).where(JobRow.id.in_(_JOB_IDS)).values(held=0, is_outstanding=false())
 _FREE = (
     update(LimitRow)
     .where(LimitRow.name == LIMIT)
     .values(
-        used=LimitRow.used - bindparam("freed", type_=Integer()),
+        **given_back(
+            bindparam("began_at", type_=UtcDateTime()),
+            bindparam("succeeded", type_=Boolean()),
+            bindparam("freed", type_=Integer()),
+        ),
+        outstanding=LimitRow.outstanding - bindparam("unpaid", type_=Integer()),
+        outstanding_tokens=LimitRow.outstanding_tokens - bindparam("unpaid_tokens", type_=BigInteger()),
         kept_for=case((LimitRow.kept_for.in_(_JOB_IDS), null()), else_=LimitRow.kept_for),
     )
     .returning(LimitRow.is_awaited)
+)
+_NO_ATTEMPT = {"began_at": None, "succeeded": False}
+_LIMITS_OF = select(JobRow.limits, JobRow.tokens).where(JobRow.id == JOB_ID)
+_STAND_IN_LINE = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.status.is_not_distinct_from(JobStatus.SCHEDULED), JobRow.held == _NONE)
+    .values(
+        **in_line_of(bindparam("first", type_=Text())),
+        limits=bindparam("limits_now", type_=JobRow.__table__.c.limits.type),
+        tokens=bindparam("tokens_now", type_=JobRow.__table__.c.tokens.type),
+        rank_at=func.coalesce(JobRow.rank_at, rank(JobRow.workflow_id, JobRow.priority)),
+        due_at=null(),
+    )
+    .returning(*DISPATCH)
 )
 _lines = distinct_by_index(JobRow.blocked_on, BLOCKED_BY_LIMIT)
 _LINES = select(_lines.c.blocked_on).where(_lines.c.blocked_on.is_not(None))
@@ -266,29 +275,6 @@ _REST = (
 _WITH_ROOM = select(LimitRow.name).where(HAS_ROOM).order_by(LimitRow.name).limit(bindparam("most"))
 
 
-def redeclare(tx: Transaction, limit: str, slots: int, in_file: Mapping[str, int]) -> None:
-    """Let a limit, with each of its keys, have the slots that code declares now, and note the change.
-
-    Numbers *in_file*, of the limit or of one key, hold in place of the code's.
-    """
-    of_all, prefix = in_file.get(limit, slots), None if ":" in limit else f"{limit}:"
-    values = {"limit": limit, "prefix": prefix, "slots": of_all, "limits": sorted(in_file)}
-    for row in tx.connection.execute(_DECLARED_OTHERWISE, values).all():
-        declared = in_file.get(row.name, of_all)
-        if declared != row.declared:
-            tx.connection.execute(_REDECLARE, {"limit": row.name, "slots": declared})
-            why = _BY_FILE if in_file.keys() & {row.name, limit} else _BY_CODE
-            change = {"id": new_id(), "name": row.name, "before": row.declared, "after": declared}
-            tx.connection.execute(insert(LimitChangeRow), {**change, "actor": "agentq", "reason": why})
-
-
-def declare(tx: Transaction, slots: Mapping[str, int]) -> None:
-    """Write the limits that are not there yet, by name with the slots that code declares."""
-    rows = [{"name": name, "declared": slots[name]} for name in sorted(slots)]
-    if rows:
-        tx.connection.execute(_DECLARE[tx.connection.dialect.name], rows)
-
-
 def await_slot(tx: Transaction, limit: str, tenant: str) -> None:
     """Note that jobs of *tenant* stand in the line of *limit*, whose rows were committed before.
 
@@ -310,22 +296,23 @@ def await_no_longer(tx: Transaction, limit: str) -> None:
     tx.connection.execute(_AWAIT_NO_LONGER, {"limit": limit})
 
 
-def has_free(tx: Transaction, limit: str) -> bool:
-    """Say whether a slot of *limit* is free."""
-    return tx.connection.scalar(_HAS_FREE, {"limit": limit}) is not None
+def has_room(tx: Transaction, limit: str) -> bool:
+    """Say whether a job may be admitted to *limit* now."""
+    return tx.connection.scalar(_HAS_ROOM, {"limit": limit}) is not None
 
 
 def lock_first_in_line(tx: Transaction, limit: str) -> AnyRow | None:
     """Lock the job whose turn it is in the line of *limit*; None where there is none, or others have locked it."""
-    for tenant in tx.connection.scalars(_NEXT_TENANTS, {"limit": limit}).all():
-        row = tx.connection.execute(_FIRST_IN_LINE, {"limit": limit, "of_tenant": tenant}).one_or_none()
-        if row is not None:
-            return row
-    return None
+    return _first(tx.connection, limit, _LOCK_FIRST)
+
+
+def first_in_line(connection: Connection, limit: str) -> AnyRow | None:
+    """Return the job whose turn it is in the line of *limit*, or None."""
+    return _first(connection, limit, _FIRST)
 
 
 def lock_limits(tx: Transaction, limits: Collection[str]) -> dict[str, AnyRow]:
-    """Lock limits in the order of their names; for each, its ``room`` in slots, and the job it is ``kept_for``."""
+    """Lock limits in the order of their names; for each its ``room``, whom it is ``kept_for``, and TOKENS_LEFT."""
     return {row.name: row for row in tx.connection.execute(_LOCK, {"limits": list(limits)})}
 
 
@@ -337,7 +324,7 @@ def admit(tx: Transaction, limit: str, job: AnyRow, taken: Sequence[str]) -> Any
     values = {"limit": limit, "job_id": job.id, "now_held": job.held + len(taken)}
     admitted = tx.connection.execute(_ADMIT, values).one_or_none()
     if admitted is not None:
-        tx.connection.execute(_TAKE, {"limits": list(taken), "keeper": None})
+        _take(tx, job, taken)
         if job.held:
             tx.connection.execute(_KEEP_NO_LONGER, {"limits": job.limits[: job.held], "keeper": job.id})
         tx.connection.execute(_SERVED, values | {"of_tenant": job.tenant})
@@ -356,7 +343,8 @@ def refuse(tx: Transaction, limit: str, job: AnyRow, full: str, kept: Sequence[s
 def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]:
     """Take their slots from jobs that are SPENT, of this id or all; returns the limits that are awaited.
 
-    Up to *most* jobs; those that others are at are left to them.
+    Where code of a lost attempt may run on, the attempt keeps the slots of strict limits. Up to *most* jobs;
+    those that others are at are left to them.
     """
     if job_id is None:
         spent = tx.connection.execute(_SPENT_JOBS, {"most": most}).all()
@@ -366,22 +354,74 @@ def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]
         return []
     ids = [row.id for row in spent]
     tx.connection.execute(_GIVE_BACK, {"job_ids": ids})
-    freed = Counter(name for row in spent for name in row.limits[: row.held])
-    awaited = []
-    for name in sorted(freed):
-        if free(tx, name, ids, freed[name]):
-            awaited.append(name)
-    return awaited
+    names = sorted({name for row in spent for name in row.limits[: row.held]})
+    kept = keep_slots(tx, spent)
+    return [name for name in names if free_slots(tx, name, spent, _last_of(name, spent), kept[name])]
 
 
-def free(tx: Transaction, limit: str, jobs: Sequence[uuid.UUID], freed: int = 1) -> bool:
-    """Free slots of *limit* that these *jobs* held; says whether it is awaited."""
-    return bool(tx.connection.scalar(_FREE, {"limit": limit, "freed": freed, "job_ids": list(jobs)}))
+def free_slots(
+    tx: Transaction, limit: str, jobs: Sequence[AnyRow], last: Mapping[str, Any] = _NO_ATTEMPT, kept: int = 0
+) -> bool:
+    """Free the slots of *limit* that these *jobs* have given back, but for *kept*; says whether it is awaited.
+
+    Each has id, limits, tokens, held and is_outstanding as they were before. *last* says when the last attempt of
+    theirs ``began_at``, if one did, and whether it ``succeeded``.
+    """
+    unpaid = [job for job in jobs if job.is_outstanding and limit in job.limits]
+    values = {
+        "limit": limit,
+        "freed": sum(limit in job.limits[: job.held] for job in jobs) - kept,
+        "unpaid": len(unpaid),
+        "unpaid_tokens": sum(tokens_by_limit(job)[limit] for job in unpaid),
+        "job_ids": [job.id for job in jobs],
+    }
+    return bool(tx.connection.scalar(_FREE, {**values, **last}))
 
 
 def missing(connection: Connection) -> list[str]:
     """Return the limits that jobs wait for and that are not there: each was deleted while a start named it."""
     return list(connection.scalars(_MISSING))
+
+
+def _last_of(limit: str, spent: Sequence[AnyRow]) -> dict[str, Any]:
+    """Return when the last attempt began that held *limit*, and whether it succeeded."""
+    began = [(row.started_at, row.status) for row in spent if row.started_at and limit in row.limits[: row.held]]
+    began_at, status = max(began, default=(None, None))
+    return {"began_at": began_at, "succeeded": status == JobStatus.SUCCEEDED}
+
+
+def stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str) -> AnyRow | None:
+    """Scheduled to blocked for a job that has given its slots back, and needs one of *limit* too from now on.
+
+    Returns the columns of DISPATCH.
+    """
+    job = tx.connection.execute(_LIMITS_OF, {"job_id": job_id}).one()
+    # In the order of their names.
+    tokens = dict(sorted({limit: 0, **(tokens_by_limit(job) if job.limits else {})}.items()))
+    values = {"first": min(tokens), "limits_now": list(tokens)}
+    values |= {"tokens_now": job.tokens and list(tokens.values())}
+    return tx.connection.execute(_STAND_IN_LINE, values | {"job_id": job_id}).one_or_none()
+
+
+def tokens_by_limit(job: AnyRow) -> dict[str, int]:
+    """Return the tokens that an attempt at a job is expected to use, by the names of its limits."""
+    return dict(zip(job.limits, job.tokens or [0] * len(job.limits), strict=True))
+
+
+def _first(connection: Connection, limit: str, query: Any) -> AnyRow | None:
+    for tenant in connection.scalars(_NEXT_TENANTS, {"limit": limit}).all():
+        row: AnyRow | None = connection.execute(query, {"limit": limit, "of_tenant": tenant}).one_or_none()
+        if row is not None:
+            return row
+    return None
+
+
+def _take(tx: Transaction, job: AnyRow, taken: Sequence[str]) -> None:
+    if not job.pays:
+        tx.connection.execute(_TAKE, {"limits": list(taken), "keeper": None})
+        return
+    for name, tokens in tokens_by_limit(job).items():
+        tx.connection.execute(_TAKE_TO_PAY, {"limit": name, "taken": int(name in taken), "reserving": tokens})
 
 
 def unawaited(connection: Connection) -> list[tuple[str, str]]:

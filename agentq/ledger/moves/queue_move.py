@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import String, bindparam, func, select, update
+from sqlalchemy import String, bindparam, false, func, select, update
 
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow, LimitRow
-from agentq.ledger.moves.limits import LIMIT, free
+from agentq.ledger.moves.limits import LIMIT, free_slots, tokens_by_limit
 from agentq.ledger.moves.ready import due_if_ready, rank
 from agentq.ledger.moves.shared import JOB_ID
 from agentq.ledger.moves.timed import schedule_now
@@ -26,7 +26,9 @@ _MOVE = (
 _MOVE_LINE = _MOVE.values(
     **due_if_ready(),
     limits=bindparam("new_limits", type_=JobRow.__table__.c.limits.type),
+    tokens=bindparam("new_tokens", type_=JobRow.__table__.c.tokens.type),
     held=0,
+    is_outstanding=false(),
     refused=0,
     rank_at=func.coalesce(JobRow.rank_at, rank(JobRow.workflow_id, JobRow.priority)),
 )
@@ -48,11 +50,13 @@ def move_job(tx: Transaction, job_id: uuid.UUID, queue: str) -> bool:
 def move_into_line(tx: Transaction, job: AnyRow, queue: str, limits: Sequence[str]) -> bool:
     """As ``move_job``, for a *job* that has other *limits* in the new queue, and gives back the slots that it has.
 
-    A job that was ready is due at once. *job* is locked, with id, limits and held.
+    A job that was ready is due at once. *job* is locked, with the columns that ``free_slots`` takes.
     """
-    values = {"job_id": job.id, "new_queue": queue, "new_limits": list(limits) or None}
+    before = tokens_by_limit(job) if job.tokens else {}
+    tokens = [before.get(name, 0) for name in limits] if before else None
+    values = {"job_id": job.id, "new_queue": queue, "new_limits": list(limits) or None, "new_tokens": tokens}
     if tx.connection.scalar(_MOVE_LINE, values) is None:
         return False
     for limit in (job.limits or ())[: job.held]:
-        free(tx, limit, [job.id])
+        free_slots(tx, limit, [job])
     return True

@@ -15,6 +15,9 @@ from agentq.ledger.db.types import item_of, later, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.states import FAN_INS, MIDDLE_PRIORITY, BlockedBy, JobStatus
 
+_PRIORITY_STEP = 60.0
+"""Seconds by which a job comes earlier for each step of its priority."""
+
 # A job may hold some of its slots still: one that kept them while it was blocked, was cancelled, and is replayed.
 _next_limit = item_of(JobRow.limits, JobRow.held)
 _is_limited = _next_limit.is_not(None)
@@ -44,6 +47,25 @@ ADMITTED: dict[str, Any] = {
     "blocked_on": null(),
 }
 """The values that make a blocked job ready, once it has a slot of each of its limits."""
+
+
+def in_line_of(limit: Any) -> dict[str, Any]:
+    """Return the values that let a job, which gives its slots back, stand in the line of a limit."""
+    return {
+        "status": JobStatus.BLOCKED,
+        "blocked_by": BlockedBy.LIMIT,
+        "blocked_on": limit,
+        "held": 0,
+        "dispatched_at": now(),
+        "dispatches": 0,
+    }
+
+
+def rank(workflow_id: Any, priority: Any) -> Any:
+    """Return the place of a job in its lines: the start of its workflow, earlier for each step of priority."""
+    # A workflow that this very statement writes is not seen by it, and starts now.
+    started = select(WorkflowRow.created_at).where(WorkflowRow.id == workflow_id).scalar_subquery()
+    return later(func.coalesce(started, now()), -_PRIORITY_STEP * func.coalesce(priority, MIDDLE_PRIORITY))
 
 
 def due(at: Any) -> dict[str, Any]:
@@ -78,13 +100,6 @@ def due_if_ready() -> dict[str, Any]:
 def time_of(delay: Any, eta: Any) -> Any:
     """Return when a job is due that may have a delay, in seconds, or a time of its own."""
     return case((delay.is_not(None), seconds_from_now(delay)), else_=eta)
-
-
-def rank(workflow_id: Any, priority: Any) -> Any:
-    """Return the place of a job in its lines: the start of its workflow, earlier for each step of priority."""
-    # A workflow that this very statement writes is not seen by it, and starts now.
-    started = select(WorkflowRow.created_at).where(WorkflowRow.id == workflow_id).scalar_subquery()
-    return later(func.coalesce(started, now()), -_PRIORITY_STEP * func.coalesce(priority, MIDDLE_PRIORITY))
 
 
 def first_status(delay: float | None, eta: str | None, limits: Sequence[str] = ()) -> JobStatus:

@@ -6,15 +6,24 @@ so those who end at the same time do not wait for each other.
 
 from __future__ import annotations
 
-from sqlalchemy import CTE, and_, func, literal_column, select, true, update
+from sqlalchemy import CTE, ColumnElement, and_, bindparam, func, literal_column, select, true, update
 
+from agentq.ledger.db.types import UtcDateTime
 from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
-from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, SLOTS, WAITS, is_idle_after
+from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, WAITS, is_idle_after
+from agentq.ledger.moves.meters import IS_OPEN, ROOM, SLOTS, TOKENS_DUE_AFTER
+from agentq.ledger.moves.ramp import given_back
 from agentq.ledger.moves.ready import ADMITTED
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.states import JobStatus
 
-_may_go_on = select(and_(LimitRow.used <= SLOTS)).where(LimitRow.name == LIMIT).scalar_subquery()
+_began_at = bindparam("began_at", type_=UtcDateTime())
+# In the ramp after a cooldown the success counts, so the row of the limit is written.
+_may_go_on = (
+    select(and_(LimitRow.used <= SLOTS, IS_OPEN, LimitRow.ramp.is_(None)))
+    .where(LimitRow.name == LIMIT)
+    .scalar_subquery()
+)
 
 
 def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
@@ -23,7 +32,7 @@ def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
     The first has the columns of DISPATCH of the job that is admitted. The second counts the turn of its tenant.
     The third frees the slot where none is admitted, and says whether jobs may wait for it.
     """
-    is_done = select(func.count()).select_from(done).scalar_subquery() == 1
+    is_done = _is_done(done)
     tenants = (
         select(TurnRow.tenant)
         .where(TurnRow.name == LIMIT, WAITS, is_done, _may_go_on)
@@ -46,6 +55,7 @@ def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
             JobRow.id == select(picked.c.id).scalar_subquery(),
             JobRow.status == JobStatus.BLOCKED,
             func.cardinality(JobRow.limits) == 1,
+            JobRow.pays.is_(False),  # its time has to come first
         )
         .values(ADMITTED | {"held": 1})
         .returning(*DISPATCH)
@@ -64,8 +74,26 @@ def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
     freed = (
         update(LimitRow)
         .where(LimitRow.name == LIMIT, is_done, ~select(admitted.c.id).exists())
-        .values(used=LimitRow.used - 1)
+        .values(given_back(_began_at, true()))
         .returning(LimitRow.is_awaited)
         .cte("freed")
     )
     return admitted, turned, freed
+
+
+def freeing_slot(done: CTE) -> CTE:
+    """Return the CTE that frees the slot of a job that *done* has ended, and counts the tokens that it has used.
+
+    For a job that pays: the start of the next one may not be due. It says whether one may be admitted now.
+    """
+    return (
+        update(LimitRow)
+        .where(LimitRow.name == LIMIT, _is_done(done))
+        .values(given_back(_began_at, true()) | {"tokens_due": TOKENS_DUE_AFTER})
+        .returning(and_(LimitRow.is_awaited, ROOM > 0).label("is_awaited"))
+        .cte("freed")
+    )
+
+
+def _is_done(done: CTE) -> ColumnElement[bool]:
+    return select(func.count()).select_from(done).scalar_subquery() == 1

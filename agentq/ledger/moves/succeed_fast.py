@@ -11,6 +11,7 @@ commits by itself, which saves two round trips, and its locks last no longer tha
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -35,7 +36,7 @@ from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH
-from agentq.ledger.moves.slot_handover import handing_slot_over
+from agentq.ledger.moves.slot_handover import freeing_slot, handing_slot_over
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
@@ -50,9 +51,15 @@ class _Statements(NamedTuple):
     into_join: Prepared
 
 
-def _statements(*, hands_slot_over: bool) -> _Statements:
-    """*hands_slot_over* says that the job holds a slot of one limit, which the next in its line takes over."""
-    succeed = SUCCEED.values(held=0) if hands_slot_over else SUCCEED
+class _Slot(Enum):
+    """The slot of one limit that the job holds: the next in its line takes it over, or it is freed."""
+
+    HANDED_OVER = auto()
+    FREED = auto()
+
+
+def _statements(slot: _Slot | None) -> _Statements:
+    succeed = SUCCEED if slot is None else SUCCEED.values(held=0)
     done = succeed.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
     counted = _counted(done)
     joined = select(counted).where(counted.c.status == JobStatus.SUCCEEDED).cte("joined")
@@ -61,9 +68,11 @@ def _statements(*, hands_slot_over: bool) -> _Statements:
 
     def completing(*readied: CTE, ended: CTE | None = None) -> Prepared:
         columns, ctes = [done.c.id.label("done_id")], [_history(done), *([] if ended is None else [ended])]
-        if hands_slot_over:
-            admitted, turned, freed = handing_slot_over(done)
-            readied, ctes = (*readied, admitted), [*ctes, turned]
+        if slot is not None:
+            freed = freeing_slot(done)
+            if slot is _Slot.HANDED_OVER:
+                admitted, turned, freed = handing_slot_over(done)
+                readied, ctes = (*readied, admitted), [*ctes, turned]
             columns.append(select(freed.c.is_awaited).scalar_subquery().label("is_awaited"))
         if not readied:
             return Prepared(select(*columns).add_cte(*ctes))
@@ -127,22 +136,28 @@ def _ended_by(done: CTE, name: str) -> CTE:
     )
 
 
-_WITHOUT_SLOT, _WITH_SLOT = _statements(hands_slot_over=False), _statements(hands_slot_over=True)
+_WITHOUT_SLOT, _HANDING_OVER, _FREEING = map(_statements, (None, _Slot.HANDED_OVER, _Slot.FREED))
 
 
 def succeed_fast(
-    tx: Transaction, claimed: Claim, result: str, while_executing: WhileExecuting | None = None
+    tx: Transaction,
+    claimed: Claim,
+    result: str,
+    while_executing: WhileExecuting | None = None,
+    more_tokens: int = 0,
 ) -> list[AnyRow] | None:
     """Running to succeeded, with history, hand-over and the workflow's end, in one statement.
 
     For jobs with ``is_plain``, on PostgreSQL. Returns the columns of DISPATCH for each job that became ready, or
-    None where this attempt no longer owns the job. *while_executing* is as in ``Prepared.all``.
+    None where this attempt no longer owns the job. *while_executing* is as in ``Prepared.all``; *more_tokens* are
+    those used beyond the reserved ones, of a job with one limit.
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
     limits, statements = claimed.limits or [], _WITHOUT_SLOT
     if len(limits) == 1:
-        statements, values = _WITH_SLOT, values | {"limit": limits[0]}
+        statements = _FREEING if claimed.has_paid else _HANDING_OVER
+        values |= {"limit": limits[0], "more_tokens": more_tokens}
     if claimed.is_last:
         statement = statements.last
     else:

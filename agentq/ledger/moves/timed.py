@@ -26,14 +26,15 @@ from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.knowledge import Knowledge
 from agentq.ledger.models import JobRow, WorkerRow
+from agentq.ledger.moves.holds import SLOTS_ARE_ITS_OWN
 from agentq.ledger.moves.ready import READY, due
 from agentq.ledger.moves.shared import DEAD, DISPATCH, FAILURE, JOB_ID, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.states import FAN_INS, RUNNABLE, JobKind, JobStatus
 
-DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())
-"""A job whose time has come."""
+DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now(), SLOTS_ARE_ITS_OWN)
+"""A job whose time has come, but for one whose slots a lost attempt may have to keep."""
 _DUE = (
     select(JobRow.id)
     .where(DUE)

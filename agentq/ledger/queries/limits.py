@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, literal, select
+from sqlalchemy import Connection, Float, Integer, and_, bindparam, func, literal, literal_column, select
 
 from agentq.ledger.db.leaps import distinct_by_index
-from agentq.ledger.db.types import AnyRow, is_among_first
-from agentq.ledger.models import JobRow, LimitChangeRow, LimitRow, TenantRow, TurnRow
-from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, IN_LINE, IS_OVERRIDDEN, LIMIT, SLOTS
+from agentq.ledger.db.types import AnyRow, greatest, is_among_first, now
+from agentq.ledger.models import HoldRow, JobRow, LimitChangeRow, LimitRow, TenantRow, TurnRow
+from agentq.ledger.moves.holds import KEPT
+from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, IN_LINE, LIMIT
+from agentq.ledger.moves.meters import AT_ONCE, IS_OPEN, IS_OVERRIDDEN, RATE, SLOTS, TOKENS
 from agentq.states import JobStatus
 
 MOST = 1_000
@@ -21,6 +23,7 @@ _MOST_NEAR = 500
 """Limits before a name, and as many after it, that may be the one that was meant."""
 
 _MOST = bindparam("most", type_=Integer())
+_NO_TIME = literal_column("0.0", Float())
 
 
 def _counted(table: Any, *where: Any) -> Any:
@@ -29,12 +32,40 @@ def _counted(table: Any, *where: Any) -> Any:
     return select(func.count()).select_from(first).correlate(table).scalar_subquery().label("waiting")
 
 
+_TIMES = {
+    "next_start_in": greatest(_NO_TIME, func.coalesce(RATE.lead - (RATE.burst - 1) * RATE.gap, _NO_TIME)),
+    "start_gap": RATE.gap,
+    "tokens_lead": TOKENS.lead,
+    "token_gap": TOKENS.gap,
+    "tokens_at_once": TOKENS.burst,
+}
+"""Seconds: to the next start, and from one to the next; of tokens that are owed."""
 _LIMITS = select(
     LimitRow.name,
     LimitRow.declared,
     LimitRow.used,
     SLOTS.label("slots"),
+    AT_ONCE.label("at_once"),
+    RATE.limit.label("rate"),
+    RATE.per.label("rate_per"),
+    TOKENS.limit.label("tokens"),
+    TOKENS.per.label("tokens_per"),
+    LimitRow.rate.label("declared_rate"),
+    LimitRow.rate_per.label("declared_rate_per"),
+    LimitRow.tokens.label("declared_tokens"),
+    LimitRow.tokens_per.label("declared_tokens_per"),
+    *(seconds.label(name) for name, seconds in _TIMES.items()),
+    LimitRow.cooldown_until,
+    (~IS_OPEN).label("cools"),
+    now().label("read_at"),
+    LimitRow.cooldown_reason,
+    LimitRow.ramp,
     IS_OVERRIDDEN.label("is_overridden"),
+    LimitRow.override,
+    LimitRow.override_rate,
+    LimitRow.override_rate_per,
+    LimitRow.override_tokens,
+    LimitRow.override_tokens_per,
     LimitRow.override_until,
     LimitRow.actor,
     LimitRow.reason,
@@ -42,7 +73,11 @@ _LIMITS = select(
 _LISTED = _LIMITS.add_columns(_counted(LimitRow, JobRow.blocked_on == LimitRow.name))
 _FIND = _LISTED.order_by(LimitRow.is_awaited.desc(), LimitRow.name).limit(_MOST)
 _GET = _LISTED.where(LimitRow.name == LIMIT)
-_NAMED = _LIMITS.where(LimitRow.name.in_(bindparam("limits", expanding=True)))
+_kept = select(func.count()).where(HoldRow.name == LimitRow.name, KEPT).scalar_subquery()
+_kept_until = select(func.min(HoldRow.until)).where(HoldRow.name == LimitRow.name, KEPT).scalar_subquery()
+_NAMED = _LIMITS.add_columns(_kept.label("kept"), _kept_until.label("kept_until")).where(
+    LimitRow.name.in_(bindparam("limits", expanding=True))
+)
 _NEAR = (
     select(LimitRow.name).where(LimitRow.name < LIMIT).order_by(LimitRow.name.desc()).limit(_MOST_NEAR),
     select(LimitRow.name).where(LimitRow.name > LIMIT).order_by(LimitRow.name).limit(_MOST_NEAR),
@@ -76,6 +111,21 @@ _HOLDERS = (
     _held.where(JobRow.status == JobStatus.QUEUED).order_by(JobRow.queue, JobRow.dispatched_at),
 )
 _USED = select(LimitRow.used).where(LimitRow.name == LIMIT)
+_its_attempt_runs = and_(JobRow.status == JobStatus.RUNNING, JobRow.attempt == HoldRow.attempt)
+_HOLDS_BESIDE = (
+    select(
+        HoldRow.job_id,
+        JobRow.step,
+        HoldRow.attempt,
+        _its_attempt_runs.label("is_running"),
+        HoldRow.until,
+        HoldRow.created_at,
+    )
+    .join(JobRow, JobRow.id == HoldRow.job_id)
+    .where(HoldRow.name == LIMIT)
+    .order_by(HoldRow.id.desc())
+    .limit(_MOST)
+)
 _CHANGES = (
     select(LimitChangeRow.__table__)
     .where(LimitChangeRow.name == LIMIT)
@@ -114,6 +164,11 @@ def lines_of(connection: Connection, rows: Sequence[AnyRow]) -> Lines:
     return Lines({row.name: row for row in connection.execute(*limits)}, places)
 
 
+def cools_for(limit: AnyRow) -> float | None:
+    """Return the seconds to the end of a limit's cooldown; None where it is open."""
+    return (limit.cooldown_until - limit.read_at).total_seconds() if limit.cools else None
+
+
 def find(connection: Connection, most: int) -> Sequence[AnyRow]:
     """Return up to *most* limits, those first that jobs may wait for, by name."""
     return connection.execute(_FIND, {"most": most}).all()
@@ -142,6 +197,11 @@ def holders(connection: Connection, name: str, most: int) -> list[uuid.UUID]:
         if len(found) < most:  # else all are found, and no more rows are read
             found += connection.scalars(query, {"limit": name, "most": most - len(found)})
     return found
+
+
+def holds(connection: Connection, name: str, most: int) -> Sequence[AnyRow]:
+    """Return up to *most* slots of a limit that attempts hold beside those of their jobs, newest first."""
+    return connection.execute(_HOLDS_BESIDE, {"limit": name, "most": most}).all()
 
 
 def changes(connection: Connection, name: str, most: int) -> Sequence[AnyRow]:

@@ -56,3 +56,6 @@ NEVER_RETRIED = frozenset(
     }
 )
 """The categories that cannot come right by themselves: the same request gets the same answer."""
+
+REFUSED_FOR_NOW = frozenset({Category.RATE_LIMIT, Category.OVERLOADED})
+"""The categories of a provider that refuses all calls for a while: they close a limit."""

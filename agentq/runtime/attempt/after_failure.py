@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from celery.exceptions import Ignore, Reject
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import Cancel, DeadLetterNow, Retry
+from agentq.exceptions import Cancel, DeadLetterNow, LimitReached, Retry
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Claim
-from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Cancelled, Fail, Failure, RetryLater
+from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Cancelled, Cool, Fail, Failure, RetryLater
 from agentq.policies import (
     Decision,
     ErrorFacts,
@@ -24,6 +25,7 @@ from agentq.policies import (
     describe,
     failure_of,
 )
+from agentq.policies.errors.categories import REFUSED_FOR_NOW
 from agentq.policies.errors.untrusted import cause_of, first_known, message_of, safely
 from agentq.redaction import clean
 from agentq.runtime.attempt.running import Running
@@ -32,6 +34,8 @@ from agentq.steps import registry
 
 _LONGEST_ASKED = 1e9
 """Seconds that Celery's ``countdown`` may ask for at most: no database has times beyond all bounds."""
+_MOMENT = 0.001
+"""Seconds of a pause that only lets a job give its slots back."""
 _REQUEUED_AFTER = 1.0
 """Seconds before a task that asked Celery to requeue its message is tried again; Celery itself would not pause."""
 
@@ -43,6 +47,7 @@ def outcome_of_error(
     override: str | None = None,
     left: float | None = None,
     running: Running | None = None,
+    cools: Sequence[str] = (),
 ) -> RetryLater | Fail | Cancelled:
     """Return what becomes of a job whose function raised.
 
@@ -52,6 +57,7 @@ def outcome_of_error(
         override: the policy of the workflow, as JSON text.
         left: seconds to the job's deadline.
         running: what the code itself said of another attempt; a policy of the workflow stands in its place.
+        cools: the limits of the job that a provider's refusal closes for a while.
     """
     match error:
         case Cancel():
@@ -59,7 +65,12 @@ def outcome_of_error(
         case Ignore():
             return Cancelled("the task raised Celery's Ignore")
         case DeadLetterNow():
-            return Fail(failure_of(error, _facts_of(error)), "the step asked for a dead letter")
+            facts = _facts_of(error)
+            return Fail(failure_of(error, facts), "the step asked for a dead letter", cool=_cool(facts, cools))
+        case LimitReached() if error.limit not in (claim.limits or ()):
+            # Once of each limit: with its slot, a job that gets no second one has an error like any other.
+            why = clean(f"no slot of {error.limit} was free within {error.wait:g} s", LONGEST_REASON)
+            return RetryLater(failure_of(error), _MOMENT, why, burns_attempt=False, needs_slot_of=error.limit)
         case Reject() if not error.requeue:
             return Fail(failure_of(error), "the task raised Celery's Reject")
     asked = None if running is None or override is not None else running.attempts
@@ -67,8 +78,8 @@ def outcome_of_error(
     match error:
         case Retry():
             facts = _facts_of(error)
-            decision = decide_asked(policy, facts, history, after=error.after)
-            return _outcome(failure_of(error, facts), decision, is_asked=error.after is not None)
+            decision, cool = decide_asked(policy, facts, history, after=error.after), _cool(facts, cools)
+            return _outcome(failure_of(error, facts), decision, is_asked=error.after is not None, cool=cool)
         case Reject():
             decision = decide_asked(policy, error, history, after=_REQUEUED_AFTER)
             return _outcome(failure_of(error), decision, is_asked=True)
@@ -76,12 +87,15 @@ def outcome_of_error(
             # What it was raised from: Celery turns its own ``exc`` into a parent class where it cannot be pickled.
             known, after = first_known(cause_of(error), error.exc), _seconds(error)
             cause = error if known is None else known
-            decision = decide_asked(policy, cause, history, after=after)
-            return _outcome(failure_of(cause), decision, is_asked=after is not None, attempts=asked)
-    if running is not None and running.final is not None and override is None:
-        return Fail(failure_of(error), running.final)
+            facts = describe(cause)
+            decision, cool = decide_asked(policy, facts, history, after=after), _cool(facts, cools)
+            return _outcome(failure_of(cause, facts), decision, after is not None, asked, cool)
     facts = describe(error)
-    return _outcome(failure_of(error, facts), decide(policy, facts, history))
+    cool = _cool(facts, cools)
+    if running is not None and running.final is not None and override is None:
+        return Fail(failure_of(error, facts), running.final, cool=cool)
+    decision = decide(policy, facts, history, in_line=cool is not None)
+    return _outcome(failure_of(error, facts), decision, cool=cool)
 
 
 def outcome_of_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:
@@ -140,10 +154,21 @@ def _seconds(asked: CeleryRetry) -> float | None:
     return None if after is None or math.isnan(after) else min(after, _LONGEST_ASKED)
 
 
+def _cool(facts: ErrorFacts, cools: Sequence[str]) -> Cool | None:
+    """Return what an error does to the limits that a provider's refusal closes; None where it is none."""
+    if not cools or facts.category not in REFUSED_FOR_NOW:
+        return None
+    return Cool(tuple(cools), facts.retry_after, str(facts.status or facts.category))
+
+
 def _outcome(
-    failure: Failure, decision: Decision, is_asked: bool = False, attempts: int | None = None
+    failure: Failure,
+    decision: Decision,
+    is_asked: bool = False,
+    attempts: int | None = None,
+    cool: Cool | None = None,
 ) -> RetryLater | Fail:
     reason = clean(decision.reason, LONGEST_REASON)
     if decision.is_final:
-        return Fail(failure, reason, decision.needs_person, decision.is_late)
-    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts)
+        return Fail(failure, reason, decision.needs_person, decision.is_late, cool)
+    return RetryLater(failure, decision.delay, reason, decision.burns_attempt, is_asked, attempts, cool)

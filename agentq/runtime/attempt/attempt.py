@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -21,11 +22,12 @@ from agentq.exceptions import (
     NotRecorded,
 )
 from agentq.job_log import JobLog, job_log
-from agentq.ledger import attempts, knowledge, moves
+from agentq.ledger import attempts, holds, knowledge, moves
 from agentq.ledger.on_complete import CompletionFailed
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.errors.untrusted import classed, is_stop
+from agentq.policies.limits import closed_by_refusal
 from agentq.runtime.attempt import other_release, running
 from agentq.runtime.attempt.after_failure import outcome_of_error
 from agentq.runtime.attempt.call import Call
@@ -35,6 +37,7 @@ from agentq.runtime.dispatch.early import PAUSES, EarlyDispatch
 from agentq.runtime.log import job_outcomes
 from agentq.runtime.refused import refusals
 from agentq.states import RUNNABLE, JobKind, JobStatus
+from agentq.steps import registry
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -58,6 +61,7 @@ class AttemptRunner:
         hard_timeout: float | None = None,
         early_after: uuid.UUID | None = None,
         sent_to: str | None = None,
+        pays: bool = False,
     ) -> None:
         self._engine = engine
         self._ledger = engine.ledger
@@ -66,6 +70,7 @@ class AttemptRunner:
         self._hard_timeout = hard_timeout
         self._early_after = early_after
         self._sent_to = sent_to
+        self._pays = pays
 
     def run(self) -> dict[str, Any]:
         """Run the attempt from its claim to its dispatch; returns a line for Celery's log and Flower.
@@ -80,8 +85,12 @@ class AttemptRunner:
         claim = self._claim()
         if claim is None and self._early_after is not None:
             claim = self._claim_when_handed_over()
+        found = None if claim is not None else self._status()
+        if found is not None and found.status == JobStatus.QUEUED and found.pays != self._pays:
+            self._pays = found.pays  # the message says otherwise, or was sent by a release that says nothing
+            claim, found = self._claim(), self._status()
         if claim is None:
-            return self._drop()
+            return self._drop(found)
         outcome = self._execute(claim)
         early = EarlyDispatch(self._engine.dispatcher, self._dispatch_of_next(claim))
         try:
@@ -89,6 +98,8 @@ class AttemptRunner:
         except (CompletionFailed, NotRecorded) as failed:
             outcome = self._fail(claim, failed.error if isinstance(failed, CompletionFailed) else failed)
             is_accepted = self._record(claim, outcome, early)
+        if not is_accepted and claim.limits:
+            self._free_kept(claim)
         return job_outcomes.log_outcome(self._log(claim), claim, outcome, is_accepted)
 
     def _claim(self) -> Claim | None:
@@ -98,7 +109,7 @@ class AttemptRunner:
             self._lease.wait_until_valid()  # which may have ended while it waited for the ledger
             return self._ledger.write_statement(
                 lambda tx: attempts.claim(
-                    tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to
+                    tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to, self._pays
                 )
             )
 
@@ -150,6 +161,8 @@ class AttemptRunner:
         before = running.attempt.set(self._running)
         call = Call(self._engine, claim, self._running, self._hard_timeout, self._until_answered)
         try:
+            if claim.begins_in > 0:
+                time.sleep(claim.begins_in)  # its start is paid for then
             outcome = call.run()
             end_if_forked(process)
             if self._running.asked is not None:
@@ -194,7 +207,10 @@ class AttemptRunner:
         left = None
         if claim.deadline_at is not None:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
-        return outcome_of_error(claim, error, override=override, left=left, running=self._running)
+        step = registry.find(claim.step)
+        declared = (*self._engine.limits, *(step.limits if step is not None else ()))
+        cools = closed_by_refusal(declared, claim.limits or ())
+        return outcome_of_error(claim, error, override=override, left=left, running=self._running, cools=cools)
 
     def _dispatch_of_next(self, claim: Claim) -> Dispatch | None:
         if claim.successor is None:
@@ -210,12 +226,13 @@ class AttemptRunner:
     def _record_once(self, claim: Claim, outcome: Outcome, early: EarlyDispatch) -> bool:
         wait_timeout = self._engine.settings.lease
         is_together = isinstance(outcome, Succeed) and outcome.on_complete
-        one_statement = attempts.is_one_statement(claim, outcome)
+        used = self._running.used
+        one_statement = attempts.is_one_statement(claim, outcome, used)
         alone = self._ledger.write_statement if one_statement else self._ledger.write
         write = self._ledger.write_with_application if is_together else alone
         try:
             return write(
-                lambda tx: attempts.record(tx, claim, outcome, early.while_executing),
+                lambda tx: attempts.record(tx, claim, outcome, early.while_executing, used),
                 wait_timeout=wait_timeout,
                 publish=early.publish_rest,
             )
@@ -227,9 +244,13 @@ class AttemptRunner:
             self._log(claim).debug("its outcome could not be recorded", exc_info=True)
             raise NotRecorded(_not_recorded(claim, outcome, error)) from None
 
-    def _drop(self) -> dict[str, Any]:
-        """Return why the job is not to be run now, and publish jobs that a dead worker did not dispatch."""
-        found = self._status()
+    def _free_kept(self, claim: Claim) -> None:
+        """Free the slots that a lost attempt keeps: its code has ended. Else they are freed at their time."""
+        with suppress(LedgerError):
+            holds.free_all_of(self._ledger, claim.job_id, claim.attempt)
+
+    def _drop(self, found: Any) -> dict[str, Any]:
+        """Return why the job, as it was *found*, is not to be run now; publish jobs that a dead worker did not."""
         if found is None or (found.kind != JobKind.TASK and found.step != self._step):
             what = "does not exist" if found is None else f"is of step {found.step!r}"
             return self._refuse(f"a message for step {self._step!r} names job {self._job_id}, which {what}")
@@ -242,6 +263,9 @@ class AttemptRunner:
             return {"dropped": found.status}
         if found.status == JobStatus.QUEUED and self._sent_to not in (None, found.queue):
             log.info("was moved to queue %r: message dropped", found.queue)
+            return {"dropped": found.status}
+        if found.status == JobStatus.BLOCKED:
+            log.debug("waits for a limit: message dropped")
             return {"dropped": found.status}
         when = "yet" if found.status == JobStatus.WAITING else "already"
         log.info("is %s %s: message dropped", found.status, when)

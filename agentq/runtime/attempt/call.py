@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, LedgerUnavailable
+from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, LedgerUnavailable, nearest
 from agentq.ledger import attempts
 from agentq.ledger.records import Claim
 from agentq.ledger.results import missing_members
 from agentq.outcomes import Succeed
+from agentq.redaction import show
 from agentq.runtime.attempt import other_release, plain_tasks
 from agentq.runtime.attempt.lease import current_lease
 from agentq.runtime.attempt.reports import Reports
 from agentq.runtime.attempt.running import Running
+from agentq.runtime.attempt.slots import AttemptSlots, UntilAnswered
 from agentq.runtime.bridge import loop
 from agentq.states import JobKind
 from agentq.steps import registry
@@ -26,9 +28,6 @@ from agentq.steps.values.encoding import encode
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
-
-UntilAnswered = Callable[[Callable[[], Any], str, Claim], Any]
-"""Does work with the ledger again and again while that does not answer; the text says what for."""
 
 
 class Call:
@@ -50,6 +49,7 @@ class Call:
         self._until_answered = until_answered
         self._lease = current_lease()
         self._reports: Reports | None = None
+        self._slots = AttemptSlots(engine, claim, until_answered)
 
     def run(self) -> Succeed:
         """Call the function and return what the attempt succeeds with.
@@ -68,9 +68,10 @@ class Call:
         return Succeed(self._encode(value))
 
     def close(self) -> None:
-        """Write the events of the step."""
+        """Write the events of the step, and free the slots that its blocks have left."""
         if self._reports is not None:
             self._reports.close()
+        self._slots.close()
 
     def _run_step(self, step: StepDefinition, args: list[Any], kwargs: dict[str, Any]) -> Succeed:
         parameters = step.parameters
@@ -110,7 +111,24 @@ class Call:
             is_cancelled=CancelCheck(self._is_cancelled),
             find_missing=self._missing,
             report=self._reports.add,
+            note_used=self._note_used,
+            slots=self._slots,
         )
+
+    def _note_used(self, tokens: int | Mapping[str, int]) -> None:
+        if isinstance(tokens, Mapping):
+            step = registry.find(self._claim.step)
+            declared = {limit.name for limit in (*self._engine.limits, *(step.limits if step else ()))}
+            for name in tokens:
+                if name not in declared:
+                    raise InvalidValue(
+                        f"used(tokens=…) names {show(name)}, which is no limit of step {self._claim.step!r}."
+                        f"{nearest(name, declared)} It has: {', '.join(sorted(declared)) or 'none'}."
+                    )
+            # A job does not have a limit whose key is None.
+            names = [(name, name.partition(":")[0]) for name in self._claim.limits or ()]
+            tokens = {full: tokens[name] for full, name in names if name in tokens}
+        self._running.used = tokens
 
     def _missing(self) -> list[MissingMember]:
         rows = self._until_answered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ class Running:
     ``retries`` counts the attempts before it, as Celery does. ``attempts`` is how many the job may have by its
     code's own word, ``final`` why that code does not try its error again, ``asked`` the
     ``self.retry(throw=False)`` whose attempt comes once the function has returned.
+    ``used`` are the tokens that it has used, by the names of its limits where they differ.
     Each is None where the code said nothing.
     """
 
@@ -23,6 +25,7 @@ class Running:
     attempts: int | None = None
     final: str | None = None
     asked: Retry | None = None
+    used: int | Mapping[str, int] | None = None
 
 
 attempt: ContextVar[Running | None] = ContextVar("attempt", default=None)

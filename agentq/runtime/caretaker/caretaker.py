@@ -1,8 +1,8 @@
 """The caretaker: it runs in every worker and keeps the ledger moving. Any number may run, without a leader.
 
-Three threads in the worker's main process. One renews the lease and does nothing else, so that nothing can delay
+Four threads in the worker's main process. One renews the lease and does nothing else, so that nothing can delay
 it. One watches the lease by the machine's own clock, and ends the running steps before it ends. One does the
-duties.
+duties, and one admits jobs of limits with a rate, each at its time.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Caretaker:
             threading.Thread(target=self._renew_always, name="agentq-lease", daemon=True),
             threading.Thread(target=self._watch_always, name="agentq-watch", daemon=True),
             threading.Thread(target=self._work_always, name="agentq-caretaker", daemon=True),
+            threading.Thread(target=self._pace_always, name="agentq-pacer", daemon=True),
         ]
 
     @property
@@ -112,6 +113,7 @@ class Caretaker:
             return
         self._ending.set()
         self._reserved.changed.set()
+        self.duties.pacer.wake()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=self._engine.settings.ledger_timeout)
@@ -192,6 +194,9 @@ class Caretaker:
             self._reserved.changed.wait(self.duties.due_in())
             if not self._ending.is_set():
                 self.duties.do_due()
+
+    def _pace_always(self) -> None:
+        self.duties.pacer.run(self._ending.is_set)
 
 
 def caretaker_of(app: Celery) -> Caretaker | None:

@@ -23,6 +23,7 @@ from agentq.runtime.attempt.after_failure import outcome_of_loss
 from agentq.runtime.attempt.lease import Lease
 from agentq.runtime.caretaker.knowledge import knowledge_of
 from agentq.runtime.caretaker.lost_messages import LostMessages
+from agentq.runtime.caretaker.pacer import Pacer
 from agentq.runtime.caretaker.reserved import Reserved
 from agentq.runtime.caretaker.unfit_jobs import UnfitJobs
 from agentq.runtime.entry import revokes
@@ -72,6 +73,7 @@ class Duties:
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
         self.unfit_jobs = UnfitJobs(engine, self.refusals.add)
+        self.pacer = Pacer(self._pace)
         self.lost_messages = LostMessages(engine.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
         self._account = _Duty(min(1.0, settings.lease / 3), self.account_for_jobs, Work.RUNNING)
@@ -84,6 +86,7 @@ class Duties:
             _Duty(min(settings.lease / 3, 5.0), self.rescue_lost, Work.LOST),
             _Duty(1.0, self.end_overdue, Work.OVERDUE),
             _Duty(1.0, self.fill_slots, Work.SLOTS),
+            _Duty(1.0, self.find_unpaced, Work.PACE),
             _Duty(10.0, self.enter_unawaited, Work.BLOCKED),
             _Duty(10.0, self.take_back, Work.UNCLAIMED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
@@ -206,9 +209,13 @@ class Duties:
         """Admit jobs to slots that are free, where the process that freed them could not."""
         limits.fill(self._ledger)
 
+    def find_unpaced(self) -> None:
+        """Pace the limits whose jobs wait for a time, and that no other caretaker paces."""
+        self.pacer.add(self._ledger.read_statement(lambda connection: moves.unpaced(connection, _BATCH)))
+
     def enter_unawaited(self) -> None:
         """Let lines be awaited whose jobs were started by a process that then died."""
-        limits.enter_unawaited(self._ledger, self._engine.slots_of)
+        limits.enter_unawaited(self._ledger, self._engine.meters_of)
 
     def take_back(self) -> None:
         """Take their slots from jobs whose queue no worker consumes, where other jobs wait for these slots."""
@@ -237,6 +244,12 @@ class Duties:
         """Send again the messages of jobs that this worker's code cannot run and another one's can."""
         self.unfit_jobs.pass_on()
         self._pass_on.interval = self.unfit_jobs.pause
+
+    def _pace(self, limit: str) -> tuple[int, float] | None:
+        def pace() -> tuple[int, float] | None:
+            return limits.pace(self._ledger, limit, self._lease.worker_id)
+
+        return self._try(pace)
 
     def _due(self) -> list[_Duty]:
         now = time.monotonic()
@@ -295,15 +308,14 @@ class Duties:
                 return
 
     def _redeclare_limits(self) -> None:
-        """Let the limits have the slots of this code and limits file: of two releases, the last to start wins."""
-        in_file = self._engine.limits_file.slots
-        for name, slots in self._engine.declared_limits().items():
-            self._ledger.write(partial(moves.redeclare, limit=name, slots=slots, in_file=in_file))
+        """Let the limits have the meters of this code and limits file: of two releases, the last to start wins."""
+        for name, meters in self._engine.declared_limits().items():
+            self._ledger.write(partial(moves.redeclare, limit=name, meters=meters, file=self._engine.limits_file))
 
     def _declare_ordered(self) -> None:
         """Enter the limits of ordered queues, also after a prune: jobs may be moved into these queues."""
         file, queues = self._engine.limits_file, self._engine.limits_of_queues()
-        ordered = {name: file.slots_of(name, slots) for name, slots in queues.items()}
+        ordered = {name: file.meters_of(name, meters) for name, meters in queues.items()}
         if ordered:
             self._ledger.write(lambda tx: moves.declare(tx, ordered))
 

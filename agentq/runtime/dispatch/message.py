@@ -21,6 +21,8 @@ STEP_ETA = "of a step: only a worker with agentq and this step runs it"
 """The ``eta`` of a step's message: it is no time, so Celery runs no plain task of the same name for it."""
 QUEUE_HEADER = "agentq_queue"
 """The header with the queue that a message was sent to: a job that was moved since is not claimed by it."""
+PAYS_HEADER = "agentq_pays"
+"""The header of a job whose start has to be paid for, which takes another claim."""
 PRIORITY_HEADER = "agentq_priority"
 """The job's priority on agentq's scale; messages of one priority come in the order they were sent."""
 
@@ -50,6 +52,8 @@ def job_message(dispatch: Dispatch, early: bool, with_event: bool) -> Any:
     }
     if early:
         headers[EARLY_HEADER] = True
+    if dispatch.pays:
+        headers[PAYS_HEADER] = True
     if dispatch.priority is not None:
         headers[PRIORITY_HEADER] = dispatch.priority
     if is_task:

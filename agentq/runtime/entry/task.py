@@ -13,7 +13,7 @@ from celery.exceptions import Retry as CeleryRetry
 
 from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime.attempt.attempt import AttemptRunner
-from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER, EARLY_HEADER, QUEUE_HEADER
+from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER, EARLY_HEADER, PAYS_HEADER, QUEUE_HEADER
 from agentq.runtime.entry import adoption, dead_letters, refused_methods, self_retry
 from agentq.runtime.find import engine_of
 from agentq.runtime.refused import refusals
@@ -49,9 +49,8 @@ class StepMixin:
         request.agentq_entered = True  # a step that calls itself calls the function
         engine = engine_of(self.app)
         job_id = _job_id(args) if is_job_message(request) else self._adopted(engine, args, kwargs)
-        return AttemptRunner(
-            engine, job_id, self.name, _hard_timeout(self), _early_after(request), _sent_to(request)
-        ).run()
+        asked = (_hard_timeout(self), _early_after(request), _sent_to(request), _pays(request))
+        return AttemptRunner(engine, job_id, self.name, *asked).run()
 
     def enclosed(self: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         """Return *run* inside what the app's own task class does around a task, such as Flask's context."""
@@ -166,6 +165,10 @@ def _early_after(request: Any) -> uuid.UUID | None:
 def _sent_to(request: Any) -> str | None:
     queue = getattr(request, QUEUE_HEADER, None)
     return queue if isinstance(queue, str) else None
+
+
+def _pays(request: Any) -> bool:
+    return getattr(request, PAYS_HEADER, False) is True
 
 
 def _options() -> dict[str, Any]:

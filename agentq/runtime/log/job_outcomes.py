@@ -15,7 +15,7 @@ from agentq.ledger.caretaking.rescues import Lost
 from agentq.ledger.losses import TIMED_OUT, WORKER_LOST
 from agentq.ledger.records import Claim
 from agentq.operations.attempt_counts import attempts_summary
-from agentq.outcomes import Cancelled, Fail, Failure, Leave, Outcome, RetryLater, Succeed
+from agentq.outcomes import Cancelled, Cool, Fail, Failure, Leave, Outcome, RetryLater, Succeed
 from agentq.runtime.attempt.other_release import LeftForLive
 
 logger = logging.getLogger(__name__)
@@ -47,10 +47,12 @@ def log_outcome(log: JobLog, claim: Claim, outcome: Outcome, is_accepted: bool) 
                 raise LeftForLive(takes)
             return {"left for": reason}
         case RetryLater(failure):
+            _log_cooldown(log, outcome.cool)
             _log_retry(log, attempts_summary(claim), outcome)
             error = AttemptFailed(f"{failure.error_class}: {failure.message}")
             raise CeleryRetry(str(error), exc=error, when=outcome.delay)
         case Fail(failure):
+            _log_cooldown(log, outcome.cool)
             _log_failure(log, attempts_summary(claim), outcome)
     raise AttemptFailed(f"{failure.error_class}: {failure.message}")
 
@@ -64,6 +66,13 @@ def log_lost(lost: Sequence[Lost], has_processes: bool) -> None:
         logger.warning("worker %s is gone: its lease is over, and %s taken over", worker, _counted(jobs))
     for job in lost:
         _log_lost(job, has_processes)
+
+
+def _log_cooldown(log: JobLog, cool: Cool | None) -> None:
+    """Log the limits that a refused call closes for all their jobs."""
+    if cool is not None:
+        time = "a pause that doubles" if cool.seconds is None else f"{cool.seconds:.1f} s, as the provider asks"
+        log.warning("a call was refused (%s): limit %s cools for %s", cool.reason, ", ".join(cool.limits), time)
 
 
 def _log_retry(log: JobLog, attempts: str, outcome: RetryLater) -> None:
@@ -112,6 +121,8 @@ def _error(failure: Failure) -> str:
 
 def _again(outcome: RetryLater) -> str:
     when = f"in {outcome.delay:.1f} s" if outcome.delay else "at once"
+    if outcome.in_line_of is not None:
+        when = f"when limit {outcome.in_line_of} has cooled, and its turn has come"
     cost = "" if outcome.burns_attempt else ", at no cost"
     return f"it is tried again {when}{cost}" + (f" ({outcome.reason})" if outcome.reason else "")
 

@@ -22,6 +22,8 @@ CALLED = {
     "rescue_lost": "taking jobs from workers that are gone",
     "end_overdue": "ending jobs that are past their deadline",
     "fill_slots": "admitting jobs to free slots of limits",
+    "find_unpaced": "finding limits whose jobs wait for a time",
+    "pace": "admitting jobs of limits with a rate at their time",
     "enter_unawaited": "admitting jobs that another process left blocked",
     "take_back": "taking slots from jobs whose queue no worker consumes",
     "issue_dead_letters": "sending messages for new dead letters",
@@ -29,7 +31,7 @@ CALLED = {
     "pass_on": "leaving jobs of unknown steps to other workers",
     "_forget_gone": "forgetting workers that are gone",
     "_declare_ordered": "writing the limits of ordered queues",
-    "_redeclare_limits": "writing the slots of limits that this worker's code declares",
+    "_redeclare_limits": "writing the limits that this worker's code declares",
 }
 """The names of the duties in the log."""
 

@@ -29,8 +29,12 @@ def _length_sqlite(element: length, compiler: Any, **kw: Any) -> str:
     return f"CASE json_type({text}) WHEN 'array' THEN json_array_length({text}) END"
 
 
+_HOLDING = "FROM agentq_jobs WHERE held > 0"
+_HOLDS = "UNION ALL SELECT name, job_id FROM agentq_holds"
+
+
 class slots_held(FunctionElement[str]):
-    """A table of the slots that jobs hold: for each, the ``name`` of its limit and the ``job_id``."""
+    """A table of the slots that jobs and attempts hold: for each, the ``name`` of its limit and the ``job_id``."""
 
     inherit_cache = True
     name = "slots_held"
@@ -38,10 +42,10 @@ class slots_held(FunctionElement[str]):
 
 @compiles(slots_held, "postgresql")
 def _slots_held_postgresql(element: slots_held, compiler: Any, **kw: Any) -> str:
-    return "(SELECT unnest(limits[1:held]) AS name, id AS job_id FROM agentq_jobs WHERE held > 0)"
+    return f"(SELECT unnest(limits[1:held]) AS name, id AS job_id {_HOLDING} {_HOLDS})"
 
 
 @compiles(slots_held, "sqlite")
 def _slots_held_sqlite(element: slots_held, compiler: Any, **kw: Any) -> str:
     job = "FROM agentq_jobs AS job, json_each(job.limits) AS item WHERE job.held > 0 AND item.key < job.held"
-    return f"(SELECT item.value AS name, job.id AS job_id {job})"
+    return f"(SELECT item.value AS name, job.id AS job_id {job} {_HOLDS})"

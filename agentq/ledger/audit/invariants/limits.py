@@ -14,13 +14,23 @@ from agentq.ledger.audit.invariants.common import (
     invariant,
 )
 from agentq.ledger.audit.invariants.elements import slots_held
-from agentq.ledger.db.types import item_of
-from agentq.ledger.models import AttemptRow, JobRow, LimitChangeRow, LimitRow, TurnRow
-from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, SLOTS, SPENT
+from agentq.ledger.db.types import item_for, item_of
+from agentq.ledger.models import AttemptRow, HoldRow, JobRow, LimitChangeRow, LimitRow, TurnRow
+from agentq.ledger.moves.holds import SPENT_HOLD
+from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, SPENT
+from agentq.ledger.moves.meters import SLOTS
 from agentq.states import JobStatus
 
 _held = slots_held().table_valued(column("name", String()), column("job_id", Uuid()), name="slots_held")
 _holders = select(_held.c.name, func.count().label("jobs")).group_by(_held.c.name).subquery("holders")
+_tokens = func.coalesce(item_for(JobRow.limits, _held.c.name, JobRow.tokens), 0)
+_unpaid = (
+    select(_held.c.name, func.count().label("jobs"), func.sum(_tokens).label("tokens"))
+    .join(JobRow, JobRow.id == _held.c.job_id)
+    .where(JobRow.is_outstanding)
+    .group_by(_held.c.name)
+    .subquery("unpaid")
+)
 _holder = aliased(JobRow)
 _oldest_holder = (
     select(func.min(_holder.created_at))
@@ -35,13 +45,30 @@ _ready_at = func.coalesce(JobRow.dispatched_at, JobRow.created_at)
 
 @invariant("limit")
 def slots_miscounted() -> Found:
-    """a limit counts other slots as used than jobs hold"""
+    """a limit counts other slots as used than jobs and attempts hold"""
     jobs = func.coalesce(_holders.c.jobs, 0)
     return (
         select(LimitRow.name, cast(jobs, String()))
         .outerjoin(_holders, _holders.c.name == LimitRow.name)
         .where(LimitRow.used != jobs)
     )
+
+
+@invariant("limit")
+def outstanding_miscounted() -> Found:
+    """a limit counts other jobs, or tokens, as taken and not paid than there are"""
+    jobs, tokens = func.coalesce(_unpaid.c.jobs, 0), func.coalesce(_unpaid.c.tokens, 0)
+    return (
+        select(LimitRow.name, cast(jobs, String()))
+        .outerjoin(_unpaid, _unpaid.c.name == LimitRow.name)
+        .where(or_(LimitRow.outstanding != jobs, LimitRow.outstanding_tokens != tokens))
+    )
+
+
+@invariant("job")
+def runs_unpaid() -> Found:
+    """a job runs though its start was not paid"""
+    return select(JobRow.id, JobRow.step).where(JobRow.status == JobStatus.RUNNING, JobRow.is_outstanding)
 
 
 @invariant("limit")
@@ -103,6 +130,26 @@ def never_given_back() -> Found:
     return select(JobRow.id, JobRow.step).where(SPENT, ended_at < LONG_AGO, a_worker_lives)
 
 
+@invariant("job", ASK_WORKERS)
+def hold_never_freed() -> Found:
+    """an attempt was over long ago, and no living worker freed the slots that it took or kept"""
+    ended = select(AttemptRow.finished_at).where(
+        AttemptRow.job_id == HoldRow.job_id, AttemptRow.number == HoldRow.attempt
+    )
+    free_at = func.coalesce(HoldRow.until, ended.scalar_subquery(), HoldRow.created_at)
+    return select(HoldRow.job_id, HoldRow.name).where(SPENT_HOLD, free_at < LONG_AGO, a_worker_lives)
+
+
+@invariant("job")
+def hold_of_no_attempt() -> Found:
+    """a slot is held for an attempt that its job never had"""
+    return (
+        select(HoldRow.job_id, HoldRow.name)
+        .join(JobRow, JobRow.id == HoldRow.job_id)
+        .where(or_(HoldRow.attempt < 1, HoldRow.attempt > JobRow.attempt))
+    )
+
+
 @invariant("limit")
 def kept_for_nobody() -> Found:
     """a limit keeps a slot for a job that does not wait for another one"""
@@ -122,10 +169,14 @@ def kept_for_nobody() -> Found:
 
 INVARIANTS = (
     slots_miscounted,
+    outstanding_miscounted,
+    runs_unpaid,
     over_its_slots,
     runs_without_slot,
     blocked_by_nothing,
     never_entered,
     never_given_back,
+    hold_never_freed,
+    hold_of_no_attempt,
     kept_for_nobody,
 )

@@ -1,0 +1,39 @@
+"""Limits of a step's jobs: how many may run at once, and how many may start in a time, for each value of a key."""
+
+from agentq.policies.limits.elements import MOST_SLOTS, Concurrency, Cooldown, Element, Rate, Tokens
+from agentq.policies.limits.keys import is_name, limit_of_queue
+from agentq.policies.limits.meters import (
+    JobLimit,
+    Meters,
+    PerTime,
+    check_call_limits,
+    check_limits,
+    closed_by_refusal,
+    declared_by,
+    limits_of_job,
+    meters_of,
+    over_burst,
+    require_not_strict,
+)
+
+__all__ = [
+    "MOST_SLOTS",
+    "Concurrency",
+    "Cooldown",
+    "Element",
+    "JobLimit",
+    "Meters",
+    "PerTime",
+    "Rate",
+    "Tokens",
+    "check_call_limits",
+    "check_limits",
+    "limit_of_queue",
+    "closed_by_refusal",
+    "declared_by",
+    "is_name",
+    "limits_of_job",
+    "meters_of",
+    "over_burst",
+    "require_not_strict",
+]
