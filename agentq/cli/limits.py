@@ -1,7 +1,8 @@
-"""``agentq limits``: list, show, set, clear, pause, resume."""
+"""``agentq limits``: list, show, set, clear, pause, resume, cool."""
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -11,8 +12,17 @@ from agentq.cli.display import age, echo_json, fields, table, took, when
 from agentq.cli.group import ListingGroup
 from agentq.cli.target import Target, pass_target
 from agentq.operations import limits as operations
-from agentq.operations.schemas import JobSummary, Limit, LimitChange, LineOfTenant, Override
+from agentq.operations.schemas import (
+    Hold,
+    JobSummary,
+    Limit,
+    LimitChange,
+    LineOfTenant,
+    NumberPerTime,
+    Override,
+)
 
+_COLUMNS = ("LIMIT", "USED", "SLOTS", "DECLARED", "RATE", "TOKENS", "WAITING", "COOLDOWN", "OVERRIDE")
 _NONE = (
     "no limits: one is there once a job has used it; give a step one with "
     "@step(limits=[Concurrency('model', key='model', limit=10)])"
@@ -34,6 +44,14 @@ def _end(text: str) -> datetime:
     return end + timedelta(days=1) if is_of_day and end <= now else end
 
 
+def _per_time(text: str) -> tuple[int, float]:
+    """Return number and seconds of a meter such as 500/60 or 500/1m."""
+    number, _, period = text.partition("/")
+    if not number.isdecimal() or not period:
+        raise click.BadParameter(f"{text!r} is no number in a time; write it as 500/60 or 500/1m.")
+    return int(number), options.duration(period)
+
+
 _until = options.together(
     click.option("--until", type=_end, metavar="TIME", help="When it ends: 18:00, 2026-11-30T18:00, in UTC."),
     click.option("--for", "seconds", type=options.duration, help="How long it lasts: 90s, 15m, 12h, 30d."),
@@ -44,7 +62,7 @@ _name = click.argument("name")
 
 @click.group(cls=ListingGroup)
 def limits() -> None:
-    """List and show limits of jobs that run at once, change, pause and resume them.
+    """List and show limits of jobs, change, pause, resume and cool them.
 
     \b
     Example:
@@ -57,7 +75,7 @@ def limits() -> None:
 @options.as_json
 @pass_target
 def list_(target: Target, limit: int, as_json: bool) -> None:
-    """List limits, those first that jobs wait for: their slots, and how many jobs hold or await one.
+    """List limits, those first that jobs wait for: their meters, and how many jobs hold or await one.
 
     Counting stops at 1,000 jobs that wait; a count that ends in + is the least that there are.
 
@@ -69,7 +87,7 @@ def list_(target: Target, limit: int, as_json: bool) -> None:
     if as_json:
         echo_json(found)
     elif found:
-        click.echo(table(("LIMIT", "USED", "SLOTS", "DECLARED", "WAITING", "OVERRIDE"), map(_row, found)))
+        click.echo(table(_COLUMNS, map(_row, found)))
     else:
         click.echo(_NONE)
 
@@ -79,7 +97,7 @@ def list_(target: Target, limit: int, as_json: bool) -> None:
 @options.as_json
 @pass_target
 def show(target: Target, name: str, as_json: bool) -> None:
-    """Show a limit: its line by tenant, the jobs that hold a slot, and the last changes.
+    """Show a limit: its line by tenant, the jobs and calls that hold a slot, and the last changes.
 
     \b
     Example:
@@ -96,14 +114,21 @@ def show(target: Target, name: str, as_json: bool) -> None:
     if limit.holders:
         click.echo("\njobs that hold a slot")
         click.echo(table(("ID", "STATUS", "TOOK", "TENANT", "STEP"), map(_holder, limit.holders)))
+    if limit.holds:
+        click.echo("\nslots of calls, and of lost attempts")
+        click.echo(table(("JOB", "ATTEMPT", "FOR", "TAKEN", "UNTIL", "STEP"), map(_hold, limit.holds)))
     if limit.changes:
         click.echo("\nchanges")
-        click.echo(table(("WHEN", "WHO", "SLOTS", "UNTIL", "WHY"), map(_change, limit.changes)))
+        click.echo(table(("WHEN", "WHO", "CHANGE", "UNTIL", "WHY"), map(_change, limit.changes)))
 
 
 @limits.command("set")
 @_name
-@click.option("--slots", type=int, required=True, help="How many jobs may run at once; 0 pauses it.")
+@click.option("--slots", type=int, help="How many jobs may run at once; 0 pauses it.")
+@click.option("--rate", type=_per_time, metavar="N/TIME", help="How many attempts may start in a time: 500/60.")
+@click.option(
+    "--tokens", type=_per_time, metavar="N/TIME", help="How many tokens it may use in a time: 200000/60."
+)
 @_until
 @_why
 @options.as_json
@@ -111,22 +136,27 @@ def show(target: Target, name: str, as_json: bool) -> None:
 def set_(
     target: Target,
     name: str,
-    slots: int,
+    slots: int | None,
+    rate: tuple[int, float] | None,
+    tokens: tuple[int, float] | None,
     until: datetime | None,
     seconds: float | None,
     reason: str,
     as_json: bool,
 ) -> None:
-    """Set the slots of a limit, in place of those that code declares, for a time or until it is cleared.
+    """Set meters of a limit, in place of those that code declares, for a time or until it is cleared.
 
-    Where there are fewer now, the jobs that hold one go on, and none is admitted until fewer hold one.
+    Where there are fewer slots now, the jobs that hold one go on, and none is admitted until fewer hold one.
 
     \b
     Example:
       agentq limits set model:gpt-5 --slots 20 --for 2h --reason "a larger quota today"
     """
-    end = _one_end(until, seconds)
-    _report(operations.change(target.current_ledger(), name, slots, until=end, reason=reason), as_json)
+    if slots is None and rate is None and tokens is None:
+        raise click.UsageError("Give --slots, --rate or --tokens: there is nothing to set.")
+    end, ledger = _one_end(until, seconds), target.current_ledger()
+    change = operations.change(ledger, name, slots, rate=rate, tokens=tokens, until=end, reason=reason)
+    _report(change, as_json)
 
 
 @limits.command()
@@ -135,7 +165,7 @@ def set_(
 @options.as_json
 @pass_target
 def clear(target: Target, name: str, reason: str, as_json: bool) -> None:
-    """Let a limit have the slots again that code declares.
+    """Let a limit have the meters again that code declares.
 
     \b
     Example:
@@ -178,6 +208,24 @@ def resume(target: Target, name: str, reason: str, as_json: bool) -> None:
     _report(operations.resume(target.current_ledger(), name, reason=reason), as_json)
 
 
+@limits.command()
+@_name
+@click.argument("seconds", type=options.duration, metavar="TIME")
+@_why
+@options.as_json
+@pass_target
+def cool(target: Target, name: str, seconds: float, reason: str, as_json: bool) -> None:
+    """Admit no job of a limit for a time: 60, 90s, 15m; then one, and twice as many after each success.
+
+    It takes the place of any cooldown that the limit has: 0 ends that.
+
+    \b
+    Example:
+      agentq limits cool model:gpt-5 60 --reason "the provider asks for less"
+    """
+    _report(operations.cool(target.current_ledger(), name, seconds, reason=reason), as_json)
+
+
 def _one_end(until: datetime | None, seconds: float | None) -> operations.Until:
     if until is not None and seconds is not None:
         raise click.UsageError("Give --until or --for: an override has one end.")
@@ -189,16 +237,39 @@ def _report(change: LimitChange, as_json: bool) -> None:
         echo_json(change)
     else:
         until = f", until {when(change.until)}" if change.until else ""
-        click.echo(f"limit {change.name}: {change.before} → {change.after} slots{until}")
+        click.echo(f"limit {change.name}: {_changed(change)}{until}")
+
+
+def _changed(change: LimitChange) -> str:
+    if change.cools_until is not None:
+        return f"cools until {when(change.cools_until)}"
+    meters = (
+        (change.before, change.after, "slots"),
+        (change.rate_before, change.rate_after, "starts"),
+        (change.tokens_before, change.tokens_after, "tokens"),
+    )
+    changed = [f"{_number(one)} → {_number(two)} {what}" for one, two, what in meters if one != two]
+    return ", ".join(changed) or f"{_number(change.before)} → {_number(change.after)} slots"
+
+
+def _number(meter: int | str | None) -> str:
+    return "any" if meter is None else str(meter)
+
+
+def _per(meter: NumberPerTime | None, declared: NumberPerTime | None) -> str:
+    return f"{meter} ({declared} declared)" if meter and declared and meter != declared else str(meter or "")
 
 
 def _row(limit: Limit) -> tuple[str, ...]:
     return (
         limit.name,
         str(limit.used),
-        str(limit.slots),
-        str(limit.declared),
+        _number(limit.slots),
+        _number(limit.declared),
+        str(limit.rate or ""),
+        str(limit.tokens or ""),
         _waiting(limit),
+        _cooldown(limit),
         _override(limit.override),
     )
 
@@ -207,8 +278,11 @@ def _head(limit: Limit) -> str:
     return fields(
         [
             ("limit", limit.name),
-            ("slots", str(limit.slots)),
-            ("declared", str(limit.declared)),
+            ("slots", _number(limit.slots)),
+            ("declared", _number(limit.declared)),
+            ("rate", _per(limit.rate, limit.declared_rate)),
+            ("tokens", _per(limit.tokens, limit.declared_tokens)),
+            ("cooldown", _cooldown(limit)),
             ("override", _override(limit.override)),
             ("used", str(limit.used)),
             ("waiting", _waiting(limit)),
@@ -216,10 +290,19 @@ def _head(limit: Limit) -> str:
     )
 
 
+def _cooldown(limit: Limit) -> str:
+    cooldown = limit.cooldown
+    if cooldown is None:
+        return ""
+    if cooldown.seconds:
+        return f"{math.ceil(cooldown.seconds)} s ({cooldown.reason})"
+    return f"over; {limit.at_once} at once"
+
+
 def _override(override: Override | None) -> str:
     if override is None:
         return ""
-    does = "" if override.slots else "paused "
+    does = "paused " if override.slots == 0 else ""
     until = f", until {override.until:%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     return " ".join(f"{does}by {override.actor}{until}: {override.reason}".split())
 
@@ -236,6 +319,11 @@ def _holder(job: JobSummary) -> tuple[str, ...]:
     return str(job.id), job.status, took(job.started_at, None), job.tenant, job.step
 
 
+def _hold(hold: Hold) -> tuple[str, ...]:
+    what = "a call" if hold.is_running else "a lost attempt"
+    until = "" if hold.is_running else when(hold.until)
+    return str(hold.job_id), str(hold.attempt), what, age(hold.created_at), until, hold.step
+
+
 def _change(change: LimitChange) -> tuple[str, ...]:
-    slots = f"{change.before} → {change.after}"
-    return age(change.created_at), change.actor, slots, when(change.until), change.reason
+    return age(change.created_at), change.actor, _changed(change), when(change.until), change.reason

@@ -10,7 +10,7 @@ from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Live, Need, parameters_at_start
 from agentq.ledger.queries.limits import Lines
-from agentq.operations.slot_waits import slots_awaited
+from agentq.operations.slot_waits import limit_awaited
 from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
@@ -40,7 +40,7 @@ class Waits:
                 why = f" ({row.due_reason})" if row.due_reason else ""
                 return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
             case JobStatus.BLOCKED:
-                return slots_awaited(self.lines, row)
+                return limit_awaited(self.lines, row)
             case JobStatus.QUEUED:
                 return self._a_worker(row)
         return None

@@ -13,7 +13,7 @@ from agentq.operations import jobs, workflow_waits, workflows
 from agentq.operations.identity import find_id
 from agentq.operations.job_waits import Waits
 from agentq.operations.schemas import Reason, Why
-from agentq.operations.slot_waits import is_paused
+from agentq.operations.slot_waits import reason_of
 from agentq.states import FAN_INS, JobStatus, WaitReason
 
 _NAMES = {
@@ -35,6 +35,9 @@ _ENDS = {
     WaitReason.WORKER: "a worker takes it; look with: agentq workers list --status alive",
     WaitReason.SLOT: "a slot comes free, and its turn has come; look with: agentq limits show {limit}",
     WaitReason.PAUSED: "the pause ends, or: agentq limits resume {limit}",
+    WaitReason.COOLDOWN: "the cooldown ends, and its turn has come; look with: agentq limits show {limit}",
+    WaitReason.RATE: "its start is due, then at the earliest; look with: agentq limits show {limit}",
+    WaitReason.TOKENS: "so many tokens are left, and its turn has come; look with: agentq limits show {limit}",
     WaitReason.TIME: "a caretaker queues it then",
     WaitReason.DECISION: "a person decides; look with: agentq dead-letters show {job}",
     WaitReason.JOBS: "these have succeeded; look with: agentq why {workflow}",
@@ -100,8 +103,8 @@ def _reason(row: AnyRow, waits: Waits, members: int) -> Reason:
     name = _NAMES[JobStatus(row.status)]
     if name is WaitReason.JOBS and row.kind in FAN_INS:
         name = WaitReason.MEMBERS
-    elif name is WaitReason.SLOT and is_paused(waits.lines, row):
-        name = WaitReason.PAUSED
+    elif name is WaitReason.SLOT:
+        name = reason_of(waits.lines, row)
     return Reason(
         job_id=row.id,
         step=row.step,

@@ -25,6 +25,10 @@ class Clock:
         """Move it ahead by a number of seconds."""
         self._ahead += seconds
 
+    async def aforward(self, seconds: float) -> None:
+        """Move it ahead, from an event loop."""
+        self.forward(seconds)
+
     def close(self) -> None:
         """Stop it."""
         self._sqlite.close()

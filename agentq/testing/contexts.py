@@ -9,6 +9,7 @@ from typing import Any
 
 from agentq.ids import new_id
 from agentq.steps.context import Context, MissingMember
+from agentq.steps.limit_block import FreeSlots
 
 
 def make_context(
@@ -21,6 +22,8 @@ def make_context(
     cancelled: bool = False,
     missing: Iterable[MissingMember] = (),
     reported: list[tuple[str, Any]] | None = None,
+    used: list[Any] | None = None,
+    full: Iterable[str] = (),
 ) -> Context:
     """Return a context as a worker would give it to a step: ``summarise(make_context(attempt=2), "text")``.
 
@@ -32,10 +35,12 @@ def make_context(
         deadline: when it runs out of time (UTC), or None.
         cancelled: what ``ctx.cancelled`` answers.
         missing: what ``ctx.missing`` answers.
+        full: limits of which ``ctx.limit`` gets no slot; of all others it gets one at once.
         reported: a list that ``ctx.progress`` and ``ctx.emit`` add to: kind and data of each event.
+        used: a list that ``ctx.used`` adds its tokens to.
     """
     members = list(missing)
-    events = [] if reported is None else reported
+    events, spent = [] if reported is None else reported, [] if used is None else used
     return Context(
         workflow_id=str(new_id()),
         job_id=str(new_id()),
@@ -46,5 +51,7 @@ def make_context(
         deadline=deadline,
         is_cancelled=lambda: cancelled,
         find_missing=lambda: list(members),
+        slots=FreeSlots(frozenset(full)),
         report=lambda kind, data: events.append((kind, json.loads(data))),
+        note_used=spent.append,
     )

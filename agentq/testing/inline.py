@@ -61,6 +61,7 @@ class Inline:
             stack.enter_context(current(app))
             own = {"ledger": ledger, "dispatcher": self._mailbox, "_ready_in": os.getpid()}
             own["passed_on"] = _words_of_pytest()
+            own |= {"sleep": self._clock.forward, "asleep": self._clock.aforward}
             stack.enter_context(replaced(self.agentq, **own))
             app.loader.import_default_modules()  # as a worker does
             app.finalize()

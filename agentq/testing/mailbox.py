@@ -13,7 +13,7 @@ from celery.app.trace import build_tracer
 from agentq.ledger.records import Dispatch
 from agentq.runtime.caretaker.lost_messages import LostMessages
 from agentq.runtime.dispatch.dispatcher import Dispatcher
-from agentq.runtime.dispatch.message import CARRIER, DEAD_LETTER, DISPATCH_HEADER, EARLY_HEADER
+from agentq.runtime.dispatch.message import CARRIER, DEAD_LETTER, DISPATCH_HEADER, EARLY_HEADER, PAYS_HEADER
 from agentq.states import JobKind
 
 
@@ -33,6 +33,7 @@ class Mailbox(Dispatcher):
                 "parent_id": str(dispatch.after_id) if dispatch.after_id else None,
                 DISPATCH_HEADER: int(dispatch.dispatched_at.timestamp() * 1000),
                 EARLY_HEADER: early,
+                PAYS_HEADER: dispatch.pays,
             }
             self._keep(name, dispatch.job_id, dispatch.queue, request)
         return len(self._messages)
