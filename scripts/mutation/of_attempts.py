@@ -29,15 +29,15 @@ MUTANTS = [
     Mutant(
         name="claim-what-runs",
         file=_CLAIMS,
-        text="_is_queued = JobRow.status == JobStatus.QUEUED\n",
-        instead="_is_queued = JobRow.status.is_not(None)\n",
+        text="_is_queued = and_(JobRow.status == JobStatus.QUEUED, ~JobRow.pays)\n",
+        instead="_is_queued = ~JobRow.pays\n",
         why="a second message runs a job that runs, is done or was cancelled",
         tests=(ATTEMPTS,),
     ),
     Mutant(
         name="claim-beyond-the-attempts",
         file=_CLAIMS,
-        text="                    JobRow.attempt < JobRow.max_attempts,\n",
+        text="                JobRow.attempt < JobRow.max_attempts,\n",
         instead="",
         why="a step that kills its worker runs for ever",
         tests=(ATTEMPTS,),
@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant(
         name="claim-what-expired",
         file=_CLAIMS,
-        text="                    or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),\n",
+        text="                or_(JobRow.expires_at.is_(None), JobRow.expires_at > now()),\n",
         instead="",
         why="a job runs after the time until which it had a meaning",
         tests=(ATTEMPTS,),
@@ -69,7 +69,7 @@ MUTANTS = [
     Mutant(
         name="claim-not-recognised",
         file=_CLAIMS,
-        text="JobRow.claim_token == _TOKEN),",
+        text="JobRow.claim_token == TOKEN),",
         instead="JobRow.claim_token.is_(None)),",
         why="a claim whose reply was lost is nobody's: the job waits for a rescue, and an attempt is lost",
         tests=(ATTEMPTS,),
@@ -77,7 +77,7 @@ MUTANTS = [
     Mutant(
         name="claim-of-another-recognised",
         file=_CLAIMS,
-        text="JobRow.claim_token == _TOKEN),",
+        text="JobRow.claim_token == TOKEN),",
         instead="JobRow.claim_token.is_not(None)),",
         why="a worker with a copy of the message takes the claim of another for its own",
         tests=(ATTEMPTS,),
@@ -101,8 +101,8 @@ MUTANTS = [
     Mutant(
         name="retry-keeps-the-redispatch-pause",
         file=_READY,
-        text='        "dispatches": 0,\n',
-        instead="",
+        text='        "dispatches": 0,\n    }\n\n\nREADY',
+        instead="    }\n\n\nREADY",
         why="the lost message of a later attempt is missed only after minutes",
         tests=(GUARDS,),
         pick="redispatch_pause",

@@ -54,8 +54,8 @@ MUTANTS = [
     Mutant(
         name="due-before-its-time",
         file=_TIMING,
-        text="DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now())",
-        instead="DUE = and_(JobRow.status == JobStatus.SCHEDULED)",
+        text="DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now(), ",
+        instead="DUE = and_(JobRow.status == JobStatus.SCHEDULED, ",
         why="retries and scheduled starts do not wait",
         tests=(ATTEMPTS,),
     ),

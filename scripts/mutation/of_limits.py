@@ -11,6 +11,11 @@ _CLAIMS = "agentq/ledger/moves/claims.py"
 _MOVES = "agentq/ledger/moves/limits.py"
 _PLAIN = "agentq/ledger/moves/succeed_fast.py"
 _READY = "agentq/ledger/moves/ready.py"
+_COOLDOWNS = "agentq/ledger/moves/cooldowns.py"
+_RACES_OF_COOLDOWNS = "tests/races/test_cooldowns.py"
+_OF_COOLDOWNS = "tests/ledger/test_cooldowns.py"
+_METERS = "agentq/ledger/moves/meters.py"
+_RAMP = "agentq/ledger/moves/ramp.py"
 _RETENTION = "agentq/ledger/retention.py"
 _TAKE_BACK = "agentq/ledger/moves/take_back.py"
 _TAKE_BACKS = "agentq/ledger/caretaking/take_backs.py"
@@ -134,7 +139,7 @@ MUTANTS = [
     Mutant(
         name="limits-locked-in-another-order",
         file=_MOVES,
-        text="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(LimitRow.name)\n",
+        text="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(in_code_order(LimitRow.name))\n",
         instead="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(LimitRow.name.desc())\n",
         why="an admission and a job that ends wait for each other",
         tests=(_RACES,),
@@ -143,8 +148,8 @@ MUTANTS = [
     Mutant(
         name="limits-freed-in-another-order",
         file=_MOVES,
-        text="    for name in sorted(freed):",
-        instead="    for name in freed:",
+        text="    names = sorted({name for row in spent for name in row.limits[: row.held]})",
+        instead="    names = {name for row in spent for name in row.limits[: row.held]}",
         why="an admission and a caretaker that gives slots back wait for each other",
         tests=(_RACES,),
         pick="order_of_their_names",
@@ -269,7 +274,7 @@ MUTANTS = [
     Mutant(
         name="moved-job-frees-no-slot",
         file=_QUEUE_MOVE,
-        text="        free(tx, limit, [job.id])\n",
+        text="        free_slots(tx, limit, [job])\n",
         instead="        pass\n",
         why="a job that leaves an ordered queue takes a slot of it away for ever",
         tests=(_ORDERED,),
@@ -294,9 +299,90 @@ MUTANTS = [
         pick="moved_into",
     ),
     Mutant(
+        name="cooldown-admits",
+        file=_METERS,
+        text="    (~IS_OPEN, _ZERO),\n",
+        instead="    (LimitRow.used < _ZERO, _ZERO),\n",
+        why="jobs go on to call a provider that has just refused one",
+        tests=(_OF_COOLDOWNS,),
+        pick="while_a_limit_cools",
+    ),
+    Mutant(
+        name="cooldown-hands-over",
+        file=_SLOT,
+        text="LimitRow.used <= SLOTS, IS_OPEN, LimitRow.ramp.is_(None)",
+        instead="LimitRow.used <= SLOTS",
+        why="each success of a call from before lets the next job call a provider that refuses",
+        tests=(_RACES_OF_COOLDOWNS,),
+        pick="hands_no_slot_over",
+    ),
+    Mutant(
+        name="ramp-hands-over",
+        file=_SLOT,
+        text=", IS_OPEN, LimitRow.ramp.is_(None)",
+        instead=", IS_OPEN",
+        why="a limit stays at one job at once for ever after a cooldown",
+        tests=(_OF_COOLDOWNS,),
+        pick="twice_as_many",
+    ),
+    Mutant(
+        name="cooldown-without-a-ramp",
+        file=_COOLDOWNS,
+        text='_AFTER_COOLDOWN = {"ramp": 1, ',
+        instead='_AFTER_COOLDOWN = {"ramp": case((LimitRow.used < 0, 1)), ',
+        why="all jobs come down at once on a provider that has just come back",
+        tests=(_OF_COOLDOWNS,),
+        pick="twice_as_many",
+    ),
+    Mutant(
+        name="old-success-opens",
+        file=_RAMP,
+        text="    is_new = func.coalesce(began_at >= LimitRow.cooldown_until, false())",
+        instead="    is_new = func.coalesce(began_at >= began_at, false())",
+        why="calls from before the cooldown open the limit, though they prove nothing now",
+        tests=(_OF_COOLDOWNS,),
+        pick="hold_no_job_back or does_not_shorten",
+    ),
+    Mutant(
+        name="old-calls-hold-jobs-back",
+        file=_COOLDOWNS,
+        text='"carried": LimitRow.used - _freed}',
+        instead='"carried": 0}',
+        why="one refusal stops a limit until all calls that ran have ended",
+        tests=(_OF_COOLDOWNS,),
+        pick="hold_no_job_back",
+    ),
+    Mutant(
+        name="each-refusal-of-one-time-doubles",
+        file=_COOLDOWNS,
+        text="        strikes=LimitRow.strikes + case((_is_further, 1), else_=0),\n",
+        instead="        strikes=LimitRow.strikes + 1,\n",
+        why="ten calls that were refused together make a pause of a minute",
+        tests=(_OF_COOLDOWNS,),
+        pick="ran_together_are_one",
+    ),
+    Mutant(
+        name="later-refusal-shortens-a-cooldown",
+        file=_COOLDOWNS,
+        text="        cooldown_until=case((_is_later, LimitRow.cooldown_until), else_=_until),\n",
+        instead="        cooldown_until=_until,\n",
+        why="jobs come before the time that the provider said",
+        tests=(_OF_COOLDOWNS,),
+        pick="ran_together_are_one",
+    ),
+    Mutant(
+        name="refused-job-keeps-its-slot",
+        file=_READY,
+        text='        "blocked_on": limit,\n        "held": 0,\n',
+        instead='        "blocked_on": limit,\n',
+        why="the row of a refused job says that it holds a slot, which was given back",
+        tests=(_OF_COOLDOWNS,),
+        pick="at_no_cost",
+    ),
+    Mutant(
         name="limits-file-has-no-keys",
-        file=_MOVES,
-        text="        declared = in_file.get(row.name, of_all)\n",
+        file=_METERS,
+        text="        declared = file.meters_of(row.name, of_all)\n",
         instead="        declared = of_all\n",
         why="the number of one key in the limits file does not hold",
         tests=(_LIMITS,),
@@ -314,8 +400,8 @@ MUTANTS = [
     Mutant(
         name="prune-of-overridden-limits",
         file=_UNUSED,
-        text=", not_(func.coalesce(IS_OVERRIDDEN, False)))",
-        instead=")",
+        text="    not_(func.coalesce(IS_OVERRIDDEN, False)),\n",
+        instead="",
         why="the number that an operator set is gone",
         tests=(_PRUNED,),
         pick="without_jobs",

@@ -11,9 +11,12 @@ import pytest
 
 from agentq.cli import limits as cli
 from agentq.exceptions import BacklogFull
+from agentq.ledger.holds import Full
 from agentq.operations import limits, why
 from agentq.operations.schemas import Limit, LimitChange, LimitDetails, Tenant, TenantDetails, Why
+from agentq.policies.limits import Meters
 from tests.cli.program import Inside
+from tests.support.holding import CALLS, HoldingWorker, solve
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, LimitedWorker, ask
 
 SMALL = "model:small"
@@ -51,7 +54,7 @@ def test_the_list_for_people_shows_slots_line_and_override(worker: LimitedWorker
     worker.begin_all([ask.s()] * (SLOTS + 2))
     program.text("limits", "pause", SMALL, "--reason", "the provider\nis down")
     header, line = program.text("limits", "list").splitlines()
-    assert header.split() == ["LIMIT", "USED", "SLOTS", "DECLARED", "WAITING", "OVERRIDE"]
+    assert tuple(header.split()) == cli._COLUMNS
     assert line.split()[:5] == [SMALL, "2", "0", "2", "2"]
     assert line.endswith("paused by ana: the provider is down")
 
@@ -68,6 +71,28 @@ def test_a_limit_is_shown_with_its_line_its_holders_and_its_changes(
     assert {row[:36] for row in holders.splitlines()[2:]} == {str(job) for job in jobs[:SLOTS]}
     assert "2 → 1" in changes
     assert "less quota" in changes
+
+
+def test_a_limit_is_shown_with_its_calls_and_the_lost_attempts_that_keep_slots(
+    ledger_url: str, program: Inside
+) -> None:
+    worker = HoldingWorker(ledger_url)
+    claim = worker.research()
+    assert not isinstance(worker.call(claim, Meters(slots=2, is_strict=True)), Full)
+    assert f"{claim.job_id}  1        a call " in program.text("limits", "show", CALLS)
+    worker.lose(pause=60)
+    shown = limits.get(worker.ledger, CALLS)
+    assert [(hold.job_id, hold.attempt, hold.is_running) for hold in shown.holds] == [(claim.job_id, 1, False)]
+    assert f"{claim.job_id}  1        a lost attempt " in program.text("limits", "show", CALLS)
+    worker.renew(600)
+    lost, waits = worker.begin_all([solve.s()] * 2)
+    worker.next()
+    worker.lose(pause=60)
+    worker.tidy()
+    said = program.text("why", str(waits))
+    assert "slots of licence, 1 of 1, 1 kept for lost attempts, the first until 20" in said
+    assert limits.get(worker.ledger, "licence").holds[0].job_id == lost
+    worker.ledger.close()
 
 
 def test_slots_are_set_and_cleared(worker: LimitedWorker, program: Inside) -> None:
@@ -95,6 +120,10 @@ def test_a_limit_is_paused_and_resumed(worker: LimitedWorker, program: Inside) -
         (("show", "model:smal"), "no limit has the name 'model:smal'. Did you mean 'model:small'?"),
         (("set", "model:large", "--slots", "1", "--reason", "x"), "A limit is there once a job has used it"),
         (("set", SMALL, "--slots", "-1", "--reason", "x"), "slots is -1; it must be a whole number from 0"),
+        (("set", SMALL, "--rate", "5/60", "--reason", "x"), "limit model:small has no rate to set"),
+        (("set", SMALL, "--tokens", "5/60", "--reason", "x"), "Give its steps a Tokens(…) of this name"),
+        (("cool", SMALL, "2d", "--reason", "x"), "seconds is 172800.0; it must be from 0 to 86400, a day"),
+        (("cool", "model:large", "60", "--reason", "x"), "no limit has the name 'model:large'"),
         (("pause", SMALL, "--reason", ""), "a reason is needed"),
         (("pause", SMALL, "--until", "2020-01-01", "--reason", "x"), "would end at 2020-01-01 00:00:00 UTC"),
         (("pause", SMALL, "--for", "99999999d", "--reason", "x"), "must be over 0"),
@@ -113,7 +142,11 @@ def test_what_cannot_be_done_is_one_line_with_the_reason(
     ("arguments", "said"),
     [
         (("limits", "set", SMALL, "--slots", "1"), "Missing option '--reason'"),
-        (("limits", "set", SMALL, "--reason", "x"), "Missing option '--slots'"),
+        (("limits", "set", SMALL, "--reason", "x"), "Give --slots, --rate or --tokens"),
+        (("limits", "set", SMALL, "--rate", "500", "--reason", "x"), "'500' is no number in a time"),
+        (("limits", "set", SMALL, "--tokens", "5/long", "--reason", "x"), "'long' is no duration"),
+        (("limits", "cool", SMALL, "long", "--reason", "x"), "'long' is no duration"),
+        (("limits", "cool", SMALL, "60"), "Missing option '--reason'"),
         (("limits", "set", SMALL, "--slots", "many", "--reason", "x"), "'many' is not a valid integer"),
         (("limits", "pause", SMALL), "Missing option '--reason'"),
         (("limits", "pause", SMALL, "--until", "noon", "--reason", "x"), "'noon' is no time; write it as 18:00"),
@@ -127,6 +160,20 @@ def test_what_cannot_be_understood_exits_with_2(program: Inside, arguments: tupl
     ended = program.run(*arguments)
     assert ended.returncode == 2
     assert said in " ".join(ended.stderr.split())
+
+
+def test_a_limit_is_cooled_and_its_cooldown_ended(worker: LimitedWorker, program: Inside) -> None:
+    worker.begin_all([ask.s()])
+    said = program.text("limits", "cool", SMALL, "60", "--reason", "the provider asks for less")
+    assert said.startswith(f"limit {SMALL}: cools until ")
+    [job] = worker.begin_all([ask.s()])
+    (_, line) = program.text("limits", "list").splitlines()
+    assert " s (ana: the provider asks for less)" in line
+    assert "cooldown  60 s (ana: " in program.text("limits", "show", SMALL)
+    assert f"cooldown of {SMALL}, " in program.text("why", str(job))
+    assert program.text("limits", "cool", SMALL, "0", "--reason", "it is up again").startswith(f"limit {SMALL}")
+    assert "over; 2 at once" in program.text("limits", "list")
+    assert [change.actor for change in limits.get(worker.ledger, SMALL).changes] == ["ana", "ana"]
 
 
 def test_a_time_of_the_clock_is_the_next_one_in_utc() -> None:

@@ -14,6 +14,7 @@ from agentq.ledger.models import (
     AttemptRow,
     DeadLetterRow,
     EventRow,
+    HoldRow,
     JobRow,
     LimitRow,
     WorkerRow,
@@ -53,6 +54,13 @@ class Spade:
 
     def limit(self, name: str, **values: Any) -> None:
         self.run(update(LimitRow).where(LimitRow.name == name).values(values))
+
+    def hold(self, job_id: uuid.UUID, **values: Any) -> None:
+        """Let an attempt at a job hold a slot of a limit of its own."""
+        self.run(insert(LimitRow).values(name="left", declared=1, used=1))
+        self.run(
+            insert(HoldRow).values({"id": uuid.uuid4(), "name": "left", "job_id": job_id, "attempt": 1} | values)
+        )
 
     def attempt(self, job_id: uuid.UUID, number: int, **values: Any) -> None:
         """Change one attempt in the history."""
@@ -369,6 +377,14 @@ def slots_miscounted(spade: Spade) -> None:
     spade.limit("gpu", used=0)
 
 
+def outstanding_miscounted(spade: Spade) -> None:
+    spade.limit("model:small", outstanding=1)
+
+
+def runs_unpaid(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.running, is_outstanding=True)
+
+
 def over_its_slots(spade: Spade) -> None:
     spade.limit("model:small", declared=1)
 
@@ -392,6 +408,17 @@ def never_given_back(spade: Spade) -> None:
     spade.run(insert(LimitRow).values(name="left", declared=1, used=1))
     ended = spade.job(spade.busy_ledger.retried, limits=["left"], held=1)
     spade.attempt(ended, 1, started_at=HOURS_AGO, finished_at=HOURS_AGO)
+
+
+def hold_never_freed(spade: Spade) -> None:
+    spade.old_worker()
+    ended = spade.job(spade.busy_ledger.retried)
+    spade.attempt(ended, 1, started_at=HOURS_AGO, finished_at=HOURS_AGO)
+    spade.hold(ended, created_at=HOURS_AGO)
+
+
+def hold_of_no_attempt(spade: Spade) -> None:
+    spade.hold(spade.job(spade.busy_ledger.running), attempt=9)
 
 
 def kept_for_nobody(spade: Spade) -> None:

@@ -15,6 +15,8 @@ from agentq.ledger import cancels, limits, moves, retention
 from agentq.ledger.caretaking import due_jobs
 from agentq.operations import limits as operations
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
+from agentq.policies.limits import Meters
+from agentq.policies.limits_file import NO_FILE, LimitsFile
 from tests.support.fake_worker import FAILURE
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, SUCCEEDED, LimitedWorker, ask, render, train
 from tests.support.steps import add, numbers, total
@@ -292,7 +294,7 @@ def test_a_prune_waits_for_slots_that_are_to_be_given_back(worker: LimitedWorker
 
 def test_a_change_of_slots_since_jobs_took_them_explains_more_holders_than_slots(worker: LimitedWorker) -> None:
     worker.begin_all([ask.s()] * SLOTS)
-    worker.ledger.write(lambda tx: moves.redeclare(tx, "model", 1, {}))
+    worker.ledger.write(lambda tx: moves.redeclare(tx, "model", Meters(slots=1), NO_FILE))
     worker.begin_all([ask.s()])
     assert (worker.limit(SMALL).used, worker.limit(SMALL).declared) == (SLOTS, 1)
 
@@ -303,7 +305,8 @@ def test_numbers_of_the_limits_file_hold_before_the_codes_and_the_code_again_whe
     worker.begin_all([ask.s(), ask.s("large")])
 
     def redeclared(in_file: dict[str, int]) -> tuple[int, int]:
-        worker.ledger.write(lambda tx: moves.redeclare(tx, "model", SLOTS, in_file))
+        file = LimitsFile(slots=in_file)
+        worker.ledger.write(lambda tx: moves.redeclare(tx, "model", Meters(slots=SLOTS), file))
         return worker.limit(SMALL).declared, worker.limit("model:large").declared
 
     assert redeclared({"model": 7, "model:large": 9}) == (7, 9)

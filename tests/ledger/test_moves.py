@@ -12,9 +12,11 @@ from sqlalchemy import text
 from agentq import each
 from agentq.ledger import cancels, dead_letters, limits, moves, queue_moves, starts
 from agentq.ledger.caretaking import due_jobs, expiry, take_backs
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
-from agentq.policies.limits import limit_of_queue
+from agentq.policies.limits import Meters, limit_of_queue
 from agentq.states import JOB_MOVES, JobStatus
+from tests.support.cooling import call, refused
 from tests.support.fake_worker import FakeWorker, graph_of
 from tests.support.limited import ask, render
 from tests.support.steps import add, echo, total
@@ -96,6 +98,7 @@ def _block(fake: FakeWorker) -> None:
     _pass_deadline(fake, fake.jobs(fake.start(ask.s()).workflow_id)[0].id)
     _cancel(fake, fake.start(ask.s()).workflow_id)
     limits.enter_unawaited(fake.ledger)
+    _refuse_call(fake)
     _take_back(fake)
 
 
@@ -111,7 +114,7 @@ def _take_back(fake: FakeWorker) -> None:
 
 
 def _move_into_line(fake: FakeWorker, blocked: uuid.UUID) -> None:
-    fake.write(lambda tx: moves.declare(tx, {limit_of_queue("ordered"): 1}))
+    fake.write(lambda tx: moves.declare(tx, {limit_of_queue("ordered"): Meters(slots=1)}))
     fake.write(lambda tx: queue_moves.move_job(tx, blocked, "ordered", actor="ann", reason="elsewhere"))
 
 
@@ -125,3 +128,12 @@ def _resolve(tx: Transaction, job_id: uuid.UUID) -> None:
 
 def _cancel(fake: FakeWorker, workflow_id: object) -> None:
     assert fake.write(lambda tx: cancels.cancel(tx, workflow_id, actor="ann", reason="enough"))  # type: ignore[arg-type]
+
+
+def _refuse_call(fake: FakeWorker) -> None:
+    started = fake.start(call.s())
+    published: list[Dispatch] = []
+    fake.ledger.publish = published.extend
+    limits.enter_unawaited(fake.ledger)
+    [dispatch] = [one for one in published if one.workflow_id == started.workflow_id]
+    fake.record(fake.take(dispatch), refused(60))

@@ -31,6 +31,14 @@ class Work(IntEnum):
     GIVE_BACK = auto()
 
 
+class Seen(NamedTuple):
+    """The state that a completion saw: the attempt, the jobs in the line, whether a slot may be handed over."""
+
+    attempt: int
+    line: tuple[int, ...]
+    is_open: bool
+
+
 class Job(NamedTuple):
     """A job, and what a completion of it under way has seen."""
 
@@ -38,8 +46,25 @@ class Job(NamedTuple):
     held: bool = False
     work: Work = Work.NONE
     attempt: int = 0
-    completing: tuple[int, tuple[int, ...]] | None = None
-    """The attempt that a worker is completing, and the jobs that stood in the line when it looked."""
+    completing: Seen | None = None
+    """The completion of an attempt that is under way."""
+    is_probe: bool = False
+    """Whether the attempt began after the end of the last cooldown."""
+    is_carried: bool = False
+    """Whether it held a slot when the last cooldown began, and no attempt that began before its end has ended."""
+
+
+class Cooldown(NamedTuple):
+    """The cooldown of the limit, since a provider refused a call."""
+
+    cools: bool = False
+    """Whether its end is to come."""
+    ramp: int = 0
+    """The jobs that are admitted beside the carried ones; 0 for as many as there are slots."""
+    carried: int = 0
+    """The jobs from before it that hold a slot still."""
+    allowed: int = 0
+    """The ramp as it should be."""
 
 
 class State(NamedTuple):
@@ -56,11 +81,16 @@ class State(NamedTuple):
     """The ``awaits`` that an admission read when it saw no job in the line."""
     crashes: int = 0
     losses: int = 0
+    refusals: int = 0
+    cooldown: Cooldown = Cooldown()
+    early: bool = False
+    """Whether a job was admitted while the limit cooled, or beside more than the ramp allows."""
     take_backs: int = 0
 
 
 HOLDERS = "as many slots are used as jobs hold"
 SLOTS = "no more jobs hold a slot than there are"
+COOL = "no job is admitted while the limit cools, and after it few, until calls succeed"
 DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
 
 
@@ -68,19 +98,21 @@ DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
 class Limit:
     """The engine, with *slots*, and with a caretaker or without.
 
-    So often may it crash, a worker be lost, and a slot be taken back from a job that waits for a worker.
+    So often may it crash, a worker be lost, a call be refused, and a slot be taken back from a job that waits for
+    a worker.
     """
 
     jobs: int = 3
     slots: int = 1
     crashes: int = 0
     losses: int = 0
+    refusals: int = 0
     caretaker: bool = False
     take_backs: int = 0
 
     def initial(self) -> State:
-        budgets = {"crashes": self.crashes, "losses": self.losses, "take_backs": self.take_backs}
-        return State((Job(),) * self.jobs, **budgets)
+        budgets = {"crashes": self.crashes, "losses": self.losses, "refusals": self.refusals}
+        return State((Job(),) * self.jobs, take_backs=self.take_backs, **budgets)
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
         """Give all that may happen next."""
@@ -93,8 +125,10 @@ class Limit:
             yield "admit", self.admit(state, state.picked)
         if state.forgetting is not None:
             yield "forget the line", self.forget(state)
-        if self.caretaker and state.awaited and state.used < self.slots and not _admits(state):
+        if self.caretaker and state.awaited and self.has_room(state) and not _admits(state):
             yield "fill", state._replace(admits=1)
+        if state.cooldown.cools:
+            yield "end of the cooldown", state._replace(cooldown=state.cooldown._replace(cools=False))
 
     def crash(self, state: State) -> Iterator[tuple[str, State]]:
         """Give the states after a process died before it did what follows its commit."""
@@ -112,13 +146,17 @@ class Limit:
             case Status.ABSENT:
                 yield "start", _with(state, number, job._replace(status=Status.BLOCKED, work=Work.ENTER))
             case Status.QUEUED:
-                claimed = job._replace(status=Status.RUNNING, attempt=job.attempt + 1)
+                is_probe = not state.cooldown.cools
+                claimed = job._replace(status=Status.RUNNING, attempt=job.attempt + 1, is_probe=is_probe)
                 yield "claim", _with(state, number, claimed)
                 if state.take_backs and state.awaited:
                     yield "take back", self.take_back(state._replace(take_backs=state.take_backs - 1), number)
             case Status.RUNNING:
                 if job.completing is None:
-                    yield "see", _with(state, number, job._replace(completing=(job.attempt, _line(state))))
+                    seen = Seen(job.attempt, _line(state), self.is_open(state))
+                    yield "see", _with(state, number, job._replace(completing=seen))
+                if state.refusals:
+                    yield "refuse", self.refuse(state._replace(refusals=state.refusals - 1), number, job)
                 if state.losses:
                     taken = job._replace(status=Status.SCHEDULED, work=Work.GIVE_BACK)
                     yield "rescue", _with(state._replace(losses=state.losses - 1), number, taken)
@@ -136,6 +174,33 @@ class Limit:
     def is_spent(self, job: Job) -> bool:
         return job.held and job.status in (Status.SCHEDULED, Status.DONE)
 
+    def is_open(self, state: State) -> bool:
+        """Say whether a completion may hand its slot over."""
+        return not state.cooldown.cools and not state.cooldown.ramp
+
+    def refuse(self, state: State, number: int, job: Job) -> State:
+        """A provider refuses a call: its job gives its slot back and waits in the line, and the limit cools."""
+        waits = job._replace(status=Status.BLOCKED, held=False, work=Work.ENTER, completing=None)
+        state = _with(state, number, waits)._replace(used=state.used - 1)
+        others = tuple(other._replace(is_probe=False, is_carried=other.held) for other in state.jobs)
+        cooldown = self.ramp(Cooldown(cools=True, carried=state.used, allowed=1))
+        return state._replace(jobs=others, cooldown=cooldown)
+
+    def ramp(self, cooldown: Cooldown) -> Cooldown:
+        """Begin the ramp."""
+        return cooldown._replace(ramp=1)
+
+    def end_call(self, state: State, job: Job, *, succeeded: bool) -> State:
+        """Note on the limit that a job gives its slot back."""
+        cooldown = state.cooldown
+        if not cooldown.allowed or (job.is_probe and not succeeded):
+            return state
+        if not job.is_probe:
+            return state._replace(cooldown=cooldown._replace(carried=max(0, cooldown.carried - 1)))
+        ramp, allowed = 2 * cooldown.ramp, 2 * cooldown.allowed
+        is_over = allowed + cooldown.carried >= self.slots
+        return state._replace(cooldown=Cooldown() if is_over else cooldown._replace(ramp=ramp, allowed=allowed))
+
     def due(self, state: State, number: int, job: Job) -> State:
         if job.held:
             return _with(state, number, job._replace(status=Status.QUEUED, work=Work.NONE))
@@ -149,7 +214,8 @@ class Limit:
         job = state.jobs[number]
         if not self.is_spent(job):
             return state
-        state = _with(state, number, job._replace(held=False))._replace(used=state.used - 1)
+        state = _with(state, number, job._replace(held=False, is_carried=_stays(job)))
+        state = self.end_call(state._replace(used=state.used - 1), job, succeeded=False)
         return self.admit_all(state) if state.awaited else state
 
     def take_back(self, state: State, number: int) -> State:
@@ -164,16 +230,21 @@ class Limit:
     def complete(self, state: State, number: int, job: Job) -> State:
         """End the attempt; hand the slot to the first job that was seen and still waits, or free it."""
         assert job.completing is not None
-        attempt, seen = job.completing
+        seen = job.completing
         state = _with(state, number, job._replace(completing=None))
-        if not self.owns(job, attempt):
+        if not self.owns(job, seen.attempt):
             return state
-        done = job._replace(status=Status.DONE, held=False, completing=None)
+        done = job._replace(status=Status.DONE, held=False, completing=None, is_carried=_stays(job))
         state = _with(state, number, done)
-        waiting = [other for other in seen if other in _line(state)]
-        if waiting:
-            return self.hand_over(state, waiting[0])
-        return self.after_free(state._replace(used=state.used - 1))
+        waiting = [other for other in seen.line if other in _line(state)]
+        if waiting and self.may_hand_over(seen):
+            following = state.jobs[waiting[0]]._replace(is_carried=job.is_carried)  # a refusal may have come since
+            state = self.hand_over(_with(state, waiting[0], following), waiting[0])
+            return state._replace(early=state.early or not seen.is_open)
+        return self.after_free(self.end_call(state._replace(used=state.used - 1), job, succeeded=True))
+
+    def may_hand_over(self, seen: Seen) -> bool:
+        return seen.is_open
 
     def owns(self, job: Job, attempt: int) -> bool:
         return job.status is Status.RUNNING and job.attempt == attempt
@@ -188,7 +259,7 @@ class Limit:
     def look(self, state: State) -> State:
         """Lock the first job in the line, if there is a slot; or begin to forget a line with no job."""
         line = _line(state)
-        if state.used >= self.slots:
+        if not self.has_room(state):
             return state
         if line:
             return state._replace(picked=line[0])
@@ -198,15 +269,24 @@ class Limit:
         state = state._replace(picked=None)
         if not self.has_room(state):
             return state
-        return self.hand_over(state, number)._replace(used=state.used + 1, admits=state.admits + 1)
+        return self.take(state, number)._replace(admits=state.admits + 1)
+
+    def take(self, state: State, number: int) -> State:
+        """Admit a job to a slot that is free."""
+        cooldown, used = state.cooldown, state.used + 1
+        carried = sum(job.is_carried for job in state.jobs)
+        is_early = cooldown.cools or bool(cooldown.allowed and used > cooldown.allowed + carried)
+        return self.hand_over(state, number)._replace(used=used, early=state.early or is_early)
 
     def has_room(self, state: State) -> bool:
-        return state.used < self.slots
+        cooldown = state.cooldown
+        ramp = cooldown.ramp + cooldown.carried if cooldown.ramp else self.slots
+        return not cooldown.cools and state.used < min(ramp, self.slots)
 
     def admit_all(self, state: State) -> State:
-        while state.used < self.slots and (line := _line(state)):
-            state = self.hand_over(state, line[0])._replace(used=state.used + 1)
-        if state.used < self.slots and not _any_blocked(state):
+        while self.has_room(state) and (line := _line(state)):
+            state = self.take(state, line[0])
+        if self.has_room(state) and not _any_blocked(state):
             return state._replace(awaited=False)
         return state
 
@@ -220,6 +300,8 @@ def broken(state: State, slots: int) -> str | None:
     holders = sum(job.held for job in state.jobs)
     if state.used != holders:
         return HOLDERS
+    if state.early:
+        return COOL
     return SLOTS if holders > slots else None
 
 
@@ -263,6 +345,11 @@ def _line(state: State) -> tuple[int, ...]:
     """Return the jobs in the line that no admission has locked."""
     numbered = enumerate(state.jobs)
     return tuple(number for number, job in numbered if job.status is Status.BLOCKED and number != state.picked)
+
+
+def _stays(job: Job) -> bool:
+    """Say whether a job counts as carried after its end: the limit takes it for one from after the cooldown."""
+    return job.is_carried and job.is_probe
 
 
 def _any_blocked(state: State) -> bool:

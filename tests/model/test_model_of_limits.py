@@ -6,7 +6,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.model.limits import DEAD_END, HOLDERS, SLOTS, Job, Limit, State, Status, Work, _with, explore
+from tests.model.limits import (
+    COOL,
+    DEAD_END,
+    HOLDERS,
+    SLOTS,
+    Cooldown,
+    Job,
+    Limit,
+    Seen,
+    State,
+    Status,
+    Work,
+    _with,
+    explore,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +31,8 @@ from tests.model.limits import DEAD_END, HOLDERS, SLOTS, Job, Limit, State, Stat
         (Limit(jobs=3, losses=1), 5_000),
         (Limit(jobs=3, losses=1, crashes=1, caretaker=True), 10_000),
         (Limit(jobs=2, losses=2, crashes=3, caretaker=True), 1_000),
+        (Limit(jobs=3, refusals=1, caretaker=True), 1_000),
+        (Limit(jobs=2, slots=2, refusals=1, losses=1, caretaker=True), 1_000),
         (Limit(jobs=3, take_backs=2), 1_000),
         (Limit(jobs=2, take_backs=2, losses=1, crashes=1, caretaker=True), 1_000),
     ],
@@ -77,6 +93,43 @@ class FreesAndHandsOver(Limit):
         return super().hand_over(state, number)._replace(used=state.used - 1)
 
 
+class HandsOverWhileCooling(Limit):
+    """A completion does not read whether the limit is open."""
+
+    def may_hand_over(self, seen: Seen) -> bool:
+        return True
+
+
+class AdmitsWhileCooling(Limit):
+    """An admission reads the ramp, but not whether the limit cools."""
+
+    def has_room(self, state: State) -> bool:
+        return super().has_room(state._replace(cooldown=state.cooldown._replace(cools=False)))
+
+
+class OpensAtOnce(Limit):
+    """A cooldown has no ramp after it."""
+
+    def ramp(self, cooldown: Cooldown) -> Cooldown:
+        return cooldown
+
+
+class OldCallsOpen(Limit):
+    """A success doubles the ramp, whenever its call began."""
+
+    def end_call(self, state: State, job: Job, *, succeeded: bool) -> State:
+        wrong = super().end_call(state, job._replace(is_probe=True), succeeded=succeeded)
+        right = super().end_call(state, job, succeeded=succeeded)
+        return right._replace(cooldown=right.cooldown._replace(ramp=wrong.cooldown.ramp))
+
+
+class ForgetsCarried(Limit):
+    """The end of a call from before the cooldown leaves room for another call."""
+
+    def end_call(self, state: State, job: Job, *, succeeded: bool) -> State:
+        return super().end_call(state, job, succeeded=succeeded) if job.is_probe else state
+
+
 class TakesBackForShow(Limit):
     """A job whose slot is taken back holds it still."""
 
@@ -98,8 +151,14 @@ FAULTS = [
     Fault(GivesBackWhatIsUsed(losses=1, caretaker=True), HOLDERS),
     Fault(AdmitsUnseen(), SLOTS),
     Fault(FreesAndHandsOver(), HOLDERS),
+    Fault(HandsOverWhileCooling(slots=2, refusals=1, caretaker=True), COOL),
+    Fault(AdmitsWhileCooling(refusals=1, caretaker=True), COOL),
+    Fault(OpensAtOnce(jobs=4, slots=3, refusals=1, caretaker=True), COOL),
+    Fault(OldCallsOpen(jobs=4, slots=4, refusals=1, caretaker=True), COOL),
+    Fault(ForgetsCarried(jobs=4, slots=3, refusals=1, caretaker=True), COOL),
     Fault(TakesBackForShow(jobs=2, take_backs=1), HOLDERS),
     Fault(Limit(crashes=1), DEAD_END),  # without a caretaker
+    Fault(Limit(refusals=1), DEAD_END),
 ]
 
 

@@ -16,6 +16,7 @@ from agentq.ledger import limits as ledger_limits
 from agentq.ledger import overrides
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import LimitRow
+from agentq.ledger.overrides import NewMeters
 from agentq.ledger.queries import limits as queries
 from agentq.operations import jobs, limits, tenants, workflow_waits
 from tests.support import copied_ledger
@@ -66,6 +67,12 @@ class TestLooking:
             "name": SMALL,
             "slots": SLOTS,
             "declared": SLOTS,
+            "at_once": SLOTS,
+            "rate": None,
+            "declared_rate": None,
+            "tokens": None,
+            "declared_tokens": None,
+            "cooldown": None,
             "override": None,
             "used": SLOTS,
             "waiting": 3,
@@ -202,7 +209,8 @@ class TestChanging:
         worker.begin_all([ask.s()])
         who: dict[str, Any] = {"actor": "ana", "reason": WHY, "action_id": uuid.uuid4()}
         first, again = (
-            worker.ledger.write(lambda tx: overrides.change(tx, SMALL, 5, None, **who)) for _ in range(2)
+            worker.ledger.write(lambda tx: overrides.change(tx, SMALL, NewMeters(5), None, **who))
+            for _ in range(2)
         )
         assert first == again
         back: dict[str, Any] = {**who, "action_id": uuid.uuid4(), "is_resume": False}

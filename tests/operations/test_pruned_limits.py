@@ -11,6 +11,7 @@ from sqlalchemy import select
 from agentq.ledger import limits as ledger_limits
 from agentq.ledger.models import LimitRow, TurnRow
 from agentq.operations import limits, pruning
+from agentq.policies.limits import Meters
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, LimitedWorker, ask, render
 
 SMALL = "model:small"
@@ -62,7 +63,7 @@ def test_a_limit_that_was_deleted_while_a_start_named_it_is_entered_again(worker
     worker.ledger.write(lambda tx: tx.connection.execute(LimitRow.__table__.delete()))
     ledger_limits.enter_unawaited(worker.ledger)
     assert worker.job(job).status == BLOCKED  # code that does not know the limit leaves it
-    ledger_limits.enter_unawaited(worker.ledger, {SMALL: SLOTS}.get)
+    ledger_limits.enter_unawaited(worker.ledger, {SMALL: Meters(slots=SLOTS)}.get)
     assert (worker.job(job).status, worker.limit(SMALL).declared) == (QUEUED, SLOTS)
 
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
 from celery import group
+from sqlalchemy import update
 
-from agentq import each
+from agentq import Rate, Tokens, each, step
 from agentq.exceptions import NotFound
+from agentq.ledger.models import LimitRow
 from agentq.operations import limits, why
 from agentq.outcomes import Fail, RetryLater
+from agentq.runtime.step import Step
 from agentq.states import JobStatus, WaitReason, WorkflowStatus
+from tests.support.cooling import API, AT_ONCE, call, end_cooldown, refused
 from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.limited import SLOTS, LimitedWorker, ask
 from tests.support.steps import add, echo, numbers, total
 
 SMALL = "model:small"
+
+
+@step(limits=[Rate("steady", limit=60, per=60)])
+def start_slowly() -> None:
+    """One start a second."""
+
+
+@step(limits=[Tokens("quota", limit=600, per=60, estimate=50)])
+def spend() -> None:
+    """Ten tokens a second."""
 
 
 @pytest.fixture
@@ -60,6 +76,42 @@ def test_each_job_of_a_workflow_has_a_reason_and_those_come_first_that_others_wa
     assert paused.reasons[0].ends.endswith(f"agentq limits resume {SMALL}")
     short = why.find(worker.ledger, workflow, limit=2)
     assert (short.reasons, short.is_complete) == (found.reasons[:2], False)
+
+
+def test_a_job_says_what_of_a_limit_holds_it_back(worker: LimitedWorker) -> None:
+    worker.begin_all([call.s()] * (AT_ONCE + 2))
+    worker.end(worker.next(), refused(25.5))
+    [job] = worker.begin_all([call.s()])
+
+    def reason() -> tuple[WaitReason, str]:
+        [found] = why.find(worker.ledger, str(job)).reasons
+        return found.name, str(found.waiting_for)
+
+    name, text = reason()
+    assert name is WaitReason.COOLDOWN
+    assert re.fullmatch(rf"cooldown of {API}, 2[456] s \(429\), 4th of tenant acme", text)
+    end_cooldown(worker)
+    assert reason() == (WaitReason.SLOT, f"slots of {API}, 3 of 4 after a cooldown, 4th of tenant acme")
+    limits.cool(worker.ledger, API, 30, reason="down\n again", actor="ana")
+    name, text = reason()
+    assert name is WaitReason.COOLDOWN
+    assert " (ana: down again), 4th of tenant acme" in text
+
+
+@pytest.mark.parametrize(
+    ("slow", "limit", "name"), [(start_slowly, "steady", WaitReason.RATE), (spend, "quota", WaitReason.TOKENS)]
+)
+def test_the_time_of_a_start_or_of_enough_tokens_is_named(
+    worker: LimitedWorker, slow: Step[[], None], limit: str, name: WaitReason
+) -> None:
+    worker.begin_all([slow.s()])
+    due = time.time() + 40
+    owed = update(LimitRow).where(LimitRow.name == limit).values(rate_due=due, tokens_due=due)
+    worker.ledger.write(lambda tx: tx.connection.execute(owed))
+    [job] = worker.begin_all([slow.s()])
+    [found] = why.find(worker.ledger, str(job)).reasons
+    assert found.name is name
+    assert re.fullmatch(rf"{name} of {limit}, (3\d|40) s, 1st of tenant acme", str(found.waiting_for))
 
 
 def test_a_job_that_waits_for_its_time_or_for_a_decision_says_so(fake: FakeWorker) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
 
-from agentq.ledger import limits
+from agentq.ledger import holds, limits
 from agentq.ledger.caretaking import take_backs
 from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
+from agentq.ledger.records import Dispatch
 from agentq.outcomes import Fail
 from tests.plans.crowd import crowd, multiply
 from tests.plans.server import ExplainingPostgres, Plan
 from tests.support.fake_worker import FAILURE
-from tests.support.limited import SLOTS, LimitedWorker, ask, train
+from tests.support.holding import HoldingWorker
+from tests.support.limited import SLOTS, ask, train
+from tests.support.paced import GAP, PacedWorker, call
 
 WAITERS, TENANTS, IDLE, LIMITS = 100_000, 1_000, 10_000, 5_000
 SMALL = "model:small"
@@ -36,8 +40,14 @@ _CROWD = (
     " SELECT DISTINCT blocked_on, tenant, 1e6 FROM agentq_jobs WHERE status = 'blocked' ON CONFLICT DO NOTHING",
     "INSERT INTO agentq_turns (name, tenant, served, is_idle)"
     " SELECT 'model:small', 'idle-' || n, 0, true FROM generate_series(1, :idle) n",
+    "INSERT INTO agentq_holds (id, name, job_id, attempt, until, created_at)"
+    " SELECT gen_random_uuid(), 'kept', id, 1, now() + interval '1 day', now() FROM agentq_jobs LIMIT 5000",
     "INSERT INTO agentq_limits (name, declared) SELECT 'model:' || n, 1 FROM generate_series(1, :limits) n",
 )
+
+
+class PlannedWorker(HoldingWorker, PacedWorker):
+    """A worker whose attempts take slots inside their steps, and pay for their starts."""
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +57,13 @@ def server() -> Iterator[ExplainingPostgres]:
 
 
 @pytest.fixture(scope="module")
-def worker(server: ExplainingPostgres) -> Iterator[LimitedWorker]:
+def worker(server: ExplainingPostgres) -> Iterator[PlannedWorker]:
     """A worker that planned all its statements before jobs stood in the line."""
     ledger = Ledger(server.url, timeout=120)
     migrate.upgrade(ledger)
     crowd(server.url, DONE)
     server.administer("ANALYZE")
-    worker = LimitedWorker(server.url)
+    worker = PlannedWorker(server.url)
     with ledger.engine.begin() as connection:
         connection.execute(text("UPDATE agentq_workers SET knows = '{}'"))
     for _ in range(PREPARED):
@@ -64,17 +74,18 @@ def worker(server: ExplainingPostgres) -> Iterator[LimitedWorker]:
     worker.ledger.close()
 
 
-def fill_line(ledger: Ledger, worker: LimitedWorker) -> None:
-    """Let jobs of one limit and of two wait for many tenants, and have many other limits."""
-    waiting = worker.begin_all([*[ask.s()] * SLOTS, ask.s(), train.s()])[SLOTS:]
+def fill_line(ledger: Ledger, worker: PlannedWorker) -> None:
+    """Let jobs of one limit, of two, and of a rate wait for many tenants, and have many other limits."""
+    waiting = worker.begin_all([*[ask.s()] * SLOTS, ask.s(), train.s(), call.s()])[SLOTS:]
     multiply(ledger, [worker.job(job).workflow_id for job in waiting], WAITERS // len(waiting), TENANTS)
     with ledger.engine.begin() as connection:
         for statement in _CROWD:
             connection.execute(text(statement), {"limits": LIMITS, "idle": IDLE})
 
 
-def admit_in_each_way(worker: LimitedWorker) -> None:
+def admit_in_each_way(worker: PlannedWorker) -> None:
     """Hand a slot over, free one and give one back, admit the next one by each, and look as a caretaker does."""
+    start_at_its_time(worker)
     worker.begin_all([ask.s()] * (SLOTS + 4), tenant="swift")
     both = worker.begin_all([train.s()], tenant="swift")
     worker.end(worker.next())
@@ -82,6 +93,7 @@ def admit_in_each_way(worker: LimitedWorker) -> None:
     with worker.dying():
         worker.end(worker.next(), Fail(FAILURE))
     worker.ledger.read_statement(lambda connection: find_work(connection, worker.worker_id, 60.0))
+    call_and_lose(worker)
     limits.fill(worker.ledger)
     limits.enter_unawaited(worker.ledger)
     take_one_back(worker)
@@ -90,29 +102,63 @@ def admit_in_each_way(worker: LimitedWorker) -> None:
         worker.end(worker.next())
 
 
-def take_one_back(worker: LimitedWorker) -> None:
+def take_one_back(worker: PlannedWorker) -> None:
     """Take the slot of a queued job back, as where no worker consumes its queue."""
     worker.renew(600, queues=["celery"])
-    job = worker.published.popleft().job_id
+    message = next(message for message in worker.published if message.step == ask.name)
+    worker.published.remove(message)
+    job = message.job_id
     worker.set(job, queue="deserted")
     worker.age(job, dispatched_at=61)
     assert take_backs.take_back(worker.ledger)["deserted"] == 1
 
 
+def call_and_lose(worker: PlannedWorker) -> None:
+    """Take slots inside a step, and free them in each way; one by one, all of an attempt, and as a caretaker."""
+    claim = worker.research()
+    for _ in range(2):
+        hold = worker.call(claim)
+        assert isinstance(hold, uuid.UUID)
+        holds.free(worker.ledger, hold)
+    worker.call(claim)
+    holds.free_all_of(worker.ledger, claim.job_id, claim.attempt)
+    worker.call(claim)
+    worker.end(claim)
+
+
+def start_at_its_time(worker: PlannedWorker) -> None:
+    """Admit a job of a rate, claim it, let it be refused once, and end it."""
+    worker.begin_all([call.s()] * 2, tenant="swift")
+    worker.set_due("calls", -GAP)
+    assert limits.pace(worker.ledger, "calls", worker.worker_id) is not None
+    worker.set_due("calls", 10 * GAP)
+    assert worker.claim(take_paying(worker)) is None
+    worker.set_due("calls", -GAP)
+    limits.fill(worker.ledger)
+    worker.end(worker.take(take_paying(worker)))
+
+
+def take_paying(worker: PlannedWorker) -> Dispatch:
+    """Take the first message of a job that pays for its start."""
+    message = next(message for message in worker.published if message.pays)
+    worker.published.remove(message)
+    return message
+
+
 def test_plans_of_the_time_when_no_job_waited_still_serve(
-    worker: LimitedWorker, server: ExplainingPostgres
+    worker: PlannedWorker, server: ExplainingPostgres
 ) -> None:
     require_small_reads(worker, server)
 
 
-def test_plans_for_each_value_serve(worker: LimitedWorker, server: ExplainingPostgres) -> None:
+def test_plans_for_each_value_serve(worker: PlannedWorker, server: ExplainingPostgres) -> None:
     server.administer("ALTER DATABASE postgres SET plan_cache_mode = force_custom_plan")
     server.administer("ANALYZE")
     server.forget_plans()
     require_small_reads(worker, server)
 
 
-def require_small_reads(worker: LimitedWorker, server: ExplainingPostgres) -> None:
+def require_small_reads(worker: PlannedWorker, server: ExplainingPostgres) -> None:
     since = len(server.log())
     admit_in_each_way(worker)
     plans = server.plans(since)

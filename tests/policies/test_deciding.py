@@ -26,6 +26,7 @@ from agentq.policies import (
     policy_of,
     rule,
 )
+from agentq.policies.errors.categories import REFUSED_FOR_NOW
 
 C = Category
 FIRST = History()
@@ -84,6 +85,32 @@ def test_deferrals_are_bounded_in_number_and_in_total() -> None:
     assert least(DEFAULT, error, History(deferred=DEFAULT.total_deferral - 20)).delay == 20
     over = least(DEFAULT, error, History(deferred=DEFAULT.total_deferral - 19))
     assert (over.action, over.exhausted) == (OnError.FAIL, True)
+
+
+@pytest.mark.parametrize("category", sorted(REFUSED_FOR_NOW))
+@pytest.mark.parametrize("retry_after", [None, 20.0])
+def test_in_the_line_of_a_limit_that_cools_no_attempt_is_burned(
+    category: Category, retry_after: float | None
+) -> None:
+    error = facts(category, retry_after=retry_after)
+    decision = decide(DEFAULT, error, History(attempt=5), in_line=True)
+    assert (decision.action, decision.delay) == (OnError.DEFER, retry_after or 0.0)
+    assert decision.reason == f"{category}: deferred, until its limit has cooled (deferral 1 of 50)"
+
+
+def test_the_bounds_and_the_final_answers_of_a_policy_hold_in_a_line_too() -> None:
+    error = facts(C.RATE_LIMIT, retry_after=20.0)
+    for history in (History(deferrals=50), History(deferred=DEFAULT.total_deferral)):
+        used_up = decide(DEFAULT, error, history, in_line=True)
+        assert (used_up.action, used_up.exhausted) == (OnError.FAIL, True)
+    assert decide(DEFAULT, error, History(left=20.0), in_line=True).is_late
+    assert decide(DEFAULT, facts(C.RATE_LIMIT, retry_after=3601.0), in_line=True).is_final
+    asks = DEFAULT.with_rules(rule("ask", category=C.RATE_LIMIT))
+    assert decide(asks, error, in_line=True).action is OnError.ASK
+    few = DEFAULT.with_rules(rule("defer", category=C.RATE_LIMIT, limit=2))
+    assert decide(few, error, History(deferrals=2), in_line=True).is_final
+    tries = DEFAULT.with_rules(rule("retry", category=C.RATE_LIMIT, limit=2))
+    assert decide(tries, error, History(attempt=2, deferrals=2), in_line=True).action is OnError.DEFER
 
 
 @pytest.mark.parametrize("action", [OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentq.exceptions import ConfigurationError
+from agentq.policies.limits import Meters
 from agentq.policies.limits_file import LimitsFile, read
 
 GOOD = '[limits.model]\nslots = 10\n\n[limits."model:gpt-5"]\nslots = 20\n'
@@ -20,9 +21,10 @@ def written(folder: Path, text: str) -> LimitsFile:
 
 def test_the_number_of_a_key_holds_before_that_of_all_keys_and_that_before_the_codes(tmp_path: Path) -> None:
     file = written(tmp_path, GOOD)
-    assert file.slots_of("model:gpt-5", 3) == 20
-    assert file.slots_of("model:small", 3) == file.slots_of("model", 3) == 10
-    assert file.slots_of("gpu", 3) == 3
+    code = Meters(slots=3)
+    assert file.meters_of("model:gpt-5", code).slots == 20
+    assert file.meters_of("model:small", code).slots == file.meters_of("model", code).slots == 10
+    assert file.meters_of("gpu", code) == code
     file.require_known(["model", "gpu"])
 
 

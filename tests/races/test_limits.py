@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from agentq.ledger import attempts, limits, moves
 from agentq.ledger.caretaking import rescues, take_backs
@@ -18,6 +18,8 @@ from agentq.ledger.models import JobRow, LimitRow, TurnRow
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Fail
+from agentq.policies.limits import Meters
+from agentq.policies.limits_file import NO_FILE
 from agentq.states import JobStatus
 from tests.ledger.test_limits import SMALL, cancel
 from tests.races.overlap import a_session_waits, concurrently, while_open
@@ -86,10 +88,10 @@ def test_a_completion_that_finds_a_job_just_beginning_to_wait_admits_it(pair: li
 
     def begin_to_wait(tx: Transaction) -> bool:
         moves.await_slot(tx, SMALL, "new")
-        return moves.has_free(tx, SMALL)
+        return moves.has_room(tx, SMALL)
 
-    has_free, accepted = while_open(starter.ledger, begin_to_wait, lambda: worker.end(claimed))
-    assert (has_free, accepted) == (False, True)
+    has_room, accepted = while_open(starter.ledger, begin_to_wait, lambda: worker.end(claimed))
+    assert (has_room, accepted) == (False, True)
     assert worker.job(job).status == QUEUED
     assert worker.limit(SMALL).used == SLOTS
 
@@ -146,7 +148,7 @@ def test_a_cancel_that_finds_the_admission_open_gives_the_slot_back(pair: list[L
 
 
 def lower(tx: Transaction) -> None:
-    moves.redeclare(tx, "model", SLOTS - 1, {})
+    moves.redeclare(tx, "model", Meters(slots=SLOTS - 1), NO_FILE)
 
 
 def test_a_hand_over_beside_a_limit_that_is_lowered_leaves_no_more_holders_than_there_were(
@@ -280,6 +282,18 @@ def nobody_has(tx: Transaction, limit: str) -> bool:
     """Say whether no other transaction has locked a limit, and lock it."""
     free = select(LimitRow.name).where(LimitRow.name == limit).with_for_update(skip_locked=True)
     return tx.connection.scalar(free) is not None
+
+
+def test_limits_are_locked_in_the_order_of_code_whatever_the_collation_of_the_database(
+    pair: list[LimitedWorker],
+) -> None:
+    """Slots are given back in that order: another one would let two transactions wait for each other."""
+    names = ["B", "a", "a:Z", "a:b"]
+    with pair[0].ledger.engine.connect() as connection:
+        connection.execute(text('ALTER TABLE agentq_limits ALTER name TYPE varchar(255) COLLATE "en-x-icu"'))
+        tx = Transaction(connection)
+        moves.declare(tx, {name: Meters(slots=1) for name in names})
+        assert list(moves.lock_limits(tx, names)) == sorted(names)
 
 
 @pytest.mark.parametrize("what", ["an admission", "many slots given back"])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, func, select, text
 
-from agentq import Concurrency, step
+from agentq import Concurrency, Rate, Tokens, step
 from agentq.ledger import attempts, cancels, limits, moves, starts
 from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.ledger.db.session import Ledger
@@ -29,7 +29,11 @@ JOBS, WORKERS = 150, 4
 PATIENCE = 120.0
 _SNAPSHOT = text(
     "SELECT name, declared, used, (SELECT count(*) FROM agentq_jobs WHERE name = ANY(limits[1:held])) AS holders,"
-    " (SELECT count(*) FROM agentq_jobs WHERE name = ANY(limits) AND status = 'running') AS running"
+    " (SELECT count(*) FROM agentq_jobs WHERE name = ANY(limits) AND status = 'running') AS running,"
+    " outstanding, (SELECT count(*) FROM agentq_jobs WHERE name = ANY(limits) AND is_outstanding) AS unpaid,"
+    " outstanding_tokens,"
+    " (SELECT coalesce(sum(tokens[array_position(limits, name)]), 0) FROM agentq_jobs"
+    " WHERE name = ANY(limits) AND is_outstanding) AS unpaid_tokens"
     " FROM agentq_limits"
 )
 
@@ -41,6 +45,17 @@ def one(model: str) -> int:
 
 @step(limits=[Concurrency("a", limit=2), Concurrency("b", limit=3), Concurrency("wide", key="model", limit=3)])
 def many(model: str) -> int:
+    return 1
+
+
+@step(
+    limits=[
+        Rate("paced", limit=6_000, per=60, burst=2),
+        Concurrency("wide", key="model", limit=3),
+        Tokens("wide", key="model", limit=10_000_000, per=60, estimate=100),
+    ]
+)
+def paid(model: str) -> int:
     return 1
 
 
@@ -102,9 +117,10 @@ class Load:
             outcome: Outcome = random.choices(
                 [Succeed("1"), RetryLater(FAILURE, 0), RetryLater(FAILURE, 0.01), Fail(FAILURE)], [80, 6, 8, 6]
             )[0]
-            is_one = attempts.is_one_statement(claimed, outcome)
+            used = random.choice([None, 50, 150])
+            is_one = attempts.is_one_statement(claimed, outcome, used)
             write = ledger.write_statement if is_one else ledger.write
-            write(lambda tx: attempts.record(tx, claimed, outcome))  # noqa: B023
+            write(lambda tx: attempts.record(tx, claimed, outcome, used=used))  # noqa: B023
 
     def take_care(self, ledger: Ledger) -> None:
         """Be a caretaker for one round, and publish the messages that were lost."""
@@ -130,7 +146,7 @@ class Load:
 
     def start(self, ledger: Ledger) -> None:
         for number in range(JOBS // 10):
-            graphs = [graph_of(random.choice((one, many)).s(random.choice("xy"))) for _ in range(10)]
+            graphs = [graph_of(random.choice((one, many, paid)).s(random.choice("xy"))) for _ in range(10)]
             for graph in graphs:
                 graph.nodes[0].max_attempts = 900
             plans = [starts.plan(graph, tenant=f"tenant-{number % 3}", key=None) for graph in graphs]
@@ -161,7 +177,10 @@ def test_no_snapshot_of_a_busy_ledger_shows_a_slot_too_many_or_too_few(ledger_ur
     for future in running:
         future.result()
     assert [row for row in seen if row.used != row.holders] == []
-    assert [row for row in seen if row.used > row.declared or row.running > row.declared] == []
+    with_slots = [row for row in seen if row.declared is not None]
+    assert [row for row in with_slots if row.used > row.declared or row.running > row.declared] == []
+    assert [row for row in seen if row.outstanding != row.unpaid] == []
+    assert [row for row in seen if row.outstanding_tokens != row.unpaid_tokens] == []
     limits.fill(ledger)
     assert {row.used for row in ledger.read_statement(snapshot)} == {0}
     assert load.deadlocks == 0

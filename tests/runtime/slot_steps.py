@@ -6,11 +6,13 @@ import asyncio
 import os
 from pathlib import Path
 
-from agentq import Concurrency, step
+from agentq import Concurrency, Context, step
 from tests.support import gates
 
 CALLS, ITEMS, LOOPS, HELD = 3, 5, 3, 3
 """The slots of the limits."""
+STRICT_FOR = 8.0
+"""The hard timeout of the step with a strict limit."""
 
 
 @step(limits=[Concurrency("calls", limit=CALLS)])
@@ -44,6 +46,36 @@ async def call_from_a_loop(folder: str) -> int:
 def hold(value: int, folder: str) -> int:
     """Return *value* once the gate ``hold`` is open."""
     gates.pass_gate(folder, "hold")
+    return value
+
+
+@step(limits=[Concurrency("searches", limit=1)])
+def declare_searches() -> None:
+    """Declare a limit that calls of other steps have too."""
+
+
+@step(retry="quick")
+def search(value: int, folder: str, ctx: Context) -> int:
+    """Return *value* from a call of which one is made at once, while the gate ``search`` is closed."""
+    with ctx.limit("searches", wait=60):
+        gates.pass_gate(folder, "search")
+    return value
+
+
+@step
+async def search_on_a_loop(value: int, folder: str, ctx: Context) -> int:
+    """Return *value* from a call of which one is made at once; each takes a while."""
+    async with ctx.limit("searches", wait=60):
+        _say(folder, "+")
+        await asyncio.sleep(0.05)
+        _say(folder, "-")
+    return value
+
+
+@step(limits=[Concurrency("licence", limit=1, strict=True)], hard_timeout=STRICT_FOR, retry="quick")
+def use_licence(value: int, folder: str) -> int:
+    """Return *value* once the gate ``licence`` is open."""
+    gates.pass_gate(folder, "licence")
     return value
 
 

@@ -12,7 +12,16 @@ from sqlalchemy import select
 
 from agentq import each
 from agentq.ledger.models import LimitRow
-from tests.runtime.slot_steps import CALLS, ITEMS, LOOPS, call, call_from_a_loop, handle, most_at_once
+from tests.runtime.slot_steps import (
+    CALLS,
+    ITEMS,
+    LOOPS,
+    call,
+    call_from_a_loop,
+    handle,
+    most_at_once,
+    search_on_a_loop,
+)
 from tests.runtime.stack import Stack, migrated_ledger, stack
 from tests.support import Broker, Gates, eventually, redis_server
 from tests.support.steps import numbers, total
@@ -94,3 +103,10 @@ def test_a_pool_of_coroutines_runs_no_more_bodies_than_slots(
         gates.open("loop")
         assert [workflow.result(40) for workflow in workflows] == [1] * 20
         assert most_at_once(gates.folder) == LOOPS
+
+
+def test_calls_on_an_event_loop_share_the_slot_of_their_limit(at: Stack, gates: Gates) -> None:
+    workflows = at.agentq.start_many([search_on_a_loop.s(number, str(gates.folder)) for number in range(8)])
+    assert [workflow.result(60) for workflow in workflows] == list(range(8))
+    assert most_at_once(gates.folder) == 1
+    eventually(lambda: not any(used(at)), what="all slots given back")

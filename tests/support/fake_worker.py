@@ -139,7 +139,9 @@ class FakeWorker:
         named = None if dispatch.kind == JobKind.TASK else dispatch.step
         token = token or moves.new_claim_token()
         return self.ledger.write(
-            lambda tx: attempts.claim(tx, dispatch.job_id, named, self.worker_id, token, sent_to=dispatch.queue)
+            lambda tx: attempts.claim(
+                tx, dispatch.job_id, named, self.worker_id, token, sent_to=dispatch.queue, pays=dispatch.pays
+            )
         )
 
     def take(self, dispatch: Dispatch) -> Claim:

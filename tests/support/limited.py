@@ -61,11 +61,11 @@ class LimitedWorker(FakeWorker):
         new = [write(lambda tx, graph=graph: starts.start(tx, graph, tenant=tenant, key=None)) for graph in graphs]
         return [self.jobs(started.workflow_id)[0].id for started in new]
 
-    def end(self, claimed: Claim, outcome: Outcome = DONE) -> bool:
+    def end(self, claimed: Claim, outcome: Outcome = DONE, used: attempts.Used = None) -> bool:
         """Record an outcome of an attempt, with one statement where the worker would."""
-        one_statement = attempts.is_one_statement(claimed, outcome)
+        one_statement = attempts.is_one_statement(claimed, outcome, used)
         write = self.ledger.write_statement if one_statement else self.ledger.write
-        return write(lambda tx: attempts.record(tx, claimed, outcome))
+        return write(lambda tx: attempts.record(tx, claimed, outcome, used=used))
 
     @contextmanager
     def dying(self) -> Iterator[None]:

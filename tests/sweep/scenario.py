@@ -10,7 +10,7 @@ from celery import Signature, group
 from sqlalchemy.orm import Session
 
 import agentq
-from agentq import Cancel, Concurrency, Context, DeadLetterNow, each, step
+from agentq import Cancel, Concurrency, Context, Cooldown, DeadLetterNow, Rate, Tokens, each, step
 from agentq.operations.schemas import DeadLetter
 from agentq.states import WorkflowStatus
 from tests.sweep import world
@@ -220,6 +220,22 @@ def other(ctx: Context) -> str:
     return "other"
 
 
+class Refused(Exception):
+    """The answer of a provider that refuses a call."""
+
+    status_code = 429
+    headers = {"retry-after": "0"}  # so that no time decides what the next statement is
+
+
+@step(limits=[Concurrency("first", limit=1), Concurrency("third", limit=2), Cooldown("third")])
+def cooled(ctx: Context) -> str:
+    """Be refused the first time, wait in the line of the limit that cools, and be admitted again."""
+    effect(ctx)
+    if ctx.attempt == 1:
+        raise Refused("slow down")
+    return "cooled"
+
+
 @step(limits=[Concurrency("first", limit=1), Concurrency("second", limit=1)])
 def both(ctx: Context) -> str:
     """Hold two slots, give them back after a failure, and take them again."""
@@ -233,6 +249,40 @@ def both(ctx: Context) -> str:
 def kept(ctx: Context, which: str) -> str:
     effect(ctx, which)
     return which
+
+
+_NEVER_WAITED_FOR: dict[str, Any] = {"limit": 2_000_000, "per": 60, "burst": 1_000_000}
+"""A rate that holds no start back: each run has to take the same way."""
+
+
+@step(limits=[Rate("starts", **_NEVER_WAITED_FOR)])
+def paced(ctx: Context, which: object) -> object:
+    effect(ctx, which)
+    return which
+
+
+@step(
+    limits=[
+        Concurrency("model", limit=1),
+        Rate("model", **_NEVER_WAITED_FOR),
+        Tokens("model", estimate=10, **_NEVER_WAITED_FOR),
+    ]
+)
+def costly(ctx: Context, which: str) -> str:
+    """Use more tokens than expected, and fail, and then fewer."""
+    effect(ctx, which)
+    ctx.used(tokens=30 if ctx.attempt == 1 else 1)
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return which
+
+
+@step(limits=[Concurrency("calls", limit=1, key=lambda: None)])
+def calling(ctx: Context) -> str:
+    """Hold a slot for a part of the step."""
+    with ctx.limit("calls", wait=0):  # one thread runs steps and the caretaker here
+        effect(ctx)
+    return "calling"
 
 
 @dataclass(frozen=True)
@@ -361,21 +411,51 @@ LIMITS = Scenario(
         "in turn": single.s("early") | single.si("late"),
         "together": both.s(),
         "beside it": other.s(),
+        "refused": cooled.s(),
         "many": count_to.s(ITEMS) | each(single.s()) | largest.s(),
         "deserted": kept.s("deserted").set(queue=DESERTED),
         "behind it": kept.s("behind it"),
+        "calls": calling.s(),
     },
     ends={
+        "calls": (_SUCCEEDED, "calling"),
         "in turn": (_SUCCEEDED, "late"),
         "together": (_SUCCEEDED, "both"),
         "beside it": (_SUCCEEDED, "other"),
+        "refused": (_SUCCEEDED, "cooled"),
         "many": (_SUCCEEDED, 1),
         "deserted": (_SUCCEEDED, "deserted"),
         "behind it": (_SUCCEEDED, "behind it"),
     },
     outcomes={"succeeded", "retried"},
-    effects={"kept deserted", "kept behind it"}
-    | {"single early", "single late", "both", "other", "count_to", "single 0", "single 1", "largest"},
+    effects={
+        "kept deserted",
+        "kept behind it",
+        "cooled",
+        "calling",
+        "single early",
+        "single late",
+        "both",
+        "other",
+    }
+    | {"count_to", "single 0", "single 1", "largest"},
+    costs=1,  # the slot of a lost call is free a little later: until then its job stands in the line
+)
+RATES = Scenario(
+    canvases={
+        "one by one": paced.s("early") | paced.si("late"),
+        "beside it": paced.s("beside it"),
+        "dear": costly.s("first"),
+        "dear too": costly.s("second"),
+    },
+    ends={
+        "one by one": (_SUCCEEDED, "late"),
+        "beside it": (_SUCCEEDED, "beside it"),
+        "dear": (_SUCCEEDED, "first"),
+        "dear too": (_SUCCEEDED, "second"),
+    },
+    outcomes={"succeeded", "retried"},
+    effects={"paced early", "paced late", "paced beside it", "costly first", "costly second"},
 )
 SCENARIOS = {
     "reference": REFERENCE,
@@ -385,6 +465,7 @@ SCENARIOS = {
     "moves": MOVES,
     "aside": ASIDE,
     "limits": LIMITS,
+    "rates": RATES,
 }
 """Swept one by one: together they would cost the square of it."""
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from agentq.ledger.audit.audit import audit
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, EventRow, JobRow, LimitRow, WorkflowRow
@@ -97,8 +97,9 @@ def _of_revokes(connection: Connection) -> Iterator[str]:
 
 
 def _of_slots(connection: Connection) -> Iterator[str]:
-    for limit in connection.execute(select(LimitRow.name, LimitRow.used).where(LimitRow.used != 0)):
-        yield f"{limit.used} slots of limit {limit.name!r} are used after the end"
+    taken = or_(LimitRow.used != 0, LimitRow.outstanding != 0, LimitRow.outstanding_tokens != 0)
+    for limit in connection.execute(select(LimitRow.name, LimitRow.used, LimitRow.outstanding).where(taken)):
+        yield f"{limit.used} slots and {limit.outstanding} starts of limit {limit.name!r} are used after the end"
 
 
 def _of_narrations(connection: Connection) -> Iterator[str]:

@@ -292,6 +292,7 @@ class TestPuttingBack:
         app = Celery("other", broker="redis://nowhere.invalid")
         own = agentq.AgentQ(app, tenant="acme")
         assert own.settings.tenant == "acme"
+        assert own.limits_file.path is None
         before, current = dict(vars(own)), current_app._get_current_object()
         with Inline(app) as inline:
             inline.stub(double, 1)

@@ -8,8 +8,8 @@ import pytest
 from celery import group
 
 import agentq
-from agentq import Concurrency, each, step
-from agentq.exceptions import WorkflowCancelled
+from agentq import Concurrency, Context, Cooldown, each, step
+from agentq.exceptions import LimitReached, StepFailed, WorkflowCancelled
 from agentq.operations import audit, limits
 from agentq.testing import assert_succeeded, assert_waiting_for
 from agentq.testing.inline import Inline
@@ -22,6 +22,18 @@ NAME = "inline:small"
 @step(limits=[Concurrency("inline", key="model", limit=2)])
 def ask(number: int, model: str = "small") -> int:
     return number
+
+
+@step
+def search(ctx: Context, model: str = "small") -> str:
+    with ctx.limit(f"inline:{model}", wait=30):
+        return model
+
+
+@step
+async def look_up(ctx: Context, model: str = "small") -> str:
+    async with ctx.limit(f"inline:{model}", wait=30), ctx.limit(f"inline:{model}"):
+        return model
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +90,99 @@ def test_a_blocked_job_runs_when_the_pause_of_its_limit_ends(paused: Inline) -> 
     before = paused.now
     assert workflow.result() == 1
     assert HOUR - 60 <= (paused.now - before).total_seconds() <= HOUR + 60
+
+
+class Refused(Exception):
+    """The answer of a provider that refuses a call."""
+
+    status_code = 429
+    headers = {"retry-after": "30"}
+
+
+@step(limits=[Concurrency("refusing", limit=2), Cooldown("refusing")])
+def call(number: int) -> int:
+    return number
+
+
+def test_a_refused_call_lets_its_limit_cool_and_time_opens_it_by_degrees(agentq_inline: Inline) -> None:
+    called = agentq_inline.fail(call, Refused("slow down"), times=1)
+    workflow = agentq.start(group(call.s(number) for number in range(6)))
+    agentq_inline.run()
+    assert called.call_count == 2, "the other one had its slot already"
+    assert_waiting_for(workflow, "cooldown of refusing, 30 s (429), 1st", call)
+    before = agentq_inline.now
+    assert workflow.result() == list(range(6))
+    assert 29 <= (agentq_inline.now - before).total_seconds() < 40
+    [refused] = [job for job in workflow.jobs() if job.step == call.name and job.attempt == 2]
+    assert (refused.deferrals, refused.attempts_summary) == (1, "1 of 5, 1 more at no cost")
+
+
+def test_a_quota_that_is_used_up_closes_no_limit(agentq_inline: Inline) -> None:
+    class UsedUp(Refused):
+        code = "insufficient_quota"
+
+    agentq_inline.fail(call, UsedUp("pay first"), times=1)
+    failing, other = agentq.start(call.s(1)), agentq.start(call.s(2))
+    agentq_inline.run()
+    assert failing.status == "failed"
+    assert_succeeded(other)
+
+
+@pytest.mark.parametrize("called", [search, look_up], ids=["def", "async"])
+def test_a_call_holds_a_slot_and_gives_it_back(agentq_inline: Inline, called: Any) -> None:
+    assert agentq.start(called.s()).result() == "small"
+    assert limits.get(agentq_inline.ledger, NAME).slots == 2
+
+
+def test_a_job_without_a_slot_for_its_call_waits_in_the_line_at_no_cost(paused: Inline) -> None:
+    workflow = agentq.start(search.s())
+    before = paused.now
+    paused.run()
+    assert 30 <= (paused.now - before).total_seconds() < 60
+    assert_waiting_for(workflow, f"slots of {NAME}, paused by ann", search)
+    limits.resume(paused.ledger, NAME, actor="ann")
+    paused.run()
+    assert assert_succeeded(workflow) == "small"
+    [job] = workflow.jobs()
+    assert (job.attempt, job.attempts_summary) == (2, "1 of 5, 1 more at no cost")
+
+
+def test_a_call_of_a_limit_that_does_not_exist_is_refused_with_the_nearest(agentq_inline: Inline) -> None:
+    workflow = agentq.start(lost.s())
+    agentq_inline.run()
+    with pytest.raises(StepFailed, match="there is no such limit"):
+        workflow.result()
+
+
+def test_a_job_that_gets_no_second_slot_has_an_error_like_any_other(agentq_inline: Inline) -> None:
+    workflow = agentq.start(nested.s())
+    agentq_inline.run()
+    with pytest.raises(StepFailed, match="no slot of limit 'narrow' was free within 2 s: 1 of 1 are used"):
+        workflow.result()
+    [job] = workflow.jobs()
+    assert (job.attempt, job.attempts_summary) == (2, "1 of 1, 1 more at no cost")
+
+
+@step(limits=[Concurrency("narrow", limit=1, key=lambda: None)], retries=0)
+def nested(ctx: Context) -> None:
+    with ctx.limit("narrow", wait=2), ctx.limit("narrow", wait=2):
+        pass
+
+
+def test_a_step_that_goes_on_without_a_slot_succeeds(paused: Inline) -> None:
+    assert agentq.start(patient.s()).result(60) == f"0 of 0 of {NAME}, 0.0"
+
+
+@step
+def patient(ctx: Context) -> str:
+    try:
+        with ctx.limit(NAME, wait=0):
+            return "called"
+    except LimitReached as full:
+        return f"{full.used} of {full.slots} of {full.limit}, {full.wait:.1f}"
+
+
+@step(retries=0)
+def lost(ctx: Context) -> None:
+    with ctx.limit("inlien"):
+        pass
