@@ -245,7 +245,7 @@ def both(ctx: Context) -> str:
     return "both"
 
 
-@step(limits=[Concurrency("third", limit=1)])
+@step(limits=[Concurrency("fourth", limit=1)])
 def kept(ctx: Context, which: str) -> str:
     effect(ctx, which)
     return which
@@ -314,7 +314,7 @@ CLOSED = "closed"
 """The queue that no worker consumes; the operator moves what waits there."""
 DESERTED = "deserted"
 """A queue that no worker consumes; the operator moves what waits there once its slots were taken back."""
-PAUSED = "third"
+PAUSED = "fourth"
 """The limit that the operator pauses and resumes."""
 FORGOTTEN = "forgotten"
 """The workflow of which the broker loses the message."""

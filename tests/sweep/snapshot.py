@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from agentq.ledger.db.types import UtcDateTime
+from agentq.ledger.db.types import Epoch, UtcDateTime
 from agentq.ledger.models import Base
 from tests.sweep.diary import Contents, Diary
 from tests.sweep.receipts import RECEIPTS
@@ -67,7 +67,7 @@ def _rows(connection: Connection) -> Iterator[list[str]]:
 
 
 def _described(column: ColumnElement[Any], value: object) -> str:
-    is_time = isinstance(column.type, UtcDateTime) and value is not None
+    is_time = isinstance(column.type, (UtcDateTime, Epoch)) and value is not None
     return "a time" if is_time else _CLOCK.sub("a time", str(value))
 
 

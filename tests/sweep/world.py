@@ -7,7 +7,7 @@ import uuid
 from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.db.types import UtcDateTime, later, seconds_from_now
+from agentq.ledger.db.types import Epoch, UtcDateTime, later, seconds_from_now
 from agentq.ledger.models import AttemptRow, Base, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import MISSING_MEMBERS, AttemptOutcome, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
@@ -20,14 +20,16 @@ _is_timed = and_(JobRow.deadline_at.is_not(None), JobRow.finished_at.is_(None))
 
 
 _TIMES = {
-    table: [column for column in table.columns if isinstance(column.type, UtcDateTime)]
+    table: {
+        column: column + bindparam("seconds")
+        if isinstance(column.type, Epoch)
+        else later(column, bindparam("seconds"))
+        for column in table.columns
+        if isinstance(column.type, (UtcDateTime, Epoch))
+    }
     for table in Base.metadata.sorted_tables
 }
-_MAKE_LATER = [
-    update(table).values({time: later(time, bindparam("seconds")) for time in times})
-    for table, times in _TIMES.items()
-    if times
-]
+_MAKE_LATER = [update(table).values(times) for table, times in _TIMES.items() if times]
 
 
 def make_later(ledger: Ledger, seconds: float) -> None:

@@ -68,6 +68,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Epoch(TypeDecorator[float]):
+    """A time as a number to calculate with: seconds since 1970, by the database's clock."""
+
+    impl = Float
+    cache_ok = True
+
+
 def _written(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return literal_column(f"'{value}'", String())

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from agentq.ledger.db.types import now
+from agentq.ledger.db.types import Epoch, now
 from agentq.ledger.models.base import Base, partial_index
 
 
@@ -51,14 +51,14 @@ class LimitRow(Base):
     rate_burst: Mapped[int | None]
     override_rate: Mapped[int | None]
     override_rate_per: Mapped[float | None] = mapped_column(Float)
-    rate_due: Mapped[float] = mapped_column(Float, server_default="0")
+    rate_due: Mapped[float] = mapped_column(Epoch(), server_default="0")
     # The same for tokens.
     tokens: Mapped[int | None]
     tokens_per: Mapped[float | None] = mapped_column(Float)
     tokens_burst: Mapped[int | None]
     override_tokens: Mapped[int | None]
     override_tokens_per: Mapped[float | None] = mapped_column(Float)
-    tokens_due: Mapped[float] = mapped_column(Float, server_default="0")
+    tokens_due: Mapped[float] = mapped_column(Epoch(), server_default="0")
     # Until when no job of it is admitted, and why; how many such cooldowns came one after the other; and how many
     # jobs may run at once after one, beside the carried ones. None for as many as there are slots.
     cooldown_until: Mapped[datetime | None]

@@ -1,0 +1,105 @@
+"""A local HTTP server with a quota, as providers of models have one: so many calls at once, and in a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a provider allows.
+
+    Attributes:
+        at_once: calls at once.
+        limit: calls of any period.
+        per: seconds of the period.
+        took: seconds that a call takes.
+    """
+
+    at_once: int
+    limit: int
+    per: float
+    took: float
+
+
+class QuotaServer(ThreadingHTTPServer):
+    """Answers 200 within its quota, and 429 with ``Retry-After`` above; a call's path is its tenant."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.quota = quota
+        self.served: list[tuple[float, str]] = []
+        """When each call began that was served, and its tenant."""
+        self.refused: list[float] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Its address, with the slash that a tenant follows."""
+        return f"http://127.0.0.1:{self.server_port}/"
+
+    def begin(self, tenant: str) -> bool:
+        """Begin a call of *tenant*; False where the quota is used up."""
+        with self._lock:
+            now = time.monotonic()
+            recent = sum(began > now - self.quota.per for began, _ in self.served[-self.quota.limit :])
+            if recent >= self.quota.limit or self._at_once >= self.quota.at_once:
+                self.refused.append(now)
+                return False
+            self.served.append((now, tenant))
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            return True
+
+    def end(self) -> None:
+        """End a call that was begun."""
+        with self._lock:
+            self._at_once -= 1
+
+    @property
+    def used(self) -> float:
+        """The share of its rate that was used, from the first call to the last."""
+        times = [began for began, _ in self.served]
+        return (len(times) - 1) / (times[-1] - times[0]) * self.quota.per / self.quota.limit
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: QuotaServer
+
+    def do_GET(self) -> None:
+        is_served = self.server.begin(self.path.strip("/"))
+        if is_served:
+            time.sleep(self.server.quota.took)
+            self.server.end()
+        self.send_response_only(200 if is_served else 429)
+        if not is_served:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Calls are counted, not printed."""
+
+
+@contextmanager
+def quota_server(quota: Quota) -> Iterator[QuotaServer]:
+    """Yield a server that answers on a port of its own."""
+    with QuotaServer(quota) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
