@@ -72,7 +72,7 @@ def test_steps_that_cannot_be_defined_are_an_error_of_the_check(
     )
     ended = program.run("check", "-A", "proj")
     assert ended.returncode == 1
-    assert "error    steps     step 'paints.paint' and AgentQ(…) declare limit 'all' with 2 and 3" in ended.stdout
+    assert "error    steps     step 'paints.paint' and AgentQ(…) declare limit 'all' with 2 slots" in ended.stdout
 
 
 def test_the_faults_of_an_app(redis_broker: Broker, ledger_url: str, program: Program) -> None:
