@@ -42,7 +42,7 @@ async def call_from_a_loop(folder: str) -> int:
     return 1
 
 
-@step(limits=[Concurrency("held", limit=HELD)], retry="quick")
+@step(limits=[Concurrency("kept", limit=HELD)], retry="quick")
 def hold(value: int, folder: str) -> int:
     """Return *value* once the gate ``hold`` is open."""
     gates.pass_gate(folder, "hold")

@@ -74,7 +74,7 @@ def test_the_limits_file_holds_for_what_is_started(app: Celery, tmp_path: Path) 
     app.conf.agentq_limits = str(file)
     agentq = AgentQ(app)
     graph = compile_canvas(ask.s("small"), agentq.catalogue, agentq.defaults())
-    assert graph.slots == {"model:small": 9}
+    assert graph.meters["model:small"].slots == 9
 
 
 def test_a_worker_does_not_start_with_a_limits_file_that_names_no_limit(

@@ -263,9 +263,9 @@ def paced(ctx: Context, which: object) -> object:
 
 @step(
     limits=[
-        Concurrency("model", limit=1),
-        Rate("model", **_NEVER_WAITED_FOR),
-        Tokens("model", estimate=10, **_NEVER_WAITED_FOR),
+        Concurrency("dear", limit=1),
+        Rate("dear", **_NEVER_WAITED_FOR),
+        Tokens("dear", estimate=10, **_NEVER_WAITED_FOR),
     ]
 )
 def costly(ctx: Context, which: str) -> str:
@@ -277,10 +277,10 @@ def costly(ctx: Context, which: str) -> str:
     return which
 
 
-@step(limits=[Concurrency("calls", limit=1, key=lambda: None)])
+@step(limits=[Concurrency("swept", limit=1, key=lambda: None)])
 def calling(ctx: Context) -> str:
     """Hold a slot for a part of the step."""
-    with ctx.limit("calls", wait=0):  # one thread runs steps and the caretaker here
+    with ctx.limit("swept", wait=0):  # one thread runs steps and the caretaker here
         effect(ctx)
     return "calling"
 
