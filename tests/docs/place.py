@@ -17,13 +17,16 @@ _WEB, _REDIS, _PGBOUNCER = "8000", "6379", "6432"
 
 
 @contextmanager
-def place(page: Page, folder: Path) -> Iterator[tuple[Page, dict[str, str]]]:
+def place(page: Page, folder: Path, programs: Path) -> Iterator[tuple[Page, dict[str, str]]]:
     """The page with the ports of services of its own in place of the usual ones; the environment of its terminals.
+
+    They find *programs* before those that are installed.
 
     PostgreSQL's programs find its own server by the environment, and so does a URL without a port. The port of
     PgBouncer is that server's too.
     """
     env = environment()
+    env["PATH"] = os.pathsep.join([str(programs), env["PATH"]])
     ports = {_WEB: str(free_port())}
     typed = "\n".join([*page.files.values(), *(snippet.code for snippet in page.snippets if snippet.is_typed)])
     if "\ncurl " in typed and shutil.which("curl") is None:

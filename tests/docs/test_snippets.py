@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.docs.loaded import loaded_program
 from tests.docs.place import environment, place
 from tests.docs.reader import Reader
 from tests.docs.snippets import ROOT, Page, Snippet, pages, read
@@ -21,6 +23,13 @@ PAGES = list(pages())
 SNIPPETS = [
     pytest.param(page, snippet, id=f"{page.name}:{snippet.line}") for page in PAGES for snippet in page.snippets
 ]
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    """The folder of the program that is loaded already."""
+    with loaded_program() as folder:
+        yield folder
 
 
 def named(chosen: list[Page]) -> pytest.MarkDecorator:
@@ -44,8 +53,8 @@ def test_the_python_of_a_page_runs(page: Page, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 @named([page for page in PAGES if page.is_typed])
-def test_the_commands_of_a_page_run_as_typed(page: Page, tmp_path: Path) -> None:
-    with place(page, tmp_path) as (own, env), Reader(tmp_path, env) as reader:
+def test_the_commands_of_a_page_run_as_typed(page: Page, tmp_path: Path, programs: Path) -> None:
+    with place(page, tmp_path, programs) as (own, env), Reader(tmp_path, env) as reader:
         for snippet in own.snippets:
             reader.do(snippet)
 

@@ -12,6 +12,7 @@ import os
 import runpy
 import sys
 import threading
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -20,9 +21,7 @@ def main() -> None:
     """Serve; in a fork, be the process that was ordered: its end, then, is that of the interpreter."""
     for name in sys.argv[1:]:
         import_module(name)
-    assert threading.active_count() == 1, "a fork has no other threads"
-    gc.collect()
-    gc.freeze()  # else each fork's collector writes to, and so copies, all of this process's memory
+    freeze()
     for line in sys.stdin.buffer:
         order = json.loads(line)
         if "ended" in order:
@@ -30,6 +29,22 @@ def main() -> None:
         elif os.fork() == 0:
             _become(**order)
             return
+
+
+def freeze() -> None:
+    """Make this process ready to be forked from, now that all is loaded."""
+    assert threading.active_count() == 1, "a fork has no other threads"
+    gc.collect()
+    gc.freeze()  # else each fork's collector writes to, and so copies, all of this process's memory
+
+
+def take_environment(environment: Mapping[str, str], folder: str, first_on_path: str) -> None:
+    """Have these variables, work in this folder, and import from this place before others, as a new Python does."""
+    os.chdir(folder)
+    installed = sys.path[1 + len(_python_path()) :]
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = [first_on_path, *_python_path(), *installed]
 
 
 def _answer(value: object) -> None:
@@ -44,13 +59,9 @@ def _exit_code(pid: int) -> int | None:
 def _become(arguments: list[str], environment: dict[str, str], folder: str, output: str, errors: str) -> None:
     os.setsid()
     _answer(os.getpid())  # only now, that the group is there to be killed
-    os.chdir(folder)
-    _redirect(output, errors)
-    installed = sys.path[1 + len(_python_path()) :]
-    os.environ.clear()
-    os.environ.update(environment)
     first, *rest = arguments
-    sys.path[:] = [folder if first == "-m" else str(Path(first).parent), *_python_path(), *installed]
+    take_environment(environment, folder, folder if first == "-m" else str(Path(first).parent))
+    _redirect(output, errors)
     if first == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
