@@ -15,7 +15,7 @@ from agentq.exceptions import LedgerError, NotFound
 from agentq.ledger.audit.invariants.limits import slots_miscounted
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow, LimitChangeRow, LimitRow
-from agentq.ledger.moves.limits import SLOTS
+from agentq.ledger.moves.meters import SLOTS
 from agentq.operations import limits
 from soaking.steps import GPU, GPU_SLOTS, MODEL, MODEL_SLOTS, MODELS
 
