@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,10 +127,8 @@ class _Server:
                 connection = self._running.pop(pid)
                 if connection in self._selector.get_map():
                     self._selector.unregister(connection)
-                try:
+                with suppress(OSError):  # its program may be killed
                     connection.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
-                except OSError:
-                    pass  # its program was killed
                 connection.close()
 
 

@@ -39,7 +39,7 @@ def freeze() -> None:
 
 
 def take_environment(environment: Mapping[str, str], folder: str, first_on_path: str) -> None:
-    """Have these variables, work in this folder, and import from this place before others, as a new Python does."""
+    """Have these variables, work in this folder, and import from this place first, as a new Python does."""
     os.chdir(folder)
     installed = sys.path[1 + len(_python_path()) :]
     os.environ.clear()
