@@ -9,7 +9,7 @@ from celery import group
 
 import agentq
 from agentq import Concurrency, Context, Cooldown, each, step
-from agentq.exceptions import LimitReached, StepFailed, WorkflowCancelled
+from agentq.exceptions import BacklogFull, LimitReached, StepFailed, WorkflowCancelled
 from agentq.operations import audit, limits
 from agentq.testing import assert_succeeded, assert_waiting_for
 from agentq.testing.inline import Inline
@@ -145,6 +145,14 @@ def test_a_job_without_a_slot_for_its_call_waits_in_the_line_at_no_cost(paused: 
     assert assert_succeeded(workflow) == "small"
     [job] = workflow.jobs()
     assert (job.attempt, job.attempts_summary) == (2, "1 of 5, 1 more at no cost")
+
+
+def test_a_start_over_a_cap_in_a_step_closes_no_limit(agentq_inline: Inline) -> None:
+    agentq_inline.fail(call, BacklogFull("max_open", "acme", 1, 1, 1, 300.0), times=1)
+    starting, other = agentq.start(call.s(1)), agentq.start(call.s(2))
+    agentq_inline.run()
+    assert other.status == "succeeded"
+    assert_waiting_for(starting, "its time", call)
 
 
 def test_a_call_of_a_limit_that_does_not_exist_is_refused_with_the_nearest(agentq_inline: Inline) -> None:

@@ -204,7 +204,7 @@ def _in_code_order_postgresql(element: in_code_order, compiler: Any, **kw: Any) 
 
 @compiles(in_code_order, "sqlite")
 def _in_code_order_sqlite(element: in_code_order, compiler: Any, **kw: Any) -> str:
-    return compiler.process(element.clauses, **kw)  # type: ignore[no-any-return]
+    return f"{compiler.process(element.clauses, **kw)}"
 
 
 @compiles(now, "postgresql")

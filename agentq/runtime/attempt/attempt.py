@@ -17,6 +17,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import current_task
 
 from agentq.exceptions import (
+    BacklogFull,
     LedgerError,
     LedgerUnavailable,
     NotRecorded,
@@ -209,7 +210,9 @@ class AttemptRunner:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
         step = registry.find(claim.step)
         declared = (*self._engine.limits, *(step.limits if step is not None else ()))
-        cools = closed_by_refusal(declared, claim.limits or ())
+        # A cap that is full has no provider, whatever else its error is taken for.
+        is_cap = isinstance(error, BacklogFull)
+        cools = () if is_cap else closed_by_refusal(declared, claim.limits or ())
         return outcome_of_error(claim, error, override=override, left=left, running=self._running, cools=cools)
 
     def _dispatch_of_next(self, claim: Claim) -> Dispatch | None:
