@@ -14,22 +14,13 @@ from agentq.ledger import moves
 from agentq.ledger.after_commit import Admit
 from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import LimitChangeRow, LimitRow
-from agentq.ledger.moves.meters import IS_OVERRIDDEN, RATE, SLOTS, TOKENS
+from agentq.ledger.moves.meters import IN_FORCE, IS_OVERRIDDEN
 from agentq.ledger.transaction import Transaction
 
 _NAME = bindparam("limit", type_=String())
 _LOCK = (
     select(
-        SLOTS.label("slots"),
-        RATE.limit.label("rate"),
-        RATE.per.label("rate_per"),
-        TOKENS.limit.label("tokens"),
-        TOKENS.per.label("tokens_per"),
-        LimitRow.rate.label("declared_rate"),
-        LimitRow.rate_per.label("declared_rate_per"),
-        LimitRow.tokens.label("declared_tokens"),
-        LimitRow.tokens_per.label("declared_tokens_per"),
-        LimitRow.declared,
+        *IN_FORCE,
         IS_OVERRIDDEN.label("is_overridden"),
         now().label("read_at"),
     )

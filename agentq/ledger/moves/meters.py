@@ -108,6 +108,19 @@ TOKENS = _per_time(
 )
 """The tokens of a limit."""
 
+IN_FORCE = (
+    SLOTS.label("slots"),
+    RATE.limit.label("rate"),
+    RATE.per.label("rate_per"),
+    TOKENS.limit.label("tokens"),
+    TOKENS.per.label("tokens_per"),
+    LimitRow.rate.label("declared_rate"),
+    LimitRow.rate_per.label("declared_rate_per"),
+    LimitRow.tokens.label("declared_tokens"),
+    LimitRow.tokens_per.label("declared_tokens_per"),
+    LimitRow.declared,
+)
+"""The columns of a limit's meters: those that are in force, and those that code declares."""
 _soon = literal_column(str(SOON), Float())
 _can_start_soon = whole((_soon - RATE.lead) / RATE.gap + RATE.burst) - LimitRow.outstanding
 # The next job may need few: whether it needs more than there are is asked when it is known.

@@ -14,7 +14,7 @@ from agentq.ledger.db.types import AnyRow, greatest, is_among_first, now
 from agentq.ledger.models import HoldRow, JobRow, LimitChangeRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.holds import KEPT
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, IN_LINE, LIMIT
-from agentq.ledger.moves.meters import AT_ONCE, IS_OPEN, IS_OVERRIDDEN, RATE, SLOTS, TOKENS
+from agentq.ledger.moves.meters import AT_ONCE, IN_FORCE, IS_OPEN, IS_OVERRIDDEN, RATE, TOKENS
 from agentq.states import JobStatus
 
 MOST = 1_000
@@ -42,18 +42,9 @@ _TIMES = {
 """Seconds: to the next start, and from one to the next; of tokens that are owed."""
 _LIMITS = select(
     LimitRow.name,
-    LimitRow.declared,
     LimitRow.used,
-    SLOTS.label("slots"),
     AT_ONCE.label("at_once"),
-    RATE.limit.label("rate"),
-    RATE.per.label("rate_per"),
-    TOKENS.limit.label("tokens"),
-    TOKENS.per.label("tokens_per"),
-    LimitRow.rate.label("declared_rate"),
-    LimitRow.rate_per.label("declared_rate_per"),
-    LimitRow.tokens.label("declared_tokens"),
-    LimitRow.tokens_per.label("declared_tokens_per"),
+    *IN_FORCE,
     *(seconds.label(name) for name, seconds in _TIMES.items()),
     LimitRow.cooldown_until,
     (~IS_OPEN).label("cools"),
