@@ -21,8 +21,6 @@ _PRIORITY_STEP = 60.0
 # A job may hold some of its slots still: one that kept them while it was blocked, was cancelled, and is replayed.
 _next_limit = item_of(JobRow.limits, JobRow.held)
 _is_limited = _next_limit.is_not(None)
-_PRIORITY_STEP = 60.0
-"""Seconds by which a job comes earlier for each step of its priority."""
 
 
 def _ready(*unless: tuple[Any, Any]) -> dict[str, Any]:
