@@ -6,6 +6,7 @@ what was committed before it: of several at the same time, each may take the las
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Integer, String, and_, bindparam, case, func, literal_column, select, text, true
@@ -16,11 +17,21 @@ from agentq.ledger.models import JobRow, TenantRow, WorkflowRow
 from agentq.states import JOB_BACKLOG, WorkflowStatus
 
 
+class Guard(Enum):
+    """The question that an insert of workflows asks first; without a yes it writes none of them."""
+
+    NONE = auto()
+    """None: they are written whatever is open."""
+    NO_CAP = auto()
+    """Whether no operator has set a cap of their tenant. That is cheap, and answers where code has no cap."""
+    ROOM = auto()
+    """Whether their tenant has room for them, which is counted."""
+
+
 class Room(TypedDict):
     """The room that an insert of workflows needs.
 
-    ``max_open`` is the cap of code, for a tenant without one of an operator; *places* are 0 for what is written
-    whatever is open.
+    ``max_open`` is the cap of code, for a tenant without one of an operator.
     """
 
     of_tenant: str
@@ -53,8 +64,9 @@ _open = (
 )
 _count = select(func.count()).select_from(_open).scalar_subquery()
 # PostgreSQL takes a limit of NULL for none: so the case, without which all would be counted where there is no cap.
-HAS_ROOM = case((_cap.is_(None), true()), else_=_count + _PLACES <= _cap)
-"""True where a tenant may have *places* more open workflows; always where these are 0."""
+_has_room = case((_cap.is_(None), true()), else_=_count + _PLACES <= _cap)
+CONDITIONS = {Guard.NONE: true(), Guard.NO_CAP: _of_operator.is_(None), Guard.ROOM: _has_room}
+"""The conditions of an insert, by its guard; of the values of a ``Room``."""
 
 _CAP = select(_cap)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from agentq.ledger.backlog import HAS_ROOM, Room
+from agentq.ledger.backlog import CONDITIONS, Guard, Room
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -135,58 +135,57 @@ def _from(table: Any, values: Callable[[Source], dict[str, Any]]) -> tuple[list[
 
 _workflows, _jobs = _unpacked("workflows", _WORKFLOW), _unpacked("jobs", _JOB)
 _columns, _those = _from(_workflows, _workflow_values)
-_new_workflows = (
-    postgresql.insert(WorkflowRow)
-    .from_select(_columns, _those.where(HAS_ROOM))
-    .on_conflict_do_nothing()
-    .returning(WorkflowRow.id, WorkflowRow.created_at)
-    .cte("new_workflows")
-)
 _names, _their_jobs = _from(_jobs, _job_values)
-_START = Prepared(
-    select(_new_workflows.c.id, _new_workflows.c.created_at).add_cte(
-        insert(JobRow)
-        .from_select(_names, _their_jobs.where(_jobs.c.workflow_id.in_(select(_new_workflows.c.id))))
-        .cte("new_jobs")
-    )
-)
-_ADD_JOBS = Prepared(insert(JobRow).from_select(_names, _their_jobs))
 _workflow = _workflow_values(_bound(_WORKFLOW))
-_INSERT_WORKFLOW = Prepared(
-    sqlite.insert(WorkflowRow)
-    .from_select(
-        list(_workflow), select(*(value.label(name) for name, value in _workflow.items())).where(HAS_ROOM)
-    )
-    .on_conflict_do_nothing()
-    .returning(WorkflowRow.id, WorkflowRow.created_at)
-)
+_one = select(*(value.label(name) for name, value in _workflow.items()))
+
+
+def _start(condition: Any) -> Prepared:
+    """Many workflows with their jobs, for PostgreSQL."""
+    new_workflows = _new(postgresql, _columns, _those.where(condition)).cte("new_workflows")
+    theirs = _their_jobs.where(_jobs.c.workflow_id.in_(select(new_workflows.c.id)))
+    new_jobs = insert(JobRow).from_select(_names, theirs).cte("new_jobs")
+    return Prepared(select(new_workflows.c.id, new_workflows.c.created_at).add_cte(new_jobs))
+
+
+def _new(dialect: Any, names: list[str], values: Any) -> Any:
+    those_that_are_new = dialect.insert(WorkflowRow).from_select(names, values).on_conflict_do_nothing()
+    return those_that_are_new.returning(WorkflowRow.id, WorkflowRow.created_at)
+
+
+_START = {guard: _start(condition) for guard, condition in CONDITIONS.items()}
+_ADD_JOBS = Prepared(insert(JobRow).from_select(_names, _their_jobs))
+_INSERT_WORKFLOW = {
+    guard: Prepared(_new(sqlite, list(_workflow), _one.where(condition))) for guard, condition in CONDITIONS.items()
+}
 _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
 def insert_workflows(
-    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob], room: Room
+    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob], guard: Guard, room: Room
 ) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
-    Those are left out whose id or key was there before: nothing of them is written. Where their tenant does not
-    have *room* for all, none is.
+    Those are left out whose id or key was there before: nothing of them is written. None is where the *guard* says
+    no, as it does where their tenant has no *room* for all.
     """
     if tx.connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        written = _START.all(tx.connection, {"workflows": _packed(workflows), "jobs": _packed(first), **room})
+        values = {"workflows": _packed(workflows), "jobs": _packed(first), **room}
+        written = _START[guard].all(tx.connection, values)
     else:
-        rest, written = jobs, _insert_each(tx, workflows, room)
+        rest, written = jobs, _insert_each(tx, workflows, guard, room)
     new = {row.id: row.created_at for row in written}
     insert_jobs(tx, [job for job in rest if job["workflow_id"] in new])
     return new
 
 
-def _insert_each(tx: Transaction, workflows: Sequence[NewWorkflow], room: Room) -> list[AnyRow]:
+def _insert_each(tx: Transaction, workflows: Sequence[NewWorkflow], guard: Guard, room: Room) -> list[AnyRow]:
     written: list[AnyRow] = []
     for workflow in workflows:
         # Those that were written are open by now.
-        places = max(0, room["places"] - len(written))
-        written += _INSERT_WORKFLOW.all(tx.connection, {**workflow, **room, "places": places})
+        places = room["places"] - len(written)
+        written += _INSERT_WORKFLOW[guard].all(tx.connection, {**workflow, **room, "places": places})
     return written
 
 

@@ -16,7 +16,7 @@ from agentq.canvas.graph import Graph
 from agentq.exceptions import BacklogFull, KeyConflict, LedgerError
 from agentq.ids import new_id
 from agentq.ledger import moves
-from agentq.ledger.backlog import Room, full_step, full_tenant
+from agentq.ledger.backlog import Guard, Room, full_step, full_tenant
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import dispatch_queued, finish_empty, hand_over
 from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
@@ -126,10 +126,11 @@ def _start_some(
     """Start *plans*, if there is room for them and for those that come *later*."""
     started: dict[uuid.UUID, Started] = {}
     left = plans
+    guard = Guard.NONE if not is_refusable else Guard.NO_CAP if max_open is None else Guard.ROOM
     for _ in range(_TRIES):
-        coming = [*left, *later] if is_refusable else []
-        is_full = _full_step(tx, coming) is not None
-        written_at = {} if is_full else _insert(tx, left, _room(plans[0], max_open, coming))
+        coming = [*left, *later]
+        is_full = is_refusable and _full_step(tx, coming) is not None
+        written_at = {} if is_full else _insert(tx, left, guard, _room(plans[0], max_open, coming))
         for plan in left:
             one = _started(tx, plan, written_at.get(plan.point.workflow_id))
             if one is not None:
@@ -137,7 +138,9 @@ def _start_some(
         left = [plan for plan in left if plan.point.workflow_id not in started]
         if not left:
             return [started[plan.point.workflow_id] for plan in plans]
-        if is_refusable:
+        if guard is Guard.NO_CAP:
+            guard = Guard.ROOM  # an operator has set a cap, most likely
+        elif guard is Guard.ROOM:
             _require_room(tx, [*left, *later], max_open)
         # There is room by now; or what had a key was pruned between two statements, and the key is free.
     raise LedgerError(
@@ -162,10 +165,10 @@ def _full_step(tx: Transaction, coming: Sequence[Plan]) -> BacklogFull | None:
     return next(filter(None, found), None)
 
 
-def _insert(tx: Transaction, plans: Sequence[Plan], room: Room) -> dict[uuid.UUID, datetime]:
+def _insert(tx: Transaction, plans: Sequence[Plan], guard: Guard, room: Room) -> dict[uuid.UUID, datetime]:
     moves.declare(tx, {name: meters for plan in plans for name, meters in plan.graph.meters.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
-    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, room)
+    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, guard, room)
 
 
 def _started(tx: Transaction, plan: Plan, written_at: datetime | None) -> Started | None:

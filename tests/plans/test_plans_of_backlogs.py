@@ -14,6 +14,7 @@ import pytest
 from agentq import step
 from agentq.exceptions import BacklogFull
 from agentq.ledger import backlog, tenants
+from agentq.ledger.backlog import Guard
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.insertion import _INSERT_WORKFLOW
@@ -89,6 +90,7 @@ def test_plans_for_each_value_serve(fake: FakeWorker, server: ExplainingPostgres
 
 
 def require_small_reads(fake: FakeWorker, server: ExplainingPostgres) -> None:
+    start_in_each_way(fake)  # a new session reads the catalogue first
     since = len(server.log())
     start_in_each_way(fake)
     plans = server.plans(since)
@@ -107,7 +109,7 @@ def test_sqlite_counts_by_an_index(tmp_path: Path, statistics: bool) -> None:
     migrate.upgrade(ledger)
     crowd(url, 2_000)
     with ledger.engine.connect() as connection:
-        insert = _INSERT_WORKFLOW._compiled_for(connection).text
+        insert = _INSERT_WORKFLOW[Guard.ROOM]._compiled_for(connection).text
     counts = [str(query.compile(ledger.engine)) for query in (backlog._COUNT_OPEN, backlog._COUNT_WAITING)]
     ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
