@@ -54,7 +54,7 @@ def list_(target: Target, limit: int, as_json: bool) -> None:
 @options.as_json
 @pass_target
 def show(target: Target, name: str, as_json: bool) -> None:
-    """Show a tenant: its weight, its open workflows, how many may be open, and the last changes of that.
+    """Show a tenant: its weight, its open workflows, how many may be open, and the last changes.
 
     \b
     Example:
@@ -69,7 +69,7 @@ def show(target: Target, name: str, as_json: bool) -> None:
     click.echo(fields([*pairs, ("oldest", oldest), ("max open", _most(tenant.max_open))]))
     if tenant.changes:
         click.echo("\nchanges")
-        click.echo(table(("WHEN", "WHO", "MAX OPEN", "WHY"), map(_change, tenant.changes)))
+        click.echo(table(("WHEN", "WHO", "CHANGE", "WHY"), map(_change, tenant.changes)))
 
 
 @tenants.command("set")
@@ -95,7 +95,7 @@ def set_(
         raise click.UsageError("Give --weight or --max-open, or both.")
     ledger = target.current_ledger()
     if weight is not None:
-        operations.set_weight(ledger, name, weight)
+        operations.set_weight(ledger, name, weight, reason=reason)
     if max_open is not None:
         operations.set_max_open(ledger, name, max_open, reason=reason)
     _report(operations.get(ledger, name), as_json)
@@ -138,5 +138,7 @@ def _most(max_open: int | None) -> str:
 
 
 def _change(change: TenantChange) -> tuple[str, ...]:
-    most = f"{_most(change.before)} → {_most(change.after)}"
-    return age(change.created_at), change.actor, most, change.reason
+    what = f"max open {_most(change.before)} → {_most(change.after)}"
+    if change.weight_after is not None:
+        what = f"weight {change.weight_before:g} → {change.weight_after:g}"
+    return age(change.created_at), change.actor, what, change.reason

@@ -156,7 +156,8 @@ def _new(dialect: Any, names: list[str], values: Any) -> Any:
 _START = {guard: _start(condition) for guard, condition in CONDITIONS.items()}
 _ADD_JOBS = Prepared(insert(JobRow).from_select(_names, _their_jobs))
 _INSERT_WORKFLOW = {
-    guard: Prepared(_new(sqlite, list(_workflow), _one.where(condition))) for guard, condition in CONDITIONS.items()
+    guard: Prepared(_new(sqlite, list(_workflow), _one.where(condition)))
+    for guard, condition in CONDITIONS.items()
 }
 _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 

@@ -26,16 +26,22 @@ def _upsert(column: str) -> dict[str, Any]:
 
 _SET_WEIGHT, _SET_MAX_OPEN = _upsert("weight"), _upsert("max_open")
 _LOCK = (
-    select(TenantRow.max_open)
+    select(TenantRow.max_open, TenantRow.weight)
     .where(TenantRow.tenant == bindparam("of_tenant", type_=String()))
     .with_for_update(key_share=True)
 )
 _CHANGE = select(TenantChangeRow.__table__).where(TenantChangeRow.id == bindparam("change"))
 
 
-def set_weight(tx: Transaction, tenant: str, weight: float) -> None:
-    """Let a tenant have this weight from its next turn on."""
-    tx.connection.execute(_SET_WEIGHT[tx.connection.dialect.name], {"tenant": tenant, "weight": weight})
+def set_weight(
+    tx: Transaction, tenant: str, weight: float, *, actor: str, reason: str, action_id: uuid.UUID
+) -> None:
+    """Let a tenant have this weight from its next turn on; once for each *action_id*."""
+    if _find(tx, action_id) is None:
+        before = _lock(tx, tenant)
+        tx.connection.execute(_SET_WEIGHT[tx.connection.dialect.name], {"tenant": tenant, "weight": weight})
+        weights = {"weight_before": 1.0 if before is None else before.weight, "weight_after": weight}
+        _note(tx, {"id": action_id, "tenant": tenant, "actor": actor, "reason": reason, **weights})
 
 
 def set_max_open(
@@ -46,15 +52,28 @@ def set_max_open(
     Returns the row of the change, the same one where *action_id* was done before. Raises StateConflict where the
     tenant has none of its own to clear.
     """
-    done = tx.connection.execute(_CHANGE, {"change": action_id}).one_or_none()
+    done = _find(tx, action_id)
     if done is not None:
         return done
-    before = tx.connection.scalar(_LOCK, {"of_tenant": tenant})
+    row = _lock(tx, tenant)
+    before = None if row is None else row.max_open
     if before is None and max_open is None:
         raise StateConflict(
             f"tenant {tenant}", expected=["one with a max_open of its own"], found="one with that of code"
         )
     tx.connection.execute(_SET_MAX_OPEN[tx.connection.dialect.name], {"tenant": tenant, "max_open": max_open})
-    change = {"id": action_id, "tenant": tenant, "before": before, "after": max_open}
-    tx.connection.execute(insert(TenantChangeRow), {**change, "actor": actor, "reason": reason})
+    caps = {"before": before, "after": max_open}
+    _note(tx, {"id": action_id, "tenant": tenant, "actor": actor, "reason": reason, **caps})
     return tx.connection.execute(_CHANGE, {"change": action_id}).one()
+
+
+def _find(tx: Transaction, action_id: uuid.UUID) -> AnyRow | None:
+    return tx.connection.execute(_CHANGE, {"change": action_id}).one_or_none()
+
+
+def _lock(tx: Transaction, tenant: str) -> AnyRow | None:
+    return tx.connection.execute(_LOCK, {"of_tenant": tenant}).one_or_none()
+
+
+def _note(tx: Transaction, change: dict[str, Any]) -> None:
+    tx.connection.execute(insert(TenantChangeRow), change)

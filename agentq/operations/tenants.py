@@ -43,13 +43,15 @@ def get(ledger: Ledger, tenant: str) -> TenantDetails:
     )
 
 
-def set_weight(ledger: Ledger, tenant: str, weight: float) -> TenantDetails:
+def set_weight(ledger: Ledger, tenant: str, weight: float, *, actor: str = "", reason: str = "") -> TenantDetails:
     """Set the weight of a tenant: in a line of jobs, one of weight 4 is given four slots for each of weight 1.
 
     Args:
         ledger: where.
         tenant: which; it need not have started anything yet.
         weight: from 0.001 to 1,000. It holds from the tenant's next turn on, in the lines of all limits.
+        actor: who, for the history. Default: the name of the process's user.
+        reason: why, for the history.
 
     Raises InvalidArguments.
     """
@@ -57,7 +59,8 @@ def set_weight(ledger: Ledger, tenant: str, weight: float) -> TenantDetails:
     is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
     if not is_number or not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
         raise InvalidArguments(f"weight is {show(weight)}; it must be from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
-    ledger.write(lambda tx: ledger_tenants.set_weight(tx, tenant, weight))
+    action = operator_action(actor, reason)
+    ledger.write(lambda tx: ledger_tenants.set_weight(tx, tenant, weight, **action))
     return get(ledger, tenant)
 
 

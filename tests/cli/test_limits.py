@@ -190,10 +190,11 @@ def test_a_time_of_the_clock_is_the_next_one_in_utc() -> None:
 
 def test_weights_of_tenants_are_set_and_listed(worker: LimitedWorker, program: Inside) -> None:
     assert "all weigh 1" in program.text("tenants")
-    said = program.text("tenants", "set", "acme", "--weight", "4")
+    said = program.text("tenants", "set", "acme", "--weight", "4", "--reason", "a large account")
     assert said == "tenant acme weighs 4, max open as code says\n"
     assert [Tenant.model_validate(one) for one in program.json("tenants")] == [Tenant(tenant="acme", weight=4)]
     assert program.text("tenants", "list").splitlines()[1].split() == ["acme", "4", "0", "as", "code", "says"]
+    assert "weight 1 → 4  a large account" in program.text("tenants", "show", "acme")
     assert "weight is 0.0; it must be from 0.001 to 1000" in program.error(
         "tenants", "set", "acme", "--weight", "0"
     )
@@ -214,7 +215,7 @@ def test_caps_of_tenants_are_set_shown_and_cleared(worker: LimitedWorker, progra
         ["oldest", head.splitlines()[3].split()[1]],
         ["max", "open"],
     ]
-    assert changes.splitlines()[2].endswith("as code says → 1  a trial")
+    assert changes.splitlines()[2].endswith("max open as code says → 1  a trial")
     assert "max open as code says" in program.text("tenants", "clear", "acme")
     assert "must be one with a max_open of its own" in program.error("tenants", "clear", "acme")
     shown = TenantDetails.model_validate(program.json("tenants", "show", "acme"))

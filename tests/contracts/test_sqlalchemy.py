@@ -79,7 +79,9 @@ def prepared_statements() -> dict[str, Prepared]:
     names = [found.name for found in pkgutil.walk_packages(agentq.ledger.__path__, "agentq.ledger.")]
     modules = [import_module(name) for name in names if ".migrations" not in name]
     found = [(f"{module.__name__}.{name}", value) for module in modules for name, value in vars(module).items()]
-    of_dicts = [(f"{key}.{name}", one) for name, value in found if isinstance(value, dict) for key, one in value.items()]
+    of_dicts = [
+        (f"{key}.{name}", one) for name, value in found if isinstance(value, dict) for key, one in value.items()
+    ]
     return {name: value for name, value in [*found, *of_dicts] if isinstance(value, Prepared)}
 
 

@@ -55,6 +55,19 @@ def test_a_change_whose_commit_got_no_answer_is_one_change(fake: FakeWorker) -> 
     assert len(tenants.get(fake.ledger, "acme").changes) == 1
 
 
+def test_a_change_of_the_weight_is_kept_once_with_who_and_why(fake: FakeWorker) -> None:
+    tenants.set_weight(fake.ledger, "acme", 4, actor="ana", reason=WHY)
+    action = operator_action("bob", "a test")
+    for _ in range(2):
+        fake.ledger.write(lambda tx: ledger_tenants.set_weight(tx, "acme", 0.5, **action))
+    changes = tenants.get(fake.ledger, "acme").changes
+    assert [(one.weight_before, one.weight_after, one.actor, one.reason) for one in changes] == [
+        (4, 0.5, "bob", "a test"),
+        (1, 4, "ana", WHY),
+    ]
+    assert {(one.before, one.after) for one in changes} == {(None, None)}
+
+
 def test_weight_and_cap_of_a_tenant_do_not_change_each_other(fake: FakeWorker) -> None:
     tenants.set_weight(fake.ledger, "acme", 4)
     tenants.set_max_open(fake.ledger, "acme", 7)

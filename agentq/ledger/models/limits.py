@@ -133,15 +133,18 @@ class TenantRow(Base):
 
 
 class TenantChangeRow(Base):
-    """One change of how many workflows of a tenant may be open: from what to what, by whom, why."""
+    """One change of a tenant's weight, or of its cap of open workflows: from what to what, who, why."""
 
     __tablename__ = "agentq_tenant_changes"
     __table_args__ = (Index("ix_agentq_tenant_changes_tenant", "tenant", "id"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     tenant: Mapped[str]
+    # How many workflows may be open, None for as many as code says; of a change of the weight, the weights.
     before: Mapped[int | None]
     after: Mapped[int | None]
+    weight_before: Mapped[float | None] = mapped_column(Float)
+    weight_after: Mapped[float | None] = mapped_column(Float)
     actor: Mapped[str]
     reason: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now())

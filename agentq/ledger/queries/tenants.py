@@ -41,5 +41,5 @@ def open_of(connection: Connection, tenant: str) -> AnyRow:
 
 
 def changes(connection: Connection, tenant: str, most: int) -> Sequence[AnyRow]:
-    """Return the last changes of how many of its workflows may be open, newest first."""
+    """Return the last changes of a tenant, newest first."""
     return connection.execute(_CHANGES, {"of_tenant": tenant, "most": most}).all()

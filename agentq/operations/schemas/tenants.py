@@ -20,12 +20,15 @@ class Tenant(Record):
 
 
 class TenantChange(Record):
-    """One change that an operator made to how many workflows of a tenant may be open."""
+    """One change that an operator made to a tenant: to its weight, or to how many of its workflows may be open."""
 
     tenant: str
     before: int | None
     after: int | None
-    """None for as many as code says."""
+    """The number of workflows that may be open; None for as many as code says."""
+    weight_before: float | None
+    weight_after: float | None
+    """None where the change is not of the weight."""
     actor: str
     reason: str
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Backlogs: caps of the open workflows of a tenant, and of the jobs of a step that wait."""
+"""Backlogs: caps of the open workflows of a tenant, and of the jobs of a step that wait; changes of tenants."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(255), nullable=False),
         sa.Column("before", sa.Integer(), nullable=True),
         sa.Column("after", sa.Integer(), nullable=True),
+        sa.Column("weight_before", sa.Float(), nullable=True),
+        sa.Column("weight_after", sa.Float(), nullable=True),
         sa.Column("actor", sa.String(255), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
