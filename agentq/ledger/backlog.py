@@ -21,11 +21,11 @@ class Guard(Enum):
     """The question that an insert of workflows asks first; without a yes it writes none of them."""
 
     NONE = auto()
-    """None: they are written whatever is open."""
+    """No question: they are written whatever is open."""
     NO_CAP = auto()
-    """Whether no operator has set a cap of their tenant. That is cheap, and answers where code has no cap."""
+    """Has no operator set a cap of their tenant? That is cheap, and is enough where code has no cap."""
     ROOM = auto()
-    """Whether their tenant has room for them, which is counted."""
+    """Has their tenant room for them? That is counted."""
 
 
 class Room(TypedDict):
