@@ -190,6 +190,7 @@ def _close(
     tx: Transaction, job_id: uuid.UUID, status: DeadLetterStatus, action_id: uuid.UUID | None
 ) -> AnyRow | None:
     """Close the open letter; None where this very action closed it before."""
+    moves.lock_for_decision(tx, job_id)
     letter = moves.close_letter(tx, job_id, status)
     if letter is None and not (action_id is not None and actions.is_noted(tx.connection, action_id)):
         raise _not_open(tx, job_id)
@@ -198,6 +199,7 @@ def _close(
 
 def _lock_open(tx: Transaction, job_id: uuid.UUID, action_id: uuid.UUID | None) -> AnyRow | None:
     """Lock the open letter; None where this very action was done before."""
+    moves.lock_for_decision(tx, job_id)
     found = (
         select(DeadLetterRow.id, DeadLetterRow.workflow_id, JobRow.kind, JobRow.arguments)
         .join(JobRow, JobRow.id == DeadLetterRow.job_id)

@@ -12,7 +12,7 @@ around it. A replay is the way back: ``wait_again`` removes the mark of the miss
 gone on.
 
 A member is locked before its fan-in, and an inner fan-in before an outer one, so that two hand-overs do not wait
-for each other in a circle.
+for each other in a circle. A decision about a dead letter locks them in this order: ``moves.lock_for_decision``.
 """
 
 from __future__ import annotations
@@ -140,6 +140,8 @@ def close_fan_in(tx: Transaction, fan_in: uuid.UUID, workflow_id: uuid.UUID) -> 
 
 def wait_again(tx: Transaction, job_id: uuid.UUID) -> list[uuid.UUID] | None:
     """Let the fan-in that misses a job's member wait for it again, now that the job is revived.
+
+    All of them are locked: by ``moves.lock_for_decision``.
 
     Returns the fan-ins that do, from the inner one to the outer ones. None where nothing waits for the job any
     more: its fan-in has gone on, or what the workflow needs was cancelled.
@@ -284,7 +286,6 @@ def _fail_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
 
 
 def _wait_for_member(tx: Transaction, part_id: uuid.UUID) -> list[uuid.UUID] | None:
-    moves.lock_member(tx, part_id)
     of_member = select(JobRow.id).where(JobRow.part_id == part_id)
     if tx.connection.scalar(of_member.where(JobRow.status == JobStatus.CANCELLED).limit(1)):
         return None

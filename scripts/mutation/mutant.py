@@ -14,6 +14,7 @@ PARTS = "tests/ledger/test_members.py"
 HANDING_OVER = "tests/ledger/test_handing_over.py"
 SESSION = "tests/ledger/test_session.py"
 RACES_OF_FAN_INS = "tests/races/test_fan_ins.py"
+ORDER_OF_LOCKS = "tests/races/test_lock_order.py"
 RACES_OF_DEAD_LETTERS = "tests/races/test_dead_letters.py"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import text
 
 from agentq.ledger.db.session import Ledger
@@ -18,6 +20,7 @@ from tests.support.fake_worker import FakeWorker
 _WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )
+_LOCKS = re.compile(r"\b(UPDATE|DELETE)\b")
 
 
 @contextmanager
@@ -66,3 +69,68 @@ def while_open(
 def a_session_waits(ledger: Ledger) -> bool:
     """Say whether a connection to the ledger, which is on PostgreSQL, waits for a lock."""
     return bool(ledger.read(lambda connection: connection.scalar(_WAITING)))
+
+
+class Halting:
+    """A ledger whose transactions stop before one of their statements that lock, until they may go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._left, self._halts, self._goes_on = -1, threading.Event(), threading.Event()
+        around_statements(ledger, self._execute)
+
+    def meet(self, first: Callable[[], Any], second: Callable[[], Any], after: int) -> tuple[Any, Any] | None:
+        """Begin *first* here, run *second* after *after* statements of it that lock, and then the rest of *first*.
+
+        *second*, which uses connections of its own, is done then or waits for *first*. Returns what both return,
+        or None where *first* has no more statements than these.
+        """
+        self._halts.clear()
+        self._goes_on.clear()
+        self._left = after
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(first)
+            one.add_done_callback(lambda _: self._halts.set())
+            assert self._halts.wait(30)
+            if self._left >= 0:
+                one.result()
+                return None
+            two = pool.submit(second)
+            eventually(lambda: two.done() or a_session_waits(self.ledger), what="a wait for the transaction")
+            self._goes_on.set()
+            return one.result(30), two.result(30)
+
+    def _execute(self, execute: Callable[[], None], statement: str) -> None:
+        if _LOCKS.search(statement):
+            self._left -= 1
+            if self._left == -1:
+                self._halts.set()
+                assert self._goes_on.wait(30)
+        execute()
+
+
+def count_deadlocks(*ledgers: Ledger) -> list[Exception]:
+    """Return a list to which PostgreSQL's deadlocks on these ledgers are added from now on."""
+    deadlocks: list[Exception] = []
+
+    def execute(execute: Callable[[], None], statement: str) -> None:
+        try:
+            execute()
+        except DeadlockDetected as error:
+            deadlocks.append(error)
+            raise
+
+    for ledger in ledgers:
+        around_statements(ledger, execute)
+    return deadlocks
+
+
+def around_statements(ledger: Ledger, around: Callable[[Callable[[], None], str], None]) -> None:
+    """Let *around* execute the statements of a ledger from now on: it gets a function that does, and the text."""
+    dialect: Any = ledger.engine.dialect
+    do_execute = dialect.do_execute
+
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        around(lambda: do_execute(cursor, statement, parameters, context), statement)
+
+    dialect.do_execute = execute

@@ -15,6 +15,7 @@ from agentq.ledger.moves.dead_letter import (
     revive,
     supply,
 )
+from agentq.ledger.moves.decision_locks import lock_for_decision
 from agentq.ledger.moves.event import forget_before, record_event
 from agentq.ledger.moves.fan_in import (
     LACKS_MEMBERS,
@@ -22,7 +23,6 @@ from agentq.ledger.moves.fan_in import (
     close_fan_in,
     go_on_short,
     lock_late,
-    lock_member,
     mark_missing,
     revive_members,
     unmark_missing,
@@ -152,9 +152,9 @@ __all__ = [
     "keep_pace",
     "leave",
     "lock_first_in_line",
+    "lock_for_decision",
     "lock_late",
     "lock_limits",
-    "lock_member",
     "lock_overdue",
     "lock_own_job",
     "mark_missing",

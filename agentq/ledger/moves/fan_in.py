@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -24,12 +24,11 @@ from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
 from agentq.ledger.moves.handover import FAN_IN, JOIN_CLOCK
 from agentq.ledger.moves.ready import due_or_waiting
-from agentq.ledger.moves.shared import JOB_ID, REVIVED, failure_values
+from agentq.ledger.moves.shared import JOB_ID, MAY_END_NOW, REVIVED, batches, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.states import FAN_INS, JOB_OPEN, JOB_WITHOUT_RESULT, MISSING_MEMBERS, RUNNABLE, JobStatus, OnFailure
 
-_BATCH = 500
 LACKS_MEMBERS = and_(
     JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(FAN_INS)), JobRow.error_category == MISSING_MEMBERS
 )
@@ -72,12 +71,13 @@ _CLOSE = (
     .values(remaining=0, missing=JobRow.missing + bindparam("late"), deadline_at=null())
     .returning(*FAN_IN)
 )
-_LOCK_OPEN = (
+_to_end = (
     select(JobRow.id)
-    .where(JobRow.part_id.in_(bindparam("members", expanding=True)), JobRow.status.in_(sorted(JOB_OPEN)))
+    .where(JobRow.part_id.in_(bindparam("members", expanding=True)), MAY_END_NOW)
     .order_by(JobRow.id)
     .with_for_update(key_share=True)
 )
+_LOCK_TO_END = select(func.count()).select_from(_to_end.subquery())
 _LOCK_LATE = (
     select(JobRow.id)
     .where(JobRow.id == JOB_ID, JobRow.status == JobStatus.WAITING, JobRow.deadline_at <= now())
@@ -156,17 +156,12 @@ _WAIT_ANEW = (
 )
 
 
-def lock_member(tx: Transaction, part_id: uuid.UUID) -> None:
-    """Wait for a concurrent loss or revival of a member, so that one of two sees the failures in it."""
-    tx.connection.execute(_LOCK, {"job_id": part_id})
-
-
 def mark_missing(tx: Transaction, part_id: uuid.UUID) -> AnyRow | None:
     """Note that a member of a fan-in will not come, and count it; the columns of FAN_IN.
 
     None where it was noted before, or the fan-in has gone on: only the first loss of a member counts.
     """
-    lock_member(tx, part_id)
+    _lock_member(tx, part_id)
     join_id = tx.connection.scalar(_MARK, {"job_id": part_id})
     return None if join_id is None else tx.connection.execute(_COUNT_MISSING, {"job_id": join_id}).one_or_none()
 
@@ -180,18 +175,18 @@ def unmark_missing(tx: Transaction, part_id: uuid.UUID) -> uuid.UUID | None:
 
 
 def lock_late(tx: Transaction, join_id: uuid.UUID, members: Sequence[uuid.UUID]) -> bool:
-    """Lock the open jobs of a fan-in's *members*, and then it, as a completion of a member does.
+    """Lock the jobs of a fan-in's *members* that may end, and then it, as a completion of a member does.
 
     False where its time is not over, or it does not wait any more.
     """
-    for batch in _batches(members):
-        tx.connection.execute(_LOCK_OPEN, {"members": batch})
+    for batch in batches(members):
+        tx.connection.execute(_LOCK_TO_END, {"members": batch})
     return tx.connection.scalar(_LOCK_LATE, {"job_id": join_id}) is not None
 
 
 def close_fan_in(tx: Transaction, join_id: uuid.UUID, late: Sequence[uuid.UUID]) -> AnyRow | None:
     """Count the members in *late* as missing, so that nothing is waited for; the columns of FAN_IN, or None."""
-    for batch in _batches(late):
+    for batch in batches(late):
         tx.connection.execute(_MARK_LATE, {"members": batch})
     return tx.connection.execute(_CLOSE, {"job_id": join_id, "late": len(late)}).one_or_none()
 
@@ -219,7 +214,7 @@ def revive_members(
     while fan_ins:
         fan_in = fan_ins.pop()
         members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id == fan_in, JobRow.is_missing)).all()
-        for batch in _batches(members):
+        for batch in batches(members):
             # First, since it locks them: what fails in them from now on makes them missing again.
             tx.connection.execute(_UNMARK_ALL, {"members": batch})
             rows = tx.connection.execute(_ENDED_OF_MEMBERS, {"members": batch}).all()
@@ -234,7 +229,7 @@ def revive_members(
 def cancel_members(tx: Transaction, members: Sequence[uuid.UUID], why: Failure) -> int:
     """Cancel all open jobs that lead to these *members*, also in fan-ins inside them; returns how many."""
     count = 0
-    for batch in _batches(members):
+    for batch in batches(members):
         # Again and again: while the first statement read, an each may have been expanded or a job replayed.
         while cancelled := _cancel_open(tx, batch, why):
             count += cancelled
@@ -242,6 +237,7 @@ def cancel_members(tx: Transaction, members: Sequence[uuid.UUID], why: Failure) 
 
 
 def _cancel_open(tx: Transaction, members: Sequence[uuid.UUID], why: Failure) -> int:
+    tx.connection.execute(_LOCK_TO_END, {"members": members})
     cancelled = tx.connection.execute(_CANCEL, {"members": members, **failure_values(why)}).rowcount
     inner = tx.connection.scalars(_LOST_FAN_INS, {"members": members}).all()
     return cancelled + (_cancel_members(tx, inner, why) if inner else 0)
@@ -251,10 +247,11 @@ def _cancel_members(tx: Transaction, fan_ins: Sequence[uuid.UUID], why: Failure)
     """The members of inner fan-ins that do not come are missing too."""
     undone = (JobRow.part_id == JobRow.id, JobRow.status != JobStatus.SUCCEEDED)
     members = tx.connection.scalars(select(JobRow.id).where(JobRow.join_id.in_(fan_ins), *undone)).all()
-    for batch in _batches(members):
+    for batch in batches(members):
         tx.connection.execute(_MARK_LATE, {"members": batch})
     return cancel_members(tx, members, why)
 
 
-def _batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
-    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+def _lock_member(tx: Transaction, part_id: uuid.UUID) -> None:
+    """Wait for a concurrent loss or revival of a member, so that one of two sees the failures in it."""
+    tx.connection.execute(_LOCK, {"job_id": part_id})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
@@ -10,7 +11,10 @@ from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Counts, Dispatch, columns_of
 from agentq.outcomes import Failure
-from agentq.states import JobStatus
+from agentq.states import JOB_OPEN, JobStatus
+
+_BATCH = 500
+"""Ids of one statement."""
 
 
 def columns(names: Iterable[str], job: Any = JobRow) -> tuple[Any, ...]:
@@ -44,6 +48,10 @@ MINE = and_(
     JobRow.attempt == bindparam("held_attempt", type_=Integer()),
 )
 
+MAY_END_NOW = JobRow.status.in_(sorted(JOB_OPEN - {JobStatus.WAITING}))
+"""A job that waits for no other. The transaction that ends it locks it, and then the jobs that wait for it: so one
+that ends many jobs locks these first."""
+
 FAILURE: dict[str, Any] = {
     "error_category": bindparam("category"),
     "error_class": bindparam("class_name"),
@@ -71,3 +79,8 @@ def failure_values(failure: Failure) -> dict[str, str]:
         "class_name": failure.error_class,
         "message": failure.message,
     }
+
+
+def batches(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
+    """Give ids in the numbers that one statement takes."""
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.moves.shared import FAILURE, JOB_ID, failure_values
+from agentq.ledger.moves.shared import FAILURE, JOB_ID, MAY_END_NOW, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
 from agentq.states import JOB_OPEN, JobStatus, OnFailure, WorkflowStatus
@@ -67,6 +67,13 @@ _REOPEN_WORKFLOW = (
     )
 )
 
+_to_end = (
+    select(JobRow.id)
+    .where(JobRow.workflow_id == bindparam("workflow"), MAY_END_NOW)
+    .order_by(JobRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_TO_END = select(func.count()).select_from(_to_end.subquery())
 _CANCEL_JOBS = (
     update(JobRow)
     .where(JobRow.workflow_id == bindparam("workflow"), JobRow.status.in_(sorted(JOB_OPEN)))
@@ -113,4 +120,5 @@ def reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> bool:
 
 def cancel_jobs(tx: Transaction, workflow_id: uuid.UUID) -> int:
     """Every job of the workflow that is not final to cancelled; returns how many."""
+    tx.connection.execute(_LOCK_TO_END, {"workflow": workflow_id})
     return tx.connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount

@@ -161,6 +161,9 @@ def decide(
     wanted = parse_id(letter_id, "dead-letter")
 
     def change(tx: Transaction) -> DeadLetter:
+        of_job = letter_queries.find(tx.connection, wanted).job_id
+        if of_job is not None:
+            moves.lock_for_decision(tx, of_job)  # before the letter, as a failure that opens one
         letter = letter_queries.find(tx.connection, wanted, locked=True)
         if not _is_done(tx, letter, action):
             if letter.kind == DeadLetterKind.MESSAGE and not also_messages:
