@@ -17,6 +17,7 @@ from agentq import AgentQ
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
 from tests.support import Broker, Gates, copied_ledger, empty, new_database, rabbitmq, redis_server, require_sound
+from tests.support.samples import SAMPLE, left_out, wanted_sample
 from tests.support.slowest import slowest_files
 
 hypothesis.settings.register_profile("agentq", deadline=None)  # a busy machine is no fault
@@ -29,9 +30,24 @@ _LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of ``scripts/test`` for a run of all tests."""
+    parser.addoption(
+        "--sampled", action="store_true", help=f"of the long tests, run a quarter ({SAMPLE}=N or all)"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which of the long tests a run takes, so that it can be repeated."""
+    return f"long tests: {SAMPLE}={wanted_sample()}" if config.getoption("sampled") else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+    if config.getoption("sampled") and (others := {*left_out(items)}):
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=[*others])
 
 
 @pytest.hookimpl(wrapper=True)

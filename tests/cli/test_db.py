@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 
+import pytest
 from sqlalchemy import text
 
 from agentq.ledger.db import migrate, schema
@@ -17,6 +18,7 @@ def test_upgrade_makes_the_schema_and_again_is_harmless(program: Program, empty_
     assert program.text("db", "current") == f"{schema.REVISION}\n"
 
 
+@pytest.mark.long
 def test_two_upgrades_at_once_both_succeed(program: Program, empty_database: str) -> None:
     command = [str(BIN / "agentq"), "--ledger", empty_database, "db", "upgrade"]
     running = [subprocess.Popen(command, env=program.environment(), stdout=subprocess.DEVNULL) for _ in range(2)]

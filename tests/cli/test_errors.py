@@ -91,6 +91,7 @@ def test_an_undecodable_argument_is_an_error_without_a_traceback(
 NARROW = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.long
 def test_words_and_answers_hold_in_any_locale(cli_ledger: CliLedger) -> None:
     named = cli_ledger.agentq.start(add.s(1, 2).set(queue="nobody"), tenant="テナント", key="ключ ✓")
     environment = cli_ledger.program.environment()

@@ -68,6 +68,7 @@ def completed(installed: Program, *words: str) -> list[str]:
     return [line.removeprefix("plain,") for line in asking.text().splitlines()]
 
 
+@pytest.mark.long
 def test_the_shell_completes_commands_options_and_values(installed: Program) -> None:
     assert completed(installed, "wor") == ["worker", "workflows", "workers"]
     assert completed(installed, "dead-letters", "re") == ["replay", "resolve"]

@@ -42,6 +42,7 @@ def test_a_missing_app_is_named(program: Program, command: str) -> None:
     assert f"agentq {command} -A MODULE" in program.error(command)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

@@ -60,6 +60,7 @@ def test_without_a_terminal_the_run_prints_plain_lines(undisturbed: tuple[str, b
     assert "lost" not in output
 
 
+@pytest.mark.long
 def test_killed_jobs_run_again_and_the_report_is_the_same(
     undisturbed: tuple[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_killed_jobs_run_again_and_the_report_is_the_same(
     assert (tmp_path / "report.md").read_bytes() == undisturbed[1]
 
 
+@pytest.mark.long
 def test_flushed_messages_are_sent_again_and_the_report_is_the_same(
     undisturbed: tuple[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def test_killed_and_flushed_the_report_is_the_same(
     assert (tmp_path / "report.md").read_bytes() == undisturbed[1]
 
 
+@pytest.mark.long
 def test_after_ctrl_c_any_worker_finishes_the_workflow(
     undisturbed: tuple[str, bytes], folder: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_after_ctrl_c_any_worker_finishes_the_workflow(
     assert (tmp_path / "report.md").read_bytes() == undisturbed[1]
 
 
+@pytest.mark.long
 def test_any_chat_completions_endpoint_will_do(endpoint: Endpoint, folder: Path, tmp_path: Path) -> None:
     endpoint.answers = ["data"] * DOCUMENTS * 3
     output = run(tmp_path, folder, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY="secret", OPENAI_MODEL="small")
@@ -127,6 +131,7 @@ def test_any_chat_completions_endpoint_will_do(endpoint: Endpoint, folder: Path,
     assert (endpoint.answers, set(endpoint.keys)) == ([], {"Bearer secret"})
 
 
+@pytest.mark.long
 def test_a_folder_without_documents_fails_its_step_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with started(tmp_path, demo(tmp_path / "empty")) as process:

@@ -42,6 +42,7 @@ def start_report(order: str, seed: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 def test_two_processes_without_network_write_the_same_report() -> None:
     runs = [start_report("forwards", seed="1"), start_report("backwards", seed="4242")]
     (first, first_errors), (second, second_errors) = [run.communicate() for run in runs]

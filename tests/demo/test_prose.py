@@ -93,6 +93,7 @@ def test_an_empty_document_gives_no_prose(markup: str) -> None:
     assert extract(" \n\n\t\n", markup) == (None, [])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("markup", ["markdown", "rst", "plain"])
 @pytest.mark.parametrize("piece", ["*a ", "**a ", ":a", "`a <", "|a", ":a:`~", "[", "\n ", "- "])

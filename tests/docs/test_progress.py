@@ -134,6 +134,7 @@ def test_fastapi_answers_not_found(fastapi: httpx.Client) -> None:
     require_not_found(fastapi, *UNKNOWN, *(f"{path}/events" for path in UNKNOWN))
 
 
+@pytest.mark.long
 def test_flask_streams(folder: Path) -> None:
     with served(folder, "flask", "--app", "flask_app", "run", "--port") as client:
         id_ = client.post("/digests/chapter").json()["id"]
@@ -141,6 +142,7 @@ def test_flask_streams(folder: Path) -> None:
         require_not_found(client, *(f"{path}/events" for path in UNKNOWN))
 
 
+@pytest.mark.long
 def test_django_streams(folder: Path, fastapi: httpx.Client) -> None:
     id_ = fastapi.post("/digests/chapter").json()["id"]
     with served(folder, "uvicorn", "asgi:web", "--port") as client:
@@ -148,6 +150,7 @@ def test_django_streams(folder: Path, fastapi: httpx.Client) -> None:
         require_not_found(client, *(f"{path}/events" for path in UNKNOWN))
 
 
+@pytest.mark.long
 def test_the_events_are_followed_in_python_and_in_the_terminal(folder: Path) -> None:
     printed = _run(folder, "python", "follow.py").splitlines()
     assert printed[0].startswith("workflow.started None ")

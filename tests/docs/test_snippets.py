@@ -20,6 +20,13 @@ from tests.support.forked import run
 _LOADED = ("agentq.runtime.app", "agentq.testing.inline", "sqlalchemy.dialects.sqlite.pysqlite", "markdown_it")
 """Modules that the Python of each page loads: over a second's work."""
 PAGES = list(pages())
+_FIRST_READ = ("README.md", "docs/tutorial.md", "docs/limits.md")
+"""The pages whose commands are typed in every run; those of the others are long."""
+TYPED = [
+    pytest.param(page, id=page.name, marks=() if page.name in _FIRST_READ else pytest.mark.long)
+    for page in PAGES
+    if page.is_typed
+]
 SNIPPETS = [
     pytest.param(page, snippet, id=f"{page.name}:{snippet.line}") for page in PAGES for snippet in page.snippets
 ]
@@ -52,7 +59,7 @@ def test_the_python_of_a_page_runs(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@named([page for page in PAGES if page.is_typed])
+@pytest.mark.parametrize("page", TYPED)
 def test_the_commands_of_a_page_run_as_typed(page: Page, tmp_path: Path, programs: Path) -> None:
     with place(page, tmp_path, programs) as (own, env), Reader(tmp_path, env) as reader:
         for snippet in own.snippets:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.place import environment
 from tests.docs.snippets import ROOT, read
 
 FILES = read(ROOT / "docs" / "testing.md").files
 
 
+@pytest.mark.long
 def test_the_project_of_the_page_passes_its_tests(tmp_path: Path) -> None:
     for name, code in FILES.items():
         Path(tmp_path, name).write_text(code, encoding="utf-8")

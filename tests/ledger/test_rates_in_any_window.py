@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.support.fake_worker import FAILURE
 from tests.support.limited import DONE
 from tests.support.paced import PacedWorker, most_in
 
+EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "12"))
 LIMIT, PER, BURST = 12, 60.0, 4
 TOKENS, BUCKET = 1_000, 200
 COSTS = (10, 60, BUCKET)
@@ -44,7 +46,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(actions=ACTIONS)
 def test_no_window_has_more_than_its_limit(ledger_url: str, actions: list[tuple[str, Any]]) -> None:
     worker = PacedWorker(ledger_url)

@@ -162,6 +162,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault.limit).__name__)
 def test_a_part_that_is_left_out_breaks_a_promise(fault: Fault) -> None:
     _, promise, way = explore(fault.limit)

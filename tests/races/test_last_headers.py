@@ -79,6 +79,7 @@ def test_one_finds_the_transaction_of_the_other_open(ledger_url: str, shape: str
             check_what_followed(one, claimed, list(recorded))
 
 
+@pytest.mark.long
 def test_two_a_thousand_times(ledger_url: str) -> None:
     """The jobs after it start in each of 1,000 rounds, and in none of them twice."""
     with fakes(ledger_url, 2) as both, ThreadPoolExecutor(2) as pool:

@@ -11,6 +11,7 @@ from tests.runtime.steps import MEMORY, own_memory
 from tests.support import Broker
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not MEMORY.exists(), reason="only Linux shows what memory is shared")
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_process_of_the_pool_goes_on_sharing_what_its_parent_loaded(

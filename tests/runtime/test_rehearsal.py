@@ -26,6 +26,7 @@ RUNS = {"renamed": 12, "changed": 7, "added": 5, "removed": 1, "first": 1, "seco
 """The number of runs of each step, for the workflows of the older release and five of each of the newer one."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
 def test_a_deploy_with_jobs_in_flight_and_a_rollback_lose_nothing_and_repeat_nothing(
     redis_broker: Broker, ledger_url: str, gates: Gates

@@ -51,6 +51,7 @@ def no_letters(app: AgentQ) -> bool:
     return dead_letters.list_(app.ledger, DeadLetterFilter(status=None)) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("starter", "steps", "results"),
     [
@@ -108,6 +109,7 @@ def test_workers_of_both_releases_side_by_side_do_all_of_it(redis_broker: Broker
         assert no_letters(app)
 
 
+@pytest.mark.long
 @on_sqlite
 def test_a_job_that_a_live_worker_takes_waits_for_it_however_long_and_fails_once_it_is_gone(
     redis_broker: Broker, ledger_url: str, gates: Gates

@@ -94,6 +94,7 @@ def stranger(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     return Stranger(tmp_path_factory.mktemp("stranger"), environment)
 
 
+@pytest.mark.long
 def test_from_the_wheel_to_a_workflow_of_ones_own(stranger: Stranger) -> None:
     installed = stranger.run("python", "-c", "import agentq; print(agentq.__file__)")
     assert str(ROOT) not in installed, "it is the wheel that runs, not this checkout"

@@ -13,7 +13,7 @@ from tests.stateful.starting import Starting
 from tests.stateful.sweeping import Sweeping
 from tests.stateful.working import Working
 
-EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "25"))
 
 
 class Machine(Starting, Working, Sweeping, DeadLettering):

@@ -28,7 +28,7 @@ from tests.stateful.base import OnOneLedger, explore
 from tests.support.fake_worker import FAILURE, FakeWorker
 from tests.support.steps import echo, numbers
 
-EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "12"))
 WHO: dict[str, Any] = {"actor": "ann", "reason": "because"}
 _MOST_WORKFLOWS = 40  # so many that one can always be started
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import Fault, Phase, covers
+from tests.support.forked import run
 from tests.support.samples import EVERYTHING, SAMPLE, wanted_sample
 from tests.sweep.choice import SAMPLES, real_crashes
 
 _ROOT = Path(__file__).parents[2]
+_LOADED = ("tests.sweep.__main__",)
 _LAST_LINE = re.compile(
     r": (?P<chosen>\d+) of (?P<points>\d+) points, \d+ recoveries, real crashes at (?P<real>\d+(, \d+)*), "
 )
@@ -43,8 +46,7 @@ def say(capfd: pytest.CaptureFixture[str]) -> Say:
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    command = [sys.executable, "-m", "tests.sweep", *arguments]
-    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    return run(["-m", "tests.sweep", *arguments], loaded=_LOADED, environment=os.environ, folder=_ROOT)
 
 
 _LEAST = {

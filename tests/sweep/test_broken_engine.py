@@ -10,6 +10,7 @@ from tests.sweep.broken import WAYS
 from tests.sweep.command import sweep
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_broken_engine_is_found_out(way: str) -> None:

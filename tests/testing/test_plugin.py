@@ -37,6 +37,7 @@ def test_the_fixture_finds_the_app_that_the_test_imports(pytester: pytest.Pytest
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_the_app_can_be_named(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nagentq_app = project:app\npythonpath = .")
     other = "from celery import Celery\nother = Celery('other')\n"
@@ -44,6 +45,7 @@ def test_the_app_can_be_named(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_the_app_can_be_a_fixture(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import project, pytest\n@pytest.fixture\ndef agentq_app(): return project.app")
     other = "from celery import Celery\nother = Celery('other')\n"
@@ -58,6 +60,7 @@ def test_without_an_app_it_says_how_to_name_one(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["*the current Celery app, 'default', has no AgentQ;*agentq_app = proj*"])
 
 
+@pytest.mark.long
 def test_a_worker_runs_the_apps_jobs_whatever_it_is_configured_to_use(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         project=PROJECT,

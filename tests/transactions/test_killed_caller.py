@@ -16,6 +16,7 @@ from tests.transactions.caller import KEY, start_and_die
 from tests.transactions.conftest import STEPS, business
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "status"), [(count, "queued"), (steps.count_one_at_a_time, "blocked")])
 def test_a_workflow_committed_by_a_killed_caller_runs_once(
     redis_broker: Broker, ledger_url: str, gates: Gates, step: Any, status: str

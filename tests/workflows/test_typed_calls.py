@@ -8,12 +8,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from tests.setup.source import ROOT
 
 USER_FILE = Path(__file__).with_name("typed_calls.py")
 CONFIGURATION = "[mypy]\nstrict = true\n[mypy-celery.*]\nignore_missing_imports = true\n"
 
 
+@pytest.mark.long
 def test_each_wrong_call_is_an_error_and_nothing_else_is(tmp_path: Path) -> None:
     found = defaultdict(set)
     for line, code in re.findall(r":(\d+): error: .*\[([\w-]+)\]$", mypy(tmp_path), re.MULTILINE):

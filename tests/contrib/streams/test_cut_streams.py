@@ -130,6 +130,7 @@ def frames(lines: Iterable[str]) -> Iterator[Frame]:
             fields = {}
 
 
+@pytest.mark.long
 def test_streams_that_are_cut_leave_nothing_in_the_server(web: Web) -> None:
     claimed = web.fake.begin(add.s(1, 2))
     before = web.left()

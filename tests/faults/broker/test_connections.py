@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.broker.shared import depth, on_sqlite, ran_once, worker_of
 from tests.runtime.queries import require_sound
 from tests.support import Broker, Gates, client, eventually
@@ -22,6 +24,7 @@ def cut(broker: Broker) -> None:
             redis.client_kill_filter(_type=kind, skipme=True)
 
 
+@pytest.mark.long
 @on_sqlite
 @covers(Fault.CUT_BROKER, Phase.START, Phase.DISPATCH, Phase.BODY, Phase.ACKNOWLEDGE, Phase.HAND_OVER)
 @covers(Fault.CUT_BROKER, Phase.IDLE)
