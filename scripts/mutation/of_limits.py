@@ -137,6 +137,15 @@ MUTANTS = [
         pick="lowered",
     ),
     Mutant(
+        name="branches-stand-behind-younger-workflows",
+        file=_READY,
+        text="PLACE = (JobRow.rank_at, JobRow.workflow_id, JobRow.id)",
+        instead="PLACE = (JobRow.rank_at, JobRow.id)",
+        why="of workflows that start at once all begin before one is finished",
+        tests=(_LIMITS,),
+        pick="one_by_one",
+    ),
+    Mutant(
         name="limits-locked-in-another-order",
         file=_MOVES,
         text="    .where(LimitRow.name.in_(_NAMES))\n    .order_by(in_code_order(LimitRow.name))\n",

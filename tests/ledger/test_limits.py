@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from celery import Signature, group
 
 from agentq import each
 from agentq.exceptions import LedgerError, LedgerUnavailable
@@ -18,7 +19,7 @@ from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.limits import Meters
 from agentq.policies.limits_file import NO_FILE, LimitsFile
 from tests.support.fake_worker import FAILURE
-from tests.support.limited import BLOCKED, QUEUED, SLOTS, SUCCEEDED, LimitedWorker, ask, render, train
+from tests.support.limited import BLOCKED, QUEUED, SLOTS, SUCCEEDED, LimitedWorker, ask, render, split, train
 from tests.support.steps import add, numbers, total
 
 SMALL = "model:small"
@@ -217,6 +218,29 @@ def test_a_job_of_a_higher_priority_comes_a_minute_earlier_for_each_step_of_it(w
         order.append(claimed.job_id)
         worker.end(claimed)
     assert order[SLOTS:] == [aged, high, middle, low]
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        ask.s() | ask.si() | ask.si(),
+        split.s() | each(ask.si() | ask.si()) | total.si([]),
+        group(split.s() | each(ask.si()), ask.s()) | total.si([]),
+    ],
+    ids=["a chain", "an each", "a group"],
+)
+def test_workflows_that_start_at_once_are_finished_one_by_one(worker: LimitedWorker, canvas: Signature) -> None:
+    """With the end of a job, its slot goes to a job in the line; the jobs after it come next."""
+    workflows = worker.begin_at_once([canvas] * 6)
+    begun, finished = set(), []
+    while worker.published:
+        claimed = worker.next()
+        if claimed.step != total.name:
+            begun.add(claimed.workflow_id)
+        worker.end(claimed, Succeed("[1, 2, 3]"))
+        finished += [one for one in begun if worker.workflow(one).finished_at and one not in finished]
+        assert len(begun) - len(finished) <= SLOTS + 1
+    assert finished == workflows
 
 
 def test_the_slot_that_a_dying_process_did_not_give_back_a_caretaker_gives_back(worker: LimitedWorker) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
 from agentq import AgentQ
 from agentq.ledger.db import migrate
+from agentq.ledger.models import JobRow
+from agentq.states import JobStatus
 from tests.plans.activity import run_canvases, run_caretaker
 from tests.plans.crowd import crowd
 from tests.plans.server import ExplainingPostgres
-from tests.support import Worker, client, redis_server
+from tests.support import Worker, client, eventually, redis_server
 
 JOBS = 100_000
 PAGES = 300
@@ -38,7 +41,8 @@ def agentq(server: ExplainingPostgres) -> Iterator[AgentQ]:
                 run_canvases(agentq)
             run_caretaker(agentq)
             crowd(server.url, JOBS)
-            run_caretaker(agentq)  # it publishes what the crowd has in its queue, many at once
+            run_caretaker(agentq)
+            _wait_for_messages_of_the_crowd(agentq)
             yield agentq
 
 
@@ -63,6 +67,20 @@ def test_plans_for_each_value_serve(agentq: AgentQ, server: ExplainingPostgres) 
     server.administer("ANALYZE")
     server.forget_plans()
     require_small_reads(agentq, server)
+
+
+def _wait_for_messages_of_the_crowd(agentq: AgentQ) -> None:
+    """Wait for a caretaker that publishes what the crowd has in its queue, many at once.
+
+    Each of its statements writes hundreds of rows, and leaves as many dead ones to the next looks. Under load it
+    would do so while the pages are counted.
+    """
+    unsent = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED, JobRow.dispatches == 0).limit(1)
+    eventually(
+        lambda: agentq.ledger.read(lambda connection: connection.scalar(unsent)) is None,
+        60,
+        what="a caretaker that publishes the messages of the crowd",
+    )
 
 
 def require_small_reads(agentq: AgentQ, server: ExplainingPostgres) -> None:

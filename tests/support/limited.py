@@ -31,6 +31,12 @@ def ask(model: str = "small") -> str:
     return model
 
 
+@step(limits=[Concurrency("model", key="model", limit=SLOTS)])
+def split(model: str = "small") -> list[int]:
+    """A call of a model, with a branch for each part of its result."""
+    return [1, 2, 3]
+
+
 @step(limits=[Concurrency("gpu", limit=1), Concurrency("model", key="model", limit=SLOTS)])
 def train(model: str = "small") -> str:
     """A call that needs slots of two limits."""
@@ -60,6 +66,13 @@ class LimitedWorker(FakeWorker):
         write = self.ledger.write
         new = [write(lambda tx, graph=graph: starts.start(tx, graph, tenant=tenant, key=None)) for graph in graphs]
         return [self.jobs(started.workflow_id)[0].id for started in new]
+
+    def begin_at_once(self, canvases: Iterable[Signature], *, tenant: str = "acme") -> list[uuid.UUID]:
+        """Start a workflow for each canvas in one transaction; returns their ids."""
+        defaults = Defaults(None, tenant=tenant, ordered=self.ordered)
+        graphs = [compile_canvas(canvas, Catalogue(), defaults) for canvas in canvases]
+        plans = [starts.plan(graph, tenant=tenant, key=None) for graph in graphs]
+        return [started.workflow_id for started in self.ledger.write(lambda tx: starts.start_all(tx, plans))]
 
     def end(self, claimed: Claim, outcome: Outcome = DONE, used: attempts.Used = None) -> bool:
         """Record an outcome of an attempt, with one statement where the worker would."""

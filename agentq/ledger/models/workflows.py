@@ -95,7 +95,7 @@ class JobRow(Base):
         partial_index("ix_agentq_jobs_queued", "queue", "dispatched_at", where=f"status = '{JobStatus.QUEUED}'"),
         partial_index("ix_agentq_jobs_running", "worker_id", where=f"status = '{JobStatus.RUNNING}'"),
         partial_index(
-            *("ix_agentq_jobs_blocked", "blocked_on", "tenant", "rank_at", "id"),
+            *("ix_agentq_jobs_blocked", "blocked_on", "tenant", "rank_at", "workflow_id", "id"),
             where="status = 'blocked' AND blocked_by = 'limit'",
         ),
         partial_index(

@@ -43,7 +43,7 @@ from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.holds import MAY_RUN_UNTIL, keep_slots
 from agentq.ledger.moves.meters import HAS_ROOM, ROOM, TOKENS_LEFT
 from agentq.ledger.moves.ramp import given_back
-from agentq.ledger.moves.ready import ADMITTED, in_line_of, rank
+from agentq.ledger.moves.ready import ADMITTED, PLACE, in_line_of, rank
 from agentq.ledger.moves.shared import DISPATCH, JOB_ID
 from agentq.ledger.transaction import Transaction
 from agentq.states import HOLDING, BlockedBy, JobStatus
@@ -137,7 +137,7 @@ _NEXT_TENANTS = (
 _FIRST = (
     select(JobRow.id, JobRow.tenant, JobRow.limits, JobRow.held, JobRow.refused, JobRow.pays, JobRow.tokens)
     .where(IN_LINE, JobRow.tenant == _TENANT)
-    .order_by(JobRow.rank_at, JobRow.id)
+    .order_by(*PLACE)
     .limit(_ONE)
 )
 _LOCK_FIRST = _FIRST.with_for_update(skip_locked=True, key_share=True)

@@ -18,7 +18,7 @@ from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, WAITS, is_idle_after
 from agentq.ledger.moves.meters import RATE, ROOM, SOON, TOKENS
 from agentq.ledger.moves.pace import GRACE, MAY_PACE, PACER
-from agentq.ledger.moves.ready import ADMITTED
+from agentq.ledger.moves.ready import ADMITTED, PLACE
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
@@ -55,7 +55,7 @@ def _statement(most: int) -> Prepared:
     first = (
         select(JobRow.id)
         .where(IN_LINE, JobRow.tenant == turns.c.tenant)
-        .order_by(JobRow.rank_at, JobRow.id)
+        .order_by(*PLACE)
         .limit((room + tenants - one) / greatest(tenants, one))
         .with_for_update(skip_locked=True, key_share=True)
         .lateral("first")

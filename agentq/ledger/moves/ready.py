@@ -18,6 +18,10 @@ from agentq.states import FAN_INS, MIDDLE_PRIORITY, BlockedBy, JobStatus
 _PRIORITY_STEP = 60.0
 """Seconds by which a job comes earlier for each step of its priority."""
 
+PLACE = (JobRow.rank_at, JobRow.workflow_id, JobRow.id)
+"""The order of a tenant's jobs in a line. Of workflows of one rank, such as those that one transaction starts, the
+first one is finished first: it may have later jobs than the others, such as the branches of an ``each``."""
+
 # A job may hold some of its slots still: one that kept them while it was blocked, was cancelled, and is replayed.
 _next_limit = item_of(JobRow.limits, JobRow.held)
 _is_limited = _next_limit.is_not(None)

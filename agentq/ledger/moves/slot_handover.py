@@ -13,7 +13,7 @@ from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, WAITS, is_idle_after
 from agentq.ledger.moves.meters import IS_OPEN, ROOM, SLOTS, TOKENS_DUE_AFTER
 from agentq.ledger.moves.ramp import given_back
-from agentq.ledger.moves.ready import ADMITTED
+from agentq.ledger.moves.ready import ADMITTED, PLACE
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.states import JobStatus
 
@@ -43,7 +43,7 @@ def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
     first = (
         select(JobRow.id)
         .where(IN_LINE, JobRow.tenant == tenants.c.tenant)
-        .order_by(JobRow.rank_at, JobRow.id)
+        .order_by(*PLACE)
         .limit(literal_column("1"))
         .with_for_update(skip_locked=True, key_share=True)
         .lateral("first")

@@ -15,6 +15,7 @@ from agentq.ledger.models import HoldRow, JobRow, LimitChangeRow, LimitRow, Tena
 from agentq.ledger.moves.holds import KEPT
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, IN_LINE, LIMIT
 from agentq.ledger.moves.meters import AT_ONCE, IN_FORCE, IS_OPEN, IS_OVERRIDDEN, RATE, TOKENS
+from agentq.ledger.moves.ready import PLACE
 from agentq.states import JobStatus
 
 MOST = 1_000
@@ -124,10 +125,7 @@ _CHANGES = (
     .limit(_MOST)
 )
 _FIRST_IN_LINE = (
-    select(JobRow.id)
-    .where(IN_LINE, JobRow.tenant == bindparam("tenant"))
-    .order_by(JobRow.rank_at, JobRow.id)
-    .limit(MOST)
+    select(JobRow.id).where(IN_LINE, JobRow.tenant == bindparam("tenant")).order_by(*PLACE).limit(MOST)
 )
 
 

@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.add_column("agentq_jobs", sa.Column("refused", sa.SmallInteger(), server_default="0", nullable=False))
     _partial_index(
         "ix_agentq_jobs_blocked",
-        ["blocked_on", "tenant", "rank_at", "id"],
+        ["blocked_on", "tenant", "rank_at", "workflow_id", "id"],
         "status = 'blocked' AND blocked_by = 'limit'",
     )
     _partial_index("ix_agentq_jobs_spent", ["id"], "held > 0 AND NOT (status IN ('blocked', 'queued', 'running'))")
