@@ -12,6 +12,7 @@ commits by itself, which saves two round trips, and its locks last no longer tha
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -58,6 +59,7 @@ class _Slot(Enum):
     FREED = auto()
 
 
+@cache  # built at their first use: only a process that completes jobs on PostgreSQL needs them
 def _statements(slot: _Slot | None) -> _Statements:
     succeed = SUCCEED if slot is None else SUCCEED.values(held=0)
     done = succeed.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
@@ -136,9 +138,6 @@ def _ended_by(done: CTE, name: str) -> CTE:
     )
 
 
-_WITHOUT_SLOT, _HANDING_OVER, _FREEING = map(_statements, (None, _Slot.HANDED_OVER, _Slot.FREED))
-
-
 def succeed_fast(
     tx: Transaction,
     claimed: Claim,
@@ -154,10 +153,11 @@ def succeed_fast(
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
-    limits, statements = claimed.limits or [], _WITHOUT_SLOT
+    limits, slot = claimed.limits or [], None
     if len(limits) == 1:
-        statements = _FREEING if claimed.has_paid else _HANDING_OVER
+        slot = _Slot.FREED if claimed.has_paid else _Slot.HANDED_OVER
         values |= {"limit": limits[0], "more_tokens": more_tokens}
+    statements = _statements(slot)
     if claimed.is_last:
         statement = statements.last
     else:
