@@ -29,7 +29,7 @@ from soaking import report, services
 from soaking.chaos import Chaos
 from soaking.crew import Crew
 from soaking.journal import Story
-from soaking.limits import Watch, change_one
+from soaking.limits import Watch, change_one, cool_one
 from soaking.steps import FOLDER
 from soaking.verdict import is_over, verdict_on
 from tests.support import Broker, Worker
@@ -118,10 +118,11 @@ class Soak:
 def main(context: click.Context, /, seed: int | None, json_file: Path | None, keep: bool, **options: Any) -> None:
     """Start workflows all the time, while everything around them fails.
 
-    A worker is killed, frozen or stopped every 3 s; a limit is changed every 5 s; the broker is emptied or
-    restarted every 30 s; the ledger's database every 60 s. Then all must end by itself. The exit code is 1 where
-    a workflow is lost, doubled, stuck or wrong, where more jobs than slots had a limit, or where the audit finds
-    anything; then logs and journal are kept.
+    A worker is killed, frozen or stopped every 3 s; a limit is changed every 5 s and cools every
+    20 s; the broker is emptied or restarted every 30 s; the ledger's database every 60 s. Then all must end by
+    itself. The exit code is 1 where a workflow is lost, doubled, stuck or wrong, where more jobs than slots had a
+    limit, more started in any time than its rate allows, or one was admitted while it cooled, or where the audit
+    finds anything; then logs and journal are kept.
     """
     seed = random.randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}, " + ", ".join(f"{name} {value}" for name, value in options.items()))
@@ -163,8 +164,8 @@ def _run(
         stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # from here on, all are being ended
         _await_start(soak, client)
         watch = stack.enter_context(Watch(url))
-        change = partial(change_one, url)
-        with Chaos(crew, broker_ways, ledger_ways, executor, change_limit=change, lease=LEASE, seed=seed) as chaos:
+        of_limits = {"change_limit": partial(change_one, url), "cool_limit": partial(cool_one, url)}
+        with Chaos(crew, broker_ways, ledger_ways, executor, **of_limits, lease=LEASE, seed=seed) as chaos:
             _cause(soak, chaos, client, minutes * 60)
         strikes = chaos.strikes + Counter({"slow stops": crew.slow_stops})
         drained = _drain(soak, client)

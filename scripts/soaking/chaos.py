@@ -16,7 +16,7 @@ from typing import Self
 from soaking.crew import Crew
 from soaking.services import Ways
 
-STRIKE_WORKER, BREAK_BROKER, BREAK_LEDGER, CHANGE_LIMIT = 3.0, 30.0, 60.0, 5.0
+STRIKE_WORKER, BREAK_BROKER, BREAK_LEDGER, CHANGE_LIMIT, COOL_LIMIT = 3.0, 30.0, 60.0, 5.0, 20.0
 """Seconds between two strikes of a kind."""
 _FIRST_BREAK = 10.0
 _LONGEST_OUTAGE = 3.0
@@ -47,6 +47,7 @@ class Chaos:
         broker: how the broker is broken, every half minute.
         ledger: how the ledger's database is broken, every minute.
         change_limit: changes a limit, every 5 s.
+        cool_limit: lets a limit cool, every 20 s.
         lease: the lease of the workers, which a freeze outlasts.
         executor: does it; its threads live as long as what they start, since some services end with their thread.
         seed: of all choices.
@@ -60,13 +61,13 @@ class Chaos:
         executor: Executor,
         *,
         change_limit: Callable[[random.Random], None],
+        cool_limit: Callable[[random.Random], None],
         lease: float,
         seed: int,
     ) -> None:
         self._crew = crew
         self._lease = lease
         self._random = random.Random(seed)
-        self._change_limit = change_limit
         self._executor = executor
         self._under_way: list[Future[None]] = []
         self.strikes: Counter[str] = Counter()
@@ -75,7 +76,8 @@ class Chaos:
         self._turns = [
             _Turn(STRIKE_WORKER, began + STRIKE_WORKER, self._choose_worker, alone=False),
             _Turn(BREAK_BROKER, began + _FIRST_BREAK, partial(self._choose_way, cycle(broker.items())), True),
-            _Turn(CHANGE_LIMIT, began + CHANGE_LIMIT, self._choose_limit, True),
+            _Turn(CHANGE_LIMIT, began + CHANGE_LIMIT, self._by_chance("limits changed", change_limit), True),
+            _Turn(COOL_LIMIT, began + _FIRST_BREAK, self._by_chance("limits cooled", cool_limit), True),
             _Turn(BREAK_LEDGER, began + 2 * _FIRST_BREAK, partial(self._choose_way, cycle(ledger.items())), True),
         ]
 
@@ -126,8 +128,8 @@ class Chaos:
             return "workers frozen", partial(self._crew.freeze, place, self._lease + self._random.uniform(0.5, 3))
         return "workers stopped", partial(self._crew.stop, place)
 
-    def _choose_limit(self) -> tuple[str, Blow]:
-        return "limits changed", partial(self._change_limit, random.Random(self._random.random()))
+    def _by_chance(self, name: str, blow: Callable[[random.Random], None]) -> Callable[[], tuple[str, Blow]]:
+        return lambda: (name, partial(blow, random.Random(self._random.random())))
 
     def _choose_way(self, ways: cycle[tuple[str, Callable[[float], None]]]) -> tuple[str, Blow]:
         name, way = next(ways)

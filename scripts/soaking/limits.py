@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,11 +16,24 @@ from agentq.exceptions import LedgerError, NotFound
 from agentq.ledger.audit.invariants.limits import slots_miscounted
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow, LimitChangeRow, LimitRow
-from agentq.ledger.moves.meters import SLOTS
+from agentq.ledger.moves.meters import IS_OPEN, SLOTS
 from agentq.operations import limits
-from soaking.steps import GPU, GPU_SLOTS, MODEL, MODEL_SLOTS, MODELS
+from soaking.steps import (
+    GPU,
+    GPU_SLOTS,
+    MODEL,
+    MODEL_SLOTS,
+    MODELS,
+    PER,
+    PROVIDER,
+    PROVIDER_SLOTS,
+    STARTS,
+    TOKENS,
+    refuse_one,
+)
 
-NAMES = (GPU, *(f"{MODEL}:{model}" for model in MODELS))
+SLOTS_OF = {GPU: GPU_SLOTS, **{f"{MODEL}:{model}": MODEL_SLOTS for model in MODELS}, PROVIDER: PROVIDER_SLOTS}
+NAMES = (*SLOTS_OF,)
 _MOST_SLOTS = 6
 _HOLDS_FOR = 12.0
 """Seconds, so that no change outlasts the soak for long."""
@@ -28,12 +42,36 @@ _TOO_LATE = 4.0
 """Seconds after which a look is not compared with the one before it: a limit may have been changed twice."""
 
 
+_LONGEST_COOLDOWN = 4.0
+
+
 def change_one(url: str, choices: random.Random) -> None:
-    """Give a limit other slots for a while, perhaps none."""
+    """Give a limit other slots for a while, perhaps none; or another rate, or other tokens."""
+    name, what = choices.choice(NAMES), choices.choice(("slots", "rate", "tokens"))
+    meters: dict[str, Any] = {"slots": choices.randint(0, _MOST_SLOTS)}
+    if name == PROVIDER and what != "slots":
+        most = 2 * (STARTS if what == "rate" else TOKENS)
+        meters = {what: (choices.randint(most // 10, most), PER)}
+    with _ledger(url) as ledger:
+        limits.change(ledger, name, **meters, until=_HOLDS_FOR, actor="soak", reason="as planned")
+
+
+def cool_one(url: str, choices: random.Random) -> None:
+    """Let a limit cool for a while, as an operator, or by a call that its provider refuses."""
+    if choices.random() < 0.5:
+        refuse_one()
+        return
+    seconds = choices.uniform(1, _LONGEST_COOLDOWN)
+    with _ledger(url) as ledger:
+        limits.cool(ledger, choices.choice(NAMES), seconds, actor="soak", reason="as planned")
+
+
+@contextmanager
+def _ledger(url: str) -> Iterator[Ledger]:
+    """A ledger that may be away, and in which no job may have used the limit yet."""
     ledger = Ledger(url, timeout=1.0)
-    with suppress(LedgerError, NotFound):  # it is away, or no job has used the limit yet
-        slots = choices.randint(0, _MOST_SLOTS)
-        limits.change(ledger, choices.choice(NAMES), slots, until=_HOLDS_FOR, actor="soak", reason="as planned")
+    with suppress(LedgerError, NotFound):
+        yield ledger
     ledger.close()
 
 
@@ -72,13 +110,24 @@ class Watch:
         self.wrong += [f"limit {row[0]} counts other slots than its {row[1]} holders" for row in miscounted]
         for name, row in rows.items() if now < self._looked_at + _TOO_LATE else ():
             before = self._before.get(name)
-            if before is not None and row.used > max(row.slots, before.slots, before.used):
+            if before is None or row.used <= before.used:
+                continue
+            if row.used > max(row.slots, before.slots):
                 self.wrong.append(f"limit {name} has {row.used} holders of {row.slots} slots, before {before}")
+            if row.cooldown_until == before.cooldown_until and before.cools and row.cools:
+                self.wrong.append(f"limit {name} admitted a job while it cooled: {row}, before {before}")
         self._before, self._looked_at = rows, now
 
 
 def _look(connection: Connection) -> tuple[dict[str, Any], list[Any]]:
-    rows = connection.execute(select(LimitRow.name, LimitRow.used, SLOTS.label("slots"))).all()
+    columns = (
+        LimitRow.name,
+        LimitRow.used,
+        SLOTS.label("slots"),
+        LimitRow.cooldown_until,
+        (~IS_OPEN).label("cools"),
+    )
+    rows = connection.execute(select(*columns)).all()
     return {row.name: row for row in rows}, list(connection.execute(slots_miscounted.query()))
 
 
@@ -99,8 +148,7 @@ def most_at_once(connection: Connection) -> dict[str, tuple[int, int]]:
     ).subquery()
     query = select(numbers.c.name, func.max(numbers.c.slots)).group_by(numbers.c.name)
     slots = {row[0]: row[1] for row in connection.execute(query)}
-    declared = {name: GPU_SLOTS if name == GPU else MODEL_SLOTS for name in NAMES}
-    return {name: (_highest(changes[name]), slots.get(name, declared[name])) for name in NAMES}
+    return {name: (_highest(changes[name]), slots.get(name, SLOTS_OF[name])) for name in NAMES}
 
 
 def _highest(changes: list[tuple[Any, int]]) -> int:

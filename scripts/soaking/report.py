@@ -30,6 +30,11 @@ def lines(verdict: Verdict, story: Story, strikes: Counter[str], drained: float 
     yield f"re-run         {verdict.rerun} steps; {verdict.attempts_lost} attempts were lost"
     at_once = ", ".join(f"{name} {most} of {slots}" for name, (most, slots) in verdict.most_at_once.items())
     yield f"limits         most at once: {at_once}; {verdict.looks_at_limits} looks"
+    for name, of_it in verdict.starts.items():
+        yield (
+            f"starts         {of_it.count} of {name}, at most {of_it.most} in {of_it.per:g} s; {of_it.refusals} "
+            f"refusals; {len(of_it.too_early)} windows with more than its rate"
+        )
     yield f"sent again     {verdict.sent_again} messages"
     yield (
         f"recovery       at most {verdict.longest_recovery:.1f} s from a loss to the next attempt, "

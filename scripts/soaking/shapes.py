@@ -10,11 +10,13 @@ from celery import chain, group
 
 from agentq import each
 from agentq.states import WorkflowStatus
-from soaking.steps import MODELS, ask, draw, flaky, fragile, hold, increase, numbers, square, total
+from soaking.steps import MODELS, ask, call, draw, flaky, fragile, hold, increase, numbers, square, total
 
 FAN, ITEMS = 10, 8
 ASKED = 4
 """Calls of a limited workflow, beside one that needs two limits."""
+CALLS = 4
+"""Calls of a provider that allows few in a time."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,15 @@ SHAPES = {
     "retried": Shape(3, lambda n: flaky.s(n) | increase.s(), 2, lambda n: n + 1),
     "replayed": Shape(2, lambda n: fragile.s(n) | increase.s(), 2, lambda n: n + 1),
     "cancelled": Shape(1, lambda n: hold.s(n) | increase.s(), 2, lambda n: None, WorkflowStatus.CANCELLED),
-    # A third of all.
+    # These two are a third of all.
+    "paced": Shape(
+        3,
+        lambda n: group(call.s(n, 50 + n % 100) for _ in range(CALLS)) | total.s() | increase.s(),
+        CALLS + 2,
+        lambda n: CALLS * n + 1,
+    ),
     "limited": Shape(
-        9,
+        7,
         lambda n: (
             group(*(ask.s(n, MODELS[m % 2]) for m in range(ASKED)), draw.s(n, MODELS[n % 2]))
             | total.s()

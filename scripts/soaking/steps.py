@@ -6,9 +6,10 @@ import asyncio
 import os
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
-from agentq import Concurrency, Context, step
+from agentq import Concurrency, Context, Cooldown, Rate, Tokens, step
 
 FOLDER = "SOAK_FOLDER"
 """The environment variable that says where the traces are left."""
@@ -16,9 +17,21 @@ FOLDER = "SOAK_FOLDER"
 MODEL, GPU = "model", "gpu"
 MODEL_SLOTS, GPU_SLOTS = 3, 2
 MODELS = ("large", "small")
+PROVIDER = "provider"
+PROVIDER_SLOTS = 4
+STARTS, PER, BURST = 20, 5.0, 3
+"""The starts of a period that the provider allows, its seconds, and the starts at once."""
+TOKENS = 3_000
+"""Tokens of the same period."""
 _ENOUGH = 30
 """Retries of steps that only chaos makes fail: nobody is that unlucky."""
 _LONGEST_HOLD = 120.0
+
+
+class Refused(Exception):
+    """A call that a provider refused for now."""
+
+    status_code = 429
 
 
 def do(ctx: Context) -> None:
@@ -113,11 +126,40 @@ def draw(ctx: Context, number: int, model: str) -> int:
     return number
 
 
+@step(
+    retries=_ENOUGH,
+    limits=[
+        Concurrency(PROVIDER, limit=PROVIDER_SLOTS),
+        Rate(PROVIDER, limit=STARTS, per=PER, burst=BURST),
+        Tokens(PROVIDER, limit=TOKENS, per=PER, estimate="tokens"),
+        Cooldown(PROVIDER),
+    ],
+)
+def call(ctx: Context, number: int, tokens: int) -> int:
+    """Start at its time, use other tokens than it has reserved, and be refused now and then."""
+    with suppress(FileNotFoundError):
+        _refusal().unlink()  # by one of those that run
+        raise Refused("slow down")
+    do(ctx)
+    time.sleep(seconds(ctx))
+    ctx.used(tokens=tokens * (50 + zlib.crc32(ctx.job_id.encode()) % 100) // 100)
+    return number
+
+
+def refuse_one() -> None:
+    """Let the provider refuse the next call."""
+    _refusal().touch()
+
+
 def fix(workflow_id: str) -> None:
     """Let the fragile step of a workflow succeed from now on."""
     folder = _folder() / "fixed"
     folder.mkdir(exist_ok=True)
     (folder / workflow_id).touch()
+
+
+def _refusal() -> Path:
+    return _folder() / "refuse"
 
 
 def _folder() -> Path:

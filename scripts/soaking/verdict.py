@@ -21,6 +21,7 @@ from agentq.ledger.queries import workflows
 from agentq.states import WORKFLOW_FINAL, AttemptOutcome, DeadLetterStatus, JobKind, WorkflowStatus
 from soaking.journal import Story
 from soaking.limits import most_at_once
+from soaking.rates import Starts, starts
 from soaking.shapes import SHAPES
 from soaking.steps import fragile
 
@@ -53,6 +54,8 @@ class Verdict:
     """Messages that were sent again for the last attempt of a job."""
     most_at_once: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By limit the most attempts that ran at once, and the most slots that it ever had."""
+    starts: dict[str, Starts] = field(default_factory=dict)
+    """By limit with a rate, its starts."""
     looks_at_limits: int = 0
     """The number of times that the slots of all limits were compared with those that jobs held."""
     longest_recovery: float = 0.0
@@ -89,6 +92,8 @@ def verdict_on(ledger: Ledger, story: Story, effects: Path, fallen: Fallen) -> V
     verdict.most_at_once = ledger.read(most_at_once)
     over = [(name, most, slots) for name, (most, slots) in verdict.most_at_once.items() if most > slots]
     verdict.wrong += [f"limit {name}: {most} attempts at once, of {slots} slots" for name, most, slots in over]
+    verdict.starts = ledger.read(starts)
+    verdict.wrong += [f"limit {name}: {one}" for name, of_it in verdict.starts.items() for one in of_it.too_early]
     _count_effects(effects, verdict)
     return verdict
 

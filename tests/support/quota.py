@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+SETTLED = 10
+"""Calls until all tenants stand in the line, and a caretaker paces it."""
+LEAST_USED, LEAST_SHARE, MOST_SHARE = 0.95, 0.8, 1.25
+"""The share of the rate that is used, and of a tenant's turns that it gets, while all of them wait."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,24 @@ class QuotaServer(ThreadingHTTPServer):
 
     @property
     def used(self) -> float:
-        """The share of its rate that was used, from the first call to the last."""
-        times = [began for began, _ in self.served]
+        """The share of its rate that was used while jobs waited, from a call soon after the first to the last."""
+        times = [began for began, _ in self.served][SETTLED:]
         return (len(times) - 1) / (times[-1] - times[0]) * self.quota.per / self.quota.limit
+
+    def shares(self, tenants: Collection[str], rounds: int) -> dict[str, float]:
+        """Return the calls of each tenant in so many rounds of turns, of the fair number of them."""
+        calls = Counter(tenant for _, tenant in self.served[SETTLED : SETTLED + rounds * len(tenants)])
+        return {tenant: calls[tenant] / rounds for tenant in tenants}
+
+    def broken_promises(self, tenants: Collection[str], rounds: int) -> list[str]:
+        """Return what does not hold of calls by jobs with the limits of the quota, while *tenants* wait."""
+        shares = self.shares(tenants, rounds)
+        unfair = {tenant: share for tenant, share in shares.items() if not LEAST_SHARE <= share <= MOST_SHARE}
+        return [
+            *([f"{len(self.refused)} calls were refused"] if self.refused else []),
+            *([f"{self.used:.1%} of the rate was used"] if self.used < LEAST_USED else []),
+            *(f"tenant {tenant} had {share:.2f} of its share" for tenant, share in unfair.items()),
+        ]
 
 
 class _Handler(BaseHTTPRequestHandler):
