@@ -49,6 +49,8 @@ class BlockedBy(StrEnum):
 
     LIMIT = "limit"
     """A limit that has no slot free."""
+    BACKLOG = "backlog"
+    """A cap: its workflow is deferred, until fewer are open or fewer jobs wait."""
 
 
 class WaitReason(StrEnum):
@@ -70,12 +72,23 @@ class WaitReason(StrEnum):
     """A limit has too few tokens left for it."""
     TIME = "time"
     """Its time has not come: a retry, a delay."""
+    BACKLOG = "backlog"
+    """Its workflow is deferred: as many of the tenant are open, or jobs of a step wait, as may."""
     DECISION = "decision"
     """It failed for good, and its dead letter is open."""
     JOBS = "jobs"
     """Jobs before it have not succeeded."""
     MEMBERS = "members"
     """Members of it, a fan-in, have not ended."""
+
+
+class OnFull(StrEnum):
+    """The fate of a start over a cap."""
+
+    REFUSE = "refuse"
+    """It raises BacklogFull, and nothing is started."""
+    DEFER = "defer"
+    """The workflow is written, and begins when there is room for it."""
 
 
 class JobKind(StrEnum):
@@ -102,6 +115,10 @@ class OnFailure(StrEnum):
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
+WORKFLOW_WAITING = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.FAILED})
+"""The statuses in which a deferred workflow waits for room: after a failure its other branches still do."""
+CAPS = ("max_open", "max_backlog")
+"""The caps, as settings and lines of deferred workflows name them: no limit can have one of these names."""
 MOST_COUNTED = 1_000_000
 """The highest cap of open workflows, and of jobs that wait: a start counts them, up to their cap."""
 MIDDLE_PRIORITY = 4

@@ -28,4 +28,11 @@ class Admit:
     limit: str
 
 
-AfterCommit = Enter | GiveBack | Admit
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """A workflow was deferred, or has ended: those that come first in the line of a cap may be let in."""
+
+    line: str
+
+
+AfterCommit = Enter | GiveBack | Admit | LetIn

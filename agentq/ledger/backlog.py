@@ -6,15 +6,31 @@ what was committed before it: of several at the same time, each may take the las
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypedDict
 
-from sqlalchemy import Connection, Integer, String, and_, bindparam, case, func, literal_column, select, text, true
+from sqlalchemy import (
+    Connection,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+)
 
 from agentq.exceptions import BacklogFull
 from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import JobRow, TenantRow, WorkflowRow
-from agentq.states import JOB_BACKLOG, WorkflowStatus
+from agentq.ledger.moves.deferrals import IN_LINE_OF_CAP, awaited_line
+from agentq.states import JOB_BACKLOG, BlockedBy, WorkflowStatus
 
 
 class Guard(Enum):
@@ -26,6 +42,8 @@ class Guard(Enum):
     """Has no operator set a cap of their tenant? That is cheap, and is enough where code has no cap."""
     ROOM = auto()
     """Has their tenant room for them? That is counted."""
+    DEFER = auto()
+    """No question: they are written as deferred."""
 
 
 class Room(TypedDict):
@@ -39,36 +57,80 @@ class Room(TypedDict):
     places: int
 
 
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """The line in which workflows are deferred, and the cap of its step where it is one of a step."""
+
+    line: str
+    max_backlog: int | None
+
+
+_NONE, _ONE = literal_column("0", Integer()), literal_column("1", Integer())
 _TENANT = bindparam("of_tenant", type_=String())
 _MAX_OPEN = bindparam("max_open", type_=Integer())
 _PLACES = bindparam("places", type_=Integer())
 _MOST = bindparam("most", type_=Integer())
-_OPEN = and_(WorkflowRow.tenant == _TENANT, WorkflowRow.status == WorkflowStatus.RUNNING)
+_OPEN = and_(
+    WorkflowRow.tenant == _TENANT,
+    WorkflowRow.status == WorkflowStatus.RUNNING,
+    WorkflowRow.deferred_on.is_(None),
+)
 # Written as the index of these rows has it: SQLite takes that for no other text.
 _WAITS = and_(
     JobRow.step == bindparam("of_step", type_=String()),
     text("agentq_jobs.is_counted"),
     JobRow.status.in_(sorted(JOB_BACKLOG)),
+    or_(JobRow.blocked_by.is_(None), JobRow.blocked_by != BlockedBy.BACKLOG),
 )
 
 _of_operator = select(TenantRow.max_open).where(TenantRow.tenant == _TENANT).scalar_subquery()
 _cap = func.coalesce(_of_operator, _MAX_OPEN)
-# Of both databases, SQLite alone would bind the offset, to a name of its own.
-_open = (
-    select(literal_column("1").label("one"))
-    .where(_OPEN)
-    .order_by(WorkflowRow.created_at)
-    .limit(_cap)
-    .offset(literal_column("0"))
-    .subquery()
-)
-_count = select(func.count()).select_from(_open).scalar_subquery()
+
+
+def _up_to(most: Any, row: Any, which: Any) -> Any:
+    """Count the rows of one kind, oldest first, as far as *most*."""
+    # Of both databases, SQLite alone would bind the offset, to a name of its own.
+    some = select(_ONE.label("one")).where(which).order_by(row.created_at).limit(most).offset(literal_column("0"))
+    return select(func.count()).select_from(some.subquery()).scalar_subquery()
+
+
+_count = _up_to(_cap, WorkflowRow, _OPEN)
 # PostgreSQL takes a limit of NULL for none: so the case, without which all would be counted where there is no cap.
-_has_room = case((_cap.is_(None), true()), else_=_count + _PLACES <= _cap)
-CONDITIONS = {Guard.NONE: true(), Guard.NO_CAP: _of_operator.is_(None), Guard.ROOM: _has_room}
+_has_room = case(
+    (_cap.is_(None), true()), (awaited_line(_TENANT).is_not(None), false()), else_=_count + _PLACES <= _cap
+)
+CONDITIONS = {
+    Guard.NONE: true(),
+    Guard.NO_CAP: _of_operator.is_(None),
+    Guard.ROOM: _has_room,
+    Guard.DEFER: true(),
+}
 """The conditions of an insert, by its guard; of the values of a ``Room``."""
 
-_CAP = select(_cap)
+_CAP = select(_cap.label("cap"), awaited_line(_TENANT).label("line"))
+
+
+def _of_first(column: Any) -> Any:
+    first = select(column).where(IN_LINE_OF_CAP).order_by(WorkflowRow.created_at, WorkflowRow.id).limit(_ONE)
+    return first.scalar_subquery()
+
+
+_is_awaited = _of_first(_ONE).is_not(None)
+_cap_of_line = func.coalesce(_of_operator, _of_first(WorkflowRow.max_open))
+_cap_of_step = _of_first(WorkflowRow.max_backlog)
+_ROOM = {
+    "max_open": select(
+        case(
+            (~_is_awaited, _NONE),
+            (_cap_of_line.is_(None), _MOST),
+            else_=_cap_of_line - _up_to(_cap_of_line, WorkflowRow, _OPEN),
+        )
+    ),
+    "max_backlog": select(
+        case((~_is_awaited, _NONE), else_=_cap_of_step - _up_to(_cap_of_step, JobRow, _WAITS)),
+    ),
+}
+_STEP_IS_AWAITED = select(_is_awaited)
 
 
 def _counted(created_at: Any, which: Any) -> Any:
@@ -84,17 +146,39 @@ _COUNT_WAITING = _counted(JobRow.created_at, _WAITS)
 def full_tenant(connection: Connection, room: Room) -> BacklogFull | None:
     """Return the error of a tenant that does not have this room; None where it has."""
     tenant, places = room["of_tenant"], room["places"]
-    most = connection.scalar(_CAP, {"of_tenant": tenant, "max_open": room["max_open"]})
+    most, line = connection.execute(_CAP, {"of_tenant": tenant, "max_open": room["max_open"]}).one()
     if most is None:
         return None
     row = count_open(connection, tenant, most)
-    return BacklogFull("max_open", tenant, most, places, *_seen(row)) if row.counted + places > most else None
+    is_full = line is not None or row.counted + places > most
+    return BacklogFull("max_open", tenant, most, places, *_seen(row)) if is_full else None
 
 
 def full_step(connection: Connection, step: str, most: int, places: int) -> BacklogFull | None:
     """Return the error of a step of which *most* jobs may wait, and that has fewer places than these; or None."""
-    row = connection.execute(_COUNT_WAITING, {"of_step": step, "most": most}).one()
-    return BacklogFull("max_backlog", step, most, places, *_seen(row)) if row.counted + places > most else None
+    row = count_waiting(connection, step, most)
+    is_full = row.counted + places > most or connection.scalar(
+        _STEP_IS_AWAITED, {"line": line_of("max_backlog", step)}
+    )
+    return BacklogFull("max_backlog", step, most, places, *_seen(row)) if is_full else None
+
+
+def deferral(full: BacklogFull) -> Deferral:
+    """Return the line in which workflows are deferred that *full* would refuse."""
+    return Deferral(line_of(full.cap, full.of), full.most if full.cap == "max_backlog" else None)
+
+
+def line_of(cap: str, of: str) -> str:
+    """Return the line of the cap of a tenant or a step."""
+    return f"{cap}:{of}"
+
+
+def room_of(connection: Connection, line: str, most: int) -> int:
+    """Return how many workflows in a line may be let in now, up to *most*; 0 where none stands there."""
+    cap, of = line.split(":", 1)
+    values = {"line": line, "most": most, "of_tenant": of, "of_step": of}
+    names = {name: values[name] for name in _ROOM[cap].compile().params}
+    return max(0, min(most, connection.scalar(_ROOM[cap], names) or 0))
 
 
 def _seen(row: AnyRow) -> tuple[int, float]:
@@ -104,3 +188,8 @@ def _seen(row: AnyRow) -> tuple[int, float]:
 def count_open(connection: Connection, tenant: str, most: int) -> AnyRow:
     """Return the open workflows of a tenant as ``counted`` up to *most*, and ``oldest_at`` where there is one."""
     return connection.execute(_COUNT_OPEN, {"of_tenant": tenant, "most": most}).one()
+
+
+def count_waiting(connection: Connection, step: str, most: int) -> AnyRow:
+    """Return the jobs of a step that wait as ``counted`` up to *most*, and ``oldest_at`` where there is one."""
+    return connection.execute(_COUNT_WAITING, {"of_step": step, "most": most}).one()

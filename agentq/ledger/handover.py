@@ -86,7 +86,7 @@ def dispatch_queued(tx: Transaction, jobs: Iterable[AnyRow]) -> None:
     for job in jobs:
         if job.status == JobStatus.QUEUED:
             tx.dispatch(dispatch_of(job))
-        elif job.status == JobStatus.BLOCKED:
+        elif job.status == JobStatus.BLOCKED and job.blocked_on is not None:
             tx.then(Enter(job.blocked_on, job.tenant))
 
 

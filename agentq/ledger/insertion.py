@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
-from sqlalchemy import Float, Text, bindparam, case, cast, column, func, insert, select
+from sqlalchemy import Float, Integer, Text, bindparam, case, cast, column, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from agentq.ledger.backlog import CONDITIONS, Guard, Room
+from agentq.ledger.backlog import CONDITIONS, Deferral, Guard, Room
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -116,6 +116,14 @@ def _workflow_values(given: Source) -> dict[str, Any]:
     }
 
 
+_DEFERRED = {
+    "deferred_on": bindparam("line", type_=Text()),
+    "max_open": bindparam("max_open", type_=Integer()),
+    "max_backlog": bindparam("max_backlog", type_=Integer()),
+}
+"""More values of workflows that are deferred: the same for all of one statement."""
+
+
 def _job_values(given: Source) -> dict[str, Any]:
     status, delay, expires_in = given("status"), cast(given("delay"), Float()), cast(given("expires_in"), Float())
     return {name: given(name) for name in _JOB if name not in _JOB_TIMES} | {
@@ -134,59 +142,68 @@ def _from(table: Any, values: Callable[[Source], dict[str, Any]]) -> tuple[list[
 
 
 _workflows, _jobs = _unpacked("workflows", _WORKFLOW), _unpacked("jobs", _JOB)
-_columns, _those = _from(_workflows, _workflow_values)
 _names, _their_jobs = _from(_jobs, _job_values)
-_workflow = _workflow_values(_bound(_WORKFLOW))
-_one = select(*(value.label(name) for name, value in _workflow.items()))
 
 
-def _start(condition: Any) -> Prepared:
-    """Many workflows with their jobs, for PostgreSQL."""
-    new_workflows = _new(postgresql, _columns, _those.where(condition)).cte("new_workflows")
+def _start(guard: Guard) -> Prepared:
+    """The insert of many workflows with their jobs, for PostgreSQL."""
+    values = _workflow_values(lambda name: _workflows.c[name])
+    new_workflows = _new(postgresql, guard, values, _workflows).cte("new_workflows")
     theirs = _their_jobs.where(_jobs.c.workflow_id.in_(select(new_workflows.c.id)))
     new_jobs = insert(JobRow).from_select(_names, theirs).cte("new_jobs")
     return Prepared(select(new_workflows.c.id, new_workflows.c.created_at).add_cte(new_jobs))
 
 
-def _new(dialect: Any, names: list[str], values: Any) -> Any:
-    those_that_are_new = dialect.insert(WorkflowRow).from_select(names, values).on_conflict_do_nothing()
-    return those_that_are_new.returning(WorkflowRow.id, WorkflowRow.created_at)
+def _new(dialect: Any, guard: Guard, values: dict[str, Any], *table: Any) -> Any:
+    if guard is Guard.DEFER:
+        values = values | _DEFERRED
+    those = select(*(value.label(name) for name, value in values.items())).select_from(*table)
+    asked = dialect.insert(WorkflowRow).from_select(list(values), those.where(CONDITIONS[guard]))
+    return asked.on_conflict_do_nothing().returning(WorkflowRow.id, WorkflowRow.created_at)
 
 
-_START = {guard: _start(condition) for guard, condition in CONDITIONS.items()}
+_START = {guard: _start(guard) for guard in Guard}
 _ADD_JOBS = Prepared(insert(JobRow).from_select(_names, _their_jobs))
-_INSERT_WORKFLOW = {
-    guard: Prepared(_new(sqlite, list(_workflow), _one.where(condition)))
-    for guard, condition in CONDITIONS.items()
-}
+_INSERT_WORKFLOW = {guard: Prepared(_new(sqlite, guard, _workflow_values(_bound(_WORKFLOW)))) for guard in Guard}
 _INSERT_JOB = Prepared(insert(JobRow).values(_job_values(_bound(_JOB))))
 
 
 def insert_workflows(
-    tx: Transaction, workflows: Sequence[NewWorkflow], jobs: Sequence[NewJob], guard: Guard, room: Room
+    tx: Transaction,
+    workflows: Sequence[NewWorkflow],
+    jobs: Sequence[NewJob],
+    guard: Guard,
+    room: Room,
+    deferral: Deferral | None = None,
 ) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
     Those are left out whose id or key was there before: nothing of them is written. None is where the *guard* says
-    no, as it does where their tenant has no *room* for all.
+    no, as it does where their tenant has no *room* for all. The guard that defers needs the *deferral*.
     """
     if tx.connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        values = {"workflows": _packed(workflows), "jobs": _packed(first), **room}
+        values = {"workflows": _packed(workflows), "jobs": _packed(first), **_asked(room, deferral)}
         written = _START[guard].all(tx.connection, values)
     else:
-        rest, written = jobs, _insert_each(tx, workflows, guard, room)
+        rest, written = jobs, _insert_each(tx, workflows, guard, _asked(room, deferral))
     new = {row.id: row.created_at for row in written}
     insert_jobs(tx, [job for job in rest if job["workflow_id"] in new])
     return new
 
 
-def _insert_each(tx: Transaction, workflows: Sequence[NewWorkflow], guard: Guard, room: Room) -> list[AnyRow]:
+def _asked(room: Room, deferral: Deferral | None) -> dict[str, Any]:
+    return {**room} if deferral is None else {**room, "line": deferral.line, "max_backlog": deferral.max_backlog}
+
+
+def _insert_each(
+    tx: Transaction, workflows: Sequence[NewWorkflow], guard: Guard, asked: dict[str, Any]
+) -> list[AnyRow]:
     written: list[AnyRow] = []
     for workflow in workflows:
         # Those that were written are open by now.
-        places = room["places"] - len(written)
-        written += _INSERT_WORKFLOW[guard].all(tx.connection, {**workflow, **room, "places": places})
+        places = asked["places"] - len(written)
+        written += _INSERT_WORKFLOW[guard].all(tx.connection, {**workflow, **asked, "places": places})
     return written
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from agentq.ledger import moves
-from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack
+from agentq.ledger import deferrals, moves
+from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack, LetIn
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.transaction import Transaction, Transactions
@@ -54,6 +54,8 @@ def follow(ledger: Transactions, work: AfterCommit) -> None:
             give_back(ledger, job_id)
         case Admit(limit):
             admit(ledger, limit)
+        case LetIn(line):
+            deferrals.let_in(ledger, line)
 
 
 def enter(ledger: Transactions, limit: str, tenant: str) -> None:

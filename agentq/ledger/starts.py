@@ -15,20 +15,23 @@ from agentq.canvas.fingerprint import difference, fingerprint
 from agentq.canvas.graph import Graph
 from agentq.exceptions import BacklogFull, KeyConflict, LedgerError
 from agentq.ids import new_id
-from agentq.ledger import moves
-from agentq.ledger.backlog import Guard, Room, full_step, full_tenant
+from agentq.ledger import backlog, moves
+from agentq.ledger.after_commit import LetIn
+from agentq.ledger.backlog import Deferral, Guard, Room, full_step, full_tenant
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import dispatch_queued, finish_empty, hand_over
 from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.rows import InsertionPoint, RowBuilder
+from agentq.ledger.rows import InsertionPoint, RowBuilder, deferred
 from agentq.ledger.transaction import Transaction
-from agentq.states import JobStatus, WorkflowStatus
+from agentq.states import JobStatus, OnFull, WorkflowStatus
 
 _MOST_WORKFLOWS = 500
 """Workflows of one statement."""
 _TRIES = 5
 """The number of tries of a start whose key is taken by a workflow that is then gone."""
+_ASKING = (Guard.NO_CAP, Guard.ROOM)
+"""The guards of starts that have to have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,61 +100,73 @@ def plan(
 
 
 def start(
-    tx: Transaction, graph: Graph, *, max_open: int | None = None, is_refusable: bool = True, **options: Any
+    tx: Transaction,
+    graph: Graph,
+    *,
+    max_open: int | None = None,
+    on_full: OnFull | None = OnFull.REFUSE,
+    **options: Any,
 ) -> Started:
     """Start one workflow, as ``start_all`` does; *options* are those of ``plan``."""
-    return start_all(tx, [plan(graph, **options)], max_open=max_open, is_refusable=is_refusable)[0]
+    return start_all(tx, [plan(graph, **options)], max_open=max_open, on_full=on_full)[0]
 
 
 def start_all(
-    tx: Transaction, plans: Sequence[Plan], *, max_open: int | None = None, is_refusable: bool = True
+    tx: Transaction,
+    plans: Sequence[Plan],
+    *,
+    max_open: int | None = None,
+    on_full: OnFull | None = OnFull.REFUSE,
 ) -> list[Started]:
     """Write workflows of one tenant with all their jobs, or find those that the same (tenant, key) started before.
 
-    *max_open* is the cap of code on the tenant's open workflows. *is_refusable* is False for workflows that are
-    started whatever the caps are.
+    *max_open* is the cap of code on the tenant's open workflows. *on_full* is None for workflows that begin
+    whatever the caps are.
 
     Raises KeyConflict where a key was used for a different canvas, and BacklogFull.
     """
     started = []
     for begin in range(0, len(plans), _MOST_WORKFLOWS):
         some, later = plans[begin : begin + _MOST_WORKFLOWS], plans[begin + _MOST_WORKFLOWS :]
-        started += _start_some(tx, some, later, max_open, is_refusable=is_refusable)
+        started += _start_some(tx, some, later, max_open, on_full)
     return started
 
 
 def _start_some(
-    tx: Transaction, plans: Sequence[Plan], later: Sequence[Plan], max_open: int | None, *, is_refusable: bool
+    tx: Transaction, plans: Sequence[Plan], later: Sequence[Plan], max_open: int | None, on_full: OnFull | None
 ) -> list[Started]:
     """Start *plans*, if there is room for them and for those that come *later*."""
     started: dict[uuid.UUID, Started] = {}
-    left = plans
-    guard = Guard.NONE if not is_refusable else Guard.NO_CAP if max_open is None else Guard.ROOM
+    left, deferral = plans, None
+    guard = Guard.NONE if on_full is None else Guard.NO_CAP if max_open is None else Guard.ROOM
     for _ in range(_TRIES):
         coming = [*left, *later]
-        is_full = is_refusable and _full_step(tx, coming) is not None
-        written_at = {} if is_full else _insert(tx, left, guard, _room(plans[0], max_open, coming))
+        is_full = guard in _ASKING and _full_step(tx, coming) is not None
+        room = _room(plans[0], max_open, coming)
+        written_at = {} if is_full else _insert(tx, left, guard, room, deferral)
         for plan in left:
-            one = _started(tx, plan, written_at.get(plan.point.workflow_id))
+            one = _started(tx, plan, written_at.get(plan.point.workflow_id), deferral)
             if one is not None:
                 started[plan.point.workflow_id] = one
         left = [plan for plan in left if plan.point.workflow_id not in started]
         if not left:
             return [started[plan.point.workflow_id] for plan in plans]
-        if guard is Guard.NO_CAP:
+        if guard is Guard.NO_CAP and not is_full:
             guard = Guard.ROOM  # an operator has set a cap, most likely
-        elif guard is Guard.ROOM:
-            _require_room(tx, [*left, *later], max_open)
+        elif guard in _ASKING:
+            full = _full(tx, [*left, *later], max_open)
+            if full is not None and on_full is OnFull.REFUSE:
+                raise full
+            if full is not None:
+                guard, deferral = Guard.DEFER, backlog.deferral(full)
         # There is room by now; or what had a key was pruned between two statements, and the key is free.
     raise LedgerError(
         f"{_TRIES} times a start found its key taken or no room, and right after that neither; start again"
     )
 
 
-def _require_room(tx: Transaction, coming: Sequence[Plan], max_open: int | None) -> None:
-    full = _full_step(tx, coming) or full_tenant(tx.connection, _room(coming[0], max_open, coming))
-    if full is not None:
-        raise full
+def _full(tx: Transaction, coming: Sequence[Plan], max_open: int | None) -> BacklogFull | None:
+    return _full_step(tx, coming) or full_tenant(tx.connection, _room(coming[0], max_open, coming))
 
 
 def _room(plan: Plan, max_open: int | None, coming: Sequence[Plan]) -> Room:
@@ -165,17 +180,25 @@ def _full_step(tx: Transaction, coming: Sequence[Plan]) -> BacklogFull | None:
     return next(filter(None, found), None)
 
 
-def _insert(tx: Transaction, plans: Sequence[Plan], guard: Guard, room: Room) -> dict[uuid.UUID, datetime]:
+def _insert(
+    tx: Transaction, plans: Sequence[Plan], guard: Guard, room: Room, deferral: Deferral | None
+) -> dict[uuid.UUID, datetime]:
     moves.declare(tx, {name: meters for plan in plans for name, meters in plan.graph.meters.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
-    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, guard, room)
+    jobs = jobs if deferral is None else [deferred(row) for row in jobs]
+    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, guard, room, deferral)
 
 
-def _started(tx: Transaction, plan: Plan, written_at: datetime | None) -> Started | None:
+def _started(
+    tx: Transaction, plan: Plan, written_at: datetime | None, deferral: Deferral | None
+) -> Started | None:
     """Return the workflow of a plan, which was just written or is there; None where there is none."""
     if written_at is None:
         return _started_before(tx, plan)
-    _dispatch_first(tx, plan, written_at)
+    if deferral is None:
+        _dispatch_first(tx, plan, written_at)
+    else:
+        tx.then(LetIn(deferral.line))  # there may be room by the time that others see it
     return Started(plan.point.workflow_id, True)
 
 
@@ -193,7 +216,7 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
     found = tx.connection.execute(
-        select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint).where(wanted)
+        select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint, WorkflowRow.deferred_on).where(wanted)
     ).one_or_none()
     if found is None:
         return None
@@ -215,4 +238,6 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     )
     is_mine = found.id == workflow_id and not plan.is_named
     dispatch_queued(tx, tx.connection.execute(unclaimed))
+    if found.id == workflow_id and found.deferred_on is not None:
+        tx.then(LetIn(found.deferred_on))
     return Started(found.id, is_mine)

@@ -9,6 +9,8 @@ from sqlalchemy import String, bindparam, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentq.exceptions import StateConflict
+from agentq.ledger.after_commit import LetIn
+from agentq.ledger.backlog import line_of
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import TenantChangeRow, TenantRow
 from agentq.ledger.transaction import Transaction
@@ -62,6 +64,7 @@ def set_max_open(
             f"tenant {tenant}", expected=["one with a max_open of its own"], found="one with that of code"
         )
     tx.connection.execute(_SET_MAX_OPEN[tx.connection.dialect.name], {"tenant": tenant, "max_open": max_open})
+    tx.then(LetIn(line_of("max_open", tenant)))
     caps = {"before": before, "after": max_open}
     _note(tx, {"id": action_id, "tenant": tenant, "actor": actor, "reason": reason, **caps})
     return tx.connection.execute(_CHANGE, {"change": action_id}).one()

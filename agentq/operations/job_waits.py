@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Live, Need, parameters_at_start
+from agentq.ledger.queries.deferrals import Awaited
 from agentq.ledger.queries.limits import Lines
-from agentq.operations.slot_waits import limit_awaited
-from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, JobStatus
+from agentq.operations.slot_waits import cap_awaited, limit_awaited
+from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, BlockedBy, JobStatus
 
 LEFT = (UNKNOWN_TASK, OTHER_PARAMETERS)
 """Classes of the error of a job that a worker left for one of another release."""
@@ -25,6 +26,7 @@ class Waits:
     terms: Mapping[uuid.UUID, str | None]
     failed: Mapping[uuid.UUID, Sequence[AnyRow]]
     lines: Lines
+    caps: Mapping[uuid.UUID, Awaited]
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
@@ -39,6 +41,8 @@ class Waits:
             case JobStatus.SCHEDULED:
                 why = f" ({row.due_reason})" if row.due_reason else ""
                 return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+            case JobStatus.BLOCKED if row.blocked_by == BlockedBy.BACKLOG:
+                return cap_awaited(self.caps.get(row.workflow_id))
             case JobStatus.BLOCKED:
                 return limit_awaited(self.lines, row)
             case JobStatus.QUEUED:

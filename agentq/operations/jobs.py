@@ -42,7 +42,7 @@ class JobFilter:
     queue: str | None = None
     category: str | None = None
     waiting_for: str | None = None
-    """The name of a limit, with its key, in whose line they stand."""
+    """The name of a limit, with its key, in whose line they stand; or of a cap, such as ``max_open:acme``."""
     older_than: float | None = None
 
 
@@ -224,7 +224,7 @@ def records(found: FoundJobs) -> list[Job]:
 
 def waits_of(found: FoundJobs) -> Waits:
     """Return the conditions that jobs of the ledger wait for."""
-    return Waits(found.live, found.terms, found.failed, found.lines)
+    return Waits(found.live, found.terms, found.failed, found.lines, found.caps)
 
 
 def _plan(ledger: Ledger, selection: Selection, most: int) -> Decided[JobSummary]:

@@ -1,4 +1,4 @@
-"""The limits that jobs wait for, in words: what of them holds a job back, and its place in the line."""
+"""The limits and caps that jobs wait for, in words: what of them holds a job back, and its place in the line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from datetime import datetime
 
 from agentq.ledger.db.types import AnyRow
+from agentq.ledger.queries.deferrals import MOST as MOST_PLACES
+from agentq.ledger.queries.deferrals import Awaited
 from agentq.ledger.queries.limits import MOST, Lines, cools_for
 from agentq.states import WaitReason
 
@@ -52,6 +54,15 @@ def limit_awaited(lines: Lines, row: AnyRow) -> str:
         else f", {limit.kept} kept for lost attempts, the first until {_time(limit.kept_until)}"
     )
     return f"slots of {limit.name}, {limit.used} of {limit.at_once}{after}{kept}, {where}"
+
+
+def cap_awaited(cap: Awaited | None) -> str:
+    """Return the condition of a job whose workflow is deferred."""
+    if cap is None:
+        return "its place in the workflow"
+    counts = str(cap.counted) if cap.most is None else f"{cap.counted} of {cap.most}"
+    place = f"after the {_ordinal(MOST_PLACES)}" if cap.place is None else _ordinal(cap.place)
+    return f"backlog of {cap.of}: {counts} {'open' if cap.cap == 'max_open' else 'wait'}, {place}"
 
 
 def _tokens_in(limit: AnyRow, row: AnyRow) -> float | None:

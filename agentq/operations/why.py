@@ -14,7 +14,7 @@ from agentq.operations.identity import find_id
 from agentq.operations.job_waits import Waits
 from agentq.operations.schemas import Reason, Why
 from agentq.operations.slot_waits import reason_of
-from agentq.states import FAN_INS, JobStatus, WaitReason
+from agentq.states import FAN_INS, BlockedBy, JobStatus, WaitReason
 
 _NAMES = {
     JobStatus.RUNNING: WaitReason.ATTEMPT,
@@ -39,6 +39,7 @@ _ENDS = {
     WaitReason.RATE: "its start is due, then at the earliest; look with: agentq limits show {limit}",
     WaitReason.TOKENS: "so many tokens are left, and its turn has come; look with: agentq limits show {limit}",
     WaitReason.TIME: "a caretaker queues it then",
+    WaitReason.BACKLOG: "there is room and its turn has come; look with: agentq tenants show {tenant}",
     WaitReason.DECISION: "a person decides; look with: agentq dead-letters show {job}",
     WaitReason.JOBS: "these have succeeded; look with: agentq why {workflow}",
     WaitReason.MEMBERS: "enough of them have ended; look with: agentq why {workflow}",
@@ -103,6 +104,8 @@ def _reason(row: AnyRow, waits: Waits, members: int) -> Reason:
     name = _NAMES[JobStatus(row.status)]
     if name is WaitReason.JOBS and row.kind in FAN_INS:
         name = WaitReason.MEMBERS
+    elif name is WaitReason.SLOT and row.blocked_by == BlockedBy.BACKLOG:
+        name = WaitReason.BACKLOG
     elif name is WaitReason.SLOT:
         name = reason_of(waits.lines, row)
     return Reason(
@@ -111,5 +114,5 @@ def _reason(row: AnyRow, waits: Waits, members: int) -> Reason:
         status=row.status,
         name=name,
         waiting_for=waits.of(row, members) or _WAITING_FOR[name].format(attempt=row.attempt),
-        ends=_ENDS[name].format(job=row.id, workflow=row.workflow_id, limit=row.blocked_on),
+        ends=_ENDS[name].format(job=row.id, workflow=row.workflow_id, limit=row.blocked_on, tenant=row.tenant),
     )

@@ -81,6 +81,7 @@ class AgentQ(Engine):
             deadline: seconds from now within which it must be done; then it is cancelled.
             retry: a retry policy for all its jobs, in place of each step's own: as in ``@step(retry=…)``, but
                 without predicates, since it is kept in the ledger.
+            on_full: "refuse" (default) or "defer": a workflow over a cap is written, and begins when there is room.
             session: a SQLAlchemy session (scoped or not) or connection to the ledger's database: the workflow
                 is written in its transaction and dispatched after its commit.
 
@@ -92,7 +93,8 @@ class AgentQ(Engine):
             StepDefinitionError: *retry* is no policy, or has a predicate.
             InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
             KeyConflict: the key was used for another canvas or other arguments.
-            BacklogFull: as many workflows of the tenant are open, or jobs of a step wait, as may.
+            BacklogFull: as many workflows of the tenant are open, or jobs of a step wait, as may; not where it
+                defers.
             LedgerUnavailable: nothing was started.
         """
         return starts.start(self, canvas, options, key=key, session=session)
@@ -110,7 +112,7 @@ class AgentQ(Engine):
         Args:
             canvases: what to run: a workflow for each. A start holds them all in memory, about 10 KB each.
             keys: an idempotency key for each canvas, in the same order; each at most once.
-            tenant, priority, not_before, deadline, retry, session: as in ``start``, for all of them.
+            tenant, priority, not_before, deadline, retry, on_full, session: as in ``start``, for all of them.
 
         Returns:
             The handles, in the order of the canvases.

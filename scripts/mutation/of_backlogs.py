@@ -12,8 +12,8 @@ MUTANTS = [
     Mutant(
         name="tenant-has-room-always",
         file=_INSERTION,
-        text="_those.where(condition)",
-        instead="_those",
+        text="those.where(CONDITIONS[guard])",
+        instead="those",
         why="a tenant opens more workflows than it may",
         tests=(_BACKLOG,),
         pick="over_the_cap",
@@ -57,8 +57,8 @@ MUTANTS = [
     Mutant(
         name="ended-workflows-count",
         file="agentq/ledger/backlog.py",
-        text="_OPEN = and_(WorkflowRow.tenant == _TENANT, WorkflowRow.status == WorkflowStatus.RUNNING)",
-        instead="_OPEN = and_(WorkflowRow.tenant == _TENANT)",
+        text="    WorkflowRow.status == WorkflowStatus.RUNNING,\n    WorkflowRow.deferred_on.is_(None),\n",
+        instead="    WorkflowRow.deferred_on.is_(None),\n",
         why="a tenant that has had as many workflows as may be open starts none any more",
         tests=(_BACKLOG,),
         pick="have_ended",
@@ -66,7 +66,7 @@ MUTANTS = [
     Mutant(
         name="messages-are-refused",
         file="agentq/runtime/entry/adoption.py",
-        text="            is_refusable=False,\n",
+        text="            on_full=None,\n",
         instead="",
         why="a message of another sender is lost where its tenant has no room",
         tests=("tests/runtime/test_adopted_code.py",),

@@ -421,5 +421,16 @@ def hold_of_no_attempt(spade: Spade) -> None:
     spade.hold(spade.job(spade.busy_ledger.running), attempt=9)
 
 
+def held_back_by_no_cap(spade: Spade) -> None:
+    spade.job(spade.busy_ledger.queued, status="blocked", blocked_by="backlog")
+
+
+def never_let_in(spade: Spade) -> None:
+    spade.old_worker()
+    spade.job(spade.busy_ledger.queued, tenant="calm")
+    deferred = {"deferred_on": "max_open:calm", "max_open": 1, "created_at": HOURS_AGO}
+    spade.workflow(spade.busy_ledger.queued, tenant="calm", **deferred)
+
+
 def kept_for_nobody(spade: Spade) -> None:
     spade.limit("model:small", kept_for=spade.job(spade.busy_ledger.holding))

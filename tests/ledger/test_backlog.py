@@ -155,7 +155,7 @@ class TestOpenWorkflows:
     def test_what_cannot_be_refused_is_started_and_counted(self, fake: FakeWorker) -> None:
         cap(fake, 1)
         for _ in range(2):
-            assert fake.start(add.s(1, 2), is_refusable=False).is_new
+            assert fake.start(add.s(1, 2), on_full=None).is_new
         assert opened(fake) == 2
         with pytest.raises(BacklogFull):
             fake.start(add.s(1, 2))
@@ -227,4 +227,4 @@ class TestJobsThatWait:
 
     def test_what_cannot_be_refused_is_started(self, fake: FakeWorker) -> None:
         for _ in range(MOST + 1):
-            assert fake.start(render.s(), is_refusable=False).is_new
+            assert fake.start(render.s(), on_full=None).is_new

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, or_, select
 
 from agentq.ledger import dead_letter_tasks, moves
 from agentq.ledger.caretaking import expiry, redelivery, rescues
-from agentq.ledger.models import DeadLetterRow, HoldRow, JobRow, LimitRow
+from agentq.ledger.models import DeadLetterRow, HoldRow, JobRow, LimitRow, WorkflowRow
 
 
 class Work(StrEnum):
@@ -31,6 +31,8 @@ class Work(StrEnum):
     """A limit has jobs that wait for a time, and no caretaker that admits them then."""
     BLOCKED = "blocked"
     """A job waits for a limit."""
+    DEFERRED = "deferred"
+    """A workflow waits until there is room for it."""
     LETTERS = "letters"
     """A dead letter is to be recorded."""
 
@@ -53,6 +55,7 @@ _FIND_WORK = select(
     ).label(Work.SLOTS),
     select(LimitRow.name).where(moves.UNPACED).exists().label(Work.PACE),
     select(JobRow.id).where(moves.BLOCKED_BY_LIMIT).exists().label(Work.BLOCKED),
+    select(WorkflowRow.id).where(moves.DEFERRED).exists().label(Work.DEFERRED),
     select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
 )
 

@@ -32,7 +32,9 @@ from agentq.states import (
     JOB_BACKLOG,
     JOB_FINAL,
     WORKFLOW_FINAL,
+    WORKFLOW_WAITING,
     AttemptOutcome,
+    BlockedBy,
     JobKind,
     JobStatus,
     OnFailure,
@@ -51,7 +53,12 @@ class WorkflowRow(Base):
         Index("ix_agentq_workflows_tenant", "tenant", "id"),
         Index("ix_agentq_workflows_status", "status", "id"),
         partial_index(
-            *("ix_agentq_workflows_open", "tenant", "created_at"), where=f"status = '{WorkflowStatus.RUNNING}'"
+            *("ix_agentq_workflows_open", "tenant", "created_at"),
+            where=f"status = '{WorkflowStatus.RUNNING}' AND deferred_on IS NULL",
+        ),
+        partial_index(
+            *("ix_agentq_workflows_deferred", "deferred_on", "created_at", "id"),
+            where=f"deferred_on IS NOT NULL AND {is_word_of('status', WORKFLOW_WAITING)}",
         ),
         partial_index(
             "ix_agentq_workflows_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"
@@ -72,6 +79,10 @@ class WorkflowRow(Base):
     # What the start knew of each step, as JSON: its retry policy for losses, and a digest of its parameters.
     terms: Mapped[str | None] = mapped_column(Text)
     deadline_at: Mapped[datetime | None]
+    # Of a deferred workflow: the cap in whose line it stands, and the numbers that code gave when it was started.
+    deferred_on: Mapped[str | None] = mapped_column(Text)
+    max_open: Mapped[int | None]
+    max_backlog: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     finished_at: Mapped[datetime | None]
 
@@ -100,7 +111,8 @@ class JobRow(Base):
         ),
         partial_index(
             *("ix_agentq_jobs_backlog", "step", "created_at"),
-            where=f"is_counted AND {is_word_of('status', JOB_BACKLOG)}",
+            where=f"is_counted AND {is_word_of('status', JOB_BACKLOG)} "
+            f"AND (blocked_by IS NULL OR blocked_by <> '{BlockedBy.BACKLOG}')",
         ),
         partial_index("ix_agentq_jobs_spent", "id", where=f"held > 0 AND NOT ({is_word_of('status', HOLDING)})"),
         partial_index(

@@ -16,6 +16,15 @@ from agentq.ledger.moves.dead_letter import (
     supply,
 )
 from agentq.ledger.moves.decision_locks import lock_for_decision
+from agentq.ledger.moves.deferrals import (
+    BLOCKED_BY_BACKLOG,
+    DEFERRED,
+    defer_on,
+    empty_fan_ins,
+    let_in,
+    lines_of_caps,
+    lock_deferred,
+)
 from agentq.ledger.moves.event import forget_before, record_event
 from agentq.ledger.moves.fan_in import (
     LACKS_MEMBERS,
@@ -95,9 +104,11 @@ from agentq.ledger.moves.timed import (
 from agentq.ledger.moves.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
 
 __all__ = [
+    "BLOCKED_BY_BACKLOG",
     "BLOCKED_BY_LIMIT",
     "COUNTS",
     "DEAD",
+    "DEFERRED",
     "DISPATCH",
     "DUE",
     "HAS_ROOM",
@@ -132,6 +143,8 @@ __all__ = [
     "count_down",
     "count_on",
     "declare",
+    "defer_on",
+    "empty_fan_ins",
     "end_workflow",
     "expire_running",
     "fail",
@@ -151,6 +164,9 @@ __all__ = [
     "hold",
     "keep_pace",
     "leave",
+    "let_in",
+    "lines_of_caps",
+    "lock_deferred",
     "lock_first_in_line",
     "lock_for_decision",
     "lock_late",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, func, null, or_, select
+from sqlalchemy import and_, case, false, func, null, or_, select
 
 from agentq.ledger.db.types import item_of, later, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -90,11 +90,12 @@ def due_or_waiting(is_ready: Any, at: Any) -> dict[str, Any]:
 
 def due_if_ready() -> dict[str, Any]:
     """Return the values that make a job due at once where it is ready, and leave the time of others."""
-    is_ready = JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED])
+    is_deferred = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.BACKLOG)
+    is_ready = and_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED]), ~func.coalesce(is_deferred, false()))
     return {
         "status": case((is_ready, JobStatus.SCHEDULED), else_=JobRow.status),
         "due_at": case((is_ready, now()), else_=JobRow.due_at),
-        "blocked_by": null(),
+        "blocked_by": case((is_deferred, JobRow.blocked_by)),
         "blocked_on": null(),
     }
 

@@ -7,9 +7,11 @@ import uuid
 from sqlalchemy import String, Uuid, and_, bindparam, case, cast, func, null, select, update
 from sqlalchemy.orm import aliased
 
+from agentq.ledger.after_commit import LetIn
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.moves.deferrals import awaited_line
 from agentq.ledger.moves.shared import FAILURE, JOB_ID, MAY_END_NOW, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
@@ -23,6 +25,7 @@ _END_WORKFLOW = Prepared(
         finished_at=now(),
         reason=bindparam("why"),
     )
+    .returning(awaited_line(WorkflowRow.tenant).label("line"))
 )
 
 # Also where it has failed before: the row must be locked, so that a replay of another dead letter sees this one.
@@ -37,6 +40,7 @@ _FAIL_WORKFLOW = (
         finished_at=func.coalesce(WorkflowRow.finished_at, now()),
         failed_job_id=func.coalesce(WorkflowRow.failed_job_id, bindparam("failed_job", type_=Uuid())),
     )
+    .returning(awaited_line(WorkflowRow.tenant).label("line"))
 )
 _other_failed = aliased(JobRow)
 _its_member = aliased(JobRow)
@@ -100,12 +104,20 @@ def end_workflow(
 ) -> bool:
     """Running to a final status; False where it had ended already."""
     values = {"workflow": workflow_id, "new_status": status, "why": reason}
-    return _END_WORKFLOW.count(tx.connection, values) == 1
+    ended = _END_WORKFLOW.one_or_none(tx.connection, values)
+    let_next_in(tx, None if ended is None else ended.line)
+    return ended is not None
 
 
 def fail_workflow(tx: Transaction, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
     """Running to failed, because *job_id* failed for good; stays failed where it was before."""
-    tx.connection.execute(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id})
+    let_next_in(tx, tx.connection.scalar(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id}))
+
+
+def let_next_in(tx: Transaction, line: str | None) -> None:
+    """Have the next workflow let in after the commit, where one waits in the line of the tenant's cap."""
+    if line is not None:
+        tx.then(LetIn(line))
 
 
 def reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> bool:

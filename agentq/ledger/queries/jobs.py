@@ -14,11 +14,22 @@ from agentq.ledger import actions, knowledge
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NO_WORKERS, Live
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
+from agentq.ledger.moves.deferrals import BLOCKED_BY_BACKLOG, in_line_of_cap
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT
+from agentq.ledger.queries.deferrals import Awaited, awaited_by
 from agentq.ledger.queries.failures import failed_before
 from agentq.ledger.queries.limits import Lines, lines_of
 from agentq.ledger.queries.selection import Selection, Wanted
-from agentq.states import FAN_INS, JOB_AHEAD, JOB_MOVING, JOB_OPEN, OTHER_PARAMETERS, DeadLetterStatus, JobStatus
+from agentq.states import (
+    CAPS,
+    FAN_INS,
+    JOB_AHEAD,
+    JOB_MOVING,
+    JOB_OPEN,
+    OTHER_PARAMETERS,
+    DeadLetterStatus,
+    JobStatus,
+)
 
 _COLUMNS = {
     "status": JobRow.status,
@@ -30,7 +41,10 @@ _COLUMNS = {
     "waiting_for": JobRow.blocked_on,
 }
 _IS_NO_FAN_IN = JobRow.kind.not_in(sorted(FAN_INS))
-_Awaited = tuple[Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]], Lines]
+_Awaited = tuple[
+    Live, Mapping[uuid.UUID, str | None], Mapping[uuid.UUID, Sequence[AnyRow]], Lines, Mapping[uuid.UUID, Awaited]
+]
+_CAPS = tuple(f"{cap}:" for cap in CAPS)
 _FIRST = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.FAILED)
 """The statuses of jobs that others wait for."""
 _is_undecided = (
@@ -58,6 +72,8 @@ class FoundJobs:
     """The failed jobs directly before each job that waits."""
     lines: Lines
     """The lines of limits that jobs stand in."""
+    caps: Mapping[uuid.UUID, Awaited]
+    """The caps that deferred workflows wait for, by workflow."""
     members: Mapping[uuid.UUID, int] = field(default_factory=dict)
     """The number of members of each fan-in that waits; empty unless attempts were read too."""
     attempts: Mapping[uuid.UUID, Sequence[AnyRow]] = field(default_factory=dict)
@@ -66,8 +82,14 @@ class FoundJobs:
 
 def matching(wanted: Wanted) -> Selection:
     """Return the jobs that a filter wants; fan-ins are left out."""
-    found = _NO_FAN_INS.matching(_COLUMNS, wanted)
-    return found.where(BLOCKED_BY_LIMIT) if "waiting_for" in wanted else found
+    line = wanted.get("waiting_for")
+    if line is None:
+        return _NO_FAN_INS.matching(_COLUMNS, wanted)
+    if line.startswith(_CAPS):
+        others = {name: value for name, value in wanted.items() if name != "waiting_for"}
+        in_line = select(WorkflowRow.id).where(in_line_of_cap(line))
+        return _NO_FAN_INS.matching(_COLUMNS, others).where(BLOCKED_BY_BACKLOG, JobRow.workflow_id.in_(in_line))
+    return _NO_FAN_INS.matching(_COLUMNS, wanted).where(BLOCKED_BY_LIMIT)
 
 
 def open_(wanted: Wanted) -> Selection:
@@ -215,7 +237,8 @@ def _awaited(connection: Connection, rows: Sequence[AnyRow]) -> _Awaited:
     query = select(WorkflowRow.id, WorkflowRow.terms).where(WorkflowRow.id.in_(left))
     terms = {row.id: row.terms for row in connection.execute(query)} if left else {}
     live = knowledge.live(connection) if is_asked else NO_WORKERS
-    return live, terms, failed_before(connection, rows), lines_of(connection, rows)
+    failed = failed_before(connection, rows)
+    return live, terms, failed, lines_of(connection, rows), awaited_by(connection, rows)
 
 
 def _is_left_for_arguments(row: AnyRow) -> bool:

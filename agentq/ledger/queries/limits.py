@@ -16,7 +16,7 @@ from agentq.ledger.moves.holds import KEPT
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, IN_LINE, LIMIT
 from agentq.ledger.moves.meters import AT_ONCE, IN_FORCE, IS_OPEN, IS_OVERRIDDEN, RATE, TOKENS
 from agentq.ledger.moves.ready import PLACE
-from agentq.states import JobStatus
+from agentq.states import BlockedBy, JobStatus
 
 MOST = 1_000
 """Jobs of a line up to which they are counted."""
@@ -142,7 +142,8 @@ class Lines:
 
 def lines_of(connection: Connection, rows: Sequence[AnyRow]) -> Lines:
     """Return the lines that these jobs stand in; asks nothing where none does."""
-    blocked = {(row.blocked_on, row.tenant) for row in rows if row.status == JobStatus.BLOCKED}
+    in_line = [row for row in rows if row.status == JobStatus.BLOCKED and row.blocked_by == BlockedBy.LIMIT]
+    blocked = {(row.blocked_on, row.tenant) for row in in_line}
     if not blocked:
         return Lines({}, {})
     limits = _NAMED, {"limits": sorted({limit for limit, _ in blocked})}

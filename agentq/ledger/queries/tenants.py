@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Integer, String, bindparam, select
 
-from agentq.ledger.backlog import count_open
+from agentq.ledger.backlog import count_open, line_of
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import TenantChangeRow, TenantRow
+from agentq.ledger.queries import deferrals
 
 MOST = 10_000
 """Open workflows of a tenant up to which they are counted."""
@@ -38,6 +39,11 @@ def get(connection: Connection, tenant: str) -> AnyRow | None:
 def open_of(connection: Connection, tenant: str) -> AnyRow:
     """Return the open workflows as ``counted``, up to one more than MOST, and the first one's ``oldest_at``."""
     return count_open(connection, tenant, MOST + 1)
+
+
+def deferred_of(connection: Connection, tenant: str) -> int:
+    """Return how many of its workflows are deferred, up to MOST."""
+    return deferrals.count(connection, line_of("max_open", tenant), MOST)
 
 
 def changes(connection: Connection, tenant: str, most: int) -> Sequence[AnyRow]:

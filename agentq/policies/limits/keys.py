@@ -8,6 +8,7 @@ from typing import Any
 
 from agentq.exceptions import InvalidArguments, StepDefinitionError, nearest
 from agentq.redaction import clean, show
+from agentq.states import CAPS
 
 MAX_NAME = 255
 """Characters of a limit's name with its key."""
@@ -27,6 +28,8 @@ def check_name_and_key(name: object, key: object) -> None:
             f"the name of a limit is {show(name)}, must be 1 to {MAX_NAME} printable characters without "
             "a colon, which stands before the key"
         )
+    if name in CAPS:
+        raise StepDefinitionError(f"the name of a limit is {name!r}, which is that of a cap; give it another name")
     if name == QUEUE:
         raise StepDefinitionError(
             f"the name of a limit is {QUEUE!r}, which is that of ordered queues (setting agentq_ordered); "

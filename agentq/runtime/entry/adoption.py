@@ -47,7 +47,7 @@ def adopt(engine: Engine, task: Any, args: tuple[Any, ...], kwargs: dict[str, An
             key=None,
             workflow_id=workflow_id,
             job_id=job_id,
-            is_refusable=False,
+            on_full=None,
         )
     )
     return job_id

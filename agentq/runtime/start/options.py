@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from agentq.exceptions import nearest
 from agentq.steps.options import RetryOption
@@ -17,6 +17,7 @@ class StartOptions(TypedDict, total=False):
     not_before: datetime | None
     deadline: float | None
     retry: RetryOption
+    on_full: Literal["refuse", "defer"] | None
 
 
 def require_known(options: StartOptions, *beside: str) -> None:

@@ -24,13 +24,25 @@ from agentq.runtime.start.options import StartOptions, require_known
 from agentq.runtime.start.session import Joinable, Joined
 from agentq.runtime.start.terms import terms_of
 from agentq.runtime.workflow import Workflow
+from agentq.states import OnFull
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
 
 
 _CALL_OPTIONS = frozenset(
-    {"queue", "priority", "countdown", "eta", "expires", "time_limit", "soft_time_limit", "link", "task_id"}
+    {
+        "queue",
+        "priority",
+        "countdown",
+        "eta",
+        "expires",
+        "time_limit",
+        "soft_time_limit",
+        "link",
+        "task_id",
+        "on_full",
+    }
 )
 _WITHOUT_MEANING = frozenset(
     {
@@ -69,7 +81,7 @@ def start(
     planner = _Planner(engine, options, session)
     ids = ids_of(task_id) if task_id else (None, None)
     plan = planner.plan(canvas, key, ids, args=args, kwargs=kwargs)
-    return _start_all(engine, [plan], planner.joined, at_once=plan.is_one_statement)[0]
+    return _start_all(engine, [plan], planner, at_once=plan.is_one_statement)[0]
 
 
 def start_many(
@@ -91,7 +103,7 @@ def start_many(
         raise InvalidArguments(f"the key {show(twice[0])} is given twice; each names one workflow")
     planner = _Planner(engine, options, session)
     plans = [planner.plan(canvas, key, (None, None)) for canvas, key in zip(canvases, given, strict=True)]
-    return _start_all(engine, plans, planner.joined) if plans else []
+    return _start_all(engine, plans, planner) if plans else []
 
 
 class _Planner:
@@ -103,6 +115,7 @@ class _Planner:
         tenant, retry, not_before = options.get("tenant"), options.get("retry"), options.get("not_before")
         self._tenant = _checked_text("tenant", engine.settings.tenant if tenant is None else tenant)
         self._deadline = _checked_deadline(options.get("deadline"))
+        self.on_full = _checked_on_full(options.get("on_full"))
         policy = None if retry is None else policy_of(retry)
         self._policy = None if policy is None else json.dumps(dump_policy(policy))
         self._defaults = engine.defaults(_checked_priority(options.get("priority")), policy, self._tenant)
@@ -140,19 +153,19 @@ class _Planner:
 def _start_all(
     engine: Engine,
     plans: Sequence[starts.Plan],
-    joined: Joined | None,
+    planner: _Planner,
     *,
     at_once: bool = False,
 ) -> list[Workflow[Any]]:
     """*at_once* says that they are written with one statement, where the database can."""
-    work = partial(starts.start_all, plans=plans, max_open=engine.settings.max_open)
-    if joined is None:
+    work = partial(starts.start_all, plans=plans, max_open=engine.settings.max_open, on_full=planner.on_full)
+    if planner.joined is None:
         engine.ensure_ledger()
         ledger = engine.ledger
         write = ledger.write_statement if at_once else ledger.write
         started = write(work)
     else:
-        started = joined.write(engine.ledger, work)
+        started = planner.joined.write(engine.ledger, work)
     return [Workflow(engine.ledger, one.workflow_id, is_new=one.is_new) for one in started]
 
 
@@ -165,10 +178,10 @@ def start_call(engine: Engine, name: str, args: Any, kwargs: Any, options: dict[
         instead = "use agentq.start() for the whole canvas" if option in ("chain", "chord") else "leave it out"
         hint = INSTEAD.get(option, instead)
         raise CanvasError(f"step {name!r}: apply_async does not support {option!r}; {hint}")
-    task_id = given.pop("task_id", None)
+    task_id, on_full = given.pop("task_id", None), given.pop("on_full", None)
     canvas = Signature(name, tuple(args or ()), dict(kwargs or {}))
     canvas.set(**{option: value for option, value in given.items() if option in _CALL_OPTIONS})
-    return start(engine, canvas, task_id=task_id)
+    return start(engine, canvas, StartOptions(on_full=on_full), task_id=task_id)
 
 
 def _delay_first(graph: Graph, due_at: str | None) -> None:
@@ -191,6 +204,16 @@ def _checked_deadline(deadline: Any) -> float | None:
             f"deadline is {show(deadline)}; it must be over 0 seconds from now, or None for none"
         )
     return None if deadline is None else float(deadline)
+
+
+def _checked_on_full(on_full: Any) -> OnFull:
+    if on_full is None:
+        return OnFull.REFUSE
+    if on_full not in [*OnFull]:
+        raise InvalidArguments(
+            f"on_full is {show(on_full)}; it must be {' or '.join(map(repr, map(str, OnFull)))}"
+        )
+    return OnFull(on_full)
 
 
 def _checked_priority(priority: Any) -> int | None:

@@ -1,6 +1,15 @@
 """The rules of the audit: what must never be in a ledger, each as one query that should find nothing."""
 
-from agentq.ledger.audit.invariants import attempts, dead_letters, events, graph, leases, limits, workflows
+from agentq.ledger.audit.invariants import (
+    attempts,
+    dead_letters,
+    deferrals,
+    events,
+    graph,
+    leases,
+    limits,
+    workflows,
+)
 from agentq.ledger.audit.invariants.common import Invariant
 
 ALL: tuple[Invariant, ...] = (
@@ -11,4 +20,5 @@ ALL: tuple[Invariant, ...] = (
     *dead_letters.INVARIANTS,
     *events.INVARIANTS,
     *limits.INVARIANTS,
+    *deferrals.INVARIANTS,
 )

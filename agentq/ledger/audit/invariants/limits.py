@@ -19,7 +19,7 @@ from agentq.ledger.models import AttemptRow, HoldRow, JobRow, LimitChangeRow, Li
 from agentq.ledger.moves.holds import SPENT_HOLD
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT, SPENT
 from agentq.ledger.moves.meters import SLOTS
-from agentq.states import JobStatus
+from agentq.states import BlockedBy, JobStatus
 
 _held = slots_held().table_valued(column("name", String()), column("job_id", Uuid()), name="slots_held")
 _holders = select(_held.c.name, func.count().label("jobs")).group_by(_held.c.name).subquery("holders")
@@ -104,7 +104,8 @@ def blocked_by_nothing() -> Found:
     its_limit = select(LimitRow.name).where(LimitRow.name == JobRow.blocked_on)
     is_missing = and_(~its_limit.exists(), _ready_at < LONG_AGO, a_worker_lives)  # else one enters it again
     return select(JobRow.id, JobRow.step).where(
-        JobRow.status == JobStatus.BLOCKED, or_(JobRow.blocked_by.is_(None), is_missing)
+        JobRow.status == JobStatus.BLOCKED,
+        or_(JobRow.blocked_by.is_(None), and_(JobRow.blocked_by == BlockedBy.LIMIT, is_missing)),
     )
 
 

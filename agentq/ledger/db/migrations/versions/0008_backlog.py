@@ -17,9 +17,24 @@ def upgrade() -> None:
         "ix_agentq_jobs_backlog",
         "agentq_jobs",
         ["step", "created_at"],
-        "is_counted AND status IN ('blocked', 'queued', 'scheduled')",
+        "is_counted AND status IN ('blocked', 'queued', 'scheduled') "
+        "AND (blocked_by IS NULL OR blocked_by <> 'backlog')",
     )
-    _partial_index("ix_agentq_workflows_open", "agentq_workflows", ["tenant", "created_at"], "status = 'running'")
+    op.add_column("agentq_workflows", sa.Column("deferred_on", sa.Text(), nullable=True))
+    op.add_column("agentq_workflows", sa.Column("max_open", sa.Integer(), nullable=True))
+    op.add_column("agentq_workflows", sa.Column("max_backlog", sa.Integer(), nullable=True))
+    _partial_index(
+        "ix_agentq_workflows_open",
+        "agentq_workflows",
+        ["tenant", "created_at"],
+        "status = 'running' AND deferred_on IS NULL",
+    )
+    _partial_index(
+        "ix_agentq_workflows_deferred",
+        "agentq_workflows",
+        ["deferred_on", "created_at", "id"],
+        "deferred_on IS NOT NULL AND status IN ('failed', 'running')",
+    )
     op.add_column("agentq_tenants", sa.Column("max_open", sa.Integer(), nullable=True))
     op.create_table(
         "agentq_tenant_changes",
@@ -40,7 +55,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("agentq_tenant_changes")
     op.drop_column("agentq_tenants", "max_open")
+    op.drop_index("ix_agentq_workflows_deferred", "agentq_workflows")
     op.drop_index("ix_agentq_workflows_open", "agentq_workflows")
+    for name in ("max_backlog", "max_open", "deferred_on"):
+        op.drop_column("agentq_workflows", name)
     op.drop_index("ix_agentq_jobs_backlog", "agentq_jobs")
     op.drop_column("agentq_jobs", "is_counted")
 

@@ -1,0 +1,79 @@
+"""Deferred workflows: started over a cap, and let in when there is room for them.
+
+They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that deferred a
+workflow, and after the one that ended a workflow of a tenant with such a line. Where a process dies before it did
+so, or an end did not see a workflow that was being deferred, a caretaker does it.
+
+No room is forgotten. A deferral is committed before ``let_in`` counts, and so is an end that saw the line: the
+second of the two sees what the first one did. An end that saw no line began before the deferral was committed, and
+may be committed after that was counted: what it leaves is found by the caretaker, which asks for the room of
+each line, whatever became of it. In the line of a step the caretaker alone finds room, since a claim, which makes
+it, has no statement more.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from agentq.ledger import moves
+from agentq.ledger.after_commit import LetIn
+from agentq.ledger.backlog import Room, full_tenant, line_of, room_of
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.handover import Done, dispatch_queued, hand_over
+from agentq.ledger.transaction import Transaction, Transactions
+
+_MOST_AT_ONCE = 200
+"""Workflows that one call lets in from one line; a caretaker goes on with the rest."""
+_MOST_TOGETHER = 20
+"""Workflows that one transaction lets in."""
+_MOST_LINES = 100
+"""Lines at which one round of a caretaker looks."""
+
+
+def let_in(ledger: Transactions, line: str) -> None:
+    """Let the workflows in that come first in the line of a cap, as far as there is room."""
+    for _ in range(_MOST_AT_ONCE // _MOST_TOGETHER):
+        room = ledger.read_statement(partial(room_of, line=line, most=_MOST_TOGETHER))
+        if room == 0:
+            return
+        ledger.write(partial(_let_in, line=line, most=room))
+
+
+def let_all_in(ledger: Transactions, after: str) -> str:
+    """Let workflows in wherever there is room, from the line on that comes *after* one: for a caretaker.
+
+    Returns the line after which the next round begins, empty for the first one.
+    """
+    lines = ledger.read_statement(partial(moves.lines_of_caps, after=after, most=_MOST_LINES))
+    for line in lines:
+        let_in(ledger, line)
+    return lines[-1] if len(lines) == _MOST_LINES else ""
+
+
+def _let_in(tx: Transaction, line: str, most: int) -> None:
+    waiting = moves.lock_deferred(tx, line, most)
+    # Counted anew: others may have let some in until these were locked.
+    room = room_of(tx.connection, line, most)
+    for workflow in waiting[:room]:
+        full = _full_behind(tx, line, workflow)
+        if full is None:
+            _begin(tx, workflow)
+        else:
+            moves.defer_on(tx, workflow.id, full)
+            tx.then(LetIn(full))
+
+
+def _full_behind(tx: Transaction, line: str, workflow: AnyRow) -> str | None:
+    """Return the line of its tenant, if a workflow that comes from the line of a step has no room there."""
+    own = line_of("max_open", workflow.tenant)
+    if line == own:
+        return None
+    room: Room = {"of_tenant": workflow.tenant, "max_open": workflow.max_open, "places": 1}
+    return None if full_tenant(tx.connection, room) is None else own
+
+
+def _begin(tx: Transaction, workflow: AnyRow) -> None:
+    dispatch_queued(tx, moves.let_in(tx, [workflow.id]))
+    for fan_in in moves.empty_fan_ins(tx, [workflow.id]):
+        if moves.finish_fan_in(tx, fan_in.id):
+            hand_over(tx, Done(fan_in.id, fan_in.workflow_id, fan_in.join_id, fan_in.is_last))

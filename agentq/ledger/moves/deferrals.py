@@ -1,0 +1,134 @@
+"""The moves of deferred workflows: in the line of a full cap, until they are let in.
+
+A deferred workflow is written as any other, but its first jobs are blocked by the backlog, and it does not count
+as open. ``deferred_on`` names the cap in whose line it stands, such as ``max_open:acme``. Locks are taken in the
+order of every hand-over: its jobs, then the workflow.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Text, Uuid, and_, bindparam, literal_column, null, select, update
+from sqlalchemy.orm import aliased
+
+from agentq.ledger.db.leaps import distinct_by_index
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.moves.ready import AFTER_OTHERS
+from agentq.ledger.moves.shared import DISPATCH
+from agentq.ledger.transaction import Transaction
+from agentq.states import WORKFLOW_WAITING, BlockedBy, JobKind, JobStatus
+
+LINE = bindparam("line", type_=Text())
+_ONE = literal_column("1", Integer())
+_IDS = bindparam("ids", type_=Uuid(), expanding=True)
+
+
+def _deferred(workflow: Any) -> Any:
+    return and_(workflow.deferred_on.is_not(None), workflow.status.in_(sorted(WORKFLOW_WAITING)))
+
+
+def in_line_of_cap(line: Any) -> Any:
+    """Say whether a workflow stands in this line."""
+    return and_(DEFERRED, WorkflowRow.deferred_on == line)
+
+
+DEFERRED = _deferred(WorkflowRow)
+"""A workflow that waits for room."""
+IN_LINE_OF_CAP = in_line_of_cap(LINE)
+BLOCKED_BY_BACKLOG = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.BACKLOG)
+"""A job of a workflow that waits for room."""
+
+_other = aliased(WorkflowRow)
+
+
+def line_of_tenant(tenant: Any) -> Any:
+    """Return the line of a tenant's cap, in SQL."""
+    return literal_column("'max_open:'", Text()).concat(tenant)
+
+
+def awaited_line(tenant: Any) -> Any:
+    """Return the line of a tenant's cap where a workflow stands in it, or else NULL, in SQL."""
+    found = select(_other.deferred_on).where(_deferred(_other), _other.deferred_on == line_of_tenant(tenant))
+    # Of both databases, SQLite alone would bind the offset, to a name of its own.
+    return found.limit(_ONE).offset(literal_column("0")).correlate_except(_other).scalar_subquery()
+
+
+_FIRST = (
+    select(WorkflowRow.id)
+    .where(IN_LINE_OF_CAP)
+    .order_by(WorkflowRow.created_at, WorkflowRow.id)
+    .limit(bindparam("most"))
+)
+_LOCK_JOBS = (
+    select(JobRow.id)
+    .where(JobRow.workflow_id.in_(_IDS), BLOCKED_BY_BACKLOG)
+    .order_by(JobRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK = (
+    select(WorkflowRow.id, WorkflowRow.tenant, WorkflowRow.max_open, WorkflowRow.created_at)
+    .where(WorkflowRow.id.in_(_IDS), IN_LINE_OF_CAP)
+    .order_by(WorkflowRow.id)
+    .with_for_update(key_share=True)
+)
+_LET_IN = update(WorkflowRow).where(WorkflowRow.id.in_(_IDS), DEFERRED).values(deferred_on=null())
+_LET_JOBS_GO = (
+    update(JobRow)
+    .where(JobRow.workflow_id.in_(_IDS), BLOCKED_BY_BACKLOG)
+    .values(AFTER_OTHERS)
+    .returning(*DISPATCH)
+)
+_EMPTY = select(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).where(
+    JobRow.workflow_id.in_(_IDS),
+    JobRow.kind == JobKind.JOIN,
+    JobRow.status == JobStatus.WAITING,
+    JobRow.remaining == 0,
+    JobRow.after_id.is_(None),
+)
+_DEFER_ON = update(WorkflowRow).where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), DEFERRED)
+_lines = distinct_by_index(
+    WorkflowRow.deferred_on, and_(DEFERRED, WorkflowRow.deferred_on > bindparam("after", type_=Text()))
+)
+_LINES = select(_lines.c.deferred_on).where(_lines.c.deferred_on.is_not(None)).limit(bindparam("most"))
+
+
+def lines_of_caps(connection: Connection, after: str, most: int) -> list[str]:
+    """Return up to *most* lines in which workflows stand, by name, those that come *after* one."""
+    found = connection.scalars(_LINES, {"after": after, "most": most})
+    return [line for line in found if line is not None]
+
+
+def lock_deferred(tx: Transaction, line: str, most: int) -> list[AnyRow]:
+    """Lock up to *most* workflows that come first in a line, with their jobs; returns those still there.
+
+    Others that let workflows in wait here: so what they count afterwards has what was let in before.
+    """
+    ids = tx.connection.scalars(_FIRST, {"line": line, "most": most}).all()
+    if not ids:
+        return []
+    tx.connection.execute(_LOCK_JOBS, {"ids": ids})
+    locked = tx.connection.execute(_LOCK, {"ids": ids, "line": line}).all()
+    return sorted(locked, key=lambda row: (row.created_at, row.id))
+
+
+def let_in(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[AnyRow]:
+    """Blocked to queued, scheduled, or in the line of a limit, for the first jobs of locked, deferred workflows.
+
+    Returns the columns of DISPATCH for each.
+    """
+    tx.connection.execute(_LET_IN, {"ids": list(ids)})
+    return sorted(tx.connection.execute(_LET_JOBS_GO, {"ids": list(ids)}).all(), key=lambda row: row.id)
+
+
+def empty_fan_ins(tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[AnyRow]:
+    """Return the fan-ins of nothing with which these workflows begin."""
+    return tx.connection.execute(_EMPTY, {"ids": list(ids)}).all()
+
+
+def defer_on(tx: Transaction, workflow_id: uuid.UUID, line: str) -> None:
+    """Move a locked, deferred workflow into the line of another cap."""
+    tx.connection.execute(_DEFER_ON.values(deferred_on=LINE), {"of_id": workflow_id, "line": line})

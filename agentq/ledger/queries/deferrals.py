@@ -1,0 +1,78 @@
+"""The lines of caps in which deferred workflows stand."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Integer, bindparam, func, literal_column, select
+
+from agentq.ledger.backlog import count_open, count_waiting
+from agentq.ledger.db.types import AnyRow
+from agentq.ledger.models import TenantRow, WorkflowRow
+from agentq.ledger.moves.deferrals import IN_LINE_OF_CAP
+from agentq.states import BlockedBy, JobStatus
+
+MOST = 1_000
+"""Workflows in one line up to which places are counted."""
+
+_COLUMNS = (WorkflowRow.id, WorkflowRow.deferred_on, WorkflowRow.max_open, WorkflowRow.max_backlog)
+_in_line = (
+    select(*_COLUMNS)
+    .where(IN_LINE_OF_CAP)
+    .order_by(WorkflowRow.created_at, WorkflowRow.id)
+    .limit(bindparam("most", type_=Integer()))
+    .offset(literal_column("0"))
+)
+_counted = _in_line.subquery()
+_COUNT = select(func.count()).select_from(_counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The cap that a deferred workflow waits for."""
+
+    cap: str
+    of: str
+    """The tenant, or the step."""
+    counted: int
+    """Of its open workflows, or of its jobs that wait, up to the cap."""
+    most: int | None
+    """The cap; None where there is none any more."""
+    place: int | None
+    """The place of the workflow in the line, from 1; None after MOST others."""
+
+
+def awaited_by(connection: Connection, jobs: Sequence[AnyRow]) -> dict[uuid.UUID, Awaited]:
+    """Return the cap that each deferred workflow of these jobs waits for; asks nothing where none is deferred."""
+    blocked = [job for job in jobs if job.status == JobStatus.BLOCKED and job.blocked_by == BlockedBy.BACKLOG]
+    if not blocked:
+        return {}
+    wanted = WorkflowRow.id.in_({job.workflow_id for job in blocked})
+    workflows = connection.execute(select(*_COLUMNS).where(wanted, WorkflowRow.deferred_on.is_not(None))).all()
+    lines = {line: _line(connection, line) for line in {row.deferred_on for row in workflows}}
+    return {row.id: _awaited(row.id, *lines[row.deferred_on]) for row in workflows}
+
+
+def count(connection: Connection, line: str, most: int) -> int:
+    """Return how many workflows stand in a line, up to *most*."""
+    return connection.scalar(_COUNT, {"line": line, "most": most}) or 0
+
+
+def _line(connection: Connection, line: str) -> tuple[str, str, int, int | None, Mapping[uuid.UUID, int]]:
+    cap, of = line.split(":", 1)
+    first = connection.execute(_in_line, {"line": line, "most": MOST}).all()
+    places = {row.id: place for place, row in enumerate(first, 1)}
+    if cap == "max_backlog":
+        most = first[0].max_backlog if first else None
+        return cap, of, 0 if most is None else count_waiting(connection, of, most).counted, most, places
+    by_operator = connection.scalar(select(TenantRow.max_open).where(TenantRow.tenant == of))
+    most = by_operator if by_operator is not None or not first else first[0].max_open
+    return cap, of, count_open(connection, of, MOST if most is None else most).counted, most, places
+
+
+def _awaited(
+    workflow_id: uuid.UUID, cap: str, of: str, counted: int, most: int | None, places: Mapping[uuid.UUID, int]
+) -> Awaited:
+    return Awaited(cap, of, counted, most, places.get(workflow_id))
