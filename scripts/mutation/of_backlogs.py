@@ -5,6 +5,8 @@ from __future__ import annotations
 from scripts.mutation.mutant import Mutant
 
 _BACKLOG = "tests/ledger/test_backlog.py"
+_CAPS = "agentq/ledger/backlog.py"
+_DEFERRALS = "tests/ledger/test_deferrals.py"
 _INSERTION = "agentq/ledger/insertion.py"
 _STARTS = "agentq/ledger/starts.py"
 
@@ -39,8 +41,8 @@ MUTANTS = [
     Mutant(
         name="workflow-needs-room-twice",
         file=_INSERTION,
-        text='        places = room["places"] - len(written)',
-        instead='        places = room["places"]',
+        text='        places = asked["places"] - len(written)',
+        instead='        places = asked["places"]',
         why="many workflows that there is room for are refused",
         tests=(_BACKLOG,),
         pick="together_or_not_at_all",
@@ -62,6 +64,78 @@ MUTANTS = [
         why="a tenant that has had as many workflows as may be open starts none any more",
         tests=(_BACKLOG,),
         pick="have_ended",
+    ),
+    Mutant(
+        name="deferral-never-looks-for-room",
+        file=_STARTS,
+        text="        tx.then(LetIn(deferral.line))  # there may be room by the time that others see it\n",
+        instead="        pass\n",
+        why="a workflow that was deferred beside the last end waits for a caretaker",
+        tests=(_DEFERRALS,),
+        pick="looks_for_room",
+    ),
+    Mutant(
+        name="deferral-looks-before-its-commit",
+        file=_STARTS,
+        text="        tx.then(LetIn(deferral.line))  # there may be room by the time that others see it\n",
+        instead="        backlog.room_of(tx.connection, deferral.line, 1)\n",
+        why="an end beside a deferral and the deferral do not see each other",
+        tests=("tests/races/test_deferrals.py",),
+        pick="beside_the_end",
+    ),
+    Mutant(
+        name="end-lets-nothing-in",
+        file="agentq/ledger/moves/workflow.py",
+        text="    if line is not None:\n        tx.then(LetIn(line))\n",
+        instead="",
+        why="each deferred workflow waits for a caretaker",
+        tests=(_DEFERRALS,),
+        pick="the_next_one_in",
+    ),
+    Mutant(
+        name="room-is-counted-before-the-lock",
+        file="agentq/ledger/deferrals.py",
+        text="    for workflow in waiting[:room]:",
+        instead="    for workflow in waiting[:most]:",
+        why="processes that let workflows in beside each other open more than may be",
+        tests=("tests/races/test_deferrals.py",),
+        pick="no_more_than_there_is_room_for",
+    ),
+    Mutant(
+        name="deferred-workflows-count-as-open",
+        file=_CAPS,
+        text="    WorkflowRow.deferred_on.is_(None),\n",
+        instead="",
+        why="what waits for room takes it, and nothing is let in",
+        tests=(_DEFERRALS,),
+        pick="the_next_one_in",
+    ),
+    Mutant(
+        name="deferred-jobs-count-into-their-own-backlog",
+        file=_CAPS,
+        text="    or_(JobRow.blocked_by.is_(None), JobRow.blocked_by != BlockedBy.BACKLOG),\n",
+        instead="",
+        why="what waits for the backlog of a step to shrink keeps it full",
+        tests=(_DEFERRALS,),
+        pick="until_fewer_jobs_do",
+    ),
+    Mutant(
+        name="start-overtakes-what-is-deferred",
+        file=_CAPS,
+        text="    (_cap.is_(None), true()), (awaited_line(_TENANT).is_not(None), false()), else_",
+        instead="    (_cap.is_(None), true()), else_",
+        why="new starts take the places for which older ones wait",
+        tests=(_DEFERRALS,),
+        pick="overtakes",
+    ),
+    Mutant(
+        name="moved-job-leaves-its-deferral",
+        file="agentq/ledger/moves/ready.py",
+        text=", ~func.coalesce(is_deferred, false()))",
+        instead=")",
+        why="a job that is moved to another queue begins over the cap",
+        tests=(_DEFERRALS,),
+        pick="moved_to_another_queue",
     ),
     Mutant(
         name="messages-are-refused",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from celery import group
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from agentq import Concurrency, each, step
 from agentq.exceptions import BacklogFull
@@ -18,7 +18,7 @@ from agentq.ledger.caretaking import expiry
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.models import JobRow, LimitRow, WorkflowRow
 from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.operations import jobs, pruning, why
@@ -246,6 +246,8 @@ class TestCanvases:
         assert not one.is_deferred(last)
 
     def test_a_job_that_is_moved_to_another_queue_waits_on(self, one: Deferring) -> None:
+        ordered = insert(LimitRow).values(name="queue:other", declared=1)
+        one.ledger.write(lambda tx: tx.connection.execute(ordered))
         first, second = one.defer(), one.defer(draw.s())
         (job,) = one.jobs(second.workflow_id)
         assert one.ledger.write(lambda tx: queue_moves.move_job(tx, job.id, "other", **WHO)) is None

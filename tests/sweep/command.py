@@ -58,6 +58,7 @@ _LEAST = {
     "aside": 80,
     "limits": 200,
     "rates": 100,
+    "deferred": 60,
 }
 every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 """With the least number of points that it must have."""

@@ -54,7 +54,7 @@ class Runner:
         self._app = Celery("swept", broker="memory://")
         self._app.conf.worker_enable_remote_control = False
         self._app.conf.worker_send_task_events = False
-        self._agentq = AgentQ(self._app, ledger=place.url, tenant=TENANT)
+        self._agentq = AgentQ(self._app, ledger=place.url, tenant=TENANT, max_open=scenario.max_open)
         self._engine = self._agentq.ledger.engine
         self._points = Stage.points = Points()
         self._points.find_in(self._engine)
@@ -158,7 +158,7 @@ class Runner:
         """Be the client; one that comes again after a crash starts everything again, with the same keys."""
         wrong, known = [], self.diary.starts()
         for key, canvas in self._scenario.canvases.items():
-            workflow = self._agentq.start(canvas.clone(), key=key)
+            workflow = self._agentq.start(canvas.clone(), key=key, on_full="defer")
             if key in known and (workflow.is_new or workflow.id != known[key]):
                 wrong.append(f"workflow {key!r} was lost after its start")
             self.diary.add_start(key, workflow.id)

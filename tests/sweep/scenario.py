@@ -297,6 +297,7 @@ class Scenario:
         may_happen: what may have been done, where a cancel comes late; and nothing else.
         seed: what is in the ledger before the client comes, a name in ``seeds.SEEDS``.
         costs: how many attempts a crash may cost beside the one that it interrupts.
+        max_open: how many workflows may be open; the client defers the others.
     """
 
     canvases: dict[str, Signature]
@@ -306,6 +307,7 @@ class Scenario:
     may_happen: frozenset[str] = frozenset()
     seed: str = ""
     costs: int = 0
+    max_open: int | None = None
 
 
 _SUCCEEDED, _CANCELLED = WorkflowStatus.SUCCEEDED, WorkflowStatus.CANCELLED
@@ -457,6 +459,17 @@ RATES = Scenario(
     outcomes={"succeeded", "retried"},
     effects={"paced early", "paced late", "paced beside it", "costly first", "costly second"},
 )
+DEFERRED = Scenario(
+    canvases={
+        "first": alone.s("first"),
+        "second": count_to.s(ITEMS) | each(double.s()) | largest.s(),
+        "third": alone.s("third"),
+    },
+    ends={"first": (_SUCCEEDED, "first"), "second": (_SUCCEEDED, 2), "third": (_SUCCEEDED, "third")},
+    outcomes={"succeeded"},
+    effects={"alone first", "alone third", "count_to", "double 0", "double 1", "largest"},
+    max_open=1,
+)
 SCENARIOS = {
     "reference": REFERENCE,
     "parts": PARTS,
@@ -466,6 +479,7 @@ SCENARIOS = {
     "aside": ASIDE,
     "limits": LIMITS,
     "rates": RATES,
+    "deferred": DEFERRED,
 }
 """Swept one by one: together they would cost the square of it."""
 
