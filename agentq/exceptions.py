@@ -17,7 +17,7 @@
     ├── StateConflict                the row is not in a state that allows the move
     ├── KeyConflict                  the same key was started before with different arguments
     ├── BacklogFull                  as many workflows are open, or jobs wait, as may: nothing was started
-    ├── LimitReached                 ctx.limit() got no slot in time; out of a step, its job waits for one
+    ├── LimitReached                 ctx.limit() could not begin in time; out of a step, its job waits in line
     ├── WorkflowFailed               raised by result(): the workflow did not succeed
     │   ├── StepFailed               a step failed for good
     │   └── WorkflowCancelled        a person cancelled it, or it expired
@@ -160,22 +160,38 @@ class BacklogFull(AgentqError):
 
 
 class LimitReached(AgentqError):
-    """No slot of a limit was free for a call inside a step, for as long as it could wait.
+    """A call inside a step could not begin: its limit had no slot or start for it, for as long as it could wait.
 
     Where it leaves the step, its job stands in the line of the limit, and no attempt is burned. ``limit`` is the
-    name, ``used`` how many slots were used of how many ``slots``, ``wait`` the seconds that it has waited.
+    name, ``used`` how many slots were used of how many ``slots``, ``wait`` the seconds that it could wait.
+    ``due_in`` are the seconds until a start is due, by the limit's rate, tokens and cooldown: then it has not
+    waited. It is 0 where only a slot was lacking. ``tokens`` are those that the call asked for.
     """
 
-    def __init__(self, *, limit: str, used: int, slots: int | None, wait: float) -> None:
+    def __init__(
+        self,
+        *,
+        limit: str,
+        used: int,
+        slots: int | None,
+        wait: float,
+        due_in: float = 0.0,
+        tokens: int = 0,
+    ) -> None:
+        if due_in:
+            why = f"no start of limit {limit!r} was due within {wait:g} s: the next one is due in {due_in:.3g} s"
+        else:
+            why = f"no slot of limit {limit!r} was free within {wait:g} s: {used} of {slots} are used"
         super().__init__(
-            f"no slot of limit {limit!r} was free within {wait:g} s: {used} of {slots} are used. Wait longer with "
-            f"ctx.limit({limit!r}, wait=…), or let this error leave the step, so that its job waits for a slot; "
-            f"look with: agentq limits show {limit}"
+            f"{why}. Wait longer with ctx.limit({limit!r}, wait=…), or let this error leave the step, so that its "
+            f"job waits for it; look with: agentq limits show {limit}"
         )
         self.limit = limit
         self.used = used
         self.slots = slots
         self.wait = wait
+        self.due_in = due_in
+        self.tokens = tokens
 
 
 class WorkflowFailed(AgentqError):

@@ -63,7 +63,8 @@ class RetryLater:
     ``is_asked`` where the step itself named the delay, which then does not count as a pause of the policy's.
     ``attempts`` is how many the job may have at least, where its own code says so.
     ``cool`` closes limits of the job; a deferral then waits in the line of the first, not for its delay.
-    With ``needs_slot_of``, the name of a limit, it stands in the line of that limit rather than for a time.
+    With ``needs_slot_of``, the name of a limit, it stands in the line of that limit rather than for a time; its
+    next attempt is expected to use ``needs_tokens`` of it.
     """
 
     failure: Failure
@@ -74,6 +75,7 @@ class RetryLater:
     attempts: int | None = None
     cool: Cool | None = None
     needs_slot_of: str | None = None
+    needs_tokens: int = 0
 
     @property
     def in_line_of(self) -> str | None:

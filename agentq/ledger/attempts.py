@@ -210,7 +210,7 @@ def _write(tx: Transaction, claimed: Claim, outcome: Outcome) -> tuple[AttemptOu
                 return ended, failure
             end_attempt(tx, claimed, ended, failure)
             if outcome.needs_slot_of is not None:
-                row = _stand_in_line(tx, claimed.job_id, outcome.needs_slot_of)
+                row = _stand_in_line(tx, claimed.job_id, outcome.needs_slot_of, outcome.needs_tokens)
             dispatch_queued(tx, [row])
             cooldowns.begin(tx, claimed, outcome)
         case Leave():
@@ -233,11 +233,11 @@ def _write(tx: Transaction, claimed: Claim, outcome: Outcome) -> tuple[AttemptOu
     return None
 
 
-def _stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str) -> AnyRow:
+def _stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str, tokens: int) -> AnyRow:
     """Let a job that has just been scheduled stand in the line of *limit*, with none of the slots that it had."""
     for awaited in moves.give_back(tx, job_id, 1):
         tx.then(Admit(awaited))
-    row = moves.stand_in_line(tx, job_id, limit)
+    row = moves.stand_in_line(tx, job_id, limit, tokens)
     assert row is not None, "the transaction has scheduled the job"
     return row
 

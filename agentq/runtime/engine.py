@@ -21,10 +21,13 @@ from agentq.ledger.records import Dispatch
 from agentq.policies import Policy
 from agentq.policies.limits import (
     Element,
+    Key,
     Meters,
+    Tokens,
     check_call_limits,
     check_limits,
     declared_by,
+    keyed,
     limit_of_queue,
 )
 from agentq.policies.limits_file import NO_FILE, LimitsFile, read
@@ -82,8 +85,21 @@ class Engine:
 
     def declared_limits(self) -> dict[str, Meters]:
         """Return the limits of code and of ordered queues: meters by the name, for all keys where it has none."""
+        return declared_by(self._elements()) | self.limits_of_queues()
+
+    def keyed_limits(self) -> dict[str, Key]:
+        """Return the limits of code that have no slots by their name alone: a key of each, by the name."""
+        return keyed(self._elements())
+
+    def estimate_of(self, limit: str) -> int | None:
+        """Return the tokens that a call of *limit* uses where it does not say; None where code does not either."""
+        name = limit.partition(":")[0]
+        of_it = [one.estimate for one in self.call_limits if isinstance(one, Tokens) and one.name == name]
+        return next((estimate for estimate in of_it if isinstance(estimate, int)), None)
+
+    def _elements(self) -> list[Element]:
         of_steps = (limit for step in registry.all_steps() for limit in step.limits)
-        return declared_by([*self.limits, *self.call_limits, *of_steps]) | self.limits_of_queues()
+        return [*self.limits, *self.call_limits, *of_steps]
 
     def meters_of(self, limit: str) -> Meters | None:
         """Return the meters of a limit by its name with the key; None where this code does not declare it."""

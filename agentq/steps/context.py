@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentq.exceptions import InvalidArguments, InvalidValue
 from agentq.job_log import job_log
-from agentq.policies.limits import is_name
+from agentq.policies.limits import MOST_TOKENS, is_name
 from agentq.redaction import show
 from agentq.steps.events import PROGRESS, event_data, progress_data
 from agentq.steps.limit_block import FreeSlots, LimitBlock, Slots
@@ -163,7 +163,7 @@ class Context:
                 raise InvalidValue(f"used(tokens={show(tokens)}): must be a whole number of tokens, 0 or more")
         self.note_used(tokens)
 
-    def limit(self, name: str, *, wait: float = 5.0) -> LimitBlock:
+    def limit(self, name: str, *, wait: float = 5.0, tokens: int | None = None) -> LimitBlock:
         """Hold a slot of a limit for a block of the step: ``with ctx.limit("search"):`` or ``async with``.
 
         For a call that few may make at once, while the rest of the step needs no slot. The block takes a slot as
@@ -171,16 +171,22 @@ class Context:
         of the limit do not come before it. Its end gives the slot back, and so does the end of the attempt,
         whatever it is. A job that has the limit itself holds a slot already, which serves one block at a time.
 
+        Where the limit has a rate or tokens, the block pays for a start of its own, and begins when that is due.
+        It reserves *tokens*; ``with ctx.limit(…) as call:`` and ``call.used(tokens=…)`` say what it has used.
+
         It holds its worker while it waits. Where LimitReached leaves the step, no attempt is burned: the job
         stands in the line of the limit, and its next attempt begins with a slot of it.
 
         Args:
             name: the limit, with its key: ``search``, ``search:news``. It is one of a step's ``limits``, or of
                 ``AgentQ(limits=…, call_limits=…)``, or any that jobs have used.
-            wait: seconds to wait for a slot; 0 to look once.
+            wait: seconds to wait for a slot, and for the time of the start; 0 to look once.
+            tokens: the tokens that the block is expected to use, where the limit counts them. Default: the
+                estimate of its ``Tokens`` in ``call_limits``.
 
-        Raises LimitReached after that time; InvalidArguments for a limit that does not exist, or that counts
-        starts or tokens; StateConflict where the attempt is over, so that its outcome is not wanted.
+        Raises LimitReached after that time, or at once where its start is due later; InvalidArguments for a limit
+        that does not exist or is divided by a key that *name* lacks, and for one that counts tokens where nobody
+        said how many; StateConflict where the attempt is over, so that its outcome is not wanted.
         """
         if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9:
             raise InvalidArguments(f"limit({show(name)}, wait={show(wait)}): wait must be seconds from 0 up")
@@ -188,7 +194,13 @@ class Context:
             raise InvalidArguments(
                 f"limit({show(name)}): give the name of a limit, such as 'search' or 'search:news'"
             )
-        return LimitBlock(self.slots, name, wait)
+        if tokens is not None and (
+            isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= MOST_TOKENS
+        ):
+            raise InvalidArguments(
+                f"limit({show(name)}, tokens={show(tokens)}): tokens must be a whole number to {MOST_TOKENS}"
+            )
+        return LimitBlock(self.slots, name, wait, tokens)
 
     @property
     def idempotency_key(self) -> str:

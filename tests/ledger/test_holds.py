@@ -13,11 +13,11 @@ from agentq.exceptions import InvalidArguments, StateConflict
 from agentq.ledger import cancels, holds, moves, retention
 from agentq.ledger.caretaking import expiry
 from agentq.ledger.caretaking.work import Work, find_work
-from agentq.ledger.holds import Full
+from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.models import LimitRow
 from agentq.operations import audit
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
-from agentq.policies.limits import Meters, PerTime
+from agentq.policies.limits import Meters
 from agentq.policies.limits_file import NO_FILE
 from tests.support.fake_worker import FAILURE
 from tests.support.holding import CALLS, LONG, ONE, STRICT, HoldingWorker, solve
@@ -55,7 +55,7 @@ def test_a_call_takes_a_slot_and_a_second_one_finds_none_until_the_first_has_end
 
 def test_a_call_whose_reply_was_lost_finds_its_slot(worker: HoldingWorker) -> None:
     claim, hold = worker.research(), uuid.uuid4()
-    assert [holds.take(worker.ledger, hold, CALLS, claim, ONE) for _ in range(2)] == [None, None]
+    assert [holds.take(worker.ledger, hold, claim, Wanted(CALLS, ONE)) for _ in range(2)] == [0, 0]
     assert (used(worker), len(worker.holds())) == (1, 1)
 
 
@@ -136,14 +136,7 @@ def test_a_call_takes_a_free_slot_before_the_jobs_of_the_line(worker: HoldingWor
 def test_a_call_of_a_limit_that_nobody_knows_is_refused(worker: HoldingWorker) -> None:
     claim = worker.research()
     with pytest.raises(KeyError):
-        holds.take(worker.ledger, uuid.uuid4(), "unknown", claim, None)
-
-
-def test_a_limit_of_starts_is_none_of_calls(worker: HoldingWorker) -> None:
-    claim = worker.research()
-    with pytest.raises(InvalidArguments, match="counts starts or tokens"):
-        worker.call(claim, Meters(rate=PerTime(10, 60.0, 1)))
-    assert worker.holds() == []
+        holds.take(worker.ledger, uuid.uuid4(), claim, Wanted("unknown"))
 
 
 def test_a_job_without_a_slot_for_its_call_stands_in_the_line_and_comes_back_with_one(

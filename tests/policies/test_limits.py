@@ -243,8 +243,7 @@ def test_a_strict_limit_needs_a_step_with_a_hard_timeout() -> None:
     ("limit", "text"),
     [
         (Concurrency("tool", limit=1, key="{tenant}"), r"has key='\{tenant\}'; leave it out"),
-        (Rate("tool", limit=1, per=1), "is a Rate, which a call inside a step cannot take"),
-        (Tokens("tool", limit=1, per=1, estimate=1), "is a Tokens, which a call inside a step cannot take"),
+        (Tokens("tool", limit=1, per=1, estimate=len), "has no arguments; give a whole number"),
         ("tool", "must be limits such as"),
     ],
 )

@@ -10,18 +10,20 @@ from functools import partial
 import pytest
 
 from agentq.exceptions import StateConflict
-from agentq.ledger import holds, limits, moves
+from agentq.ledger import attempts, holds, limits, moves
 from agentq.ledger.caretaking import rescues
-from agentq.ledger.holds import Full
+from agentq.ledger.holds import Full, Wanted
 from agentq.operations import audit
-from agentq.policies.limits import Meters
+from agentq.policies.limits import Meters, PerTime
 from tests.races.overlap import concurrently, while_open
 from tests.support.fake_worker import decided
 from tests.support.holding import CALLS, ONE, HoldingWorker, solve
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, ask
+from tests.support.paced import call
 
 SMALL = "model:small"
 ROUNDS = 10
+WANTED = Wanted(CALLS, ONE)
 
 # SQLite has one writer at a time.
 pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")
@@ -51,9 +53,9 @@ def test_of_two_calls_one_gets_the_one_slot(pair: list[HoldingWorker], commit: b
     one, two = worker.research(), worker.research()
     holds.free(worker.ledger, begun(worker))  # so that the limit is there
     first, hold = uuid.uuid4(), uuid.uuid4()
-    take = partial(holds.take, other.ledger, hold, CALLS, two, ONE)
-    _, found = while_open(worker.ledger, lambda tx: holds._take(tx, first, CALLS, one, ONE), take, commit=commit)
-    assert found == (Full(1, 1) if commit else None)
+    take = partial(holds.take, other.ledger, hold, two, WANTED)
+    _, found = while_open(worker.ledger, lambda tx: holds._take(tx, first, one, WANTED), take, commit=commit)
+    assert found == (Full(1, 1) if commit else 0.0)
     assert [held.id for held in worker.holds()] == [first if commit else hold]
     assert worker.limit(CALLS).used == 1
 
@@ -84,6 +86,35 @@ def test_the_end_of_a_call_beside_the_rescue_of_its_attempt_frees_its_slot_once(
         commit=commit,
     )
     assert (worker.limit(CALLS).used, worker.holds()) == (0, [])
+
+
+@pytest.mark.parametrize("first", ["claim", "call"])
+def test_a_start_that_one_has_paid_is_seen_by_the_other_that_waited_for_it(
+    pair: list[HoldingWorker], first: str
+) -> None:
+    worker, other = pair
+    wanted = Wanted("calls", Meters(rate=PerTime(7, 60.0, 1)))
+    running = worker.research()
+    [job] = worker.begin_all([call.s()])
+    message = worker.published.popleft()
+    if first == "call":
+        found, claimed = while_open(
+            other.ledger,
+            lambda tx: holds._take(tx, uuid.uuid4(), running, wanted),
+            partial(worker.claim, message),
+        )
+        assert (found, claimed, worker.job(job).status) == (0.0, None, BLOCKED)
+    else:
+        claimed, found = while_open(
+            worker.ledger,
+            lambda tx: attempts.claim(tx, job, message.step, worker.worker_id, 7, None, None, True),
+            partial(holds.take, other.ledger, uuid.uuid4(), running, wanted),
+        )
+        assert claimed.has_paid
+        assert isinstance(found, Full)
+        assert found.due_in > 5
+    worker.end(running)
+    worker.tidy()
 
 
 def test_ends_of_calls_and_caretakers_free_each_slot_once(pair: list[HoldingWorker]) -> None:
@@ -123,7 +154,7 @@ def test_a_rescue_beside_a_call_that_begins_leaves_the_attempt_for_the_next_roun
     worker.renew(-1)
     _, rescued = while_open(
         worker.ledger,
-        lambda tx: holds._take(tx, hold, CALLS, claim, ONE),
+        lambda tx: holds._take(tx, hold, claim, WANTED),
         lambda: caretaker.ledger.write(lambda tx: rescues.rescue_lost(tx, decided(60), 10)),
     )
     assert rescued == []

@@ -11,7 +11,7 @@ from agentq import Concurrency, step
 from agentq.ledger import holds, limits
 from agentq.ledger.caretaking import rescues
 from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.holds import Full
+from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.models import HoldRow
 from agentq.ledger.records import Claim
 from agentq.policies.limits import Meters
@@ -45,10 +45,19 @@ class HoldingWorker(LimitedWorker):
         self.begin_all([research.s()])
         return self.next()
 
-    def call(self, claim: Claim, declared: Meters = ONE, limit: str = CALLS) -> uuid.UUID | Full:
+    def call(
+        self,
+        claim: Claim,
+        declared: Meters = ONE,
+        limit: str = CALLS,
+        *,
+        tokens: int | None = None,
+        within: float = 0.0,
+    ) -> uuid.UUID | Full:
         """Begin a call: its hold, or how full the limit is."""
         hold = uuid.uuid4()
-        return holds.take(self.ledger, hold, limit, claim, declared) or hold
+        found = holds.take(self.ledger, hold, claim, Wanted(limit, declared, tokens, within))
+        return found if isinstance(found, Full) else hold
 
     def holds(self) -> list[Any]:
         """Return all holds, oldest first."""

@@ -165,7 +165,7 @@ def test_a_call_of_a_limit_that_does_not_exist_is_refused_with_the_nearest(agent
 def test_a_job_that_gets_no_second_slot_has_an_error_like_any_other(agentq_inline: Inline) -> None:
     workflow = agentq.start(nested.s())
     agentq_inline.run()
-    with pytest.raises(StepFailed, match="no slot of limit 'narrow' was free within 2 s: 1 of 1 are used"):
+    with pytest.raises(StepFailed, match="no slot of limit 'narrow:one' was free within 2 s: 1 of 1 are used"):
         workflow.result()
     [job] = workflow.jobs()
     assert (job.attempt, job.attempts_summary) == (2, "1 of 1, 1 more at no cost")
@@ -173,7 +173,7 @@ def test_a_job_that_gets_no_second_slot_has_an_error_like_any_other(agentq_inlin
 
 @step(limits=[Concurrency("narrow", limit=1, key=lambda: None)], retries=0)
 def nested(ctx: Context) -> None:
-    with ctx.limit("narrow", wait=2), ctx.limit("narrow", wait=2):
+    with ctx.limit("narrow:one", wait=2), ctx.limit("narrow:one", wait=2):
         pass
 
 
@@ -193,4 +193,20 @@ def patient(ctx: Context) -> str:
 @step(retries=0)
 def lost(ctx: Context) -> None:
     with ctx.limit("inlien"):
+        pass
+
+
+def test_the_name_of_a_limit_with_keys_is_no_limit_of_calls(agentq_inline: Inline) -> None:
+    workflow = agentq.start(keyless.s())
+    agentq_inline.run()
+    with pytest.raises(
+        StepFailed, match=r"'inline' is divided by its key \('model'\).*ctx\.limit\('inline:NAME'\)"
+    ):
+        workflow.result()
+    assert [limit.name for limit in limits.list_(agentq_inline.ledger)] == []
+
+
+@step(retries=0)
+def keyless(ctx: Context) -> None:
+    with ctx.limit("inline"):
         pass

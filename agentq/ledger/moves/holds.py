@@ -9,9 +9,11 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
+    Float,
     Integer,
     String,
     Uuid,
@@ -19,7 +21,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    false,
+    func,
     insert,
     literal_column,
     or_,
@@ -28,10 +30,19 @@ from sqlalchemy import (
 )
 
 from agentq.ids import new_id
-from agentq.ledger.db.types import AnyRow, UtcDateTime, later, now
+from agentq.ledger.db.types import (
+    AnyRow,
+    UtcDateTime,
+    clock,
+    greatest,
+    later,
+    now,
+    seconds_from_now,
+    seconds_of,
+)
 from agentq.ledger.losses import DEADLINE_EXCEEDED
 from agentq.ledger.models import AttemptRow, HoldRow, JobRow, LimitRow
-from agentq.ledger.moves.meters import AT_ONCE, RATE, ROOM, TOKENS
+from agentq.ledger.moves.meters import AT_ONCE, IS_OPEN, RATE, TOKENS
 from agentq.ledger.moves.ramp import given_back
 from agentq.ledger.moves.shared import JOB_ID, MINE
 from agentq.ledger.transaction import Transaction
@@ -79,19 +90,57 @@ KEPT = and_(HoldRow.until > now(), _is_over)
 _MY_JOB = (
     select(
         JobRow.hard_timeout,
-        select(HoldRow.id).where(HoldRow.id == _HOLD).exists().label("has_hold"),
+        select(seconds_of(HoldRow.created_at) - clock())
+        .where(HoldRow.id == _HOLD)
+        .scalar_subquery()
+        .label("begins_in"),
     )
     .where(MINE)
     .with_for_update(read=True)
 )
-_is_timed = or_(RATE.limit.is_not(None), TOKENS.limit.is_not(None)).label("is_timed")
+_SLOTS, _TOKENS = bindparam("taken", type_=Integer()), bindparam("of_tokens", type_=Integer())
+_NO_TIME = literal_column("0.0", Float())
+# As the claim of a job has it: more than may come at once goes when nothing is owed.
+_at_once = greatest(TOKENS.burst, _TOKENS)
+
+
+def _latest(*times: Any) -> Any:
+    return greatest(_NO_TIME, *(func.coalesce(time, _NO_TIME) for time in times))
+
+
+_due = _latest(RATE.due - (RATE.burst - 1) * RATE.gap, TOKENS.due + (_TOKENS - _at_once) * TOKENS.gap)
+_start = greatest(clock(), _due)
+# The same of a limit that has paid for a start.
+_paid_for = _latest(RATE.due - RATE.burst * RATE.gap, TOKENS.due - _at_once * TOKENS.gap)
 _TAKE = (
     update(LimitRow)
-    .where(LimitRow.name == _LIMIT, ROOM > _ZERO)
-    .values(used=LimitRow.used + 1)
-    .returning(LimitRow.is_strict, _is_timed)
+    .where(
+        LimitRow.name == _LIMIT,
+        IS_OPEN,
+        or_(_SLOTS == _ZERO, AT_ONCE.is_(None), LimitRow.used < AT_ONCE),
+        _due <= clock() + bindparam("most", type_=Float()),
+    )
+    .values(
+        used=LimitRow.used + _SLOTS,
+        rate_due=func.coalesce(greatest(LimitRow.rate_due, _start) + RATE.gap, LimitRow.rate_due),
+        tokens_due=func.coalesce(
+            greatest(LimitRow.tokens_due, _start) + _TOKENS * TOKENS.gap, LimitRow.tokens_due
+        ),
+    )
+    .returning(
+        LimitRow.is_strict,
+        TOKENS.limit.is_not(None).label("counts_tokens"),
+        greatest(_NO_TIME, _paid_for - clock()).label("begins_in"),
+    )
 )
-_STATE = select(LimitRow.used, AT_ONCE.label("slots"), _is_timed).where(LimitRow.name == _LIMIT)
+_cooldown = func.coalesce(seconds_of(LimitRow.cooldown_until) - clock(), _NO_TIME)
+_STATE = select(
+    LimitRow.used,
+    AT_ONCE.label("slots"),
+    (~IS_OPEN).label("cools"),
+    greatest(_NO_TIME, _cooldown, _due - clock()).label("due_in"),
+).where(LimitRow.name == _LIMIT)
+_IS_TIMED = select(or_(RATE.limit.is_not(None), TOKENS.limit.is_not(None))).where(LimitRow.name == _LIMIT)
 _columns = ("id", "name", "job_id", "attempt", "until", "created_at")
 _HOLD_IT = insert(HoldRow).from_select(
     _columns,
@@ -101,7 +150,7 @@ _HOLD_IT = insert(HoldRow).from_select(
         JobRow.id,
         JobRow.attempt,
         case((bindparam("is_strict", type_=Boolean()), CODE_ENDS_AT)),
-        now(),
+        seconds_from_now(bindparam("begins_in", type_=Float())),
     ).where(JobRow.id == JOB_ID),
 )
 _STRICT = select(LimitRow.name).where(
@@ -116,7 +165,13 @@ _DELETE = delete(HoldRow).where(HoldRow.id.in_(bindparam("holds", type_=Uuid(), 
 _FREE = (
     update(LimitRow)
     .where(LimitRow.name == _LIMIT)
-    .values(given_back(bindparam("began_at", type_=UtcDateTime()), false(), bindparam("freed", type_=Integer())))
+    .values(
+        given_back(
+            bindparam("began_at", type_=UtcDateTime()),
+            bindparam("succeeded", type_=Boolean()),
+            bindparam("freed", type_=Integer()),
+        )
+    )
     .returning(LimitRow.is_awaited)
 )
 
@@ -124,31 +179,51 @@ _FREE = (
 def lock_own_job(tx: Transaction, hold: uuid.UUID, job_id: uuid.UUID, attempt: int) -> AnyRow | None:
     """Lock the job of an attempt, so that its end waits for that of *tx*; None where it is not running any more.
 
-    The row has ``hard_timeout`` and ``has_hold``: whether this hold is there already.
+    The row has ``hard_timeout``, and ``begins_in`` where this hold is there already: the seconds until its call
+    begins.
     """
     values = {"hold": hold, "job_id": job_id, "held_attempt": attempt}
     return tx.connection.execute(_MY_JOB, values).one_or_none()
 
 
-def take_slot(tx: Transaction, limit: str) -> AnyRow | None:
-    """Take a slot of a limit where one is free; the row has ``is_strict`` and ``is_timed``."""
-    return tx.connection.execute(_TAKE, {"limit": limit}).one_or_none()
+def take_slot(tx: Transaction, limit: str, slots: int, tokens: int, most: float) -> AnyRow | None:
+    """Take *slots*, 1 or 0, of a limit where one is free, and pay for a start that is due in *most* seconds.
+
+    The start uses *tokens*. None where the limit cools, or has no slot or no start so soon. The row has
+    ``is_strict``, ``counts_tokens``, and ``begins_in``: the seconds until the start is due.
+    """
+    values = {"limit": limit, "taken": slots, "of_tokens": tokens, "most": most}
+    return tx.connection.execute(_TAKE, values).one_or_none()
 
 
-def slots_of(tx: Transaction, limit: str) -> AnyRow | None:
-    """Return ``used`` and ``slots`` of a limit, and whether it ``is_timed``; None where it is not there."""
-    return tx.connection.execute(_STATE, {"limit": limit}).one_or_none()
+def slots_of(tx: Transaction, limit: str, tokens: int) -> AnyRow | None:
+    """Return ``used`` and ``slots`` of a limit, whether it ``cools``, and ``due_in``; None where it is not there.
+
+    ``due_in`` are the seconds until a start that uses *tokens* may be paid, whatever slots are free.
+    """
+    return tx.connection.execute(_STATE, {"limit": limit, "of_tokens": tokens}).one_or_none()
 
 
-def hold(tx: Transaction, hold: uuid.UUID, limit: str, job_id: uuid.UUID, *, is_strict: bool) -> None:
+def is_timed(tx: Transaction, limit: str) -> bool:
+    """Say whether a limit counts starts or tokens."""
+    return bool(tx.connection.scalar(_IS_TIMED, {"limit": limit}))
+
+
+def hold(
+    tx: Transaction, hold: uuid.UUID, limit: str, job_id: uuid.UUID, *, is_strict: bool, begins_in: float
+) -> None:
     """Write that the running attempt of a job holds a slot of *limit*, which *tx* has taken."""
-    values = {"hold": hold, "limit": limit, "job_id": job_id, "is_strict": is_strict}
+    values = {"hold": hold, "limit": limit, "job_id": job_id, "is_strict": is_strict, "begins_in": begins_in}
     tx.connection.execute(_HOLD_IT, values)
 
 
-def free_hold(tx: Transaction, hold: uuid.UUID) -> list[str]:
-    """Free the slot of a hold; returns its limit where that is awaited. Nothing where it was freed before."""
-    return _free(tx, tx.connection.execute(_DELETE_ONE, {"hold": hold}).all())
+def free_hold(tx: Transaction, hold: uuid.UUID, *, succeeded: bool = False) -> tuple[AnyRow | None, list[str]]:
+    """Free the slot of a hold, whose call has *succeeded* or not; None where it was freed before.
+
+    Returns its ``name`` and ``created_at``, and the limit where that is awaited.
+    """
+    freed = tx.connection.execute(_DELETE_ONE, {"hold": hold}).one_or_none()
+    return freed, [] if freed is None else _free(tx, [freed], succeeded=succeeded)
 
 
 def free_holds_of(tx: Transaction, job_id: uuid.UUID, attempt: int) -> list[str]:
@@ -200,10 +275,11 @@ def _free_all(tx: Transaction, holds: Sequence[AnyRow]) -> list[str]:
     return _free(tx, holds)
 
 
-def _free(tx: Transaction, holds: Sequence[AnyRow]) -> list[str]:
+def _free(tx: Transaction, holds: Sequence[AnyRow], *, succeeded: bool = False) -> list[str]:
     awaited = []
     for name, freed in sorted(Counter(row.name for row in holds).items()):
         began_at = max(row.created_at for row in holds if row.name == name)
-        if tx.connection.scalar(_FREE, {"limit": name, "freed": freed, "began_at": began_at}):
+        values = {"limit": name, "freed": freed, "began_at": began_at, "succeeded": succeeded}
+        if tx.connection.scalar(_FREE, values):
             awaited.append(name)
     return awaited

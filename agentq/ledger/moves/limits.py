@@ -40,7 +40,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.db.types import AnyRow, UtcDateTime, in_code_order
 from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
-from agentq.ledger.moves.holds import MAY_RUN_UNTIL, keep_slots
+from agentq.ledger.moves.holds import MAY_RUN_UNTIL, is_timed, keep_slots
 from agentq.ledger.moves.meters import HAS_ROOM, ROOM, TOKENS_LEFT
 from agentq.ledger.moves.ramp import given_back
 from agentq.ledger.moves.ready import ADMITTED, PLACE, in_line_of, rank
@@ -239,6 +239,7 @@ _STAND_IN_LINE = (
         limits=bindparam("limits_now", type_=JobRow.__table__.c.limits.type),
         tokens=bindparam("tokens_now", type_=JobRow.__table__.c.tokens.type),
         rank_at=func.coalesce(JobRow.rank_at, rank(JobRow.workflow_id, JobRow.priority)),
+        pays=or_(JobRow.pays, bindparam("is_timed", type_=Boolean())),
         due_at=null(),
     )
     .returning(*DISPATCH)
@@ -390,16 +391,16 @@ def _last_of(limit: str, spent: Sequence[AnyRow]) -> dict[str, Any]:
     return {"began_at": began_at, "succeeded": status == JobStatus.SUCCEEDED}
 
 
-def stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str) -> AnyRow | None:
+def stand_in_line(tx: Transaction, job_id: uuid.UUID, limit: str, needed: int) -> AnyRow | None:
     """Scheduled to blocked for a job that has given its slots back, and needs one of *limit* too from now on.
 
-    Returns the columns of DISPATCH.
+    Its attempts are expected to use *needed* tokens of it. Returns the columns of DISPATCH.
     """
     job = tx.connection.execute(_LIMITS_OF, {"job_id": job_id}).one()
     # In the order of their names.
-    tokens = dict(sorted({limit: 0, **(tokens_by_limit(job) if job.limits else {})}.items()))
-    values = {"first": min(tokens), "limits_now": list(tokens)}
-    values |= {"tokens_now": job.tokens and list(tokens.values())}
+    tokens = dict(sorted({limit: needed, **(tokens_by_limit(job) if job.limits else {})}.items()))
+    values = {"first": min(tokens), "limits_now": list(tokens), "is_timed": is_timed(tx, limit)}
+    values |= {"tokens_now": list(tokens.values()) if job.tokens or needed else None}
     return tx.connection.execute(_STAND_IN_LINE, values | {"job_id": job_id}).one_or_none()
 
 

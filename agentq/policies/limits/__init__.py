@@ -1,7 +1,15 @@
 """Limits of a step's jobs: how many may run at once, and how many may start in a time, for each value of a key."""
 
-from agentq.policies.limits.elements import MOST_SLOTS, Concurrency, Cooldown, Element, Rate, Tokens
-from agentq.policies.limits.keys import is_name, limit_of_queue
+from agentq.policies.limits.elements import (
+    MOST_SLOTS,
+    MOST_TOKENS,
+    Concurrency,
+    Cooldown,
+    Element,
+    Rate,
+    Tokens,
+)
+from agentq.policies.limits.keys import Key, is_name, limit_of_queue
 from agentq.policies.limits.meters import (
     JobLimit,
     Meters,
@@ -10,6 +18,7 @@ from agentq.policies.limits.meters import (
     check_limits,
     closed_by_refusal,
     declared_by,
+    keyed,
     limits_of_job,
     meters_of,
     over_burst,
@@ -18,10 +27,12 @@ from agentq.policies.limits.meters import (
 
 __all__ = [
     "MOST_SLOTS",
+    "MOST_TOKENS",
     "Concurrency",
     "Cooldown",
     "Element",
     "JobLimit",
+    "Key",
     "Meters",
     "PerTime",
     "Rate",
@@ -31,6 +42,7 @@ __all__ = [
     "closed_by_refusal",
     "declared_by",
     "is_name",
+    "keyed",
     "limit_of_queue",
     "limits_of_job",
     "meters_of",

@@ -17,6 +17,7 @@ from agentq.policies.limits.elements import (
 )
 from agentq.policies.limits.keys import (
     TENANT,
+    Key,
     fields_of,
     made_by,
     name_with_key,
@@ -151,7 +152,7 @@ def over_burst(limits: Iterable[Element], defaults: Mapping[str, Any]) -> Iterat
 def check_call_limits(limits: object, owner: str) -> tuple[Element, ...]:
     """Return limits of calls inside steps, checked; *owner* names them in errors.
 
-    Raises StepDefinitionError as ``check_limits`` does, for a key, and for what only attempts can take.
+    Raises StepDefinitionError as ``check_limits`` does, for a key, and for an estimate that arguments make.
     """
     checked = check_limits(limits, owner, ())
     for limit in checked:
@@ -160,10 +161,11 @@ def check_call_limits(limits: object, owner: str) -> tuple[Element, ...]:
                 f"{owner}: limit {limit.name!r} has key={show(limit.key)}; leave it out, and name the key where "
                 f"a slot is taken: ctx.limit('{limit.name}:news')"
             )
-        if isinstance(limit, (Rate, Tokens)):
+        if isinstance(limit, Tokens) and not isinstance(limit.estimate, int):
             raise StepDefinitionError(
-                f"{owner}: limit {limit.name!r} is a {type(limit).__name__}, which a call inside a step cannot "
-                "take; give it to the step, whose attempts it then counts, or use Concurrency"
+                f"{owner}: the estimate of limit {limit.name!r} is {show(limit.estimate)}, and a call inside a "
+                f"step has no arguments; give a whole number, and others where they are known: "
+                f"ctx.limit('{limit.name}', tokens=…)"
             )
     return checked
 
@@ -184,6 +186,18 @@ def declared_by(limits: Iterable[Element]) -> dict[str, Meters]:
     for limit in limits:
         declared[limit.name] = declared.get(limit.name, Meters()) | meters_of(limit)
     return declared
+
+
+def keyed(limits: Iterable[Element]) -> dict[str, Key]:
+    """Return the limits that are divided wherever they are declared: a key of each, by its name."""
+    found: dict[str, Key] = {}
+    whole = set()
+    for limit in limits:
+        if limit.key is None:
+            whole.add(limit.name)
+        else:
+            found.setdefault(limit.name, limit.key)
+    return {name: key for name, key in found.items() if name not in whole}
 
 
 def limits_of_job(

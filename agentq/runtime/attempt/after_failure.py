@@ -11,7 +11,7 @@ from datetime import datetime
 from celery.exceptions import Ignore, Reject
 from celery.exceptions import Retry as CeleryRetry
 
-from agentq.exceptions import Cancel, DeadLetterNow, LimitReached, Retry
+from agentq.exceptions import BacklogFull, Cancel, DeadLetterNow, LimitReached, Retry
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Claim
 from agentq.outcomes import LONGEST_MESSAGE, LONGEST_REASON, Cancelled, Cool, Fail, Failure, RetryLater
@@ -69,8 +69,14 @@ def outcome_of_error(
             return Fail(failure_of(error, facts), "the step asked for a dead letter", cool=_cool(facts, cools))
         case LimitReached() if error.limit not in (claim.limits or ()):
             # Once of each limit: with its slot, a job that gets no second one has an error like any other.
-            why = clean(f"no slot of {error.limit} was free within {error.wait:g} s", LONGEST_REASON)
-            return RetryLater(failure_of(error), _MOMENT, why, burns_attempt=False, needs_slot_of=error.limit)
+            lacked = f"start of {error.limit} was due" if error.due_in else f"slot of {error.limit} was free"
+            why = clean(f"no {lacked} within {error.wait:g} s", LONGEST_REASON)
+            return RetryLater(
+                *(failure_of(error), _MOMENT, why),
+                burns_attempt=False,
+                needs_slot_of=error.limit,
+                needs_tokens=error.tokens,
+            )
         case Reject() if not error.requeue:
             return Fail(failure_of(error), "the task raised Celery's Reject")
     asked = None if running is None or override is not None else running.attempts
@@ -96,6 +102,14 @@ def outcome_of_error(
         return Fail(failure_of(error, facts), running.final, cool=cool)
     decision = decide(policy, facts, history, in_line=cool is not None)
     return _outcome(failure_of(error, facts), decision, cool=cool)
+
+
+def refusal_in_block(error: BaseException | None, limit: str) -> Cool | None:
+    """Return what an error that leaves a block of *limit* does to it; None where no provider refused a call."""
+    # A start over a cap, and a block inside it that could not begin, have no provider.
+    if not isinstance(error, Exception) or isinstance(error, (BacklogFull, LimitReached)):
+        return None
+    return _cool(_facts_of(error) if isinstance(error, (Retry, DeadLetterNow)) else describe(error), [limit])
 
 
 def outcome_of_loss(row: AnyRow, why: Failure) -> RetryLater | Fail:

@@ -49,7 +49,7 @@ class Call:
         self._until_answered = until_answered
         self._lease = current_lease()
         self._reports: Reports | None = None
-        self._slots = AttemptSlots(engine, claim, until_answered)
+        self._slots = AttemptSlots(engine, claim, until_answered, self._count_tokens)
 
     def run(self) -> Succeed:
         """Call the function and return what the attempt succeeds with.
@@ -129,6 +129,16 @@ class Call:
             names = [(name, name.partition(":")[0]) for name in self._claim.limits or ()]
             tokens = {full: tokens[name] for full, name in names if name in tokens}
         self._running.used = tokens
+
+    def _count_tokens(self, limit: str, more: int) -> None:
+        """Count tokens of a limit that the job has itself, beyond those that are reserved."""
+        reserved = dict(zip(self._claim.limits or (), self._claim.tokens or (), strict=False))
+        if limit in reserved:
+            said = self._running.used
+            if isinstance(said, int):
+                said = dict.fromkeys(reserved, said)
+            before = reserved | dict(said or {})
+            self._running.used = before | {limit: max(0, before[limit] + more)}
 
     def _missing(self) -> list[MissingMember]:
         rows = self._until_answered(

@@ -1,4 +1,4 @@
-"""The slots that one attempt takes inside its step: ``ctx.limit``."""
+"""The slots and starts that one attempt takes inside its step: ``ctx.limit``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentq.exceptions import InvalidArguments, LedgerError, LimitReached, StateConflict, nearest
-from agentq.ledger import holds
-from agentq.ledger.holds import Full
+from agentq.ledger import attempts, holds
+from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.queries import limits as queries
 from agentq.ledger.records import Claim
+from agentq.redaction import show
+from agentq.runtime.attempt.after_failure import refusal_in_block
 from agentq.runtime.attempt.lease import current_lease
+from agentq.steps.limit_block import BlockEnd
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -32,69 +35,96 @@ UntilAnswered = Callable[[Callable[[], Any], str, Claim], Any]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two tries to take a slot; each pause is twice as long as the one before, with jitter."""
+_LONGEST_SLEEP = 1.0
+"""Seconds of a sleep before a start, after which the attempt asks whether it is wanted still."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slot:
     """A slot of a limit; ``hold`` is its row in the ledger, None where the job itself holds it."""
 
     limit: str
     hold: uuid.UUID | None
+    tokens: int | None
+    """The tokens that it has reserved; None for a limit that counts none."""
+    is_paid: bool = field(default=False, kw_only=True)
+    """Whether the claim of the attempt has paid its start."""
 
 
 class AttemptSlots:
     """The slots of one attempt, for steps that are functions and for those that are coroutines."""
 
-    def __init__(self, engine: Engine, claim: Claim, until_answered: UntilAnswered) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        claim: Claim,
+        until_answered: UntilAnswered,
+        count_tokens: Callable[[str, int], None],
+    ) -> None:
         self._engine = engine
         self._ledger = engine.ledger
         self._claim = claim
         self._until_answered = until_answered
+        self._count_tokens = count_tokens
         self._lease = current_lease()
         self._lock = threading.Lock()
         self._own_in_use: set[str] = set()
+        self._own_begun: set[str] = set()
         self._holds: set[uuid.UUID] = set()
 
-    def take(self, limit: str, wait: float) -> Slot:
-        """Take a slot of *limit* within *wait* seconds."""
-        slot, pauses = self._first(limit), _Pauses(limit, wait)
+    def take(self, limit: str, wait: float, tokens: int | None) -> Slot:
+        """Take a slot of *limit*, and a start of it, within *wait* seconds."""
+        slot = self._first(limit, tokens)
+        waits = _Waits(slot, wait)
         try:
-            while (full := self._look(slot)) is not None:
-                self._engine.sleep(pauses.next(full))
+            while isinstance(found := self._look(slot, waits.left), Full):
+                self._engine.sleep(waits.next(found))
+            for seconds in _naps(found):
+                self._require_wanted()
+                self._engine.sleep(seconds)
         except BaseException:
-            self.free(slot)
+            self.free(slot, BlockEnd())
             raise
         return slot
 
-    async def atake(self, limit: str, wait: float) -> Slot:
-        """Take a slot of *limit* within *wait* seconds; the event loop goes on."""
-        slot, pauses = self._first(limit), _Pauses(limit, wait)
+    async def atake(self, limit: str, wait: float, tokens: int | None) -> Slot:
+        """Take a slot of *limit*, and a start of it, within *wait* seconds; the event loop goes on."""
+        slot = self._first(limit, tokens)
+        waits = _Waits(slot, wait)
         try:
-            while (full := await self._in_thread(partial(self._look, slot))) is not None:
-                await self._engine.asleep(pauses.next(full))
+            while isinstance(found := await self._in_thread(partial(self._look, slot, waits.left)), Full):
+                await self._engine.asleep(waits.next(found))
+            for seconds in _naps(found):
+                await self._in_thread(self._require_wanted)
+                await self._engine.asleep(seconds)
         except BaseException:
-            await self.afree(slot)
+            await self.afree(slot, BlockEnd())
             raise
         return slot
 
-    def free(self, slot: object) -> None:
+    def free(self, slot: object, end: BlockEnd) -> None:
         """Give a slot back; where the ledger does not answer, with the end of the attempt."""
         assert isinstance(slot, Slot)
+        more = 0 if end.tokens is None else end.tokens - (slot.tokens or 0)
         if slot.hold is None:
+            if more:
+                self._count_tokens(slot.limit, more)
             with self._lock:
                 self._own_in_use.discard(slot.limit)
         elif slot.hold in self._holds:
+            cool = refusal_in_block(end.error, slot.limit) if self._cools(slot.limit) else None
             with suppress(LedgerError):
-                holds.free(self._ledger, slot.hold)
+                succeeded = end.error is None
+                holds.free(self._ledger, slot.hold, more_tokens=more, cool=cool, succeeded=succeeded)
                 self._holds.discard(slot.hold)
 
-    async def afree(self, slot: object) -> None:
+    async def afree(self, slot: object, end: BlockEnd) -> None:
         """Give a slot back; the event loop goes on."""
         assert isinstance(slot, Slot)
         if slot.hold is None:
-            self.free(slot)
+            self.free(slot, end)
         else:
-            await self._in_thread(partial(self.free, slot))
+            await self._in_thread(partial(self.free, slot, end))
 
     def close(self) -> None:
         """Free what blocks have left behind, as one in a thread that still runs."""
@@ -102,38 +132,73 @@ class AttemptSlots:
             with suppress(LedgerError):  # a caretaker does it
                 holds.free_all_of(self._ledger, self._claim.job_id, self._claim.attempt)
 
-    def _first(self, limit: str) -> Slot:
+    def _first(self, limit: str, tokens: int | None) -> Slot:
+        self._require_key(limit)
+        tokens = self._engine.estimate_of(limit) if tokens is None else tokens
+        claim = self._claim
         with self._lock:
-            if limit in (self._claim.limits or ()) and limit not in self._own_in_use:
-                self._own_in_use.add(limit)
-                return Slot(limit, None)
-        return Slot(limit, uuid.uuid4())
+            if limit not in (claim.limits or ()) or limit in self._own_in_use:
+                return Slot(limit, uuid.uuid4(), tokens)
+            self._own_in_use.add(limit)
+            if limit in self._own_begun and claim.has_paid:
+                return Slot(limit, None, tokens)
+            self._own_begun.add(limit)
+            reserved = dict(zip(claim.limits or (), claim.tokens or (), strict=False)).get(limit)
+            return Slot(limit, None, reserved, is_paid=True)
 
-    def _look(self, slot: Slot) -> Full | None:
-        """Take the slot if one is free: None then."""
-        if slot.hold is None:
-            return None
+    def _look(self, slot: Slot, within: float) -> float | Full:
+        """Take the slot if one is free, and pay for its start: the seconds until that."""
+        if slot.is_paid:
+            return 0.0
         if self._lease.valid_for() <= 0 and not self._lease.is_away:
-            raise StateConflict(
-                f"attempt {self._claim.attempt} of job {self._claim.job_id}",
-                expected=["of a worker with a lease"],
-                found="of one whose lease is over",
-                next_step="It takes no slots, and its outcome will not be wanted: end the step.",
-            )
-        declared = self._engine.meters_of(slot.limit)
+            raise self._unwanted("of a worker with a lease", "of one whose lease is over")
+        wanted = Wanted(slot.limit, self._engine.meters_of(slot.limit), slot.tokens, within)
+        if slot.hold is None:
+            pay = partial(holds.pay, self._ledger, self._claim, wanted)
+            paid: float | Full = self._until_answered(pay, f"to pay a start of {slot.limit}", self._claim)
+            return paid
         self._holds.add(slot.hold)  # before it is there: so it is freed also where the answer is lost
-        take = partial(holds.take, self._ledger, slot.hold, slot.limit, self._claim, declared)
+        take = partial(holds.take, self._ledger, slot.hold, self._claim, wanted)
         try:
-            full: Full | None = self._until_answered(take, f"to take a slot of {slot.limit}", self._claim)
+            found: float | Full = self._until_answered(take, f"to take a slot of {slot.limit}", self._claim)
         except KeyError:
             self._holds.discard(slot.hold)
             raise self._unknown(slot.limit) from None
         except (InvalidArguments, StateConflict):
             self._holds.discard(slot.hold)
             raise
-        if full is not None:
+        if isinstance(found, Full):
             self._holds.discard(slot.hold)
-        return full
+        return found
+
+    def _require_wanted(self) -> None:
+        """Raise StateConflict where the attempt is over; a ledger that does not answer has not ended it."""
+        with suppress(LedgerError):
+            owns = partial(attempts.still_owns, job_id=self._claim.job_id, attempt=self._claim.attempt)
+            if not self._ledger.read(owns, wait_timeout=0):
+                raise self._unwanted("running", "over")
+
+    def _unwanted(self, expected: str, found: str) -> StateConflict:
+        return StateConflict(
+            f"attempt {self._claim.attempt} of job {self._claim.job_id}",
+            expected=[expected],
+            found=found,
+            next_step="It takes no slots, and its outcome will not be wanted: end the step.",
+        )
+
+    def _cools(self, limit: str) -> bool:
+        declared = self._engine.meters_of(limit)
+        return declared is not None and declared.has_cooldown
+
+    def _require_key(self, limit: str) -> None:
+        keys = self._engine.keyed_limits()
+        if limit in keys:
+            key = "a function" if callable(keys[limit]) else show(keys[limit])
+            raise InvalidArguments(
+                f"ctx.limit({limit!r}): limit {limit!r} is divided by its key ({key}): each value of it has slots "
+                f"of its own, and the name alone has none. Name the value too: ctx.limit('{limit}:NAME'); or "
+                "declare a limit of another name with AgentQ(app, call_limits=[…])"
+            )
 
     def _unknown(self, limit: str) -> InvalidArguments:
         name = limit.partition(":")[0]
@@ -154,19 +219,35 @@ class AttemptSlots:
             raise
 
 
-class _Pauses:
+class _Waits:
     """The pauses between looks for a slot, up to *wait* seconds in all."""
 
-    def __init__(self, limit: str, wait: float) -> None:
-        self._limit = limit
-        self._wait = self._left = wait
+    def __init__(self, slot: Slot, wait: float) -> None:
+        self._slot = slot
+        self._wait = self.left = wait
         self._pause = _FIRST_PAUSE
 
     def next(self, full: Full) -> float:
-        """Return the next pause; raises LimitReached where the time is over."""
-        if self._left <= 0:
-            raise LimitReached(limit=self._limit, used=full.used, slots=full.slots, wait=self._wait)
-        pause = min(self._pause * random.uniform(0.75, 1.25), self._left)
-        self._left -= pause
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        """Return the next pause; raises LimitReached where the time is over, or is before the start is due."""
+        if self.left <= 0 or full.due_in > self.left:
+            raise LimitReached(
+                limit=self._slot.limit,
+                used=full.used,
+                slots=full.slots,
+                wait=self._wait,
+                due_in=full.due_in,
+                tokens=self._slot.tokens or 0,
+            )
+        pause = full.due_in if full.cools else self._pause * random.uniform(0.75, 1.25)
+        # Also where the clocks differ by a moment: it looks again, and not at once.
+        pause = min(max(pause, _FIRST_PAUSE), _LONGEST_PAUSE, self.left)
+        self.left -= pause
+        if not full.cools:
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return pause
+
+
+def _naps(seconds: float) -> list[float]:
+    """Divide the sleep before a start: after each part but the last, the attempt may find that it is over."""
+    whole, rest = divmod(seconds, _LONGEST_SLEEP)
+    return [nap for nap in (*[_LONGEST_SLEEP] * int(whole), rest) if nap > 0]
