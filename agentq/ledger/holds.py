@@ -50,7 +50,7 @@ def take(ledger: Transactions, hold: uuid.UUID, claim: Claim, wanted: Wanted) ->
 
     A limit that is not in the ledger yet is written with what code declared. Run again, it finds its own hold.
     Raises KeyError for a limit that is neither there nor declared, StateConflict where the attempt is over, and
-    InvalidArguments for a strict limit and a job without a hard timeout, and for tokens that nobody said.
+    InvalidArguments for a strict limit and a job without a hard timeout, and for tokens without a number.
     """
     return ledger.write(lambda tx: _take(tx, hold, claim, wanted))
 
@@ -73,7 +73,7 @@ def free(
 ) -> None:
     """Free the slot of a hold, and admit jobs that wait for it; nothing where it was freed before.
 
-    Its block has used so many tokens more than it had reserved; it *succeeded*, or a provider's refusal of its
+    Its block has used *more_tokens* than it had reserved; it *succeeded*, or a provider's refusal of its
     call closes the limit.
     """
 

@@ -185,8 +185,8 @@ class Context:
                 estimate of its ``Tokens`` in ``call_limits``.
 
         Raises LimitReached after that time, or at once where its start is due later; InvalidArguments for a limit
-        that does not exist or is divided by a key that *name* lacks, and for one that counts tokens where nobody
-        said how many; StateConflict where the attempt is over, so that its outcome is not wanted.
+        that does not exist or is divided by a key that *name* lacks, and for one that counts tokens, without
+        a number of them; StateConflict where the attempt is over, so that its outcome is not wanted.
         """
         if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < 1e9:
             raise InvalidArguments(f"limit({show(name)}, wait={show(wait)}): wait must be seconds from 0 up")

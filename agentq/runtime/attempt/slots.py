@@ -48,7 +48,7 @@ class Slot:
     tokens: int | None
     """The tokens that it has reserved; None for a limit that counts none."""
     is_paid: bool = field(default=False, kw_only=True)
-    """Whether the claim of the attempt has paid its start."""
+    """True where the claim of the attempt has paid its start."""
 
 
 class AttemptSlots:
