@@ -242,7 +242,8 @@ def _report(change: LimitChange, as_json: bool) -> None:
 
 def _changed(change: LimitChange) -> str:
     if change.cools_until is not None:
-        return f"cools until {when(change.cools_until)}"
+        is_over = change.cools_until <= change.created_at
+        return "its cooldown is over" if is_over else f"cools until {when(change.cools_until)}"
     meters = (
         (change.before, change.after, "slots"),
         (change.rate_before, change.rate_after, "starts"),

@@ -171,7 +171,8 @@ def test_a_limit_is_cooled_and_its_cooldown_ended(worker: LimitedWorker, program
     assert " s (ana: the provider asks for less)" in line
     assert "cooldown  60 s (ana: " in program.text("limits", "show", SMALL)
     assert f"cooldown of {SMALL}, " in program.text("why", str(job))
-    assert program.text("limits", "cool", SMALL, "0", "--reason", "it is up again").startswith(f"limit {SMALL}")
+    ended = program.text("limits", "cool", SMALL, "0", "--reason", "it is up again")
+    assert ended == f"limit {SMALL}: its cooldown is over\n"
     assert "over; 2 at once" in program.text("limits", "list")
     assert [change.actor for change in limits.get(worker.ledger, SMALL).changes] == ["ana", "ana"]
 
