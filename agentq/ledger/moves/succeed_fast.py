@@ -12,7 +12,6 @@ commits by itself, which saves two round trips, and its locks last no longer tha
 from __future__ import annotations
 
 from enum import Enum, auto
-from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -35,11 +34,9 @@ from agentq.ledger.db.types import AnyRow, UtcDateTime, now
 from agentq.ledger.history import ending
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
-from agentq.ledger.moves.deferrals import awaited_line
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.ledger.moves.slot_handover import freeing_slot, handing_slot_over
-from agentq.ledger.moves.workflow import let_next_in
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
@@ -61,7 +58,6 @@ class _Slot(Enum):
     FREED = auto()
 
 
-@cache  # built at their first use: only a process that completes jobs on PostgreSQL needs them
 def _statements(slot: _Slot | None) -> _Statements:
     succeed = SUCCEED if slot is None else SUCCEED.values(held=0)
     done = succeed.returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).cte("done")
@@ -71,9 +67,7 @@ def _statements(slot: _Slot | None) -> _Statements:
     readied_by_join = _readied_by(joined, "readied_by_join")
 
     def completing(*readied: CTE, ended: CTE | None = None) -> Prepared:
-        columns, ctes = [done.c.id.label("done_id")], [_history(done)]
-        if ended is not None:
-            columns.append(awaited_line(select(ended.c.tenant).scalar_subquery()).label("line"))
+        columns, ctes = [done.c.id.label("done_id")], [_history(done), *([] if ended is None else [ended])]
         if slot is not None:
             freed = freeing_slot(done)
             if slot is _Slot.HANDED_OVER:
@@ -138,9 +132,11 @@ def _ended_by(done: CTE, name: str) -> CTE:
         update(WorkflowRow)
         .where(WorkflowRow.id == ended, WorkflowRow.status == WorkflowStatus.RUNNING)
         .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
-        .returning(WorkflowRow.tenant)
         .cte(name)
     )
+
+
+_WITHOUT_SLOT, _HANDING_OVER, _FREEING = map(_statements, (None, _Slot.HANDED_OVER, _Slot.FREED))
 
 
 def succeed_fast(
@@ -158,11 +154,10 @@ def succeed_fast(
     """
     values = {"job_id": claimed.job_id, "held_attempt": claimed.attempt, "new_result": result}
     values |= {"by_worker": claimed.worker_id, "began_at": claimed.started_at}
-    limits, slot = claimed.limits or [], None
+    limits, statements = claimed.limits or [], _WITHOUT_SLOT
     if len(limits) == 1:
-        slot = _Slot.FREED if claimed.has_paid else _Slot.HANDED_OVER
+        statements = _FREEING if claimed.has_paid else _HANDING_OVER
         values |= {"limit": limits[0], "more_tokens": more_tokens}
-    statements = _statements(slot)
     if claimed.is_last:
         statement = statements.last
     else:
@@ -170,7 +165,6 @@ def succeed_fast(
     rows = statement.all(tx.connection, values, while_executing)
     if not rows:
         return None
-    let_next_in(tx, getattr(rows[0], "line", None))
     if len(limits) > 1:
         tx.then(GiveBack(claimed.job_id))
     elif limits and rows[0].is_awaited:  # by a job that this statement did not see, or that needs other limits too
