@@ -36,7 +36,8 @@ SUCCEED = (
         error_message=None,
     )
 )
-_SUCCEED = Prepared(SUCCEED)
+# A copy: SQLAlchemy notes on a statement which columns it returns, and what is made of it then has that note too.
+_SUCCEED = Prepared(SUCCEED.where())
 
 _delay = bindparam("seconds", type_=Float())
 _deferral = bindparam("deferral", type_=Integer())
