@@ -4,6 +4,8 @@
 
     [limits.model]              # each key of the limit that code calls "model"
     slots = 10
+    rate = "500/60"             # as agentq limits set --rate takes it
+    tokens = "200000/60"
 
     [limits."model:gpt-5"]      # one key
     slots = 20
@@ -11,17 +13,25 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from agentq.exceptions import ConfigurationError, nearest
-from agentq.policies.limits import MOST_SLOTS, Meters
+from agentq.policies.limits import MOST_SLOTS, Meters, PerTime
+from agentq.policies.limits.elements import LONGEST, MOST_STARTS, MOST_TOKENS, SHORTEST
 from agentq.redaction import show
 
-_LIMITS, _SLOTS = "limits", "slots"
+_LIMITS, _SLOTS, _RATE, _TOKENS = "limits", "slots", "rate", "tokens"
+_MOST = {_RATE: MOST_STARTS, _TOKENS: MOST_TOKENS}
+T = TypeVar("T")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+PerTimeInFile = tuple[int, float]
+"""A number of starts or tokens, and the seconds of their period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +42,46 @@ class LimitsFile:
         path: where it is.
         text: its text, for the lines that errors name.
         slots: the number of slots by the name of a limit, with its key or for all of them.
+        rates: its starts in a period.
+        tokens: its tokens in a period.
     """
 
     path: Path | None = None
     text: str = ""
     slots: Mapping[str, int] = field(default_factory=dict)
+    rates: Mapping[str, PerTimeInFile] = field(default_factory=dict)
+    tokens: Mapping[str, PerTimeInFile] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Set[str]:
+        """The limits that it has a number of."""
+        return self.slots.keys() | self.rates.keys() | self.tokens.keys()
 
     def meters_of(self, name: str, declared: Meters) -> Meters:
         """Return the meters of a limit by its name with the key; *declared* is what code says."""
-        slots = self.slots.get(name, self.slots.get(name.partition(":")[0]))
-        return declared if slots is None else replace(declared, slots=slots)
+        slots = _of(self.slots, name)
+        return replace(
+            declared,
+            slots=declared.slots if slots is None else slots,
+            rate=_in_place_of(declared.rate, _of(self.rates, name)),
+            tokens=_in_place_of(declared.tokens, _of(self.tokens, name)),
+        )
 
-    def require_known(self, names: Collection[str]) -> None:
-        """Raise ConfigurationError for a limit that is none of *names*, which code declares, nor a key of one."""
-        for name in self.slots:
-            if name not in names and name.partition(":")[0] not in names:
-                known = f"Known: {', '.join(sorted(names))}" if names else "No step declares one"
-                near = nearest(name, names)
+    def require_known(self, declared: Mapping[str, Meters]) -> None:
+        """Raise ConfigurationError for a limit that code has not *declared*, and for a rate or tokens of such."""
+        for name in sorted(self.names):
+            meters = declared.get(name, declared.get(name.partition(":")[0]))
+            if meters is None:
+                known = f"Known: {', '.join(sorted(declared))}" if declared else "No step declares one"
+                near = nearest(name, declared)
                 self._refuse([_LIMITS, name], f"no code declares limit {show(name)}.{near} {known}")
+            for key, numbers, meter in ((_RATE, self.rates, meters.rate), (_TOKENS, self.tokens, meters.tokens)):
+                if name in numbers and meter is None:
+                    self._refuse(
+                        [_LIMITS, name, key],
+                        f"code declares no {key} of limit {show(name)}, so its jobs ask for none; add one there, "
+                        "or take this line out",
+                    )
 
     def _refuse(self, keys: list[str], why: str) -> NoReturn:
         raise ConfigurationError(
@@ -73,19 +105,53 @@ def read(path: Path) -> LimitsFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"the limits file {path} is no TOML: {error} (setting agentq_limits)") from None
     slots: dict[str, int] = {}
-    found = LimitsFile(path, text, slots)
+    per_time: dict[str, dict[str, PerTimeInFile]] = {_RATE: {}, _TOKENS: {}}
+    found = LimitsFile(path, text, slots, per_time[_RATE], per_time[_TOKENS])
     _require_keys(found, [], data, _LIMITS)
     for name, limit in _table(found, [_LIMITS], data.get(_LIMITS, {})).items():
         keys = [_LIMITS, name]
-        _require_keys(found, keys, _table(found, keys, limit), _SLOTS)
-        value = limit.get(_SLOTS)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SLOTS:
-            found._refuse(
-                [*keys, _SLOTS] if _SLOTS in limit else keys,
-                f"slots of limit {show(name)} is {show(value)}; it must be a whole number from 1 to {MOST_SLOTS}",
-            )
-        slots[name] = value
+        _require_keys(found, keys, _table(found, keys, limit), _SLOTS, _RATE, _TOKENS)
+        if not limit:
+            found._refuse(keys, f"limit {show(name)} has no number; give it slots, rate or tokens")
+        for key, value in limit.items():
+            if key == _SLOTS:
+                slots[name] = _slots(found, name, value)
+            else:
+                per_time[key][name] = _per_time(found, name, key, value)
     return found
+
+
+def _of(numbers: Mapping[str, T], name: str) -> T | None:
+    """Return the number of one key, or that of all keys."""
+    return numbers.get(name, numbers.get(name.partition(":")[0]))
+
+
+def _in_place_of(declared: PerTime | None, number: PerTimeInFile | None) -> PerTime | None:
+    """Return a meter with the number of the file, and with the burst of code as far as that fits."""
+    if declared is None or number is None:
+        return declared
+    return PerTime(*number, burst=min(declared.burst, max(1, number[0] - 1)))
+
+
+def _slots(found: LimitsFile, name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SLOTS:
+        found._refuse(
+            [_LIMITS, name, _SLOTS],
+            f"slots of limit {show(name)} is {show(value)}; it must be a whole number from 1 to {MOST_SLOTS}",
+        )
+    return value
+
+
+def _per_time(found: LimitsFile, name: str, key: str, value: object) -> PerTimeInFile:
+    parts = re.fullmatch(r"(\d+)/(\d+(?:\.\d+)?)([smhd]?)", value, re.ASCII) if isinstance(value, str) else None
+    number, seconds = (int(parts[1]), float(parts[2]) * _UNITS[parts[3]]) if parts else (0, 0.0)
+    if not 1 <= number <= _MOST[key] or not SHORTEST <= seconds <= LONGEST:
+        found._refuse(
+            [_LIMITS, name, key],
+            f"{key} of limit {show(name)} is {show(value)}; it must be a number from 1 to {_MOST[key]} and its "
+            f'period in seconds, from {SHORTEST} to a year: "500/60" or "500/1m"',
+        )
+    return number, seconds
 
 
 def _table(found: LimitsFile, keys: list[str], value: object) -> dict[str, Any]:
@@ -94,10 +160,12 @@ def _table(found: LimitsFile, keys: list[str], value: object) -> dict[str, Any]:
     return value
 
 
-def _require_keys(found: LimitsFile, keys: list[str], table: Mapping[str, object], known: str) -> None:
+def _require_keys(found: LimitsFile, keys: list[str], table: Mapping[str, object], *known: str) -> None:
     for key in table:
-        if key != known:
-            found._refuse([*keys, key], f"there is no key {show(key)}.{nearest(key, [known])} Known: {known}")
+        if key not in known:
+            found._refuse(
+                [*keys, key], f"there is no key {show(key)}.{nearest(key, known)} Known: {', '.join(known)}"
+            )
 
 
 def _line_of(text: str, keys: list[str]) -> int:

@@ -69,7 +69,7 @@ def _limits_file(engine: Engine) -> Iterator[Finding]:
         yield health.error("limits", str(failure))
         return
     if engine.limits_file.path is not None:
-        yield health.ok("limits", f"{engine.limits_file.path} has {len(engine.limits_file.slots)} limit(s)")
+        yield health.ok("limits", f"{engine.limits_file.path} has {len(engine.limits_file.names)} limit(s)")
 
 
 def _limits(engine: Engine) -> Iterator[Finding]:

@@ -391,8 +391,8 @@ MUTANTS = [
     Mutant(
         name="limits-file-has-no-keys",
         file=_METERS,
-        text="        declared = file.meters_of(row.name, of_all)\n",
-        instead="        declared = of_all\n",
+        text="        declared = file.meters_of(row.name, meters[limit])\n",
+        instead="        declared = file.meters_of(limit, meters[limit])\n",
         why="the number of one key in the limits file does not hold",
         tests=(_LIMITS,),
         pick="limits_file",

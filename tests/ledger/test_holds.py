@@ -287,5 +287,5 @@ def test_a_prune_waits_for_the_end_of_what_a_lost_attempt_keeps(worker: HoldingW
 
 def test_a_limit_becomes_strict_with_the_code_of_a_worker_that_starts(worker: HoldingWorker) -> None:
     worker.begin_all([render.s()])
-    worker.ledger.write(lambda tx: moves.redeclare(tx, "gpu", Meters(slots=1, is_strict=True), NO_FILE))
+    worker.ledger.write(lambda tx: moves.redeclare(tx, {"gpu": Meters(slots=1, is_strict=True)}, NO_FILE))
     assert worker.limit("gpu").is_strict

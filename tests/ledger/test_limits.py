@@ -318,7 +318,7 @@ def test_a_prune_waits_for_slots_that_are_to_be_given_back(worker: LimitedWorker
 
 def test_a_change_of_slots_since_jobs_took_them_explains_more_holders_than_slots(worker: LimitedWorker) -> None:
     worker.begin_all([ask.s()] * SLOTS)
-    worker.ledger.write(lambda tx: moves.redeclare(tx, "model", Meters(slots=1), NO_FILE))
+    worker.ledger.write(lambda tx: moves.redeclare(tx, {"model": Meters(slots=1)}, NO_FILE))
     worker.begin_all([ask.s()])
     assert (worker.limit(SMALL).used, worker.limit(SMALL).declared) == (SLOTS, 1)
 
@@ -330,7 +330,7 @@ def test_numbers_of_the_limits_file_hold_before_the_codes_and_the_code_again_whe
 
     def redeclared(in_file: dict[str, int]) -> tuple[int, int]:
         file = LimitsFile(slots=in_file)
-        worker.ledger.write(lambda tx: moves.redeclare(tx, "model", Meters(slots=SLOTS), file))
+        worker.ledger.write(lambda tx: moves.redeclare(tx, {"model": Meters(slots=SLOTS)}, file))
         return worker.limit(SMALL).declared, worker.limit("model:large").declared
 
     assert redeclared({"model": 7, "model:large": 9}) == (7, 9)

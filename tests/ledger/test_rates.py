@@ -224,7 +224,7 @@ def test_a_limit_whose_jobs_wait_for_a_time_is_found_until_a_caretaker_paces_it(
 def test_a_rate_that_code_declares_anew_holds_for_each_key(worker: PacedWorker) -> None:
     worker.begin_all([call.s()] * 2)
     worker.end(worker.next())
-    worker.ledger.write(lambda tx: moves.redeclare(tx, "calls", Meters(rate=PerTime(2, 60.0, 1)), NO_FILE))
+    worker.ledger.write(lambda tx: moves.redeclare(tx, {"calls": Meters(rate=PerTime(2, 60.0, 1))}, NO_FILE))
     assert worker.limit("calls").rate == 2
     worker.let_pass(GAP)
     pace(worker, "calls")

@@ -148,7 +148,7 @@ def test_a_cancel_that_finds_the_admission_open_gives_the_slot_back(pair: list[L
 
 
 def lower(tx: Transaction) -> None:
-    moves.redeclare(tx, "model", Meters(slots=SLOTS - 1), NO_FILE)
+    moves.redeclare(tx, {"model": Meters(slots=SLOTS - 1)}, NO_FILE)
 
 
 def test_a_hand_over_beside_a_limit_that_is_lowered_leaves_no_more_holders_than_there_were(

@@ -181,15 +181,16 @@ _COMPLETE = (
         | {"is_strict": or_(LimitRow.is_strict, _declared["is_strict"])}
     )
 )
-_DECLARED_OTHERWISE = (
+_DECLARED_OTHERWISE = select(LimitRow.name).where(
+    or_(LimitRow.name == _LIMIT, func.substr(LimitRow.name, 1, func.length(_PREFIX)) == _PREFIX),
+    or_(
+        LimitRow.name.in_(bindparam("in_file", type_=String(), expanding=True)),
+        *(getattr(LimitRow, name).is_distinct_from(value) for name, value in _declared.items()),
+    ),
+)
+_LOCK_ALL = (
     select(LimitRow.name, *(getattr(LimitRow, name) for name in _COLUMNS))
-    .where(
-        or_(LimitRow.name == _LIMIT, func.substr(LimitRow.name, 1, func.length(_PREFIX)) == _PREFIX),
-        or_(
-            LimitRow.name.in_(bindparam("in_file", type_=String(), expanding=True)),
-            *(getattr(LimitRow, name).is_distinct_from(value) for name, value in _declared.items()),
-        ),
-    )
+    .where(LimitRow.name.in_(bindparam("limits", type_=String(), expanding=True)))
     .order_by(in_code_order(LimitRow.name))
     .with_for_update(key_share=True)
 )
@@ -209,19 +210,24 @@ def declare(tx: Transaction, meters: Mapping[str, Meters]) -> None:
             tx.connection.execute(_COMPLETE, _bound(row) | {"limit": row["name"]})
 
 
-def redeclare(tx: Transaction, limit: str, meters: Meters, file: LimitsFile) -> None:
-    """Let a limit, with each of its keys, have the meters that code declares now, and note the change.
+def redeclare(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -> None:
+    """Let limits, with each of their keys, have the *meters* that code declares now, and note each change.
 
-    Numbers of the limits *file*, of the limit or of one key, hold in place of the code's.
+    Numbers of the limits *file*, of a limit or of one key, hold in place of the code's.
     """
-    of_all, prefix = file.meters_of(limit, meters), None if ":" in limit else f"{limit}:"
-    of_limit: dict[str, Any] = {"limit": limit, "prefix": prefix, "in_file": sorted(file.slots)}
-    for row in tx.connection.execute(_DECLARED_OTHERWISE, _bound(_values(of_all)) | of_limit).all():
-        declared = file.meters_of(row.name, of_all)
+    changed = set()
+    for limit, of_code in meters.items():
+        of_all, prefix = file.meters_of(limit, of_code), None if ":" in limit else f"{limit}:"
+        of_limit: dict[str, Any] = {"limit": limit, "prefix": prefix, "in_file": sorted(file.names)}
+        changed |= set(tx.connection.scalars(_DECLARED_OTHERWISE, _bound(_values(of_all)) | of_limit))
+    # All together: the keys of one limit may stand between other limits in the order of the names.
+    for row in tx.connection.execute(_LOCK_ALL, {"limits": sorted(changed)}).all() if changed else ():
+        limit = row.name if row.name in meters else row.name.partition(":")[0]
+        declared = file.meters_of(row.name, meters[limit])
         values = _values(declared)
         if values != {name: getattr(row, name) for name in _COLUMNS}:
             tx.connection.execute(_REDECLARE, _bound(values) | {"limit": row.name})
-            why = _BY_FILE if file.slots.keys() & {row.name, limit} else _BY_CODE
+            why = _BY_FILE if file.names & {row.name, limit} else _BY_CODE
             change = {"id": new_id(), "name": row.name, "actor": "agentq", "reason": why}
             tx.connection.execute(insert(LimitChangeRow), change | _change(row, declared))
 

@@ -315,8 +315,8 @@ class Duties:
 
     def _redeclare_limits(self) -> None:
         """Let the limits have the meters of this code and limits file: of two releases, the last to start wins."""
-        for name, meters in self._engine.declared_limits().items():
-            self._ledger.write(partial(moves.redeclare, limit=name, meters=meters, file=self._engine.limits_file))
+        declared, file = self._engine.declared_limits(), self._engine.limits_file
+        self._ledger.write(partial(moves.redeclare, meters=declared, file=file))
 
     def _declare_ordered(self) -> None:
         """Enter the limits of ordered queues, also after a prune: jobs may be moved into these queues."""
