@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 from celery import Signature, chain, chord, group
-from sqlalchemy import String, cast, create_engine, update
+from sqlalchemy import String, cast, update
 
 from agentq import each, step
 from agentq.exceptions import StepFailed
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow
-from agentq.ledger.moves.attempt import _SUCCEED
-from agentq.ledger.moves.succeed_fast import _statements
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, WorkflowStatus
 from tests.support.fake_worker import FakeWorker
@@ -122,9 +120,3 @@ def _finish_all_but_last(fake: FakeWorker, branches: list[Any]) -> None:
         tx.connection.execute(update(JobRow).where(JobRow.id == each_id).values(remaining=1))
 
     fake.ledger.write(write)
-
-
-def test_a_completion_in_one_statement_can_be_built_after_one_in_several() -> None:
-    with create_engine("sqlite://").connect() as connection:
-        _SUCCEED._compiled_for(connection)
-    assert _statements.__wrapped__(None).into_join

@@ -36,8 +36,7 @@ SUCCEED = (
         error_message=None,
     )
 )
-# A copy: SQLAlchemy notes on a statement which columns it returns, and what is made of it then has that note too.
-_SUCCEED = Prepared(SUCCEED.where())
+_SUCCEED = Prepared(SUCCEED)
 
 _delay = bindparam("seconds", type_=Float())
 _deferral = bindparam("deferral", type_=Integer())

@@ -34,9 +34,11 @@ from agentq.ledger.db.types import AnyRow, UtcDateTime, now
 from agentq.ledger.history import ending
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
+from agentq.ledger.moves.deferrals import awaited_line
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.ledger.moves.slot_handover import freeing_slot, handing_slot_over
+from agentq.ledger.moves.workflow import let_next_in
 from agentq.ledger.records import Claim
 from agentq.ledger.transaction import Transaction
 from agentq.states import AttemptOutcome, JobStatus, WorkflowStatus
@@ -67,7 +69,9 @@ def _statements(slot: _Slot | None) -> _Statements:
     readied_by_join = _readied_by(joined, "readied_by_join")
 
     def completing(*readied: CTE, ended: CTE | None = None) -> Prepared:
-        columns, ctes = [done.c.id.label("done_id")], [_history(done), *([] if ended is None else [ended])]
+        columns, ctes = [done.c.id.label("done_id")], [_history(done)]
+        if ended is not None:
+            columns.append(awaited_line(select(ended.c.tenant).scalar_subquery()).label("line"))
         if slot is not None:
             freed = freeing_slot(done)
             if slot is _Slot.HANDED_OVER:
@@ -132,6 +136,7 @@ def _ended_by(done: CTE, name: str) -> CTE:
         update(WorkflowRow)
         .where(WorkflowRow.id == ended, WorkflowRow.status == WorkflowStatus.RUNNING)
         .values(status=WorkflowStatus.SUCCEEDED, finished_at=now())
+        .returning(WorkflowRow.tenant)
         .cte(name)
     )
 
@@ -165,6 +170,7 @@ def succeed_fast(
     rows = statement.all(tx.connection, values, while_executing)
     if not rows:
         return None
+    let_next_in(tx, getattr(rows[0], "line", None))
     if len(limits) > 1:
         tx.then(GiveBack(claimed.job_id))
     elif limits and rows[0].is_awaited:  # by a job that this statement did not see, or that needs other limits too
