@@ -52,6 +52,8 @@ class Job(NamedTuple):
     """Whether the attempt began after the end of the last cooldown."""
     is_carried: bool = False
     """Whether it held a slot when the last cooldown began, and no attempt that began before its end has ended."""
+    hold: int = 0
+    """The attempt that has taken a slot inside its step, beside that of the job; 0 for none."""
 
 
 class Cooldown(NamedTuple):
@@ -86,9 +88,10 @@ class State(NamedTuple):
     early: bool = False
     """Whether a job was admitted while the limit cooled, or beside more than the ramp allows."""
     take_backs: int = 0
+    calls: int = 0
 
 
-HOLDERS = "as many slots are used as jobs hold"
+HOLDERS = "as many slots are used as jobs and calls hold"
 SLOTS = "no more jobs hold a slot than there are"
 COOL = "no job is admitted while the limit cools, and after it few, until calls succeed"
 DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
@@ -99,7 +102,7 @@ class Limit:
     """The engine, with *slots*, and with a caretaker or without.
 
     So often may it crash, a worker be lost, a call be refused, and a slot be taken back from a job that waits for
-    a worker.
+    a worker; so many calls inside steps take a slot of their own.
     """
 
     jobs: int = 3
@@ -109,10 +112,11 @@ class Limit:
     refusals: int = 0
     caretaker: bool = False
     take_backs: int = 0
+    calls: int = 0
 
     def initial(self) -> State:
         budgets = {"crashes": self.crashes, "losses": self.losses, "refusals": self.refusals}
-        return State((Job(),) * self.jobs, take_backs=self.take_backs, **budgets)
+        return State((Job(),) * self.jobs, take_backs=self.take_backs, calls=self.calls, **budgets)
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
         """Give all that may happen next."""
@@ -162,6 +166,10 @@ class Limit:
                     yield "rescue", _with(state._replace(losses=state.losses - 1), number, taken)
             case Status.SCHEDULED:
                 yield "due", self.due(state, number, job)
+        if state.calls and job.status is Status.RUNNING and not job.hold and self.has_room(state):
+            yield "begin a call", self.begin_call(state._replace(calls=state.calls - 1), number, job)
+        if job.hold and (self.runs(job, job.hold) or self.caretaker):
+            yield "free the hold", self.free_hold(state, number, job)
         if job.completing is not None:
             yield "complete", self.complete(state, number, job)
         if job.work is Work.ENTER:
@@ -173,6 +181,18 @@ class Limit:
 
     def is_spent(self, job: Job) -> bool:
         return job.held and job.status in (Status.SCHEDULED, Status.DONE)
+
+    def runs(self, job: Job, attempt: int) -> bool:
+        """Say whether an attempt runs, which ends its call."""
+        return job.status is Status.RUNNING and job.attempt == attempt
+
+    def begin_call(self, state: State, number: int, job: Job) -> State:
+        """Take a slot inside a step, as a hold of its attempt."""
+        return _with(state._replace(used=state.used + 1), number, job._replace(hold=job.attempt))
+
+    def free_hold(self, state: State, number: int, job: Job) -> State:
+        """Delete the hold, which frees its slot; an admission follows where the line is awaited."""
+        return self.after_free(_with(state._replace(used=state.used - 1), number, job._replace(hold=0)))
 
     def is_open(self, state: State) -> bool:
         """Say whether a completion may hand its slot over."""
@@ -297,7 +317,7 @@ class Limit:
 
 def broken(state: State, slots: int) -> str | None:
     """Return the promise that a state breaks, if any."""
-    holders = sum(job.held for job in state.jobs)
+    holders = sum(job.held for job in state.jobs) + sum(job.hold > 0 for job in state.jobs)
     if state.used != holders:
         return HOLDERS
     if state.early:
@@ -307,7 +327,7 @@ def broken(state: State, slots: int) -> str | None:
 
 def is_end(state: State) -> bool:
     """Say whether it is right that nothing more happens."""
-    return all(job.status is Status.DONE and not job.held for job in state.jobs)
+    return all(job.status is Status.DONE and not job.held and not job.hold for job in state.jobs)
 
 
 def explore(limit: Limit) -> tuple[int, str | None, list[str]]:

@@ -35,6 +35,7 @@ from tests.model.limits import (
         (Limit(jobs=2, slots=2, refusals=1, losses=1, caretaker=True), 1_000),
         (Limit(jobs=3, take_backs=2), 1_000),
         (Limit(jobs=2, take_backs=2, losses=1, crashes=1, caretaker=True), 1_000),
+        (Limit(jobs=2, slots=2, calls=2, losses=1, crashes=1, caretaker=True), 1_000),
     ],
     ids=str,
 )
@@ -137,6 +138,20 @@ class TakesBackForShow(Limit):
         return True
 
 
+class LosesTheHold(Limit):
+    """The end of a call deletes its hold, and leaves the slot counted."""
+
+    def free_hold(self, state: State, number: int, job: Job) -> State:
+        return super().free_hold(state, number, job)._replace(used=state.used)
+
+
+class CallsUncounted(Limit):
+    """A call takes its hold without counting a slot."""
+
+    def begin_call(self, state: State, number: int, job: Job) -> State:
+        return super().begin_call(state, number, job)._replace(used=state.used)
+
+
 @dataclass(frozen=True)
 class Fault:
     limit: Limit
@@ -157,6 +172,9 @@ FAULTS = [
     Fault(OldCallsOpen(jobs=4, slots=4, refusals=1, caretaker=True), COOL),
     Fault(ForgetsCarried(jobs=4, slots=3, refusals=1, caretaker=True), COOL),
     Fault(TakesBackForShow(jobs=2, take_backs=1), HOLDERS),
+    Fault(LosesTheHold(jobs=2, slots=2, calls=1), HOLDERS),
+    Fault(CallsUncounted(jobs=2, slots=2, calls=1), HOLDERS),
+    Fault(Limit(jobs=1, slots=2, calls=1), DEAD_END),  # nobody frees what an attempt has left
     Fault(Limit(crashes=1), DEAD_END),  # without a caretaker
     Fault(Limit(refusals=1), DEAD_END),
 ]
