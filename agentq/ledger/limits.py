@@ -102,15 +102,15 @@ def fill(ledger: Transactions) -> None:
         admit(ledger, limit)
 
 
-def pace(ledger: Transactions, limit: str, pacer: uuid.UUID) -> tuple[int, float] | None:
+def pace(ledger: Transactions, limit: str, pacer: uuid.UUID, pause: float = 0.0) -> tuple[int, float] | None:
     """Admit the jobs of *limit* that can start soon, for the caretaker *pacer*.
 
-    Returns how many were admitted, and the seconds until the next one may be; None where another caretaker paces
-    it, or none waits.
+    Returns how many were admitted, and the seconds until the next one may be: at least *pause*, where none was
+    admitted now. None where another caretaker paces it, or no job waits.
     """
 
     if ledger.is_postgresql:
-        paced = ledger.write_statement(lambda tx: _admit_paced(tx, limit, pacer))
+        paced = ledger.write_statement(lambda tx: _admit_paced(tx, limit, pacer, pause))
         if paced is not None and paced.is_complete:
             return len(paced.admitted), paced.seconds
 
@@ -121,17 +121,17 @@ def pace(ledger: Transactions, limit: str, pacer: uuid.UUID) -> tuple[int, float
         while admitted < _MOST_TOGETHER and found is _Next.MOVED:
             found = _move_first(tx, limit, alone=True)
             admitted += found is _Next.MOVED
-        return found, admitted, moves.keep_pace(tx, limit, pacer)
+        return found, admitted, moves.keep_pace(tx, limit, pacer, 0.0 if admitted else pause)
 
     found, admitted, seconds = ledger.write(work)
     if found is not _Next.STAYS:
         admitted += admit(ledger, limit)
-        seconds = ledger.write(lambda tx: moves.keep_pace(tx, limit, pacer))
+        seconds = ledger.write(lambda tx: moves.keep_pace(tx, limit, pacer, 0.0 if admitted else pause))
     return None if seconds is None else (admitted, seconds)
 
 
-def _admit_paced(tx: Transaction, limit: str, pacer: uuid.UUID) -> moves.Paced | None:
-    paced = moves.admit_paced(tx, limit, pacer)
+def _admit_paced(tx: Transaction, limit: str, pacer: uuid.UUID, pause: float) -> moves.Paced | None:
+    paced = moves.admit_paced(tx, limit, pacer, pause)
     if paced is not None:
         tx.dispatch(*map(dispatch_of, paced.admitted))
     return paced

@@ -114,4 +114,13 @@ MUTANTS = [
         tests=(_RATES,),
         pick="one_caretaker_at_a_time",
     ),
+    Mutant(
+        name="next-start-left-to-a-pacer-that-sleeps",
+        file=_SLOT,
+        text="or_(gives_room, func.coalesce(~IS_PACED_SOON, true()))",
+        instead="gives_room",
+        why="a start that is due waits until the pacer has slept",
+        tests=(_RATES,),
+        pick="leaves_the_next_job",
+    ),
 ]

@@ -204,6 +204,20 @@ def test_one_caretaker_at_a_time_paces_a_limit(worker: PacedWorker) -> None:
     assert pace(worker, "calls") is None
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")  # SQLite has one writer
+@pytest.mark.parametrize(("pause", "ready"), [(1.0, QUEUED), (0.0, BLOCKED)], ids=["later", "soon"])
+def test_a_completion_leaves_the_next_job_to_a_pacer_that_looks_soon(
+    worker: PacedWorker, pause: float, ready: str
+) -> None:
+    jobs = worker.begin_all([call.s()] * 2)
+    claimed = worker.next()
+    worker.let_pass(GAP + NEAR)
+    worker.ledger.write(lambda tx: moves.take_pace(tx, "calls", worker.worker_id))
+    worker.ledger.write(lambda tx: moves.keep_pace(tx, "calls", worker.worker_id, pause))
+    worker.end(claimed)
+    assert worker.statuses(jobs[1:]) == [ready]
+
+
 def test_a_limit_whose_jobs_wait_for_a_time_is_found_until_a_caretaker_paces_it(worker: PacedWorker) -> None:
     def found() -> bool:
         return Work.PACE in worker.ledger.read_statement(lambda c: find_work(c, worker.worker_id, 60.0))

@@ -143,8 +143,9 @@ TOKENS_LEFT: tuple[Any, ...] = (
     TOKENS.burst.label("tokens_burst"),
 )
 """The columns that say how many tokens are left: the seconds owed for those that are taken, and the pace."""
-_more = bindparam("more_tokens", type_=Float()) * TOKENS.gap
-TOKENS_DUE_AFTER = LimitRow.tokens_due + func.coalesce(_more, _NO_TIME)
+MORE_TOKENS = bindparam("more_tokens", type_=Float())
+"""The tokens that an attempt has used beyond those that it had reserved."""
+TOKENS_DUE_AFTER = LimitRow.tokens_due + func.coalesce(MORE_TOKENS * TOKENS.gap, _NO_TIME)
 """The time at which the next token of a limit is due, after an attempt has used more than it had reserved."""
 # Written as the index of these rows has it: SQLite takes that for no other text.
 HAS_ROOM = and_(text("agentq_limits.is_awaited"), ROOM > _ZERO)

@@ -5,7 +5,20 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Float, Uuid, and_, bindparam, func, null, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from agentq.ledger.db.types import clock, now, seconds_from_now, seconds_of
 from agentq.ledger.models import LimitRow
@@ -17,6 +30,11 @@ GRACE = 1.0
 """Seconds that a caretaker may be late before another one takes its place."""
 
 PACER = bindparam("pacer", type_=Uuid())
+IS_PACED_SOON = and_(
+    LimitRow.paced_until > now(),
+    LimitRow.paced_until <= seconds_from_now(literal_column(str(GRACE + SOON), Float())),
+)
+"""A limit whose pacer looks at it next within the time in which a job may be admitted before its start."""
 _is_timed = or_(RATE.limit.is_not(None), TOKENS.limit.is_not(None), LimitRow.cooldown_until > now())
 _is_free = or_(LimitRow.paced_until.is_(None), LimitRow.paced_until < now())
 # Written as the index of these rows has it: SQLite takes that for no other text.
@@ -91,8 +109,8 @@ def take_pace(tx: Transaction, limit: str, pacer: uuid.UUID) -> bool:
     return tx.connection.execute(_TAKE_PACE, {"limit": limit, "pacer": pacer}).rowcount == 1
 
 
-def keep_pace(tx: Transaction, limit: str, pacer: uuid.UUID) -> float | None:
-    """Return the seconds until the next job may be admitted, and keep the limit for that time.
+def keep_pace(tx: Transaction, limit: str, pacer: uuid.UUID, pause: float = 0.0) -> float | None:
+    """Return the seconds until the next job may be admitted, at least *pause*, and keep the limit for that time.
 
     None where no job waits any more: the limit is left to others then.
     """
@@ -101,5 +119,6 @@ def keep_pace(tx: Transaction, limit: str, pacer: uuid.UUID) -> float | None:
     if found is None or not found.is_awaited:
         tx.connection.execute(_LEAVE_PACE, values)
         return None
-    tx.connection.execute(_KEEP_PACE, values | {"seconds": found.admitted_in + GRACE})
-    return found.admitted_in
+    seconds = max(pause, found.admitted_in)
+    tx.connection.execute(_KEEP_PACE, values | {"seconds": seconds + GRACE})
+    return seconds

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Float, Integer, func, literal_column, select, true, update
+from sqlalchemy import Float, Integer, bindparam, case, func, literal_column, select, true, update
 
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, clock, greatest, least, seconds_from_now, seconds_of
@@ -95,9 +95,9 @@ def _statement(most: int) -> Prepared:
             used=LimitRow.used + count,
             outstanding=LimitRow.outstanding + count,
             paced_by=PACER,
-            paced_until=seconds_from_now(_seconds_after(count) + GRACE),
+            paced_until=seconds_from_now(_next_look_after(count, count) + GRACE),
         )
-        .returning(_seconds_after(zero).label("seconds"))
+        .returning(_next_look_after(zero, count).label("seconds"))
         .cte("counted")
     )
     columns = (counted.c.seconds, locked.c.room, *admitted.c)
@@ -113,17 +113,25 @@ def _seconds_after(admitted: Any) -> Any:
     return greatest(nothing, func.coalesce(due, nothing), func.coalesce(cooldown, nothing))
 
 
+def _next_look_after(admitted: Any, count: Any) -> Any:
+    """Return ``_seconds_after`` the *admitted* ones; at least a pause, where the *count* of this look is 0."""
+    pause = case((count > 0, literal_column("0.0", Float())), else_=_PAUSE)
+    return greatest(_seconds_after(admitted), pause)
+
+
+_PAUSE = bindparam("pause", type_=Float())
 _MOST = 20
 """Jobs that one statement admits: others wait for its lock on the limit."""
 _ADMIT_PACED = _statement(_MOST)
 
 
-def admit_paced(tx: Transaction, limit: str, pacer: uuid.UUID) -> Paced | None:
+def admit_paced(tx: Transaction, limit: str, pacer: uuid.UUID, pause: float = 0.0) -> Paced | None:
     """Blocked to queued for the jobs of *limit* that can start soon, if the caretaker *pacer* may pace it.
 
+    Where there are none, it looks again after *pause* seconds at the earliest.
     None where it may not, or where the limit counts tokens, of which each job takes another number.
     """
-    rows = _ADMIT_PACED.all(tx.connection, {"limit": limit, "pacer": pacer})
+    rows = _ADMIT_PACED.all(tx.connection, {"limit": limit, "pacer": pacer, "pause": pause})
     if not rows:
         return None
     admitted = [row for row in rows if row.id is not None]

@@ -6,12 +6,13 @@ so those who end at the same time do not wait for each other.
 
 from __future__ import annotations
 
-from sqlalchemy import CTE, ColumnElement, and_, bindparam, func, literal_column, select, true, update
+from sqlalchemy import CTE, ColumnElement, and_, bindparam, func, literal_column, or_, select, true, update
 
 from agentq.ledger.db.types import UtcDateTime
 from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.limits import IN_LINE, LIMIT, MOST_TENANTS, WAITS, is_idle_after
-from agentq.ledger.moves.meters import IS_OPEN, ROOM, SLOTS, TOKENS_DUE_AFTER
+from agentq.ledger.moves.meters import AT_ONCE, IS_OPEN, MORE_TOKENS, ROOM, SLOTS, TOKENS_DUE_AFTER
+from agentq.ledger.moves.pace import IS_PACED_SOON
 from agentq.ledger.moves.ramp import given_back
 from agentq.ledger.moves.ready import ADMITTED, PLACE
 from agentq.ledger.moves.shared import DISPATCH
@@ -84,13 +85,16 @@ def handing_slot_over(done: CTE) -> tuple[CTE, CTE, CTE]:
 def freeing_slot(done: CTE) -> CTE:
     """Return the CTE that frees the slot of a job that *done* has ended, and counts the tokens that it has used.
 
-    For a job that pays: the start of the next one may not be due. It says whether one may be admitted now.
+    For a job that pays: the start of the next one may not be due. It says whether one is to be admitted now. Where
+    the next one waits for its time, and not for what this job gives back, the pacer of the limit admits it.
     """
+    gives_room = or_(AT_ONCE - LimitRow.used <= 1, LimitRow.ramp.is_not(None), MORE_TOKENS < 0)
+    is_to_admit = and_(LimitRow.is_awaited, ROOM > 0, or_(gives_room, func.coalesce(~IS_PACED_SOON, true())))
     return (
         update(LimitRow)
         .where(LimitRow.name == LIMIT, _is_done(done))
         .values(given_back(_began_at, true()) | {"tokens_due": TOKENS_DUE_AFTER})
-        .returning(and_(LimitRow.is_awaited, ROOM > 0).label("is_awaited"))
+        .returning(is_to_admit.label("is_awaited"))
         .cte("freed")
     )
 

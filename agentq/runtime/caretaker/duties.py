@@ -251,9 +251,9 @@ class Duties:
         self.unfit_jobs.pass_on()
         self._pass_on.interval = self.unfit_jobs.pause
 
-    def _pace(self, limit: str) -> tuple[int, float] | None:
+    def _pace(self, limit: str, pause: float) -> tuple[int, float] | None:
         def pace() -> tuple[int, float] | None:
-            return limits.pace(self._ledger, limit, self._lease.worker_id)
+            return limits.pace(self._ledger, limit, self._lease.worker_id, pause)
 
         return self._try(pace)
 

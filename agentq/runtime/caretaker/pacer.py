@@ -21,11 +21,12 @@ class Pacer:
     """The limits that this caretaker paces.
 
     Args:
-        pace: admits the jobs of a limit that can start soon. It returns how many it admitted, and the seconds
+        pace: admits the jobs of a limit that can start soon. It is given the limit, and the seconds after which it
+            is called again at the earliest, if it admits none. It returns how many it admitted, and the seconds
             until the next one may be; None where this caretaker has nothing more to do there.
     """
 
-    def __init__(self, pace: Callable[[str], tuple[int, float] | None]) -> None:
+    def __init__(self, pace: Callable[[str, float], tuple[int, float] | None]) -> None:
         self._pace = pace
         self._due: dict[str, float] = {}
         self._in_vain: dict[str, int] = {}
@@ -53,12 +54,12 @@ class Pacer:
         self._changed.set()
 
     def _look(self, limit: str) -> None:
-        found = self._pace(limit)
+        vain = self._in_vain.get(limit, 0) + 1
+        found = self._pace(limit, min(_LONGEST, _SHORTEST * 2.0 ** max(0, min(10, vain) - _OFTEN)))
         if found is None:
             self._due.pop(limit, None)
             self._in_vain.pop(limit, None)
             return
         admitted, seconds = found
-        self._in_vain[limit] = 0 if admitted else self._in_vain.get(limit, 0) + 1
-        pause = min(_LONGEST, _SHORTEST * 2.0 ** max(0, min(10, self._in_vain[limit]) - _OFTEN))
-        self._due[limit] = time.monotonic() + max(seconds, pause)
+        self._in_vain[limit] = 0 if admitted else vain
+        self._due[limit] = time.monotonic() + max(seconds, _SHORTEST)
