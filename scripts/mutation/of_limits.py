@@ -362,6 +362,15 @@ MUTANTS = [
         pick="hold_no_job_back",
     ),
     Mutant(
+        name="ended-jobs-are-carried",
+        file=_RAMP,
+        text="else_=greatest(LimitRow.carried - jobs, _NONE)), LimitRow.used - jobs\n",
+        instead="else_=greatest(LimitRow.carried - jobs, _NONE)), LimitRow.carried\n",
+        why="a job that was queued when its limit began to cool makes room for two after its end",
+        tests=(_OF_COOLDOWNS,),
+        pick="leaves_no_place",
+    ),
+    Mutant(
         name="each-refusal-of-one-time-doubles",
         file=_COOLDOWNS,
         text="        strikes=LimitRow.strikes + case((_is_further, 1), else_=0),\n",

@@ -434,3 +434,22 @@ def never_let_in(spade: Spade) -> None:
 
 def kept_for_nobody(spade: Spade) -> None:
     spade.limit("model:small", kept_for=spade.job(spade.busy_ledger.holding))
+
+
+def rate_exceeded(spade: Spade) -> None:
+    limit = {"name": "paced", "rate": 7, "rate_per": 60.0, "rate_burst": 1}
+    spade.run(insert(LimitRow).values(limit))
+    for retried in (spade.job(spade.busy_ledger.retried), spade.job(spade.busy_ledger.done)):
+        spade.run(update(JobRow).where(JobRow.id == retried).values(limits=["paced"], pays=True))
+
+
+def over_its_ramp(spade: Spade) -> None:
+    spade.limit("model:small", cooldown_until=now(), ramp=1, carried=0)
+
+
+def carried_miscounted(spade: Spade) -> None:
+    spade.limit("model:small", cooldown_until=now(), ramp=1, carried=9)
+
+
+def cools_without_ramp(spade: Spade) -> None:
+    spade.limit("model:small", cooldown_until=HOUR)

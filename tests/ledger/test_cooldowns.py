@@ -193,6 +193,16 @@ def test_a_job_that_holds_its_slot_when_its_limit_begins_to_cool_runs(worker: Li
     assert worker.job(second).status == SUCCEEDED
 
 
+def test_a_job_that_was_queued_when_its_limit_began_to_cool_leaves_no_place_beside_the_ramp(
+    worker: LimitedWorker,
+) -> None:
+    worker.begin_all([call.s()] * 2)
+    worker.end(worker.next(), refused(30))
+    end_cooldown(worker)
+    worker.end(worker.next())
+    assert (worker.limit(API).ramp, worker.limit(API).carried) == (2, 0)
+
+
 def test_a_claim_that_pays_refuses_its_job_while_the_limit_cools_and_one_job_comes_after_it(
     worker: LimitedWorker,
 ) -> None:

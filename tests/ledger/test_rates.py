@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from agentq.ledger import limits, moves
 from agentq.ledger.audit.audit import audit
 from agentq.ledger.caretaking import due_jobs, rescues
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.db.types import seconds_from_now
-from agentq.ledger.models import LimitRow
+from agentq.ledger.models import LimitChangeRow, LimitRow
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater
 from agentq.policies.limits import Meters, PerTime
 from agentq.policies.limits_file import NO_FILE
@@ -332,3 +332,18 @@ def opening(worker: PacedWorker, limit: str) -> moves.Opening:
     found = worker.ledger.read(lambda connection: moves.opening(connection, limit))
     assert found is not None
     return found
+
+
+def test_a_rate_that_a_later_step_gives_a_limit_is_noted_as_a_change(worker: PacedWorker) -> None:
+    def declare(meters: Meters) -> None:
+        worker.ledger.write(lambda tx: moves.declare(tx, {"shared": meters}))
+
+    declare(Meters(slots=3))
+    for _ in range(2):
+        declare(Meters(rate=PerTime(500, 60.0, 1)))
+    changed = select(LimitChangeRow.before, LimitChangeRow.after, LimitChangeRow.rate_before).add_columns(
+        LimitChangeRow.rate_after
+    )
+    rows = worker.ledger.read(lambda connection: connection.execute(changed).all())
+    assert [tuple(row) for row in rows] == [(3, 3, None, "500/60")]
+    assert (worker.limit("shared").declared, worker.limit("shared").rate) == (3, 500)

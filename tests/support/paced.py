@@ -6,8 +6,8 @@ from sqlalchemy import select, update
 
 from agentq import Concurrency, Context, Rate, Tokens, step
 from agentq.ledger import moves
-from agentq.ledger.db.types import clock, now
-from agentq.ledger.models import JobRow, LimitRow
+from agentq.ledger.db.types import clock, later, now
+from agentq.ledger.models import AttemptRow, JobRow, LimitRow
 from agentq.ledger.records import Claim, Dispatch, dispatch_of
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus
@@ -20,6 +20,8 @@ TOKEN_GAP = 0.1
 """Seconds from one token of ``spend`` to the next."""
 BUCKET = 100
 """Tokens of ``spend`` at once."""
+_TIMES = ("created_at", "dispatched_at", "started_at", "finished_at")
+"""Of jobs and attempts, those that the audit compares."""
 
 
 @step(limits=[Rate("calls", limit=7, per=60)])
@@ -57,7 +59,15 @@ class PacedWorker(LimitedWorker):
         """Let so many seconds pass, as the limits see it."""
         self.passed += seconds
         earlier = {"rate_due": LimitRow.rate_due - seconds, "tokens_due": LimitRow.tokens_due - seconds}
-        self.ledger.write(lambda tx: tx.connection.execute(update(LimitRow).values(earlier)))
+
+        def pass_(tx: Transaction) -> None:
+            tx.connection.execute(update(LimitRow).values(earlier))
+            for row in (JobRow, AttemptRow):
+                times = [name for name in _TIMES if name in row.__table__.c]
+                values = {name: later(getattr(row, name), -seconds) for name in times}
+                tx.connection.execute(update(row).values(values))
+
+        self.ledger.write(pass_)
 
     def due_in(self, limit: str, meter: str = "rate") -> float:
         """Return the seconds until the next start, or token, of a limit is due."""

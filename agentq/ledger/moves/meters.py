@@ -166,8 +166,8 @@ _DECLARE = {
     for name, dialect in _upserts.items()
 }
 # Of steps that declare different meters of one limit: the first job has written only its own.
-_COMPLETE = (
-    update(LimitRow)
+_LACKING = (
+    select(LimitRow.name, *(getattr(LimitRow, name) for name in _COLUMNS))
     .where(
         LimitRow.name == _LIMIT,
         or_(
@@ -177,6 +177,11 @@ _COMPLETE = (
             )
         ),
     )
+    .with_for_update(key_share=True)
+)
+_COMPLETE = (
+    update(LimitRow)
+    .where(LimitRow.name == _LIMIT)
     .values(
         {name: func.coalesce(getattr(LimitRow, name), _declared[name]) for name in _COLUMNS}
         | {"is_strict": or_(LimitRow.is_strict, _declared["is_strict"])}
@@ -197,6 +202,7 @@ _LOCK_ALL = (
 )
 _REDECLARE = update(LimitRow).where(LimitRow.name == _LIMIT).values(_declared)
 _BY_CODE = "the code of a worker that started declares this number"
+_BY_STEP = "another step of this limit declares it too"
 _BY_FILE = "the limits file of a worker that started has this number"
 
 
@@ -208,7 +214,25 @@ def declare(tx: Transaction, meters: Mapping[str, Meters]) -> None:
     tx.connection.execute(_DECLARE[tx.connection.dialect.name], rows)
     for row in rows:
         if row["rate"] is not None or row["tokens"] is not None:
-            tx.connection.execute(_COMPLETE, _bound(row) | {"limit": row["name"]})
+            _complete(tx, row["name"], meters[row["name"]], row)
+
+
+def _complete(tx: Transaction, limit: str, meters: Meters, row: dict[str, Any]) -> None:
+    """Let a limit have meters that it lacks, and note the change: starts from before did not go by them."""
+    values = _bound(row) | {"limit": limit}
+    before = tx.connection.execute(_LACKING, values).one_or_none()
+    if before is None:
+        return
+    tx.connection.execute(_COMPLETE, values)
+    change = {"id": new_id(), "name": limit, "actor": "agentq", "reason": _BY_STEP}
+    after = Meters(
+        meters.slots if before.declared is None else before.declared,
+        rate=meters.rate if before.rate is None else None,
+        tokens=meters.tokens if before.tokens is None else None,
+    )
+    change |= _change(before, after)
+    change |= {f"{name}_after": change[f"{name}_after"] or change[f"{name}_before"] for name in ("rate", "tokens")}
+    tx.connection.execute(insert(LimitChangeRow), change)
 
 
 def redeclare(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -> None:

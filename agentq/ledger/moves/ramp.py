@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, and_, case, false, func, literal_column, null
 
-from agentq.ledger.db.types import greatest
+from agentq.ledger.db.types import greatest, least
 from agentq.ledger.models import LimitRow
 from agentq.ledger.moves.meters import SLOTS
 
@@ -32,6 +32,9 @@ def given_back(began_at: Any, succeeded: ColumnElement[bool], jobs: Any = _ONE) 
     return {
         "used": LimitRow.used - jobs,
         "ramp": case((is_over, null()), (doubles, _TWO * LimitRow.ramp), else_=LimitRow.ramp),
-        "carried": case((is_new, LimitRow.carried), else_=greatest(LimitRow.carried - jobs, _NONE)),
+        # One that was queued when it began to cool may have begun later: never more than those that hold it.
+        "carried": least(
+            case((is_new, LimitRow.carried), else_=greatest(LimitRow.carried - jobs, _NONE)), LimitRow.used - jobs
+        ),
         "strikes": case((is_over, _NONE), else_=LimitRow.strikes),
     }

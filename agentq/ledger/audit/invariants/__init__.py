@@ -2,12 +2,14 @@
 
 from agentq.ledger.audit.invariants import (
     attempts,
+    cooldowns,
     dead_letters,
     deferrals,
     events,
     graph,
     leases,
     limits,
+    rates,
     workflows,
 )
 from agentq.ledger.audit.invariants.common import Invariant
@@ -21,4 +23,6 @@ ALL: tuple[Invariant, ...] = (
     *events.INVARIANTS,
     *limits.INVARIANTS,
     *deferrals.INVARIANTS,
+    *rates.INVARIANTS,
+    *cooldowns.INVARIANTS,
 )

@@ -49,3 +49,21 @@ def _slots_held_postgresql(element: slots_held, compiler: Any, **kw: Any) -> str
 def _slots_held_sqlite(element: slots_held, compiler: Any, **kw: Any) -> str:
     job = "FROM agentq_jobs AS job, json_each(job.limits) AS item WHERE job.held > 0 AND item.key < job.held"
     return f"(SELECT item.value AS name, job.id AS job_id {job} {_HOLDS})"
+
+
+class limits_paid(FunctionElement[str]):
+    """A table of the limits of jobs that pay for their starts: for each, its ``name`` and the ``job_id``."""
+
+    inherit_cache = True
+    name = "limits_paid"
+
+
+@compiles(limits_paid, "postgresql")
+def _limits_paid_postgresql(element: limits_paid, compiler: Any, **kw: Any) -> str:
+    return "(SELECT unnest(limits) AS name, id AS job_id FROM agentq_jobs WHERE pays)"
+
+
+@compiles(limits_paid, "sqlite")
+def _limits_paid_sqlite(element: limits_paid, compiler: Any, **kw: Any) -> str:
+    job = "FROM agentq_jobs AS job, json_each(job.limits) AS item WHERE job.pays"
+    return f"(SELECT item.value AS name, job.id AS job_id {job})"
