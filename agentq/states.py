@@ -183,8 +183,9 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 """Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled, blocked or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or, as blocked to
 scheduled, for a job that was moved to another queue; queued to blocked is for slots that others wait for, where no
-worker comes; out of failed is for the replay of a dead letter, or its result by hand; out of cancelled, and from
-failed to waiting, for the members of a fan-in whose dead letter is replayed, and for the fan-in."""
+worker comes, and for a job whose limits just got their names; out of failed is for the replay of a dead letter,
+or its result by hand; out of cancelled, and from failed to waiting, for the members of a fan-in whose dead letter
+is replayed, and for the fan-in."""
 
 
 class DeadLetterKind(StrEnum):

@@ -22,11 +22,11 @@ from agentq.canvas.options import checked_options, checked_queue, limits_of, que
 from agentq.canvas.signatures import primitive_of, require_supported, signature_of
 from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, ValueTooLarge
 from agentq.policies import DEFAULT, Policy
-from agentq.policies.limits import Element, JobLimit, Meters, limit_of_queue, limits_of_job
-from agentq.policies.limits_file import NO_FILE, LimitsFile
+from agentq.policies.limits import Meters, meters_of
 from agentq.redaction import show
 from agentq.states import FAN_INS, JobKind
 from agentq.steps.definition import StepDefinition
+from agentq.steps.naming import JobLimits, Naming
 from agentq.steps.values.encoding import plain
 
 
@@ -50,11 +50,8 @@ class Defaults:
     priority: int | None = None
     max_value_bytes: int = 262_144
     tenant: str = "default"
-    limits: tuple[Element, ...] = ()
-    """The limits of all steps."""
-    limits_file: LimitsFile = NO_FILE
-    ordered: Mapping[str, int] = field(default_factory=dict)
-    """The queues that are ordered, with the slots of their limits."""
+    naming: Naming = field(default_factory=Naming)
+    """The source of the names of its jobs' limits."""
     policy: Policy | None = None
     """The retry policy of all its jobs; None for each step's own."""
     attempts_of: Callable[[str], int] = lambda name: DEFAULT.attempts
@@ -202,8 +199,8 @@ class _Compiler:
             or (step and step.queue)
             or self._catalogue.queue(part.task, positional, named),
         )
-        limits = self._limits_of(step, queue, args, kwargs, takes_input)
-        tokens = [limit.tokens for limit in limits.values()]
+        is_unnamed = takes_input and self._defaults.naming.is_for_later(step)
+        limits = JobLimits() if is_unnamed else self._limits_of(step, queue, args, kwargs, takes_input)
         node = Node(
             JobKind.STEP if step else JobKind.TASK,
             part.task,
@@ -217,15 +214,19 @@ class _Compiler:
             deadline=step.deadline if step else None,
             max_attempts=self._attempts(part.task, step),
             **times_of(part.task, {"expires": own.get("expires") if is_first else None} | options),
-            limits=list(limits),
-            tokens=tokens if any(limit.meters.tokens for limit in limits.values()) else [],
-            pays=any(limit.meters.pays for limit in limits.values()),
+            limits=limits.names,
+            tokens=limits.tokens,
+            pays=limits.pays or is_unnamed,
+            is_unnamed=is_unnamed,
             is_counted=step is not None and step.max_backlog is not None,
         )
         if step and step.max_backlog is not None:
             self._graph.caps[step.name] = step.max_backlog
         if node.hard_timeout is None:
-            strict = [name for name, limit in limits.items() if limit.meters.is_strict]
+            strict = [name for name, meters in limits.meters.items() if meters.is_strict]
+            if is_unnamed:
+                elements = self._defaults.naming.elements_of(step)
+                strict = [element.name for element in elements if meters_of(element).is_strict]
             if strict:
                 raise CanvasError(
                     f"step {part.task!r} has no hard timeout, and limit {strict[0]!r} is strict: a lost attempt "
@@ -275,18 +276,16 @@ class _Compiler:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         takes_input: bool,
-    ) -> dict[str, JobLimit]:
-        """The limits of a job, in the order of their names."""
-        ordered, file = self._defaults.ordered, self._defaults.limits_file
-        found = {limit_of_queue(queue): JobLimit(Meters(slots=ordered[queue]))} if queue in ordered else {}
-        limits = (*self._defaults.limits, *step.limits) if step else ()
-        if step and limits:
+    ) -> JobLimits:
+        """The limits of a job, all of which can be named now."""
+        naming, arguments = self._defaults.naming, {}
+        if step and naming.elements_of(step):
             arguments = step.parameters.arguments(args, kwargs, given=takes_input)
-            found |= limits_of_job(limits, step.name, self._defaults.tenant, arguments)
-        for name, limit in found.items():
+        found = naming.name(step, queue, self._defaults.tenant, arguments)
+        for name, meters in found.meters.items():
             known = self._graph.meters.get(name, Meters())
-            self._graph.meters[name] = file.meters_of(name, known | limit.meters)
-        return dict(sorted(found.items()))
+            self._graph.meters[name] = naming.file.meters_of(name, known | meters)
+        return found
 
     def _join(self, *members: int) -> int:
         join = self._graph.add(Node(JobKind.JOIN, "agentq.join"))

@@ -27,8 +27,9 @@ class Node:
 
     ``part`` is the member of a fan-in that is missing if this node fails; ``needs`` what a fan-in needs of them.
     ``limits`` are the names of its limits, in their order; ``tokens``, where one of these counts tokens, how many
-    an attempt is expected to use of each; ``pays`` says whether each start has to be paid for. ``is_counted`` says
-    that its step has a cap of jobs that wait.
+    an attempt is expected to use of each; ``pays`` says whether each start has to be paid for. ``is_unnamed`` says
+    that its limits need what the step before gives: they are named when that is known. ``is_counted`` says that
+    its step has a cap of jobs that wait.
     """
 
     kind: JobKind
@@ -55,6 +56,7 @@ class Node:
     limits: list[str] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     pays: bool = False
+    is_unnamed: bool = False
     is_counted: bool = False
     template: Graph | None = None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from agentq.policies.limits import Meters
+
 
 @dataclass(frozen=True, slots=True)
 class Enter:
@@ -35,4 +37,11 @@ class LetIn:
     line: str
 
 
-AfterCommit = Enter | GiveBack | Admit | LetIn
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """Jobs have limits, by name with what code declares, that may not be there yet."""
+
+    meters: tuple[tuple[str, Meters], ...]
+
+
+AfterCommit = Declare | Enter | GiveBack | Admit | LetIn

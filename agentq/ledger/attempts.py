@@ -63,17 +63,21 @@ def claim(
     early_after: uuid.UUID | None = None,
     sent_to: str | None = None,
     pays: bool = False,
+    is_unnamed: bool = False,
 ) -> Claim | None:
     """Take a job for execution, with its arguments and the result it starts from.
 
     *step* is the name that the message has; None for the carrier of plain tasks. *early_after* is the job before
     it, where the message was sent before that one's completion was committed; *sent_to* the queue that it was sent
     to, where it says so: a job that was moved since is not claimed by it. *pays* takes those jobs alone whose
-    start has to be paid for, and without it those alone that have nothing to pay. Returns None where the job is
+    start has to be paid for, and without it those alone that have nothing to pay. *is_unnamed* takes a job whose
+    limits cannot be named, for an attempt that says why. Returns None where the job is
     not to be run now: done, running, cancelled, not due, refused by a limit, unknown, or of another name.
     """
     paid: dict[str, Any] = {}
-    if pays:
+    if is_unnamed:
+        row = moves.claim_unnamed(tx, job_id, step, worker_id, token, sent_to)
+    elif pays:
         row = moves.claim_paying(tx, job_id, step, worker_id, token, sent_to)
         if row is not None:
             paid = {"has_paid": True, "tokens": row.tokens, "begins_in": row.begins_in}
@@ -150,8 +154,12 @@ def left_before(connection: Connection, claimed: Claim, error_class: str) -> Lef
 
 
 def status_of(connection: Connection, job_id: uuid.UUID) -> AnyRow | None:
-    """Return kind, step, queue, status and ``pays`` of a job, or None where there is no such job."""
-    found = select(JobRow.kind, JobRow.step, JobRow.queue, JobRow.status, JobRow.pays).where(JobRow.id == job_id)
+    """Return kind, step, queue, status and ``pays`` of a job, or None where there is no such job.
+
+    ``is_unnamed`` says whether its limits have no names yet.
+    """
+    columns = (JobRow.kind, JobRow.step, JobRow.queue, JobRow.status, JobRow.pays)
+    found = select(*columns, moves.IS_UNNAMED.label("is_unnamed")).where(JobRow.id == job_id)
     return connection.execute(found).one_or_none()
 
 

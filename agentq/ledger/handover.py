@@ -29,7 +29,7 @@ from agentq.canvas.graph import Graph
 from agentq.canvas.needs import are_enough, worded
 from agentq.exceptions import CanvasError
 from agentq.ledger import moves
-from agentq.ledger.after_commit import Enter
+from agentq.ledger.after_commit import Declare, Enter
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
@@ -209,11 +209,13 @@ def _expand(tx: Transaction, each_input: EachInput, where: InsertionPoint, dispa
     if not isinstance(each_input.items, list):
         _fail_each(tx, each_input.each_id, _no_list(type(each_input.items).__name__))
         return []
-    builder = RowBuilder()
+    builder = RowBuilder(None if tx.naming is None else tx.naming())
     for position, item in enumerate(each_input.items):
         branch = replace(where, join_id=each_input.each_id, position=position, part_id=each_input.part_id)
         builder.add(each_input.template, branch, (item,))
     insert_jobs(tx, builder.rows)
+    if builder.meters:
+        tx.then(Declare(tuple(builder.meters.items())))  # after the commit: limits are locked after all jobs
     tx.dispatch(*builder.dispatches(dispatched_at))
     tx.then(*builder.entered)
     row = moves.count_on(tx, each_input.each_id, len(each_input.items))

@@ -21,7 +21,7 @@ from enum import Enum, auto
 from functools import partial
 
 from agentq.ledger import deferrals, moves
-from agentq.ledger.after_commit import Admit, AfterCommit, Enter, GiveBack, LetIn
+from agentq.ledger.after_commit import Admit, AfterCommit, Declare, Enter, GiveBack, LetIn
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.transaction import Transaction, Transactions
@@ -48,6 +48,8 @@ class _Next(Enum):
 def follow(ledger: Transactions, work: AfterCommit) -> None:
     """Do what follows a commit."""
     match work:
+        case Declare(meters):
+            ledger.write(lambda tx: moves.declare(tx, dict(meters)))
         case Enter(limit, tenant):
             enter(ledger, limit, tenant)
         case GiveBack(job_id):

@@ -50,6 +50,8 @@ def move_job(
 
 
 def _move(tx: Transaction, job: AnyRow, queue: str) -> bool:
+    if job.limits == []:  # they get their names later, that of the queue among them
+        return moves.move_job(tx, job.id, queue)
     before = job.limits or []
     others = [name for name in before if name != limit_of_queue(job.queue)]
     ordered = limit_of_queue(queue)

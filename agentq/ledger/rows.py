@@ -12,8 +12,11 @@ from agentq.ids import new_id
 from agentq.ledger.after_commit import Enter
 from agentq.ledger.insertion import NewJob
 from agentq.ledger.moves.ready import first_status
+from agentq.ledger.naming import limits_of_branch
 from agentq.ledger.records import Dispatch, dispatch_with
+from agentq.policies.limits import Meters
 from agentq.states import RUNNABLE, BlockedBy, JobKind, JobStatus
+from agentq.steps.naming import Naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,14 @@ class EachInput:
 class RowBuilder:
     """Collects the rows of one or many graphs, to be written together.
 
-    Jobs that can run at once are written as queued; their dispatches are published after the commit.
+    Jobs that can run at once are written as queued; their dispatches are published after the commit. *naming*
+    names the limits of those that are given an item.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, naming: Naming | None = None) -> None:
+        self._naming = naming
+        self.meters: dict[str, Meters] = {}
+        """The meters that code declares of the limits that were named here."""
         self.rows: list[NewJob] = []
         self.ready: list[NewJob] = []
         """Rows of jobs that can run at once."""
@@ -67,7 +74,8 @@ class RowBuilder:
         plain = _find_simple(graph, counts_on=point.join_id is not None)
         for index, node in enumerate(graph.nodes):
             remaining = 1 if node.after is not None else members.get(index, 0)
-            row = _row(node, ids, point, item, id_=ids[index], remaining=remaining, is_plain=plain[index])
+            given = self._given(node, point.tenant, item)
+            row = _row(given, ids, point, id_=ids[index], remaining=remaining, is_plain=plain[index])
             if index == graph.last:
                 row["is_plain"] = plain[index] and point.is_plain
                 row["join_id"], row["position"], row["is_last"] = point.join_id, point.position, point.is_last
@@ -81,6 +89,18 @@ class RowBuilder:
                 self.ready.append(row)
             elif row["blocked_on"] is not None:
                 self.entered.append(Enter(row["blocked_on"], row["tenant"]))
+
+    def _given(self, node: Node, tenant: str, item: tuple[Any, ...]) -> Node:
+        """Return a first node with the item, and with the names of its limits where these need it."""
+        if not item or node.after is not None or node.immutable or node.kind not in RUNNABLE:
+            return node
+        node = replace(node, args=[*item, *node.args])
+        limits = limits_of_branch(node, tenant, self._naming) if node.is_unnamed else None
+        if limits is None:
+            return node
+        for name, meters in limits.meters.items():
+            self.meters[name] = self.meters.get(name, Meters()) | meters
+        return replace(node, is_unnamed=False, limits=limits.names, tokens=limits.tokens, pays=limits.pays)
 
     def dispatches(self, dispatched_at: datetime) -> list[Dispatch]:
         """Return the dispatches of jobs that can run at once; *dispatched_at* is the time of their insert."""
@@ -98,15 +118,12 @@ def _row(
     node: Node,
     ids: list[uuid.UUID],
     point: InsertionPoint,
-    item: tuple[Any, ...],
     *,
     id_: uuid.UUID,
     remaining: int,
     is_plain: bool,
 ) -> NewJob:
     is_first = node.after is None and node.kind in RUNNABLE
-    if is_first and item and not node.immutable:
-        node = replace(node, args=[*item, *node.args])
     status = first_status(node.delay, node.due_at, node.limits) if is_first else JobStatus.WAITING
     is_blocked = status is JobStatus.BLOCKED
     return {
@@ -116,7 +133,7 @@ def _row(
         "kind": node.kind,
         "step": node.step,
         "status": status,
-        "limits": node.limits or None,
+        "limits": node.limits or ([] if node.is_unnamed else None),
         "tokens": node.tokens or None,
         "pays": node.pays,
         "is_counted": node.is_counted,

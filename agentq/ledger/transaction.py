@@ -9,10 +9,14 @@ from sqlalchemy import Connection
 
 from agentq.ledger.after_commit import AfterCommit
 from agentq.ledger.records import Dispatch
+from agentq.steps.naming import Naming
 
 Publish = Callable[[Sequence[Dispatch]], object]
 """Publishes the messages of jobs, once the transaction that made them ready is committed."""
 
+
+NamingOf = Callable[[], Naming]
+"""Returns what names the limits of jobs."""
 
 T = TypeVar("T")
 
@@ -38,12 +42,16 @@ class Transactions(Protocol):
 
 
 class Transaction:
-    """One try of a transaction that writes; each try is given a new one, so nothing is left of one that failed."""
+    """One try of a transaction that writes; each try is given a new one, so nothing is left of one that failed.
 
-    __slots__ = ("_dispatches", "_works", "connection")
+    *naming* is what names the limits of jobs; None where the process has no app.
+    """
 
-    def __init__(self, connection: Connection) -> None:
+    __slots__ = ("_dispatches", "_works", "connection", "naming")
+
+    def __init__(self, connection: Connection, naming: NamingOf | None = None) -> None:
         self.connection = connection
+        self.naming = naming
         self._dispatches: list[Dispatch] = []
         self._works: dict[AfterCommit, None] = {}
 

@@ -46,7 +46,7 @@ class Waits:
             case JobStatus.BLOCKED:
                 return limit_awaited(self.lines, row)
             case JobStatus.QUEUED:
-                return self._a_worker(row)
+                return self._a_worker(row) + (", which names its limits" if row.limits == [] else "")
         return None
 
     def _failed_before(self, row: AnyRow) -> str:

@@ -36,6 +36,7 @@ from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.dispatch.dispatcher import Dispatcher
 from agentq.steps import registry
+from agentq.steps.naming import Naming
 
 _PREFIX = "agentq_"
 
@@ -107,6 +108,10 @@ class Engine:
         meters = declared.get(limit, declared.get(limit.partition(":")[0]))
         return None if meters is None else self.limits_file.meters_of(limit, meters)
 
+    def naming(self) -> Naming:
+        """Return what names the limits of jobs."""
+        return Naming(self.limits, self.limits_file, self.settings.ordered)
+
     def limits_of_queues(self) -> dict[str, Meters]:
         """Return the limits of ordered queues: meters by the name."""
         return {limit_of_queue(queue): Meters(slots=slots) for queue, slots in self.settings.ordered.items()}
@@ -120,7 +125,7 @@ class Engine:
     def ledger(self) -> Ledger:
         """The ledger; connects on first use."""
         url = self.settings.ledger or self.embedded.ledger_url
-        return Ledger(url, timeout=self.settings.ledger_timeout, publish=self.publish)
+        return Ledger(url, timeout=self.settings.ledger_timeout, publish=self.publish, naming=self.naming)
 
     def publish(self, dispatches: Sequence[Dispatch]) -> None:
         """Publish the messages of jobs that were committed: the ledger calls this after a commit."""
@@ -151,9 +156,7 @@ class Engine:
             priority,
             self.settings.max_value_bytes,
             tenant or self.settings.tenant,
-            self.limits,
-            self.limits_file,
-            self.settings.ordered,
+            self.naming(),
             policy,
             partial(plain_task_rules.attempts_of, self.app),
             partial(plain_task_rules.options_of, self.app),

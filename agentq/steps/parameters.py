@@ -97,7 +97,12 @@ class Parameters:
         """
         bound = self._signature.bind(*((_GIVEN,) if given else ()), *args, **kwargs)
         bound.apply_defaults()
-        return {name: value for name, value in bound.arguments.items() if value is not _GIVEN}
+        return {name: value for name, value in bound.arguments.items() if not given or name != self.first}
+
+    def loaded(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Rebuild JSON arguments, all of them, and return them as ``arguments`` does. Raises InvalidArguments."""
+        values, named = self._load(args, kwargs)
+        return self.arguments(tuple(values), named, given=False)
 
     def check(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> None:
         """Check JSON arguments as ``load`` will; *given* as for ``dump``. Raises InvalidArguments."""
@@ -116,11 +121,7 @@ class Parameters:
 
         Raises InvalidArguments.
         """
-        self._bind(tuple(args), kwargs)
-        names = self._positional_names()
-        values = [self._load_one(next(names), value) for value in args]
-        named = {name: self._load_one(name, value) for name, value in kwargs.items()}
-        return self._with_context(values, named, context)
+        return self._with_context(*self._load(args, kwargs), context)
 
     def by_name(self, args: list[Any], kwargs: dict[str, Any], *, given: bool) -> dict[str, Any]:
         """Return JSON arguments by the names of their parameters, without those that are as their default.
@@ -164,6 +165,12 @@ class Parameters:
             raise InvalidResult(
                 f"the result of step {self._step!r} does not fit its annotation: {fault_of(error, 'the result')}"
             ) from None
+
+    def _load(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        self._bind(tuple(args), kwargs)
+        names = self._positional_names()
+        values = [self._load_one(next(names), value) for value in args]
+        return values, {name: self._load_one(name, value) for name, value in kwargs.items()}
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:

@@ -56,7 +56,9 @@ class Inline:
         app = self.agentq.app
         with ExitStack() as stack:
             stack.callback(self._clock.close)
-            ledger = stack.enter_context(MemoryLedger(self._clock, publish=self.agentq.publish))
+            ledger = stack.enter_context(
+                MemoryLedger(self._clock, publish=self.agentq.publish, naming=self.agentq.naming)
+            )
             self._mailbox = Mailbox(app)
             stack.enter_context(current(app))
             own = {"ledger": ledger, "dispatcher": self._mailbox, "_ready_in": os.getpid()}

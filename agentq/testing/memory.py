@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, event
 from agentq.ids import new_id
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
-from agentq.ledger.transaction import Publish
+from agentq.ledger.transaction import NamingOf, Publish
 from agentq.testing.clock import Clock
 
 _TIMEOUT = 2.0
@@ -25,9 +25,16 @@ class MemoryLedger(Ledger):
     Given as a ``URL``, which no setting can be: ``parse_url`` refuses a database in memory.
     """
 
-    def __init__(self, clock: Clock, *, publish: Publish | None = None, is_empty: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        publish: Publish | None = None,
+        naming: NamingOf | None = None,
+        is_empty: bool = False,
+    ) -> None:
         url = URL.create("sqlite", database=f"file:/{new_id()}", query={"vfs": "memdb", "uri": "true"})
-        super().__init__(url, timeout=_TIMEOUT, publish=publish)
+        super().__init__(url, timeout=_TIMEOUT, publish=publish, naming=naming)
         self._clock = clock
         # The database lives as long as one connection to it is open.
         self._anchor = sqlite3.connect(f"{url.database}?vfs=memdb", uri=True, check_same_thread=False)

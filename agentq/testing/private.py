@@ -23,7 +23,9 @@ def private(agentq: AgentQ, folder: Path) -> Iterator[None]:
     """Let an app use the private broker and the SQLite ledger of *folder*, whatever it is configured to use."""
     embedded = Embedded(folder)
     settings = agentq.settings.model_copy(update={"ledger": None, "folder": folder})
-    ledger = Ledger(embedded.ledger_url, timeout=settings.ledger_timeout, publish=agentq.publish)
+    ledger = Ledger(
+        embedded.ledger_url, timeout=settings.ledger_timeout, publish=agentq.publish, naming=agentq.naming
+    )
     own = {"settings": settings, "embedded": embedded, "ledger": ledger, "_ready_in": None}
     try:
         with replaced(agentq, **own), _connected_to(agentq.app, embedded.broker_url):

@@ -9,6 +9,7 @@ from scripts.mutation import (
     of_connections,
     of_holds,
     of_limits,
+    of_naming,
     of_rates,
     of_workflows,
 )
@@ -23,4 +24,5 @@ MUTANTS: list[Mutant] = [
     *of_limits.MUTANTS,
     *of_backlogs.MUTANTS,
     *of_rates.MUTANTS,
+    *of_naming.MUTANTS,
 ]

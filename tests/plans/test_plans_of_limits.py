@@ -15,13 +15,14 @@ from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.records import Dispatch
-from agentq.outcomes import Fail
+from agentq.outcomes import Fail, Succeed
 from tests.plans.crowd import crowd, multiply
 from tests.plans.server import ExplainingPostgres, Plan
 from tests.support.fake_worker import FAILURE
 from tests.support.holding import HoldingWorker
-from tests.support.limited import SLOTS, ask, train
+from tests.support.limited import BLOCKED, SLOTS, ask, train
 from tests.support.paced import GAP, PacedWorker, call
+from tests.support.steps import echo
 
 WAITERS, TENANTS, IDLE, LIMITS = 100_000, 1_000, 10_000, 5_000
 SMALL = "model:small"
@@ -97,9 +98,17 @@ def admit_in_each_way(worker: PlannedWorker) -> None:
     limits.fill(worker.ledger)
     limits.enter_unawaited(worker.ledger)
     take_one_back(worker)
+    name_one(worker)
     assert worker.statuses(both)
     while len(worker.published) > SLOTS:
         worker.end(worker.next())
+
+
+def name_one(worker: PlannedWorker) -> None:
+    """Name the limit of a job by the result of the one before it."""
+    worker.begin_all([echo.s() | ask.s()], tenant="swift")
+    worker.end(worker.take(worker.published.pop()), Succeed('"small"'))
+    assert worker.name(worker.published.pop()) == BLOCKED
 
 
 def take_one_back(worker: PlannedWorker) -> None:

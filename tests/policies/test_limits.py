@@ -12,6 +12,7 @@ from agentq import AgentQ, Concurrency, Context, Cooldown, Rate, Tokens, step
 from agentq.canvas.compile import Defaults, compile_canvas
 from agentq.exceptions import CanvasError, InvalidArguments, LimitReached, StepDefinitionError
 from agentq.policies.limits import Element, Meters, PerTime, check_limits, limits_of_job, over_burst
+from agentq.steps.naming import Naming
 from agentq.testing import make_context
 from tests.support.fake_worker import Catalogue
 
@@ -108,7 +109,7 @@ def test_of_two_limits_of_one_name_the_smaller_holds() -> None:
 @pytest.mark.parametrize(
     ("key", "arguments", "text"),
     [
-        ("model", {}, "needs 'model', which the step before gives"),
+        ("model", {}, "needs 'model', which is not among its arguments"),
         ("model", {"model": ""}, "is '', must be text or a whole number"),
         ("model", {"model": True}, "is True, must be text"),
         ("model", {"model": 1.5}, "is 1.5, must be text"),
@@ -192,7 +193,7 @@ def test_of_two_rates_of_one_name_the_slower_holds_and_estimates_add_up() -> Non
 @pytest.mark.parametrize(
     ("estimate", "arguments", "text"),
     [
-        ("most", {}, "estimate of limit 'a' needs 'most', which the step before gives"),
+        ("most", {}, "estimate of limit 'a' needs 'most', which is not among its arguments"),
         ("most", {"most": None}, "estimate of limit 'a' is None, must be a whole number of tokens"),
         ("most", {"most": 1.5}, "is 1.5, must be a whole number"),
         ("most", {"most": -1}, "is -1, must be a whole number"),
@@ -233,8 +234,8 @@ def test_a_strict_limit_needs_a_step_with_a_hard_timeout() -> None:
     with pytest.raises(
         CanvasError, match=r"'tests.of.strict.limits' has no hard timeout, and limit 'a' is strict"
     ):
-        compile_canvas(unbounded.s(), Catalogue(), Defaults(limits=(strict,)))
-    assert compile_canvas(unbounded.s().set(time_limit=9), Catalogue(), Defaults(limits=(strict,))).nodes
+        compile_canvas(unbounded.s(), Catalogue(), Defaults(naming=Naming((strict,))))
+    assert compile_canvas(unbounded.s().set(time_limit=9), Catalogue(), Defaults(naming=Naming((strict,)))).nodes
     with pytest.raises(StepDefinitionError, match=r"strict of Concurrency\('a'\) is 'yes', must be True or False"):
         Concurrency("a", limit=1, strict="yes")  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from agentq import Concurrency, Context, step
 from tests.support import gates
 
-CALLS, ITEMS, LOOPS, HELD = 3, 5, 3, 3
+CALLS, ITEMS, LOOPS, HELD, NAMED = 3, 5, 3, 3, 3
 """The slots of the limits."""
 STRICT_FOR = 8.0
 """The hard timeout of the step with a strict limit."""
@@ -28,6 +28,25 @@ def call(folder: str) -> int:
 def handle(item: int, folder: str) -> int:
     """Handle an item once the gate ``handle`` is open."""
     gates.pass_gate(folder, "handle")
+    return item
+
+
+@step
+def find(items: list[str]) -> list[str]:
+    """Give a list that the next step needs."""
+    return items
+
+
+@step
+def find_one(item: str) -> str:
+    """Give the key that the next step needs."""
+    return item
+
+
+@step(limits=[Concurrency("found", key="item", limit=NAMED)])
+def handle_named(item: str, folder: str) -> str:
+    """Handle an item, whose own value names its limit, once the gate ``named`` is open."""
+    gates.pass_gate(folder, "named")
     return item
 
 

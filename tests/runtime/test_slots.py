@@ -16,9 +16,13 @@ from tests.runtime.slot_steps import (
     CALLS,
     ITEMS,
     LOOPS,
+    NAMED,
     call,
     call_from_a_loop,
+    find,
+    find_one,
     handle,
+    handle_named,
     most_at_once,
     search_on_a_loop,
 )
@@ -89,6 +93,33 @@ def test_the_queue_never_holds_more_of_an_each_than_its_limit_has_slots(at: Stac
         assert workflow.result(90) == sum(range(MANY))
     assert max(lengths) <= ITEMS
     assert at.broker.published() - messages == 1 + MANY + 1
+    eventually(lambda: not any(used(at)), what="all slots given back")
+
+
+def test_the_queue_never_holds_more_of_an_each_than_the_limit_that_its_items_name(at: Stack, gates: Gates) -> None:
+    messages = at.broker.published()
+    with watched(at.broker) as lengths:
+        workflow = at.agentq.start(find.s(["gpt"] * MANY) | each(handle_named.s(str(gates.folder))))
+        gates.await_reached("named", NAMED)
+        assert at.broker.published() - messages == 1 + NAMED
+        gates.open("named")
+        assert workflow.result(90) == ["gpt"] * MANY
+    assert max(lengths) <= NAMED
+    assert at.broker.published() - messages == 1 + MANY
+    eventually(lambda: not any(used(at)), what="all slots given back")
+
+
+def test_a_limit_that_a_result_names_costs_one_message_and_no_attempt(at: Stack, gates: Gates) -> None:
+    messages = at.broker.published()
+    canvases = [find_one.s("gpt") | handle_named.s(str(gates.folder)) for _ in range(2 * NAMED)]
+    workflows = at.agentq.start_many(canvases)
+    # The first steps, the messages that name the limits, and those with a slot.
+    eventually(lambda: at.broker.published() - messages == 5 * NAMED, what="all jobs named")
+    gates.await_reached("named", NAMED)
+    gates.open("named")
+    assert [workflow.result(60) for workflow in workflows] == ["gpt"] * len(workflows)
+    assert at.broker.published() - messages == 6 * NAMED
+    assert {job.attempt for workflow in workflows for job in workflow.jobs()} == {1}
     eventually(lambda: not any(used(at)), what="all slots given back")
 
 

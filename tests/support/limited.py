@@ -13,12 +13,14 @@ from sqlalchemy import URL, select, update
 
 from agentq import Concurrency, step
 from agentq.canvas.compile import Defaults, compile_canvas
-from agentq.ledger import attempts, starts
+from agentq.ledger import attempts, naming, starts
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import JobRow, LimitRow, TurnRow
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Outcome, Succeed
 from agentq.states import JobStatus
+from agentq.steps import registry
+from agentq.steps.naming import JobLimits, Naming
 from tests.support.fake_worker import Catalogue, FakeWorker
 
 SLOTS = 2
@@ -55,13 +57,17 @@ class LimitedWorker(FakeWorker):
     def __init__(self, url: str | URL) -> None:
         self.ordered: dict[str, int] = {}
         self.published: deque[Dispatch] = deque()
-        super().__init__(Ledger(url, publish=self.published.extend))
+        super().__init__(Ledger(url, publish=self.published.extend, naming=self.naming))
+
+    def naming(self) -> Naming:
+        """Return what names the limits of jobs."""
+        return Naming(ordered=self.ordered)
 
     def begin_all(
         self, canvases: Iterable[Signature], *, tenant: str = "acme", priority: int | None = None
     ) -> list[uuid.UUID]:
         """Start a workflow for each canvas; returns the ids of their first jobs."""
-        defaults = Defaults(priority, tenant=tenant, ordered=self.ordered)
+        defaults = Defaults(priority, tenant=tenant, naming=self.naming())
         graphs = [compile_canvas(canvas, Catalogue(), defaults) for canvas in canvases]
         write = self.ledger.write
         new = [write(lambda tx, graph=graph: starts.start(tx, graph, tenant=tenant, key=None)) for graph in graphs]
@@ -79,6 +85,20 @@ class LimitedWorker(FakeWorker):
         one_statement = attempts.is_one_statement(claimed, outcome, used)
         write = self.ledger.write_statement if one_statement else self.ledger.write
         return write(lambda tx: attempts.record(tx, claimed, outcome, used=used))
+
+    def name(self, dispatch: Dispatch) -> JobStatus | None:
+        """Name the limits of a job, as the worker of its first message does; returns the job's status."""
+        job = self.ledger.read(lambda connection: naming.find_unnamed(connection, dispatch.job_id))
+        if job is None:
+            return None
+        limits = self.limits_of(job)
+        return self.ledger.write(lambda tx: naming.name_limits(tx, job, limits))
+
+    def limits_of(self, job: naming.Unnamed) -> JobLimits:
+        """Return the limits of a job whose arguments are known."""
+        step = registry.find(job.step)
+        assert step is not None
+        return self.naming().name(step, job.queue, job.tenant, step.parameters.loaded(job.args, job.kwargs))
 
     @contextmanager
     def dying(self) -> Iterator[None]:

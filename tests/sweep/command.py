@@ -59,6 +59,7 @@ _LEAST = {
     "limits": 200,
     "rates": 100,
     "deferred": 60,
+    "naming": 100,
 }
 every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 """With the least number of points that it must have."""

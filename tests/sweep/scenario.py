@@ -277,6 +277,13 @@ def costly(ctx: Context, which: str) -> str:
     return which
 
 
+@step(limits=[Concurrency("fifth", limit=1, key=lambda which: None if which == "free" else "one")])
+def named(ctx: Context, which: object) -> object:
+    """Have a limit that only what the step before gives can name, or none."""
+    effect(ctx, which)
+    return which
+
+
 @step(limits=[Concurrency("swept", limit=1, key=lambda: None)])
 def calling(ctx: Context) -> str:
     """Hold a slot for a part of the step."""
@@ -470,6 +477,21 @@ DEFERRED = Scenario(
     effects={"alone first", "alone third", "count_to", "double 0", "double 1", "largest"},
     max_open=1,
 )
+NAMING = Scenario(
+    canvases={
+        "after another": alone.s("named") | named.s(),
+        "free": alone.s("free") | named.s(),
+        "items": count_to.s(ITEMS) | each(named.s() | double.s()) | largest.s(),
+    },
+    ends={
+        "after another": (_SUCCEEDED, "named"),
+        "free": (_SUCCEEDED, "free"),
+        "items": (_SUCCEEDED, 2),
+    },
+    outcomes={"succeeded"},
+    effects={"alone named", "named named", "alone free", "named free"}
+    | {"count_to", "named 0", "named 1", "double 0", "double 1", "largest"},
+)
 SCENARIOS = {
     "reference": REFERENCE,
     "parts": PARTS,
@@ -480,6 +502,7 @@ SCENARIOS = {
     "limits": LIMITS,
     "rates": RATES,
     "deferred": DEFERRED,
+    "naming": NAMING,
 }
 """Swept one by one: together they would cost the square of it."""
 

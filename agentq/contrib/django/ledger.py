@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from agentq.contrib.django.connection import django_connection
 from agentq.exceptions import ConfigurationError, SchemaMismatch
 from agentq.ledger.db.session import BEGIN_WRITING, Ledger
-from agentq.ledger.transaction import Publish, Transaction
+from agentq.ledger.transaction import NamingOf, Publish, Transaction
 
 T = TypeVar("T")
 
@@ -31,8 +31,16 @@ class DjangoLedger(Ledger):
     Raises ConfigurationError for a database that a ledger cannot live in.
     """
 
-    def __init__(self, alias: str, *, timeout: float, publish: Publish, is_in_worker: Callable[[], bool]) -> None:
-        super().__init__(_url(alias), timeout=timeout, publish=publish)
+    def __init__(
+        self,
+        alias: str,
+        *,
+        timeout: float,
+        publish: Publish,
+        naming: NamingOf,
+        is_in_worker: Callable[[], bool],
+    ) -> None:
+        super().__init__(_url(alias), timeout=timeout, publish=publish, naming=naming)
         self._alias = alias
         self._is_in_worker = is_in_worker
 

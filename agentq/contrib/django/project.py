@@ -31,6 +31,7 @@ class ProjectAgentQ(AgentQ):
             self.options.database,
             timeout=self.settings.ledger_timeout,
             publish=self.publish,
+            naming=self.naming,
             is_in_worker=lambda: self.caretaker is not None,
         )
 

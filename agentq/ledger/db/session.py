@@ -24,7 +24,7 @@ from agentq.ledger.db import errors, pgbouncer, postgresql, schema
 from agentq.ledger.db.fork import ForkGate
 from agentq.ledger.db.statement import run_text
 from agentq.ledger.db.urls import parse_url
-from agentq.ledger.transaction import Publish, Transaction
+from agentq.ledger.transaction import NamingOf, Publish, Transaction
 
 T = TypeVar("T")
 
@@ -56,12 +56,21 @@ class Ledger:
         url: where the ledger lives.
         timeout: seconds that one statement, or waiting for a lock or a connection, may take.
         publish: publishes the messages of jobs; None where there is no way to the broker.
+        naming: what names the limits of jobs; None where the process has no app.
     """
 
-    def __init__(self, url: str | URL, *, timeout: float = 10.0, publish: Publish | None = None) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        timeout: float = 10.0,
+        publish: Publish | None = None,
+        naming: NamingOf | None = None,
+    ) -> None:
         self.url = parse_url(url) if isinstance(url, str) else url
         self.timeout = timeout
         self.publish = publish
+        self.naming = naming
         self._engines: dict[int, Engine] = {}
         self._kept: dict[tuple[int, int], Connection] = {}
         self._checked: set[int] = set()
@@ -165,7 +174,7 @@ class Ledger:
         publish = publish or self.publish
 
         def work_once(connection: Connection) -> tuple[T, Transaction]:
-            tx = Transaction(connection)
+            tx = Transaction(connection, self.naming)
             done = work(tx)
             if publish is None:
                 moves.schedule_dispatches(tx)

@@ -165,7 +165,8 @@ class JobRow(Base):
     deadline_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     dispatches: Mapped[int] = mapped_column(server_default="0")
-    # The names of its limits in their order, and how many of them, from the first, it holds a slot of.
+    # The names of its limits in their order, and how many of them, from the first, it holds a slot of. An empty
+    # list says that they need the result of the job before, and get their names when that is known.
     # Of a blocked job: by what, such as a limit.
     blocked_by: Mapped[str | None] = mapped_column(Word(16))
     limits: Mapped[list[str] | None] = mapped_column(

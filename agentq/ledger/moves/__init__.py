@@ -5,7 +5,7 @@ worker that lost its job to another attempt, to a rescue or to a cancel cannot w
 """
 
 from agentq.ledger.moves.attempt import cancel_own, fail, leave, release, retry, succeed
-from agentq.ledger.moves.claims import claim, new_claim_token
+from agentq.ledger.moves.claims import claim, claim_unnamed, new_claim_token
 from agentq.ledger.moves.cooldowns import cool, free, set_cooldown, wait_in_line
 from agentq.ledger.moves.dead_letter import (
     close_letter,
@@ -76,11 +76,12 @@ from agentq.ledger.moves.limits import (
     with_stale_turns,
 )
 from agentq.ledger.moves.meters import HAS_ROOM, SOON, declare, reconcile, redeclare
+from agentq.ledger.moves.naming import name_limits
 from agentq.ledger.moves.pace import UNPACED, Opening, keep_pace, opening, take_pace, unpaced
 from agentq.ledger.moves.paced_admission import Paced, admit_paced
 from agentq.ledger.moves.paid_claims import claim_paying
 from agentq.ledger.moves.queue_move import has_limit, move_into_line, move_job
-from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH
+from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH, IS_UNNAMED
 from agentq.ledger.moves.succeed_fast import succeed_fast
 from agentq.ledger.moves.take_back import take_back, unclaimed_holders
 from agentq.ledger.moves.timed import (
@@ -113,6 +114,7 @@ __all__ = [
     "DISPATCH",
     "DUE",
     "HAS_ROOM",
+    "IS_UNNAMED",
     "LACKS_MEMBERS",
     "LOST",
     "LOST_WORKERS",
@@ -137,6 +139,7 @@ __all__ = [
     "cancel_own",
     "claim",
     "claim_paying",
+    "claim_unnamed",
     "close_fan_in",
     "close_letter",
     "close_message_letter",
@@ -179,6 +182,7 @@ __all__ = [
     "missing",
     "move_into_line",
     "move_job",
+    "name_limits",
     "new_claim_token",
     "open_letter",
     "open_message_letter",

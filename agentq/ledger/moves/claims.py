@@ -29,7 +29,7 @@ from sqlalchemy.orm import aliased
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, now, seconds_from_now
 from agentq.ledger.models import JobRow
-from agentq.ledger.moves.shared import JOB_ID, columns
+from agentq.ledger.moves.shared import IS_UNNAMED, JOB_ID, columns
 from agentq.ledger.records import SUCCESSOR, Claim, columns_of
 from agentq.ledger.transaction import Transaction
 from agentq.states import RUNNABLE, JobKind, JobStatus
@@ -106,6 +106,9 @@ _is_queued = and_(JobRow.status == JobStatus.QUEUED, ~JobRow.pays)
 RESULT_BEFORE = select(_before.result).where(_before.id == _AFTER_ID).scalar_subquery()
 _CLAIM = _claiming(_is_queued, RESULT_BEFORE, null(), now())
 
+# Of a job whose limits cannot be named, as its arguments do not let them: for an attempt that fails, or leaves it.
+_CLAIM_UNNAMED = _claiming(and_(JobRow.status == JobStatus.QUEUED, IS_UNNAMED), RESULT_BEFORE, null(), now())
+
 # The jobs that wait for this job alone, so that a message can be published while the database commits the
 # hand-over.
 _next = aliased(JobRow)
@@ -172,6 +175,19 @@ def claim(
     if early_after is None:
         return _CLAIM_KNOWING_NEXT.one_or_none(tx.connection, values)
     return _CLAIM_EARLY.one_or_none(tx.connection, values | {"after": early_after})
+
+
+def claim_unnamed(
+    tx: Transaction,
+    job_id: uuid.UUID,
+    step: str | None,
+    worker_id: uuid.UUID,
+    token: int,
+    sent_to: str | None = None,
+) -> AnyRow | None:
+    """Queued to running, as ``claim``, for a job whose limits cannot be named: its attempt is not to run."""
+    values = {"job_id": job_id, "named": step, "worker": worker_id, "token": token, "sent_to": sent_to}
+    return _CLAIM_UNNAMED.one_or_none(tx.connection, values)
 
 
 def new_claim_token() -> int:

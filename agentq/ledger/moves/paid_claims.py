@@ -56,7 +56,7 @@ from agentq.ledger.moves.claims import (
     taken,
 )
 from agentq.ledger.moves.meters import RATE, TOKENS
-from agentq.ledger.moves.shared import JOB_ID
+from agentq.ledger.moves.shared import IS_UNNAMED, JOB_ID
 from agentq.ledger.transaction import Transaction
 from agentq.states import BlockedBy, JobStatus
 
@@ -68,7 +68,7 @@ _ZERO, _ONE, _NO_TIME = (
     literal_column("1", Integer()),
     literal_column("0.0", Float()),
 )
-_IS_QUEUED = and_(JobRow.status == JobStatus.QUEUED, JobRow.pays)
+_IS_QUEUED = and_(JobRow.status == JobStatus.QUEUED, JobRow.pays, ~IS_UNNAMED)
 _JOB = select(
     JobRow.id,
     JobRow.status,

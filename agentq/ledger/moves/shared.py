@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
 
+from agentq.ledger.db.types import item_of
 from agentq.ledger.models import JobRow
 from agentq.ledger.records import Counts, Dispatch, columns_of
 from agentq.outcomes import Failure
@@ -40,6 +41,9 @@ COUNTS = columns(columns_of(Counts))
 """The columns by which a policy decides whether a job is tried again."""
 
 JOB_ID = bindparam("job_id", type_=Uuid())
+
+IS_UNNAMED = and_(JobRow.limits.is_not(None), item_of(JobRow.limits, 0).is_(None))
+"""A job that has limits, whose names need what the step before gives: they are made when that is known."""
 
 MINE = and_(
     JobRow.id == JOB_ID,

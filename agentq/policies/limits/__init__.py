@@ -21,6 +21,7 @@ from agentq.policies.limits.meters import (
     keyed,
     limits_of_job,
     meters_of,
+    need_argument,
     over_burst,
     require_not_strict,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "limit_of_queue",
     "limits_of_job",
     "meters_of",
+    "need_argument",
     "over_burst",
     "require_not_strict",
 ]

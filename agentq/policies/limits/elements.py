@@ -32,7 +32,8 @@ class Concurrency:
         limit: the number of jobs that may run at once; from 1.
         key: divides the limit: each value of the key has its own *limit* slots. The name of a parameter
             (``"model"``), a template (``"{tenant}"``, ``"{provider}:{model}"``; ``tenant`` is the workflow's), or
-            a function that is called with the step's arguments and returns text or a whole number. A job whose key
+            a function that is called with the step's arguments and returns text or a whole number. It is read
+            when all that it needs is known: at the start, or with the result of the step before. A job whose key
             is None does not have this limit. Default: one limit for all.
         strict: where an attempt is lost with its worker, or cancelled while it runs, its slot is kept until its
             code cannot run any more: for ``hard_timeout`` seconds from its start. The step needs a hard timeout.

@@ -62,13 +62,10 @@ def require_known(owner: str, what: str, fields: Iterable[str], known: list[str]
 
 
 def require_given(step: str, what: str, fields: Iterable[str], arguments: Mapping[str, Any]) -> None:
-    """Raise InvalidArguments where one of *fields*, which *what* needs, is given by the step before."""
+    """Raise InvalidArguments where one of *fields*, which *what* needs, is not among the arguments."""
     for name in fields:
         if name not in arguments and name != TENANT:
-            raise InvalidArguments(
-                f"step {step!r}: {what} needs {name!r}, which the step before gives; "
-                f"give it in the canvas, such as .s({name}=…), so that it is known when the workflow starts"
-            )
+            raise InvalidArguments(f"step {step!r}: {what} needs {name!r}, which is not among its arguments")
 
 
 def made_by(step: str, what: str, make: Callable[[], Any]) -> Any:

@@ -229,6 +229,16 @@ def limits_of_job(
     return found
 
 
+def need_argument(limits: Iterable[Element], name: str) -> bool:
+    """Say whether limits of a job can be named only with its argument *name*; a function takes all arguments."""
+    return any(
+        callable(limit.key)
+        or name in fields_of(limit.key)
+        or (isinstance(limit, Tokens) and (callable(limit.estimate) or limit.estimate == name))
+        for limit in limits
+    )
+
+
 def closed_by_refusal(limits: Iterable[Element], names: Iterable[str]) -> tuple[str, ...]:
     """Return those of *names*, of the limits of one job, that have a Cooldown: a refused call closes them."""
     cooling = {limit.name for limit in limits if isinstance(limit, Cooldown)}

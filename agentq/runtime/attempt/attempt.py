@@ -18,18 +18,20 @@ from celery import current_task
 
 from agentq.exceptions import (
     BacklogFull,
+    InvalidArguments,
     LedgerError,
     LedgerUnavailable,
     NotRecorded,
 )
 from agentq.job_log import JobLog, job_log
 from agentq.ledger import attempts, holds, knowledge, moves
+from agentq.ledger import naming as ledger_naming
 from agentq.ledger.on_complete import CompletionFailed
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.errors.untrusted import classed, is_stop
 from agentq.policies.limits import closed_by_refusal
-from agentq.runtime.attempt import other_release, running
+from agentq.runtime.attempt import naming, other_release, running
 from agentq.runtime.attempt.after_failure import outcome_of_error
 from agentq.runtime.attempt.call import Call
 from agentq.runtime.attempt.forked import end_if_forked
@@ -72,6 +74,8 @@ class AttemptRunner:
         self._early_after = early_after
         self._sent_to = sent_to
         self._pays = pays
+        self._unfit: InvalidArguments | other_release.Misfit | None = None
+        """The error for which the limits of the job cannot be named: its attempt does not run the step."""
 
     def run(self) -> dict[str, Any]:
         """Run the attempt from its claim to its dispatch; returns a line for Celery's log and Flower.
@@ -90,6 +94,8 @@ class AttemptRunner:
         if found is not None and found.status == JobStatus.QUEUED and found.pays != self._pays:
             self._pays = found.pays  # the message says otherwise, or was sent by a release that says nothing
             claim, found = self._claim(), self._status()
+        if claim is None and self._is_unnamed(found):
+            claim, found = self._claim_named(), self._status()
         if claim is None:
             return self._drop(found)
         outcome = self._execute(claim)
@@ -110,11 +116,51 @@ class AttemptRunner:
             self._lease.wait_until_valid()  # which may have ended while it waited for the ledger
             return self._ledger.write_statement(
                 lambda tx: attempts.claim(
-                    tx, self._job_id, self._step, worker_id, token, self._early_after, self._sent_to, self._pays
+                    tx,
+                    self._job_id,
+                    self._step,
+                    worker_id,
+                    token,
+                    self._early_after,
+                    self._sent_to,
+                    self._pays,
+                    self._unfit is not None,
                 )
             )
 
         return self._until_answered(claim, "to be taken", is_over=lambda: self._lease.is_ending)
+
+    def _is_unnamed(self, found: Any) -> bool:
+        """Say whether the limits of the job, as it was *found*, are to be named by this message."""
+        if found is None or found.status != JobStatus.QUEUED or not found.is_unnamed:
+            return False
+        return found.step == self._step and self._sent_to in (None, found.queue)
+
+    def _claim_named(self) -> Claim | None:
+        """Name the limits of the job; claim it where it has none, or where they cannot be named."""
+        job = self._until_answered(
+            lambda: self._ledger.read(lambda connection: ledger_naming.find_unnamed(connection, self._job_id)),
+            "to have its limits named",
+            is_over=lambda: self._lease.is_ending,
+        )
+        if job is None:
+            return None
+        try:
+            limits = naming.limits_of(self._engine, job)
+        except (InvalidArguments, other_release.Misfit) as unfit:
+            self._unfit = unfit
+            return self._claim()
+        status = self._until_answered(
+            lambda: self._ledger.write(lambda tx: ledger_naming.name_limits(tx, job, limits)),
+            "to have its limits named",
+            is_over=lambda: self._lease.is_ending,
+        )
+        # Without limits it is claimed; also where this process did not learn that it was first.
+        found = None if status == JobStatus.BLOCKED else self._status()
+        if found is None or found.status != JobStatus.QUEUED or found.is_unnamed:
+            return None
+        self._pays = found.pays
+        return self._claim()
 
     def _until_answered(
         self,
@@ -164,6 +210,8 @@ class AttemptRunner:
         try:
             if claim.begins_in > 0:
                 time.sleep(claim.begins_in)  # its start is paid for then
+            if self._unfit is not None:
+                raise self._unfit
             outcome = call.run()
             end_if_forked(process)
             if self._running.asked is not None:
