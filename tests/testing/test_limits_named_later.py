@@ -48,9 +48,9 @@ def handle(item: int, least: int = 10) -> int:
 
 @step(
     limits=[
-        Rate("paced", key="model", limit=100, per=60, burst=50),
-        Tokens("paced", key="model", limit=1_000, per=60, estimate=lambda model, words: 3 * words),
-        Cooldown("paced", key="model"),
+        Rate("paced_later", key="model", limit=100, per=60, burst=50),
+        Tokens("paced_later", key="model", limit=1_000, per=60, estimate=lambda model, words: 3 * words),
+        Cooldown("paced_later", key="model"),
     ]
 )
 def reason(model: str, words: int) -> str:
@@ -109,7 +109,7 @@ def test_the_items_of_an_each_wait_for_the_limits_that_they_name(agentq_inline: 
 def test_rates_tokens_and_cooldowns_are_of_the_key_that_a_result_gives(agentq_inline: Inline) -> None:
     workflow = agentq.start(choose.s("gpt") | reason.s(7))
     assert workflow.result() == "gpt"
-    found = limits.get(agentq_inline.ledger, "paced:gpt")
+    found = limits.get(agentq_inline.ledger, "paced_later:gpt")
     assert (found.rate.limit, found.tokens.limit) == (100, 1_000)
 
 

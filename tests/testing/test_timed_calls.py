@@ -72,7 +72,7 @@ class Refused(Exception):
     headers = {"retry-after": "30"}
 
 
-@step(limits=[Concurrency("provider", limit=2, key="name"), Cooldown("provider", key="name")])
+@step(limits=[Concurrency("replacing", limit=2, key="name"), Cooldown("replacing", key="name")])
 def declare_provider(name: str) -> None:
     pass
 
@@ -80,7 +80,7 @@ def declare_provider(name: str) -> None:
 @step
 def ask(ctx: Context, refuse: bool, wait: float = 5.0) -> str:
     try:
-        with ctx.limit("provider:a", wait=wait):
+        with ctx.limit("replacing:a", wait=wait):
             if refuse:
                 raise Refused("slow down")
     except Refused:
@@ -156,7 +156,7 @@ def test_a_refused_call_closes_its_limit_also_where_the_step_goes_on(agentq_inli
     assert agentq.start(ask.s(refuse=True)).result() == "another provider"
     workflow = agentq.start(ask.s(refuse=False))
     agentq_inline.run()
-    assert_waiting_for(workflow, "cooldown of provider:a, 30 s (429)", ask)
+    assert_waiting_for(workflow, "cooldown of replacing:a, 30 s (429)", ask)
     assert workflow.result() == "the provider"
 
 
