@@ -7,8 +7,10 @@ by, and a claim that was under way just then may not have gone by them either.
 
 from __future__ import annotations
 
-from sqlalchemy import Float, String, Uuid, cast, column, func, literal, or_, select, union_all
+from sqlalchemy import Float, String, Uuid, cast, column, exists, func, literal, or_, select, union_all
+from sqlalchemy.orm import aliased
 
+from agentq.exceptions import LimitReached
 from agentq.ledger.audit.invariants.common import BEGAN_AT, Found, invariant
 from agentq.ledger.audit.invariants.elements import limits_paid
 from agentq.ledger.db.types import later, seconds_of
@@ -20,6 +22,8 @@ _SETTLED = 60.0
 """Seconds from a change of a limit until all claims go by it."""
 _ROUNDING = 0.01
 """Seconds by which the times in the history differ from those that were paid for."""
+
+_other = aliased(AttemptRow)
 
 _paid = limits_paid().table_valued(column("name", String()), column("job_id", Uuid()), name="limits_paid")
 _starts = union_all(
@@ -34,6 +38,10 @@ _changes = (
     .subquery("changes")
 )
 _has_ended = LimitRow.override_until <= BEGAN_AT
+# Such a job got a limit when its call was refused: its attempts until then had nothing to pay.
+_was_limited_later = exists().where(
+    _other.job_id == _paid.c.job_id, _other.error_class.endswith(LimitReached.__name__)
+)
 
 
 @invariant("limit")
@@ -54,6 +62,7 @@ def rate_exceeded() -> Found:
         .outerjoin(_changes, _changes.c.name == LimitRow.name)
         .where(
             RATE.limit.is_not(None),
+            ~_was_limited_later,
             or_(_changes.c.at.is_(None), _starts.c.started_at > later(_changes.c.at, _SETTLED)),
             or_(
                 LimitRow.override_until.is_(None),
