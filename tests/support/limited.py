@@ -75,7 +75,7 @@ class LimitedWorker(FakeWorker):
 
     def begin_at_once(self, canvases: Iterable[Signature], *, tenant: str = "acme") -> list[uuid.UUID]:
         """Start a workflow for each canvas in one transaction; returns their ids."""
-        defaults = Defaults(None, tenant=tenant, ordered=self.ordered)
+        defaults = Defaults(tenant=tenant, naming=self.naming())
         graphs = [compile_canvas(canvas, Catalogue(), defaults) for canvas in canvases]
         plans = [starts.plan(graph, tenant=tenant, key=None) for graph in graphs]
         return [started.workflow_id for started in self.ledger.write(lambda tx: starts.start_all(tx, plans))]

@@ -284,10 +284,10 @@ def named(ctx: Context, which: object) -> object:
     return which
 
 
-@step(limits=[Concurrency("swept", limit=1, key=lambda: None)])
-def calling(ctx: Context) -> str:
+@step(limits=[Concurrency("swept", limit=1, key="whole")])
+def calling(ctx: Context, whole: str | None = None) -> str:
     """Hold a slot for a part of the step."""
-    with ctx.limit("swept", wait=0):  # one thread runs steps and the caretaker here
+    with ctx.limit("swept:part", wait=0):  # one thread runs steps and the caretaker here
         effect(ctx)
     return "calling"
 
