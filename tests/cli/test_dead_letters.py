@@ -199,6 +199,7 @@ def test_arguments_that_do_not_fit_are_one_line(program: Inside, fake: FakeWorke
     assert "status       open\n" in program.text("dead-letters", "show", str(claimed.job_id))
 
 
+@pytest.mark.long
 def test_a_step_is_known_by_the_app_that_is_named(tmp_path: Path, ledger_url: str, fake: FakeWorker) -> None:
     claimed = die(fake, add.s(1, 2) | echo.s())
     program = outside(tmp_path, ledger_url)

@@ -38,6 +38,7 @@ def go_round(fake: FakeWorker) -> None:
     fake.ledger.read(lambda connection: find_work(connection, fake.worker_id, 10))
 
 
+@pytest.mark.long
 def test_plans_of_the_time_when_nothing_was_deferred_still_serve(server: ExplainingPostgres) -> None:
     ledger = Ledger(server.url, timeout=120)
     try:

@@ -16,8 +16,8 @@ def note_statements(target: Any, path: Path) -> None:
     """Let connections of *target*, an engine or all pools, note in a file what they run from now on."""
 
     def note(statement: str) -> None:
-        with path.open("a") as file:  # one line: appended as a whole
-            file.write(json.dumps([time.monotonic(), statement]) + "\n")
+        with path.open("ab", buffering=0) as file:  # one write: appended as a whole, however long the statement is
+            file.write(f"{json.dumps([time.monotonic(), statement])}\n".encode())
 
     def trace(connection: sqlite3.Connection, record: object) -> None:
         connection.set_trace_callback(note)

@@ -89,6 +89,7 @@ def test_a_worker_runs_the_apps_jobs_whatever_it_is_configured_to_use(pytester: 
     result.assert_outcomes(passed=3, xfailed=1)
 
 
+@pytest.mark.long
 def test_the_log_of_the_worker_is_shown_with_a_failure(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(project=PROJECT, test_it="import project\ndef test_worker(agentq_worker): assert 0")
     result = pytester.runpytest_subprocess()
@@ -96,6 +97,7 @@ def test_the_log_of_the_worker_is_shown_with_a_failure(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["*Captured stderr teardown*", "*celery@* ready.*", "*Warm shutdown*"])
 
 
+@pytest.mark.long
 def test_a_worker_that_does_not_start_says_why(pytester: pytest.Pytester) -> None:
     broken = PROJECT + "import os\nif os.environ.get('CELERY_BROKER_URL'): raise RuntimeError('no such thing')\n"
     pytester.makepyfile(project=broken, test_it="import project\ndef test_worker(agentq_worker): pass")

@@ -27,6 +27,7 @@ def test_migrate_creates_the_ledger_and_nothing_is_left_to_make(project: Project
     project.manage("check")
 
 
+@pytest.mark.long
 def test_migrations_go_back_and_forth_one_by_one(migrated: Project) -> None:
     for target, expected in (("0001", "older than this code"), ("zero", "no schema"), ("", "")):
         migrated.manage("migrate", "agentq", *([target] if target else []))

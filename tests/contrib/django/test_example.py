@@ -63,6 +63,7 @@ def test_a_request_a_worker_and_the_result(working: Project) -> None:
     assert started["workflow"] in working.manage("agentq", "workflows", "list")
 
 
+@pytest.mark.long
 def test_a_crash_before_the_dispatch_loses_no_job(working: Project) -> None:
     died = working.run("shell", "-c", DIE_BEFORE_THE_DISPATCH)
     assert died.returncode == 9, died.stderr
@@ -71,6 +72,7 @@ def test_a_crash_before_the_dispatch_loses_no_job(working: Project) -> None:
     assert TEXT in working.shell("from reports.models import Report; print(Report.objects.get().text)")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("working", ["tests.contrib.django.booking_settings"], indirect=True)
 def test_rows_of_models_written_on_complete_are_there_once(working: Project) -> None:
     with worker(working):

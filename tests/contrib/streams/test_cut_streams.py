@@ -145,6 +145,7 @@ def test_streams_that_are_cut_leave_nothing_in_the_server(web: Web) -> None:
     eventually(lambda: web.left()["threads"] <= most, what=f"{most} threads at most")
 
 
+@pytest.mark.long
 def test_a_client_that_is_cut_off_again_and_again_gets_all_and_nothing_twice(web: Web) -> None:
     claimed = web.fake.begin(add.s(1, 2))
     found: list[Frame] = []

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.faults.broker.shared import on_sqlite, ran_once, worker_of
 from tests.runtime.queries import require_sound
 from tests.support import Gates, client, eventually
@@ -23,6 +25,7 @@ def short_of_memory(node: Node) -> Iterator[None]:
     node.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0.9).")
 
 
+@pytest.mark.long
 @on_sqlite
 def test_an_alarm_holds_up_no_start_and_loses_nothing(own_rabbitmq: Node, ledger_url: str, gates: Gates) -> None:
     folder = str(gates.folder)

@@ -41,6 +41,7 @@ def test_an_outage_is_one_line_and_its_end_another(
         require_sound(at.agentq)
 
 
+@pytest.mark.long
 @on_sqlite
 def test_an_outage_is_logged_by_an_idle_worker_too(own_broker: Broker, ledger_url: str) -> None:
     with stack(own_broker, ledger_url, module=MODULE) as at:

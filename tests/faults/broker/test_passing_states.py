@@ -91,6 +91,7 @@ STATES: dict[str, Callable[[Broker], AbstractContextManager[None]]] = {
 }
 
 
+@pytest.mark.long
 @on_sqlite
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_a_worker_is_whole_again_after_it(

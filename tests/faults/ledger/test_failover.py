@@ -47,6 +47,7 @@ def at(servers: list[Postgres]) -> Iterator[Stack]:
         yield at
 
 
+@pytest.mark.long
 @covers(Fault.LEDGER_DOWN, Phase.START, Phase.BODY, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize("way", ["stopped", "made read-only", "stopped again"])
 def test_a_failover_stops_and_repeats_no_step(servers: list[Postgres], at: Stack, gates: Gates, way: str) -> None:

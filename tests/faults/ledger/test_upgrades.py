@@ -43,6 +43,7 @@ def running(shared_postgres: Postgres) -> Iterator[Stack]:
         yield at
 
 
+@pytest.mark.long
 @covers(Fault.CONFLICT, Phase.BODY, Phase.CLAIM, Phase.COMPLETION, Phase.HAND_OVER)
 @pytest.mark.parametrize("revision", REVISIONS[1:])
 def test_an_upgrade_beside_workers_repeats_no_step(
