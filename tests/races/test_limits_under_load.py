@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any
 
 import pytest
@@ -72,7 +72,8 @@ class Load:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.messages: SimpleQueue[Dispatch] = SimpleQueue()
+        # No SimpleQueue: where several wait, one whose time is over while another takes the item waits for ever.
+        self.messages: Queue[Dispatch] = Queue()
         self.is_over = threading.Event()
         self.deadlocks = 0
 
@@ -110,7 +111,7 @@ class Load:
                 continue
             if claimed is None:
                 continue
-            time.sleep(random.uniform(0, 0.004))  # the step
+            time.sleep(claimed.begins_in + random.uniform(0, 0.004))  # until its start, and the step
             if random.random() < 0.03:
                 fake.renew(-1)
                 return
