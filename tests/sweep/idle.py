@@ -13,7 +13,8 @@ from tests.support.clock import Clock
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.points import Points
-from tests.sweep.scenario import BY_HAND, CLOSED, DESERTED, GIVEN_UP, MISFITS, PAUSED, SHORT, TENANT
+from tests.sweep.scenario import BY_HAND, CLOSED, DESERTED, GIVEN_UP, MISFITS, PAUSED, SHORT
+from tests.sweep.steps import TENANT
 
 _MOST_IDLE = 30
 """The number of times that a worker may find nothing to do, and let time pass, until it must be over."""

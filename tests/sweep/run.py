@@ -23,8 +23,9 @@ from tests.sweep.diary import Diary
 from tests.sweep.idle import Idle
 from tests.sweep.places import Place
 from tests.sweep.points import Points
-from tests.sweep.scenario import FORGOTTEN, TENANT, Scenario, Stage
+from tests.sweep.scenario import FORGOTTEN, Scenario
 from tests.sweep.snapshot import Snapshot, describe
+from tests.sweep.steps import TENANT, Stage
 from tests.sweep.verdict import Verdict, judge
 from tests.sweep.worker import SweptWorker
 

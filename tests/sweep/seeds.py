@@ -12,7 +12,7 @@ from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from tests.support.fake_worker import FakeWorker
-from tests.sweep.scenario import TENANT, alone, fragile, never, strict
+from tests.sweep.steps import TENANT, alone, fragile, never, strict
 
 _OLD = seconds_from_now(-3_600)
 """So that what is seeded is as old at the first run as at the last one."""

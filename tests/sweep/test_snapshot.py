@@ -14,8 +14,9 @@ from agentq.ledger.models import JobRow
 from tests.sweep import world
 from tests.sweep.diary import Diary
 from tests.sweep.places import Place, open_place
-from tests.sweep.scenario import REFERENCE, never
+from tests.sweep.scenario import REFERENCE
 from tests.sweep.snapshot import describe, differences
+from tests.sweep.steps import never
 
 _JOBS = select(func.count()).select_from(JobRow)
 

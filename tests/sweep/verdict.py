@@ -15,18 +15,8 @@ from agentq.ledger.queries import workflows
 from agentq.states import DeadLetterStatus, WorkflowStatus
 from tests.sweep.diary import Diary
 from tests.sweep.receipts import wrong_receipts
-from tests.sweep.scenario import (
-    BY_HAND,
-    GIVEN_UP,
-    GOAL,
-    PAID,
-    SHORT,
-    TOLD,
-    Scenario,
-    advance,
-    narrate,
-    revoke_itself,
-)
+from tests.sweep.scenario import BY_HAND, GIVEN_UP, PAID, SHORT, Scenario
+from tests.sweep.steps import GOAL, TOLD, advance, narrate, revoke_itself
 from tests.sweep.world import ABOUT
 
 _DECIDED = dict.fromkeys(GIVEN_UP, DeadLetterStatus.CANCELLED)
