@@ -12,6 +12,7 @@ _MOVES = "agentq/ledger/moves/limits.py"
 _PLAIN = "agentq/ledger/moves/succeed_fast.py"
 _READY = "agentq/ledger/moves/ready.py"
 _COOLDOWNS = "agentq/ledger/moves/cooldowns.py"
+_RACES_OF_DECLARATIONS = "tests/races/test_redeclared_limits.py"
 _RACES_OF_COOLDOWNS = "tests/races/test_cooldowns.py"
 _OF_COOLDOWNS = "tests/ledger/test_cooldowns.py"
 _METERS = "agentq/ledger/moves/meters.py"
@@ -441,5 +442,14 @@ MUTANTS = [
         why="a job whose start named a limit just when it was deleted waits for ever",
         tests=(_PRUNED,),
         pick="entered_again",
+    ),
+    Mutant(
+        name="two-releases-declare-at-one-time",
+        file=_METERS,
+        text='    if changed and tx.connection.dialect.name == "postgresql":',
+        instead="    if False:",
+        why="some limits have the numbers of one release, and some those of the other",
+        tests=(_RACES_OF_DECLARATIONS,),
+        pick="meet_after_any_lock",
     ),
 ]

@@ -201,6 +201,7 @@ _LOCK_ALL = (
     .with_for_update(key_share=True)
 )
 _REDECLARE = update(LimitRow).where(LimitRow.name == _LIMIT).values(_declared)
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7241002)")
 _BY_CODE = "the code of a worker that started declares this number"
 _BY_STEP = "another step of this limit declares it too"
 _BY_FILE = "the limits file of a worker that started has this number"
@@ -240,11 +241,11 @@ def redeclare(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -
 
     Numbers of the limits *file*, of a limit or of one key, hold in place of the code's.
     """
-    changed = set()
-    for limit, of_code in meters.items():
-        of_all, prefix = file.meters_of(limit, of_code), None if ":" in limit else f"{limit}:"
-        of_limit: dict[str, Any] = {"limit": limit, "prefix": prefix, "in_file": sorted(file.names)}
-        changed |= set(tx.connection.scalars(_DECLARED_OTHERWISE, _bound(_values(of_all)) | of_limit))
+    changed = _declared_otherwise(tx, meters, file)
+    if changed and tx.connection.dialect.name == "postgresql":
+        # Of two that declare at one time, the later one sees all that the other has written: no mixture stays.
+        tx.connection.execute(_ONE_AT_A_TIME)
+        changed = _declared_otherwise(tx, meters, file)
     # All together: the keys of one limit may stand between other limits in the order of the names.
     for row in tx.connection.execute(_LOCK_ALL, {"limits": sorted(changed)}).all() if changed else ():
         limit = row.name if row.name in meters else row.name.partition(":")[0]
@@ -255,6 +256,16 @@ def redeclare(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -
             why = _BY_FILE if file.names & {row.name, limit} else _BY_CODE
             change = {"id": new_id(), "name": row.name, "actor": "agentq", "reason": why}
             tx.connection.execute(insert(LimitChangeRow), change | _change(row, declared))
+
+
+def _declared_otherwise(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -> set[str]:
+    """Return the limits whose numbers may be others than those of code and *file*."""
+    found: set[str] = set()
+    for limit, of_code in meters.items():
+        of_all, prefix = file.meters_of(limit, of_code), None if ":" in limit else f"{limit}:"
+        of_limit: dict[str, Any] = {"limit": limit, "prefix": prefix, "in_file": sorted(file.names)}
+        found |= set(tx.connection.scalars(_DECLARED_OTHERWISE, _bound(_values(of_all)) | of_limit))
+    return found
 
 
 def reconcile(tx: Transaction, more: Mapping[str, int]) -> None:
