@@ -50,7 +50,7 @@ class BlockedBy(StrEnum):
     LIMIT = "limit"
     """A limit that has no slot free."""
     BACKLOG = "backlog"
-    """A cap: its workflow is deferred, until fewer are open or fewer jobs wait."""
+    """A cap: its workflow is postponed, until fewer are open or fewer jobs wait."""
 
 
 class WaitReason(StrEnum):
@@ -73,7 +73,7 @@ class WaitReason(StrEnum):
     TIME = "time"
     """Its time has not come: a retry, a delay."""
     BACKLOG = "backlog"
-    """Its workflow is deferred: as many of the tenant are open, or jobs of a step wait, as may."""
+    """Its workflow is postponed: as many of the tenant are open, or jobs of a step wait, as may."""
     DECISION = "decision"
     """It failed for good, and its dead letter is open."""
     JOBS = "jobs"
@@ -87,7 +87,7 @@ class OnFull(StrEnum):
 
     REFUSE = "refuse"
     """It raises BacklogFull, and nothing is started."""
-    DEFER = "defer"
+    POSTPONE = "postpone"
     """The workflow is written, and begins when there is room for it."""
 
 
@@ -116,9 +116,9 @@ class OnFailure(StrEnum):
 
 
 WORKFLOW_WAITING = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.FAILED})
-"""The statuses in which a deferred workflow waits for room: after a failure its other branches still do."""
+"""The statuses in which a postponed workflow waits for room: after a failure its other branches still do."""
 CAPS = ("max_open", "max_backlog")
-"""The caps, as settings and lines of deferred workflows name them: no limit can have one of these names."""
+"""The caps, as settings and lines of postponed workflows name them: no limit can have one of these names."""
 MOST_COUNTED = 1_000_000
 """The highest cap of open workflows, and of jobs that wait: a start counts them, up to their cap."""
 MIDDLE_PRIORITY = 4

@@ -66,8 +66,8 @@ def show(target: Target, name: str, as_json: bool) -> None:
         return
     pairs = [("tenant", tenant.tenant), ("weight", f"{tenant.weight:g}"), ("open", _open(tenant))]
     oldest = "" if tenant.oldest_at is None else age(tenant.oldest_at)
-    deferred = ("deferred", str(tenant.deferred))
-    click.echo(fields([*pairs, ("oldest", oldest), ("max open", _most(tenant.max_open)), deferred]))
+    postponed = ("postponed", str(tenant.postponed))
+    click.echo(fields([*pairs, ("oldest", oldest), ("max open", _most(tenant.max_open)), postponed]))
     if tenant.changes:
         click.echo("\nchanges")
         click.echo(table(("WHEN", "WHO", "CHANGE", "WHY"), map(_change, tenant.changes)))

@@ -32,7 +32,7 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class LetIn:
-    """A workflow was deferred, or has ended: those that come first in the line of a cap may be let in."""
+    """A workflow was postponed, or has ended: those that come first in the line of a cap may be let in."""
 
     line: str
 

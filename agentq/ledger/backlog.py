@@ -29,7 +29,7 @@ from sqlalchemy import (
 from agentq.exceptions import BacklogFull
 from agentq.ledger.db.types import AnyRow, now
 from agentq.ledger.models import JobRow, TenantRow, WorkflowRow
-from agentq.ledger.moves.deferrals import IN_LINE_OF_CAP, awaited_line
+from agentq.ledger.moves.postponed import IN_LINE_OF_CAP, awaited_line
 from agentq.states import JOB_BACKLOG, BlockedBy, WorkflowStatus
 
 
@@ -42,8 +42,8 @@ class Guard(Enum):
     """Has no operator set a cap of their tenant? That is cheap, and is enough where code has no cap."""
     ROOM = auto()
     """Has their tenant room for them? That is counted."""
-    DEFER = auto()
-    """No question: they are written as deferred."""
+    POSTPONE = auto()
+    """No question: they are written as postponed."""
 
 
 class Room(TypedDict):
@@ -58,8 +58,8 @@ class Room(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Deferral:
-    """The line in which workflows are deferred, and the cap of its step where it is one of a step."""
+class Postponement:
+    """The line in which workflows are postponed, and the cap of its step where it is one of a step."""
 
     line: str
     max_backlog: int | None
@@ -73,7 +73,7 @@ _MOST = bindparam("most", type_=Integer())
 _OPEN = and_(
     WorkflowRow.tenant == _TENANT,
     WorkflowRow.status == WorkflowStatus.RUNNING,
-    WorkflowRow.deferred_on.is_(None),
+    WorkflowRow.postponed_on.is_(None),
 )
 # Written as the index of these rows has it: SQLite takes that for no other text.
 _WAITS = and_(
@@ -103,7 +103,7 @@ CONDITIONS = {
     Guard.NONE: true(),
     Guard.NO_CAP: _of_operator.is_(None),
     Guard.ROOM: _has_room,
-    Guard.DEFER: true(),
+    Guard.POSTPONE: true(),
 }
 """The conditions of an insert, by its guard; of the values of a ``Room``."""
 
@@ -163,9 +163,9 @@ def full_step(connection: Connection, step: str, most: int, places: int) -> Back
     return BacklogFull("max_backlog", step, most, places, *_seen(row)) if is_full else None
 
 
-def deferral(full: BacklogFull) -> Deferral:
-    """Return the line in which workflows are deferred that *full* would refuse."""
-    return Deferral(line_of(full.cap, full.of), full.most if full.cap == "max_backlog" else None)
+def postponement(full: BacklogFull) -> Postponement:
+    """Return the line in which workflows are postponed that *full* would refuse."""
+    return Postponement(line_of(full.cap, full.of), full.most if full.cap == "max_backlog" else None)
 
 
 def line_of(cap: str, of: str) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Float, Integer, Text, bindparam, case, cast, column, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from agentq.ledger.backlog import CONDITIONS, Deferral, Guard, Room
+from agentq.ledger.backlog import CONDITIONS, Guard, Postponement, Room
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, UtcDateTime, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
@@ -116,12 +116,12 @@ def _workflow_values(given: Source) -> dict[str, Any]:
     }
 
 
-_DEFERRED = {
-    "deferred_on": bindparam("line", type_=Text()),
+_POSTPONED = {
+    "postponed_on": bindparam("line", type_=Text()),
     "max_open": bindparam("max_open", type_=Integer()),
     "max_backlog": bindparam("max_backlog", type_=Integer()),
 }
-"""More values of workflows that are deferred: the same for all of one statement."""
+"""More values of workflows that are postponed: the same for all of one statement."""
 
 
 def _job_values(given: Source) -> dict[str, Any]:
@@ -155,8 +155,8 @@ def _start(guard: Guard) -> Prepared:
 
 
 def _new(dialect: Any, guard: Guard, values: dict[str, Any], *table: Any) -> Any:
-    if guard is Guard.DEFER:
-        values = values | _DEFERRED
+    if guard is Guard.POSTPONE:
+        values = values | _POSTPONED
     those = select(*(value.label(name) for name, value in values.items())).select_from(*table)
     asked = dialect.insert(WorkflowRow).from_select(list(values), those.where(CONDITIONS[guard]))
     return asked.on_conflict_do_nothing().returning(WorkflowRow.id, WorkflowRow.created_at)
@@ -174,26 +174,30 @@ def insert_workflows(
     jobs: Sequence[NewJob],
     guard: Guard,
     room: Room,
-    deferral: Deferral | None = None,
+    postponement: Postponement | None = None,
 ) -> dict[uuid.UUID, datetime]:
     """Write workflows with their jobs; returns the database's time of their writing, by the workflow's id.
 
     Those are left out whose id or key was there before: nothing of them is written. None is where the *guard* says
-    no, as it does where their tenant has no *room* for all. The guard that defers needs the *deferral*.
+    no, as it does where their tenant has no *room* for all. The guard that postpones needs the *postponement*.
     """
     if tx.connection.dialect.name == "postgresql":
         first, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
-        values = {"workflows": _packed(workflows), "jobs": _packed(first), **_asked(room, deferral)}
+        values = {"workflows": _packed(workflows), "jobs": _packed(first), **_asked(room, postponement)}
         written = _START[guard].all(tx.connection, values)
     else:
-        rest, written = jobs, _insert_each(tx, workflows, guard, _asked(room, deferral))
+        rest, written = jobs, _insert_each(tx, workflows, guard, _asked(room, postponement))
     new = {row.id: row.created_at for row in written}
     insert_jobs(tx, [job for job in rest if job["workflow_id"] in new])
     return new
 
 
-def _asked(room: Room, deferral: Deferral | None) -> dict[str, Any]:
-    return {**room} if deferral is None else {**room, "line": deferral.line, "max_backlog": deferral.max_backlog}
+def _asked(room: Room, postponement: Postponement | None) -> dict[str, Any]:
+    return (
+        {**room}
+        if postponement is None
+        else {**room, "line": postponement.line, "max_backlog": postponement.max_backlog}
+    )
 
 
 def _insert_each(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from agentq.ledger import deferrals, moves
+from agentq.ledger import moves, postponed
 from agentq.ledger.after_commit import Admit, AfterCommit, Declare, Enter, GiveBack, LetIn
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import dispatch_of
@@ -57,7 +57,7 @@ def follow(ledger: Transactions, work: AfterCommit) -> None:
         case Admit(limit):
             admit(ledger, limit)
         case LetIn(line):
-            deferrals.let_in(ledger, line)
+            postponed.let_in(ledger, line)
 
 
 def enter(ledger: Transactions, limit: str, tenant: str) -> None:

@@ -107,8 +107,8 @@ class RowBuilder:
         return [dispatch_with({**row, "dispatched_at": dispatched_at}) for row in self.ready]
 
 
-def deferred(row: NewJob) -> NewJob:
-    """Return the row of a job whose workflow is deferred: what could run at once is blocked."""
+def postponed(row: NewJob) -> NewJob:
+    """Return the row of a job whose workflow is postponed: what could run at once is blocked."""
     if row["status"] == JobStatus.WAITING:
         return row
     return {**row, "status": JobStatus.BLOCKED, "blocked_by": BlockedBy.BACKLOG, "blocked_on": None}

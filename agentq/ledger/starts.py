@@ -17,12 +17,12 @@ from agentq.exceptions import BacklogFull, KeyConflict, LedgerError
 from agentq.ids import new_id
 from agentq.ledger import backlog, moves
 from agentq.ledger.after_commit import LetIn
-from agentq.ledger.backlog import Deferral, Guard, Room, full_step, full_tenant
+from agentq.ledger.backlog import Guard, Postponement, Room, full_step, full_tenant
 from agentq.ledger.graphs import graph_of
 from agentq.ledger.handover import dispatch_queued, finish_empty, hand_over
 from agentq.ledger.insertion import NewWorkflow, insert_workflows, is_one_statement
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.rows import InsertionPoint, RowBuilder, deferred
+from agentq.ledger.rows import InsertionPoint, RowBuilder, postponed
 from agentq.ledger.transaction import Transaction
 from agentq.states import JobStatus, OnFull, WorkflowStatus
 
@@ -137,15 +137,15 @@ def _start_some(
 ) -> list[Started]:
     """Start *plans*, if there is room for them and for those that come *later*."""
     started: dict[uuid.UUID, Started] = {}
-    left, deferral = plans, None
+    left, postponement = plans, None
     guard = Guard.NONE if on_full is None else Guard.NO_CAP if max_open is None else Guard.ROOM
     for _ in range(_TRIES):
         coming = [*left, *later]
         is_full = guard in _ASKING and _full_step(tx, coming) is not None
         room = _room(plans[0], max_open, coming)
-        written_at = {} if is_full else _insert(tx, left, guard, room, deferral)
+        written_at = {} if is_full else _insert(tx, left, guard, room, postponement)
         for plan in left:
-            one = _started(tx, plan, written_at.get(plan.point.workflow_id), deferral)
+            one = _started(tx, plan, written_at.get(plan.point.workflow_id), postponement)
             if one is not None:
                 started[plan.point.workflow_id] = one
         left = [plan for plan in left if plan.point.workflow_id not in started]
@@ -158,7 +158,7 @@ def _start_some(
             if full is not None and on_full is OnFull.REFUSE:
                 raise full
             if full is not None:
-                guard, deferral = Guard.DEFER, backlog.deferral(full)
+                guard, postponement = Guard.POSTPONE, backlog.postponement(full)
         # There is room by now; or what had a key was pruned between two statements, and the key is free.
     raise LedgerError(
         f"{_TRIES} times a start found its key taken or no room, and right after that neither; start again"
@@ -181,24 +181,24 @@ def _full_step(tx: Transaction, coming: Sequence[Plan]) -> BacklogFull | None:
 
 
 def _insert(
-    tx: Transaction, plans: Sequence[Plan], guard: Guard, room: Room, deferral: Deferral | None
+    tx: Transaction, plans: Sequence[Plan], guard: Guard, room: Room, postponement: Postponement | None
 ) -> dict[uuid.UUID, datetime]:
     moves.declare(tx, {name: meters for plan in plans for name, meters in plan.graph.meters.items()})
     jobs = [row for plan in plans for row in plan.builder.rows]
-    jobs = jobs if deferral is None else [deferred(row) for row in jobs]
-    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, guard, room, deferral)
+    jobs = jobs if postponement is None else [postponed(row) for row in jobs]
+    return insert_workflows(tx, [plan.workflow for plan in plans], jobs, guard, room, postponement)
 
 
 def _started(
-    tx: Transaction, plan: Plan, written_at: datetime | None, deferral: Deferral | None
+    tx: Transaction, plan: Plan, written_at: datetime | None, postponement: Postponement | None
 ) -> Started | None:
     """Return the workflow of a plan, which was just written or is there; None where there is none."""
     if written_at is None:
         return _started_before(tx, plan)
-    if deferral is None:
+    if postponement is None:
         _dispatch_first(tx, plan, written_at)
     else:
-        tx.then(LetIn(deferral.line))  # there may be room by the time that others see it
+        tx.then(LetIn(postponement.line))  # there may be room by the time that others see it
     return Started(plan.point.workflow_id, True)
 
 
@@ -216,7 +216,7 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     if key is not None:
         wanted = or_(wanted, and_(WorkflowRow.tenant == tenant, WorkflowRow.key == key))
     found = tx.connection.execute(
-        select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint, WorkflowRow.deferred_on).where(wanted)
+        select(WorkflowRow.id, WorkflowRow.name, WorkflowRow.fingerprint, WorkflowRow.postponed_on).where(wanted)
     ).one_or_none()
     if found is None:
         return None
@@ -238,6 +238,6 @@ def _started_before(tx: Transaction, plan: Plan) -> Started | None:
     )
     is_mine = found.id == workflow_id and not plan.is_named
     dispatch_queued(tx, tx.connection.execute(unclaimed))
-    if found.id == workflow_id and found.deferred_on is not None:
-        tx.then(LetIn(found.deferred_on))
+    if found.id == workflow_id and found.postponed_on is not None:
+        tx.then(LetIn(found.postponed_on))
     return Started(found.id, is_mine)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from agentq.canvas.needs import worded
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import Live, Need, parameters_at_start
-from agentq.ledger.queries.deferrals import Awaited
 from agentq.ledger.queries.limits import Lines
+from agentq.ledger.queries.postponed import Awaited
 from agentq.operations.slot_waits import cap_awaited, limit_awaited
 from agentq.states import FAN_INS, OTHER_PARAMETERS, UNKNOWN_TASK, BlockedBy, JobStatus
 

@@ -6,9 +6,9 @@ import math
 from datetime import datetime
 
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.queries.deferrals import MOST as MOST_PLACES
-from agentq.ledger.queries.deferrals import Awaited
 from agentq.ledger.queries.limits import MOST, Lines, cools_for
+from agentq.ledger.queries.postponed import MOST as MOST_PLACES
+from agentq.ledger.queries.postponed import Awaited
 from agentq.states import WaitReason
 
 
@@ -57,7 +57,7 @@ def limit_awaited(lines: Lines, row: AnyRow) -> str:
 
 
 def cap_awaited(cap: Awaited | None) -> str:
-    """Return the condition of a job whose workflow is deferred."""
+    """Return the condition of a job whose workflow is postponed."""
     if cap is None:
         return "its place in the workflow"
     counts = str(cap.counted) if cap.most is None else f"{cap.counted} of {cap.most}"

@@ -29,18 +29,18 @@ def list_(ledger: Ledger, *, limit: int = 50) -> list[Tenant]:
 def get(ledger: Ledger, tenant: str) -> TenantDetails:
     """Return everything about one tenant, also where nothing was set for it or started by it."""
     _require_name(tenant)
-    row, opened, deferred, changes = ledger.read(
+    row, opened, postponed, changes = ledger.read(
         lambda connection: (
             tenants.get(connection, tenant),
             tenants.open_of(connection, tenant),
-            tenants.deferred_of(connection, tenant),
+            tenants.postponed_of(connection, tenant),
             tenants.changes(connection, tenant, MOST_CHANGES),
         )
     )
     return TenantDetails(
         **({"tenant": tenant} | _tenant(row, opened)),
         oldest_at=opened.oldest_at,
-        deferred=deferred,
+        postponed=postponed,
         changes=[TenantChange.model_validate(change) for change in changes],
     )
 

@@ -81,7 +81,7 @@ class AgentQ(Engine):
             deadline: seconds from now within which it must be done; then it is cancelled.
             retry: a retry policy for all its jobs, in place of each step's own: as in ``@step(retry=…)``, but
                 without predicates, since it is kept in the ledger.
-            on_full: "refuse" (default) or "defer": over a cap it is written, and begins when there is room.
+            on_full: "refuse" (default) or "postpone": over a cap it is written, and begins when there is room.
             session: a SQLAlchemy session (scoped or not) or connection to the ledger's database: the workflow
                 is written in its transaction and dispatched after its commit.
 
@@ -94,7 +94,7 @@ class AgentQ(Engine):
             InvalidArguments, ValueTooLarge: arguments that do not fit a step, or cannot be kept.
             KeyConflict: the key was used for another canvas or other arguments.
             BacklogFull: as many workflows of the tenant are open, or jobs of a step wait, as may; not where it
-                defers.
+                postpones.
             LedgerUnavailable: nothing was started.
         """
         return starts.start(self, canvas, options, key=key, session=session)

@@ -215,7 +215,7 @@ def test_caps_of_tenants_are_set_shown_and_cleared(worker: LimitedWorker, progra
         ["open", "1"],
         ["oldest", head.splitlines()[3].split()[1]],
         ["max", "open"],
-        ["deferred", "0"],
+        ["postponed", "0"],
     ]
     assert changes.splitlines()[2].endswith("max open as code says → 1  a trial")
     assert "max open as code says" in program.text("tenants", "clear", "acme")

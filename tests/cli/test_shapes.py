@@ -53,7 +53,7 @@ SHAPES: dict[type[BaseModel], str] = {
     schemas.Hold: "job_id step attempt is_running until created_at",
     schemas.LimitChange: "name before after until actor reason created_at",
     schemas.Tenant: TENANT,
-    schemas.TenantDetails: f"{TENANT} oldest_at deferred changes",
+    schemas.TenantDetails: f"{TENANT} oldest_at postponed changes",
     schemas.TenantChange: "tenant before after weight_before weight_after actor reason created_at",
     schemas.Reason: "job_id step status name waiting_for ends",
     schemas.Why: "workflow_id job_id status reasons is_complete workers",

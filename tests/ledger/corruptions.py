@@ -428,8 +428,8 @@ def held_back_by_no_cap(spade: Spade) -> None:
 def never_let_in(spade: Spade) -> None:
     spade.old_worker()
     spade.job(spade.busy_ledger.queued, tenant="calm")
-    deferred = {"deferred_on": "max_open:calm", "max_open": 1, "created_at": HOURS_AGO}
-    spade.workflow(spade.busy_ledger.queued, tenant="calm", **deferred)
+    postponed = {"postponed_on": "max_open:calm", "max_open": 1, "created_at": HOURS_AGO}
+    spade.workflow(spade.busy_ledger.queued, tenant="calm", **postponed)
 
 
 def kept_for_nobody(spade: Spade) -> None:

@@ -12,11 +12,11 @@ from agentq.ledger.audit.invariants import (
     attempts,
     cooldowns,
     dead_letters,
-    deferrals,
     events,
     graph,
     leases,
     limits,
+    postponed,
     rates,
     workflows,
 )
@@ -84,7 +84,7 @@ def test_the_audit_finds_jobs_that_nothing_will_move(
 
 
 def test_every_invariant_is_tested() -> None:
-    modules = (attempts, cooldowns, dead_letters, deferrals, events, graph, leases, limits, rates, workflows)
+    modules = (attempts, cooldowns, dead_letters, postponed, events, graph, leases, limits, rates, workflows)
     written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Invariant)}
     assert written == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)

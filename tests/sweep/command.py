@@ -58,7 +58,7 @@ _LEAST = {
     "aside": 80,
     "limits": 200,
     "rates": 100,
-    "deferred": 60,
+    "postponed": 60,
     "naming": 100,
 }
 every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())

@@ -159,7 +159,7 @@ class Runner:
         """Be the client; one that comes again after a crash starts everything again, with the same keys."""
         wrong, known = [], self.diary.starts()
         for key, canvas in self._scenario.canvases.items():
-            workflow = self._agentq.start(canvas.clone(), key=key, on_full="defer")
+            workflow = self._agentq.start(canvas.clone(), key=key, on_full="postpone")
             if key in known and (workflow.is_new or workflow.id != known[key]):
                 wrong.append(f"workflow {key!r} was lost after its start")
             self.diary.add_start(key, workflow.id)

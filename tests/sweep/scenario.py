@@ -58,7 +58,7 @@ class Scenario:
         may_happen: what may have been done, where a cancel comes late; and nothing else.
         seed: what is in the ledger before the client comes, a name in ``seeds.SEEDS``.
         costs: how many attempts a crash may cost beside the one that it interrupts.
-        max_open: how many workflows may be open; the client defers the others.
+        max_open: how many workflows may be open; the client postpones the others.
     """
 
     canvases: dict[str, Signature]
@@ -220,7 +220,7 @@ RATES = Scenario(
     outcomes={"succeeded", "retried"},
     effects={"paced early", "paced late", "paced beside it", "costly first", "costly second"},
 )
-DEFERRED = Scenario(
+POSTPONED = Scenario(
     canvases={
         "first": alone.s("first"),
         "second": count_to.s(ITEMS) | each(double.s()) | largest.s(),
@@ -255,7 +255,7 @@ SCENARIOS = {
     "aside": ASIDE,
     "limits": LIMITS,
     "rates": RATES,
-    "deferred": DEFERRED,
+    "postponed": POSTPONED,
     "naming": NAMING,
 }
 """Swept one by one: together they would cost the square of it."""

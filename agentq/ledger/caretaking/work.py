@@ -31,7 +31,7 @@ class Work(StrEnum):
     """A limit has jobs that wait for a time, and no caretaker that admits them then."""
     BLOCKED = "blocked"
     """A job waits for a limit."""
-    DEFERRED = "deferred"
+    POSTPONED = "postponed"
     """A workflow waits until there is room for it."""
     LETTERS = "letters"
     """A dead letter is to be recorded."""
@@ -55,7 +55,7 @@ _FIND_WORK = select(
     ).label(Work.SLOTS),
     select(LimitRow.name).where(moves.UNPACED).exists().label(Work.PACE),
     select(JobRow.id).where(moves.BLOCKED_BY_LIMIT).exists().label(Work.BLOCKED),
-    select(WorkflowRow.id).where(moves.DEFERRED).exists().label(Work.DEFERRED),
+    select(WorkflowRow.id).where(moves.POSTPONED).exists().label(Work.POSTPONED),
     select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
 )
 

@@ -54,11 +54,11 @@ class WorkflowRow(Base):
         Index("ix_agentq_workflows_status", "status", "id"),
         partial_index(
             *("ix_agentq_workflows_open", "tenant", "created_at"),
-            where=f"status = '{WorkflowStatus.RUNNING}' AND deferred_on IS NULL",
+            where=f"status = '{WorkflowStatus.RUNNING}' AND postponed_on IS NULL",
         ),
         partial_index(
-            *("ix_agentq_workflows_deferred", "deferred_on", "created_at", "id"),
-            where=f"deferred_on IS NOT NULL AND {is_word_of('status', WORKFLOW_WAITING)}",
+            *("ix_agentq_workflows_postponed", "postponed_on", "created_at", "id"),
+            where=f"postponed_on IS NOT NULL AND {is_word_of('status', WORKFLOW_WAITING)}",
         ),
         partial_index(
             "ix_agentq_workflows_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"
@@ -79,8 +79,8 @@ class WorkflowRow(Base):
     # What the start knew of each step, as JSON: its retry policy for losses, and a digest of its parameters.
     terms: Mapped[str | None] = mapped_column(Text)
     deadline_at: Mapped[datetime | None]
-    # Of a deferred workflow: the cap in whose line it stands, and the numbers that code gave when it was started.
-    deferred_on: Mapped[str | None] = mapped_column(Text)
+    # Of a postponed workflow: the cap in whose line it stands, and the numbers that code gave when it was started.
+    postponed_on: Mapped[str | None] = mapped_column(Text)
     max_open: Mapped[int | None]
     max_backlog: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=now())

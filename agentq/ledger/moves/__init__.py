@@ -16,15 +16,6 @@ from agentq.ledger.moves.dead_letter import (
     supply,
 )
 from agentq.ledger.moves.decision_locks import lock_for_decision
-from agentq.ledger.moves.deferrals import (
-    BLOCKED_BY_BACKLOG,
-    DEFERRED,
-    defer_on,
-    empty_fan_ins,
-    let_in,
-    lines_of_caps,
-    lock_deferred,
-)
 from agentq.ledger.moves.event import forget_before, record_event
 from agentq.ledger.moves.fan_in import (
     LACKS_MEMBERS,
@@ -80,6 +71,15 @@ from agentq.ledger.moves.naming import name_limits
 from agentq.ledger.moves.pace import UNPACED, Opening, keep_pace, opening, take_pace, unpaced
 from agentq.ledger.moves.paced_admission import Paced, admit_paced
 from agentq.ledger.moves.paid_claims import claim_paying
+from agentq.ledger.moves.postponed import (
+    BLOCKED_BY_BACKLOG,
+    POSTPONED,
+    empty_fan_ins,
+    let_in,
+    lines_of_caps,
+    lock_postponed,
+    postpone_on,
+)
 from agentq.ledger.moves.queue_move import has_limit, move_into_line, move_job
 from agentq.ledger.moves.shared import COUNTS, DEAD, DISPATCH, IS_UNNAMED
 from agentq.ledger.moves.succeed_fast import succeed_fast
@@ -110,7 +110,6 @@ __all__ = [
     "BLOCKED_BY_LIMIT",
     "COUNTS",
     "DEAD",
-    "DEFERRED",
     "DISPATCH",
     "DUE",
     "HAS_ROOM",
@@ -119,6 +118,7 @@ __all__ = [
     "LOST",
     "LOST_WORKERS",
     "OVERDUE",
+    "POSTPONED",
     "SOON",
     "SPENT",
     "SPENT_HOLD",
@@ -147,7 +147,6 @@ __all__ = [
     "count_down",
     "count_on",
     "declare",
-    "defer_on",
     "empty_fan_ins",
     "end_workflow",
     "expire_running",
@@ -171,13 +170,13 @@ __all__ = [
     "leave",
     "let_in",
     "lines_of_caps",
-    "lock_deferred",
     "lock_first_in_line",
     "lock_for_decision",
     "lock_late",
     "lock_limits",
     "lock_overdue",
     "lock_own_job",
+    "lock_postponed",
     "mark_missing",
     "missing",
     "move_into_line",
@@ -189,6 +188,7 @@ __all__ = [
     "opening",
     "overdue_fan_ins",
     "pass_on",
+    "postpone_on",
     "queue_due",
     "ready",
     "ready_successors",

@@ -90,12 +90,14 @@ def due_or_waiting(is_ready: Any, at: Any) -> dict[str, Any]:
 
 def due_if_ready() -> dict[str, Any]:
     """Return the values that make a job due at once where it is ready, and leave the time of others."""
-    is_deferred = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.BACKLOG)
-    is_ready = and_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED]), ~func.coalesce(is_deferred, false()))
+    is_postponed = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.BACKLOG)
+    is_ready = and_(
+        JobRow.status.in_([JobStatus.QUEUED, JobStatus.BLOCKED]), ~func.coalesce(is_postponed, false())
+    )
     return {
         "status": case((is_ready, JobStatus.SCHEDULED), else_=JobRow.status),
         "due_at": case((is_ready, now()), else_=JobRow.due_at),
-        "blocked_by": case((is_deferred, JobRow.blocked_by)),
+        "blocked_by": case((is_postponed, JobRow.blocked_by)),
         "blocked_on": null(),
     }
 

@@ -34,7 +34,7 @@ from agentq.ledger.db.types import AnyRow, UtcDateTime, now
 from agentq.ledger.history import ending
 from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.moves.attempt import SUCCEED
-from agentq.ledger.moves.deferrals import awaited_line
+from agentq.ledger.moves.postponed import awaited_line
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH
 from agentq.ledger.moves.slot_handover import freeing_slot, handing_slot_over

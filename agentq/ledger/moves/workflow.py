@@ -11,7 +11,7 @@ from agentq.ledger.after_commit import LetIn
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.moves.deferrals import awaited_line
+from agentq.ledger.moves.postponed import awaited_line
 from agentq.ledger.moves.shared import FAILURE, JOB_ID, MAY_END_NOW, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure

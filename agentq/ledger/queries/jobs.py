@@ -14,11 +14,11 @@ from agentq.ledger import actions, knowledge
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.knowledge import NO_WORKERS, Live
 from agentq.ledger.models import ActionRow, AttemptRow, DeadLetterRow, JobRow, WorkflowRow
-from agentq.ledger.moves.deferrals import BLOCKED_BY_BACKLOG, in_line_of_cap
 from agentq.ledger.moves.limits import BLOCKED_BY_LIMIT
-from agentq.ledger.queries.deferrals import Awaited, awaited_by
+from agentq.ledger.moves.postponed import BLOCKED_BY_BACKLOG, in_line_of_cap
 from agentq.ledger.queries.failures import failed_before
 from agentq.ledger.queries.limits import Lines, lines_of
+from agentq.ledger.queries.postponed import Awaited, awaited_by
 from agentq.ledger.queries.selection import Selection, Wanted
 from agentq.states import (
     CAPS,
@@ -73,7 +73,7 @@ class FoundJobs:
     lines: Lines
     """The lines of limits that jobs stand in."""
     caps: Mapping[uuid.UUID, Awaited]
-    """The caps that deferred workflows wait for, by workflow."""
+    """The caps that postponed workflows wait for, by workflow."""
     members: Mapping[uuid.UUID, int] = field(default_factory=dict)
     """The number of members of each fan-in that waits; empty unless attempts were read too."""
     attempts: Mapping[uuid.UUID, Sequence[AnyRow]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Integer, String, bindparam, select
 from agentq.ledger.backlog import count_open, line_of
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import TenantChangeRow, TenantRow
-from agentq.ledger.queries import deferrals
+from agentq.ledger.queries import postponed
 
 MOST = 10_000
 """Open workflows of a tenant up to which they are counted."""
@@ -41,9 +41,9 @@ def open_of(connection: Connection, tenant: str) -> AnyRow:
     return count_open(connection, tenant, MOST + 1)
 
 
-def deferred_of(connection: Connection, tenant: str) -> int:
-    """Return how many of its workflows are deferred, up to MOST."""
-    return deferrals.count(connection, line_of("max_open", tenant), MOST)
+def postponed_of(connection: Connection, tenant: str) -> int:
+    """Return how many of its workflows are postponed, up to MOST."""
+    return postponed.count(connection, line_of("max_open", tenant), MOST)
 
 
 def changes(connection: Connection, tenant: str, most: int) -> Sequence[AnyRow]:

@@ -39,7 +39,7 @@ class TenantDetails(Tenant):
 
     oldest_at: datetime | None
     """The start of the oldest of its open workflows."""
-    deferred: int
+    postponed: int
     """Its workflows that wait until fewer are open, counted up to 10,000."""
     changes: list[TenantChange]
     """The last ones, newest first."""

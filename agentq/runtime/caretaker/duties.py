@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery.worker import state
 
-from agentq.ledger import dead_letter_tasks, deferrals, limits, losses, moves, workers
+from agentq.ledger import dead_letter_tasks, limits, losses, moves, postponed, workers
 from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues, take_backs
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.moves import Overtaken
@@ -89,7 +89,7 @@ class Duties:
             _Duty(1.0, self.fill_slots, Work.SLOTS),
             _Duty(1.0, self.find_unpaced, Work.PACE),
             _Duty(10.0, self.enter_unawaited, Work.BLOCKED),
-            _Duty(1.0, self.let_in, Work.DEFERRED),
+            _Duty(1.0, self.let_in, Work.POSTPONED),
             _Duty(10.0, self.take_back, Work.UNCLAIMED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
@@ -212,8 +212,8 @@ class Duties:
         limits.fill(self._ledger)
 
     def let_in(self) -> None:
-        """Let deferred workflows in wherever there is room, where the process that made it could not."""
-        self._after_line = deferrals.let_all_in(self._ledger, self._after_line)
+        """Let postponed workflows in wherever there is room, where the process that made it could not."""
+        self._after_line = postponed.let_all_in(self._ledger, self._after_line)
 
     def find_unpaced(self) -> None:
         """Pace the limits whose jobs wait for a time, and that no other caretaker paces."""

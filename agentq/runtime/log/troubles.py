@@ -25,7 +25,7 @@ CALLED = {
     "find_unpaced": "finding limits whose jobs wait for a time",
     "pace": "admitting jobs of limits with a rate at their time",
     "enter_unawaited": "admitting jobs that another process left blocked",
-    "let_in": "letting deferred workflows in",
+    "let_in": "letting postponed workflows in",
     "take_back": "taking slots from jobs whose queue no worker consumes",
     "issue_dead_letters": "sending messages for new dead letters",
     "write_refused": "writing dead letters of refused messages",

@@ -17,7 +17,7 @@ class StartOptions(TypedDict, total=False):
     not_before: datetime | None
     deadline: float | None
     retry: RetryOption
-    on_full: Literal["refuse", "defer"] | None
+    on_full: Literal["refuse", "postpone"] | None
 
 
 def require_known(options: StartOptions, *beside: str) -> None:

@@ -4,11 +4,11 @@ from agentq.ledger.audit.invariants import (
     attempts,
     cooldowns,
     dead_letters,
-    deferrals,
     events,
     graph,
     leases,
     limits,
+    postponed,
     rates,
     workflows,
 )
@@ -22,7 +22,7 @@ ALL: tuple[Invariant, ...] = (
     *dead_letters.INVARIANTS,
     *events.INVARIANTS,
     *limits.INVARIANTS,
-    *deferrals.INVARIANTS,
+    *postponed.INVARIANTS,
     *rates.INVARIANTS,
     *cooldowns.INVARIANTS,
 )

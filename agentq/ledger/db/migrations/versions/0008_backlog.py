@@ -20,20 +20,20 @@ def upgrade() -> None:
         "is_counted AND status IN ('blocked', 'queued', 'scheduled') "
         "AND (blocked_by IS NULL OR blocked_by <> 'backlog')",
     )
-    op.add_column("agentq_workflows", sa.Column("deferred_on", sa.Text(), nullable=True))
+    op.add_column("agentq_workflows", sa.Column("postponed_on", sa.Text(), nullable=True))
     op.add_column("agentq_workflows", sa.Column("max_open", sa.Integer(), nullable=True))
     op.add_column("agentq_workflows", sa.Column("max_backlog", sa.Integer(), nullable=True))
     _partial_index(
         "ix_agentq_workflows_open",
         "agentq_workflows",
         ["tenant", "created_at"],
-        "status = 'running' AND deferred_on IS NULL",
+        "status = 'running' AND postponed_on IS NULL",
     )
     _partial_index(
-        "ix_agentq_workflows_deferred",
+        "ix_agentq_workflows_postponed",
         "agentq_workflows",
-        ["deferred_on", "created_at", "id"],
-        "deferred_on IS NOT NULL AND status IN ('failed', 'running')",
+        ["postponed_on", "created_at", "id"],
+        "postponed_on IS NOT NULL AND status IN ('failed', 'running')",
     )
     op.add_column("agentq_tenants", sa.Column("max_open", sa.Integer(), nullable=True))
     op.create_table(
@@ -55,9 +55,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("agentq_tenant_changes")
     op.drop_column("agentq_tenants", "max_open")
-    op.drop_index("ix_agentq_workflows_deferred", "agentq_workflows")
+    op.drop_index("ix_agentq_workflows_postponed", "agentq_workflows")
     op.drop_index("ix_agentq_workflows_open", "agentq_workflows")
-    for name in ("max_backlog", "max_open", "deferred_on"):
+    for name in ("max_backlog", "max_open", "postponed_on"):
         op.drop_column("agentq_workflows", name)
     op.drop_index("ix_agentq_jobs_backlog", "agentq_jobs")
     op.drop_column("agentq_jobs", "is_counted")

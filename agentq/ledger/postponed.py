@@ -1,11 +1,11 @@
-"""Deferred workflows: started over a cap, and let in when there is room for them.
+"""Postponed workflows: started over a cap, and let in when there is room for them.
 
-They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that deferred a
+They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that postponed a
 workflow, and after the one that ended a workflow of a tenant with such a line. Where a process dies before it did
-so, or an end did not see a workflow that was being deferred, a caretaker does it.
+so, or an end did not see a workflow that was being postponed, a caretaker does it.
 
-No room is forgotten. A deferral is committed before ``let_in`` counts, and so is an end that saw the line: the
-second of the two sees what the first one did. An end that saw no line began before the deferral was committed, and
+No room is forgotten. A postponement is committed before ``let_in`` counts, and so is an end that saw the line: the
+second of the two sees what the first one did. An end that saw no line began before the postponement was committed, and
 may be committed after that was counted: what it leaves is found by the caretaker, which asks for the room of
 each line, whatever became of it. In the line of a step the caretaker alone finds room, since a claim, which makes
 it, has no statement more.
@@ -51,7 +51,7 @@ def let_all_in(ledger: Transactions, after: str) -> str:
 
 
 def _let_in(tx: Transaction, line: str, most: int) -> None:
-    waiting = moves.lock_deferred(tx, line, most)
+    waiting = moves.lock_postponed(tx, line, most)
     # Counted anew: others may have let some in until these were locked.
     room = room_of(tx.connection, line, most)
     for workflow in waiting[:room]:
@@ -59,7 +59,7 @@ def _let_in(tx: Transaction, line: str, most: int) -> None:
         if full is None:
             _begin(tx, workflow)
         else:
-            moves.defer_on(tx, workflow.id, full)
+            moves.postpone_on(tx, workflow.id, full)
             tx.then(LetIn(full))
 
 

@@ -1,4 +1,4 @@
-"""Rules on deferred workflows: they wait while there is no room for them, and no longer."""
+"""Rules on postponed workflows: they wait while there is no room for them, and no longer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agentq.ledger.audit.invariants.common import (
     invariant,
 )
 from agentq.ledger.models import JobRow, TenantChangeRow, TenantRow, WorkflowRow
-from agentq.ledger.moves.deferrals import BLOCKED_BY_BACKLOG, DEFERRED, line_of_tenant
+from agentq.ledger.moves.postponed import BLOCKED_BY_BACKLOG, POSTPONED, line_of_tenant
 from agentq.states import WorkflowStatus
 
 _other = aliased(WorkflowRow)
 _of_tenant = _other.tenant == WorkflowRow.tenant
 _open = select(func.count()).where(
-    _of_tenant, _other.status == WorkflowStatus.RUNNING, _other.deferred_on.is_(None)
+    _of_tenant, _other.status == WorkflowStatus.RUNNING, _other.postponed_on.is_(None)
 )
 _by_operator = select(TenantRow.max_open).where(TenantRow.tenant == WorkflowRow.tenant).scalar_subquery()
 _cap = func.coalesce(_by_operator, WorkflowRow.max_open)
@@ -32,21 +32,21 @@ _changed = select(TenantChangeRow.id).where(
 
 @invariant("job", START_ANEW)
 def held_back_by_no_cap() -> Found:
-    """a job is held back by a cap, but its workflow is not deferred"""
+    """a job is held back by a cap, but its workflow is not postponed"""
     return (
         select(JobRow.id, JobRow.step)
         .join(WorkflowRow, WorkflowRow.id == JobRow.workflow_id)
-        .where(BLOCKED_BY_BACKLOG, WorkflowRow.deferred_on.is_(None))
+        .where(BLOCKED_BY_BACKLOG, WorkflowRow.postponed_on.is_(None))
     )
 
 
 @invariant("workflow", ASK_WORKERS)
 def never_let_in() -> Found:
-    """a workflow is deferred though its tenant has had room for long, and no living worker let it in"""
+    """a workflow is postponed though its tenant has had room for long, and no living worker let it in"""
     has_room = or_(_cap.is_(None), _open.scalar_subquery() < _cap)
     return select(WorkflowRow.id, WorkflowRow.tenant).where(
-        DEFERRED,
-        WorkflowRow.deferred_on == line_of_tenant(WorkflowRow.tenant),
+        POSTPONED,
+        WorkflowRow.postponed_on == line_of_tenant(WorkflowRow.tenant),
         and_(WorkflowRow.created_at < LONG_AGO, ~_ended.exists(), ~_changed.exists()),
         has_room,
         a_worker_lives,

@@ -1,4 +1,4 @@
-"""Starts over a cap that are deferred: written, blocked, and let in when there is room for them."""
+"""Starts over a cap that are postponed: written, blocked, and let in when there is room for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from agentq import Concurrency, each, step
 from agentq.exceptions import BacklogFull
-from agentq.ledger import cancels, deferrals, queue_moves, starts, tenants
+from agentq.ledger import cancels, postponed, queue_moves, starts, tenants
 from agentq.ledger.caretaking import expiry
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.db.session import Ledger
@@ -38,13 +38,13 @@ def render(page: int = 0) -> int:
     return page
 
 
-@step(limits=[Concurrency("deferred-pen", limit=1)])
+@step(limits=[Concurrency("postponed-pen", limit=1)])
 def draw(page: int = 0) -> int:
     """A step with a limit."""
     return page
 
 
-class Deferring(FakeWorker):
+class Postponing(FakeWorker):
     """A client and a worker on one ledger; ``sent`` are the jobs that were dispatched after a commit."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -52,8 +52,8 @@ class Deferring(FakeWorker):
         self.sent: list[Dispatch] = []
         ledger.publish = self.sent.extend
 
-    def defer(self, canvas: Any = None, **options: Any) -> Started:
-        return self.start(add.s(1, 2) if canvas is None else canvas, on_full=OnFull.DEFER, **options)
+    def postpone(self, canvas: Any = None, **options: Any) -> Started:
+        return self.start(add.s(1, 2) if canvas is None else canvas, on_full=OnFull.POSTPONE, **options)
 
     def cap(self, most: int | None) -> None:
         self.ledger.write(lambda tx: tenants.set_max_open(tx, "acme", most, action_id=uuid.uuid4(), **WHO))
@@ -61,17 +61,17 @@ class Deferring(FakeWorker):
     def statuses(self, of: Started) -> list[tuple[str, str | None]]:
         return [(job.status, job.blocked_by) for job in self.jobs(of.workflow_id)]
 
-    def is_deferred(self, of: Started) -> bool:
-        return self.workflow(of.workflow_id).deferred_on is not None
+    def is_postponed(self, of: Started) -> bool:
+        return self.workflow(of.workflow_id).postponed_on is not None
 
     def care(self) -> None:
-        deferrals.let_all_in(self.ledger, "")
+        postponed.let_all_in(self.ledger, "")
 
 
 @pytest.fixture
-def one(ledger: Ledger) -> Iterator[Deferring]:
+def one(ledger: Ledger) -> Iterator[Postponing]:
     """A client and a worker on a ledger where one workflow of the tenant may be open."""
-    client = Deferring(ledger)
+    client = Postponing(ledger)
     client.cap(1)
     yield client
     ledger.publish = None
@@ -80,125 +80,125 @@ def one(ledger: Ledger) -> Iterator[Deferring]:
 BLOCKED = (JobStatus.BLOCKED, BlockedBy.BACKLOG)
 
 
-class TestDeferral:
-    def test_a_start_over_the_cap_is_written_and_waits_without_a_message(self, one: Deferring) -> None:
-        first = one.defer()
+class TestPostponement:
+    def test_a_start_over_the_cap_is_written_and_waits_without_a_message(self, one: Postponing) -> None:
+        first = one.postpone()
         assert first.is_new
         assert len(first.dispatches) == 1
-        second = one.defer()
+        second = one.postpone()
         assert second.is_new
         assert (second.dispatches, one.sent) == ((), [])
         assert one.statuses(second) == [BLOCKED]
         workflow = one.workflow(second.workflow_id)
-        assert (workflow.status, workflow.deferred_on) == (WorkflowStatus.RUNNING, LINE)
+        assert (workflow.status, workflow.postponed_on) == (WorkflowStatus.RUNNING, LINE)
         shown = operations.get(one.ledger, "acme")
-        assert (shown.open, shown.deferred) == (1, 1)
+        assert (shown.open, shown.postponed) == (1, 1)
 
-    def test_the_end_of_a_workflow_lets_the_next_one_in_and_no_more(self, one: Deferring) -> None:
-        first, second, third = one.defer(), one.defer(), one.defer()
+    def test_the_end_of_a_workflow_lets_the_next_one_in_and_no_more(self, one: Postponing) -> None:
+        first, second, third = one.postpone(), one.postpone(), one.postpone()
         one.run(*first.dispatches)
         assert [job.job_id for job in one.sent] == [one.jobs(second.workflow_id)[0].id]
         assert one.statuses(second) == [(JobStatus.QUEUED, None)]
-        assert one.is_deferred(third)
+        assert one.is_postponed(third)
         one.run(*one.sent)
         assert one.workflow(second.workflow_id).status == WorkflowStatus.SUCCEEDED
-        assert not one.is_deferred(third)
+        assert not one.is_postponed(third)
 
     @pytest.mark.parametrize("end", ["fail", "cancel"])
-    def test_every_end_lets_the_next_one_in(self, one: Deferring, end: str) -> None:
-        first, second = one.defer(), one.defer()
+    def test_every_end_lets_the_next_one_in(self, one: Postponing, end: str) -> None:
+        first, second = one.postpone(), one.postpone()
         if end == "fail":
             one.fail(one.take(*first.dispatches))
         else:
             one.ledger.write(lambda tx: cancels.cancel(tx, first.workflow_id, **WHO))
-        assert not one.is_deferred(second)
+        assert not one.is_postponed(second)
 
-    def test_an_end_that_did_not_see_the_deferral_is_made_good_by_a_caretaker(self, one: Deferring) -> None:
-        first, second = one.defer(), one.defer()
+    def test_an_end_that_did_not_see_the_postponement_is_made_good_by_a_caretaker(self, one: Postponing) -> None:
+        first, second = one.postpone(), one.postpone()
         one.ledger.publish = None  # so nothing follows the commit
         one.run(*first.dispatches)
-        assert one.is_deferred(second)
+        assert one.is_postponed(second)
         found = one.ledger.read(lambda connection: find_work(connection, one.worker_id, 10))
-        assert Work.DEFERRED in found
+        assert Work.POSTPONED in found
         one.care()
-        assert not one.is_deferred(second)
+        assert not one.is_postponed(second)
         assert [job.workflow_id for job in one.due()] == [second.workflow_id]
         found = one.ledger.read(lambda connection: find_work(connection, one.worker_id, 10))
-        assert Work.DEFERRED not in found
+        assert Work.POSTPONED not in found
 
-    def test_a_deferral_looks_for_room_once_it_is_committed(self, one: Deferring) -> None:
-        first = one.defer()
+    def test_a_postponement_looks_for_room_once_it_is_committed(self, one: Postponing) -> None:
+        first = one.postpone()
         with one.ledger.engine.connect() as connection, connection.begin():
             tx = Transaction(connection)
-            second = started(tx, graph_of(add.s(1, 2)), tenant="acme", key=None, on_full=OnFull.DEFER)
+            second = started(tx, graph_of(add.s(1, 2)), tenant="acme", key=None, on_full=OnFull.POSTPONE)
             if one.ledger.is_postgresql:  # which has a writer beside this one, that does not see it
                 one.run(*first.dispatches)
                 assert one.sent == []
         if not one.ledger.is_postgresql:
             one.run(*first.dispatches)
         one.ledger.follow(tx, one.sent.extend, lambda work: work())
-        assert not one.is_deferred(second)
+        assert not one.is_postponed(second)
 
-    def test_workflows_are_let_in_as_they_were_started_and_no_start_overtakes_them(self, one: Deferring) -> None:
-        first, *others = [one.defer() for _ in range(4)]
+    def test_workflows_are_let_in_as_they_were_started_and_no_start_overtakes_them(self, one: Postponing) -> None:
+        first, *others = [one.postpone() for _ in range(4)]
         one.cap(0)
         one.run(*first.dispatches)
-        assert all(map(one.is_deferred, others))
+        assert all(map(one.is_postponed, others))
         one.ledger.publish = None
         one.cap(2)
         with pytest.raises(BacklogFull):
             one.start(add.s(1, 2))
-        late = one.defer()
+        late = one.postpone()
         one.care()
-        assert [one.is_deferred(each_) for each_ in [*others, late]] == [False, False, True, True]
+        assert [one.is_postponed(each_) for each_ in [*others, late]] == [False, False, True, True]
 
     @pytest.mark.parametrize("most", [3, None])
     def test_a_cap_that_is_raised_or_cleared_lets_in_as_many_as_there_is_room_for(
-        self, one: Deferring, most: int | None
+        self, one: Postponing, most: int | None
     ) -> None:
-        started_ = [one.defer() for _ in range(5)]
+        started_ = [one.postpone() for _ in range(5)]
         one.cap(most)
         room = 5 if most is None else most
-        assert [one.is_deferred(each_) for each_ in started_] == [False] * room + [True] * (5 - room)
+        assert [one.is_postponed(each_) for each_ in started_] == [False] * room + [True] * (5 - room)
 
-    def test_the_cap_of_code_holds_for_what_it_has_deferred(self, one: Deferring) -> None:
+    def test_the_cap_of_code_holds_for_what_it_has_postponed(self, one: Postponing) -> None:
         one.cap(None)
-        first, second, third = [one.defer(max_open=1) for _ in range(3)]
+        first, second, third = [one.postpone(max_open=1) for _ in range(3)]
         one.run(*first.dispatches)
-        assert [one.is_deferred(each_) for each_ in (second, third)] == [False, True]
+        assert [one.is_postponed(each_) for each_ in (second, third)] == [False, True]
 
-    def test_many_are_deferred_together_and_let_in_as_far_as_there_is_room(self, one: Deferring) -> None:
+    def test_many_are_postponed_together_and_let_in_as_far_as_there_is_room(self, one: Postponing) -> None:
         one.cap(3)
         plans = [starts.plan(graph_of(add.s(1, 2)), tenant="acme", key=None) for _ in range(5)]
-        new = one.ledger.write(lambda tx: starts.start_all(tx, plans, on_full=OnFull.DEFER))
+        new = one.ledger.write(lambda tx: starts.start_all(tx, plans, on_full=OnFull.POSTPONE))
         assert all(each_.is_new for each_ in new)
-        assert [one.workflow(each_.workflow_id).deferred_on for each_ in new] == [None] * 3 + [LINE] * 2
+        assert [one.workflow(each_.workflow_id).postponed_on for each_ in new] == [None] * 3 + [LINE] * 2
         assert len(one.sent) == 3
 
-    def test_a_start_with_a_known_key_or_a_lost_reply_finds_its_workflow(self, one: Deferring) -> None:
-        one.defer()
+    def test_a_start_with_a_known_key_or_a_lost_reply_finds_its_workflow(self, one: Postponing) -> None:
+        one.postpone()
         plan = starts.plan(graph_of(add.s(1, 2)), tenant="acme", key="k")
         first, again = (
-            one.ledger.write(lambda tx: starts.start_all(tx, [plan], on_full=OnFull.DEFER))[0] for _ in range(2)
+            one.ledger.write(lambda tx: starts.start_all(tx, [plan], on_full=OnFull.POSTPONE))[0] for _ in range(2)
         )
         assert first == again
-        known = one.defer(key="k")
+        known = one.postpone(key="k")
         assert (known.workflow_id, known.is_new) == (first.workflow_id, False)
         assert one.sent == []
 
-    def test_other_tenants_are_not_held_back(self, one: Deferring) -> None:
-        one.defer()
-        one.defer()
-        assert one.defer(tenant="globex").dispatches
+    def test_other_tenants_are_not_held_back(self, one: Postponing) -> None:
+        one.postpone()
+        one.postpone()
+        assert one.postpone(tenant="globex").dispatches
 
 
 class TestCanvases:
-    """What is deferred runs as what began at once."""
+    """What is postponed runs as what began at once."""
 
-    def through(self, one: Deferring, canvas: Any) -> Started:
+    def through(self, one: Postponing, canvas: Any) -> Started:
         """Defer a canvas, let it in and run it to its end."""
-        first, second = one.defer(), one.defer(canvas)
-        assert one.is_deferred(second)
+        first, second = one.postpone(), one.postpone(canvas)
+        assert one.is_postponed(second)
         assert second.dispatches == ()
         one.run(*first.dispatches)
         one.run(*one.sent)
@@ -217,22 +217,22 @@ class TestCanvases:
         ],
         ids=["chain", "group", "chord", "each", "empty", "limited"],
     )
-    def test_a_canvas_runs_to_its_result(self, one: Deferring, canvas: Callable[[], Any], result: Any) -> None:
+    def test_a_canvas_runs_to_its_result(self, one: Postponing, canvas: Callable[[], Any], result: Any) -> None:
         assert one.result(self.through(one, canvas()).workflow_id) == result
 
-    def test_a_time_that_is_to_come_holds_after_the_deferral(self, one: Deferring) -> None:
-        first, later = one.defer(), one.defer(add.s(1, 2).set(eta=datetime.now(UTC) + timedelta(hours=1)))
-        soon = one.defer(add.s(1, 2).set(countdown=3600))
+    def test_a_time_that_is_to_come_holds_after_the_postponement(self, one: Postponing) -> None:
+        first, later = one.postpone(), one.postpone(add.s(1, 2).set(eta=datetime.now(UTC) + timedelta(hours=1)))
+        soon = one.postpone(add.s(1, 2).set(countdown=3600))
         assert one.statuses(later) == one.statuses(soon) == [BLOCKED]
         one.cap(None)
         assert one.statuses(later) == one.statuses(soon) == [(JobStatus.SCHEDULED, None)]
         assert one.sent == []
         assert first.is_new
 
-    def test_a_cancel_and_a_deadline_end_it_and_leave_the_line_to_the_next(self, one: Deferring) -> None:
+    def test_a_cancel_and_a_deadline_end_it_and_leave_the_line_to_the_next(self, one: Postponing) -> None:
         first, cancelled, late, expired, last = (
-            *(one.defer(), one.defer(), one.defer(deadline=60.0)),
-            *(one.defer(add.s(1, 2).set(expires=60)), one.defer()),
+            *(one.postpone(), one.postpone(), one.postpone(deadline=60.0)),
+            *(one.postpone(add.s(1, 2).set(expires=60)), one.postpone()),
         )
         one.ledger.write(lambda tx: cancels.cancel(tx, cancelled.workflow_id, **WHO))
         for row, column in ((WorkflowRow, "deadline_at"), (JobRow, "expires_at")):
@@ -243,31 +243,31 @@ class TestCanvases:
         ended = [one.workflow(each_.workflow_id).status for each_ in (cancelled, late, expired)]
         assert ended == [WorkflowStatus.CANCELLED] * 3
         one.run(*first.dispatches)
-        assert not one.is_deferred(last)
+        assert not one.is_postponed(last)
 
-    def test_a_job_that_is_moved_to_another_queue_waits_on(self, one: Deferring) -> None:
+    def test_a_job_that_is_moved_to_another_queue_waits_on(self, one: Postponing) -> None:
         ordered = insert(LimitRow).values(name="queue:other", declared=1)
         one.ledger.write(lambda tx: tx.connection.execute(ordered))
-        first, second = one.defer(), one.defer(draw.s())
+        first, second = one.postpone(), one.postpone(draw.s())
         (job,) = one.jobs(second.workflow_id)
         assert one.ledger.write(lambda tx: queue_moves.move_job(tx, job.id, "other", **WHO)) is None
         assert one.statuses(second) == [BLOCKED]
         one.run(*first.dispatches)
         assert [sent.queue for sent in one.sent] == ["other"]
 
-    def test_what_is_deferred_is_not_pruned(self, one: Deferring) -> None:
-        _, second = one.defer(), one.defer()
+    def test_what_is_postponed_is_not_pruned(self, one: Postponing) -> None:
+        _, second = one.postpone(), one.postpone()
         past = update(WorkflowRow).values(created_at=seconds_from_now(-1e6))
         one.ledger.write(lambda tx: tx.connection.execute(past))
         assert pruning.prune(one.ledger, older_than=1.0).workflows == 0
-        assert one.is_deferred(second)
+        assert one.is_postponed(second)
 
 
 class TestBacklogOfAStep:
-    def test_a_start_over_the_backlog_of_its_step_waits_until_fewer_jobs_do(self, one: Deferring) -> None:
+    def test_a_start_over_the_backlog_of_its_step_waits_until_fewer_jobs_do(self, one: Postponing) -> None:
         one.cap(None)
-        first, _, third, fourth = [one.defer(render.s()) for _ in range(4)]
-        assert [one.workflow(each_.workflow_id).deferred_on for each_ in (third, fourth)] == [
+        first, _, third, fourth = [one.postpone(render.s()) for _ in range(4)]
+        assert [one.workflow(each_.workflow_id).postponed_on for each_ in (third, fourth)] == [
             f"max_backlog:{render.name}"
         ] * 2
         one.care()
@@ -277,40 +277,40 @@ class TestBacklogOfAStep:
         assert one.statuses(third) == [(JobStatus.QUEUED, None)]
         assert one.statuses(fourth) == [BLOCKED]
 
-    def test_one_that_comes_from_the_line_of_a_step_needs_room_of_its_tenant_too(self, one: Deferring) -> None:
+    def test_one_that_comes_from_the_line_of_a_step_needs_room_of_its_tenant_too(self, one: Postponing) -> None:
         one.cap(2)
-        first, second, third = [one.defer(render.s()) for _ in range(3)]
+        first, second, third = [one.postpone(render.s()) for _ in range(3)]
         one.take(*first.dispatches)
         one.care()
-        assert one.workflow(third.workflow_id).deferred_on == LINE
+        assert one.workflow(third.workflow_id).postponed_on == LINE
         one.run(*second.dispatches)
-        assert not one.is_deferred(third)
+        assert not one.is_postponed(third)
 
 
 class TestWords:
-    def test_why_says_the_cap_and_the_place(self, one: Deferring) -> None:
-        _, _, third = [one.defer() for _ in range(3)]
+    def test_why_says_the_cap_and_the_place(self, one: Postponing) -> None:
+        _, _, third = [one.postpone() for _ in range(3)]
         (reason,) = why.of_workflow(one.ledger, str(third.workflow_id)).reasons
         assert (reason.name, reason.waiting_for) == ("backlog", "backlog of acme: 1 of 1 open, 2nd")
         assert reason.ends.endswith("agentq tenants show acme")
 
-    def test_why_says_the_backlog_of_a_step(self, one: Deferring) -> None:
+    def test_why_says_the_backlog_of_a_step(self, one: Postponing) -> None:
         one.cap(None)
-        last = [one.defer(render.s()) for _ in range(3)][-1]
+        last = [one.postpone(render.s()) for _ in range(3)][-1]
         (reason,) = why.of_workflow(one.ledger, str(last.workflow_id)).reasons
         assert reason.waiting_for == f"backlog of {render.name}: 2 of 2 wait, 1st"
 
-    def test_jobs_are_listed_by_the_line_that_they_wait_in(self, one: Deferring) -> None:
-        _, second = one.defer(), one.defer()
+    def test_jobs_are_listed_by_the_line_that_they_wait_in(self, one: Postponing) -> None:
+        _, second = one.postpone(), one.postpone()
         (listed,) = jobs.list_(one.ledger, JobFilter(waiting_for=LINE))
         assert listed.workflow_id == second.workflow_id
         assert listed.waiting_for == "backlog of acme: 1 of 1 open, 1st"
         assert jobs.list_(one.ledger, JobFilter(waiting_for="max_open:globex")) == []
 
 
-def test_a_refusal_writes_no_deferral(one: Deferring) -> None:
-    one.defer()
+def test_a_refusal_writes_no_postponement(one: Postponing) -> None:
+    one.postpone()
     with pytest.raises(BacklogFull):
         one.start(add.s(1, 2))
-    deferred = select(WorkflowRow.id).where(WorkflowRow.deferred_on.is_not(None))
-    assert one.ledger.read(lambda connection: connection.scalars(deferred).all()) == []
+    postponed = select(WorkflowRow.id).where(WorkflowRow.postponed_on.is_not(None))
+    assert one.ledger.read(lambda connection: connection.scalars(postponed).all()) == []

@@ -1,4 +1,4 @@
-"""However many workflows are deferred, a start, an end and a let-in read few pages, by the index of their line."""
+"""However many workflows are postponed, starts, ends and let-ins read few pages, by the index of their line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentq.ledger import deferrals, tenants
+from agentq.ledger import postponed, tenants
 from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
@@ -17,7 +17,7 @@ from tests.plans.server import ExplainingPostgres
 from tests.support.fake_worker import FakeWorker
 from tests.support.steps import add
 
-DEFERRED, MOST = 100_000, 3
+POSTPONED, MOST = 100_000, 3
 PREPARED = 6
 """The number of runs after which the driver prepares a statement, and the server plans it for good."""
 PAGES = 200
@@ -31,15 +31,15 @@ def server() -> Iterator[ExplainingPostgres]:
 
 def go_round(fake: FakeWorker) -> None:
     """Start over the cap, end a workflow, let the next one in, and look as a caretaker does."""
-    fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.DEFER)
+    fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
     fake.run(*fake.due())
-    deferrals.let_in(fake.ledger, "max_open:flood")
-    deferrals.let_all_in(fake.ledger, "")
+    postponed.let_in(fake.ledger, "max_open:flood")
+    postponed.let_all_in(fake.ledger, "")
     fake.ledger.read(lambda connection: find_work(connection, fake.worker_id, 10))
 
 
 @pytest.mark.long
-def test_plans_of_the_time_when_nothing_was_deferred_still_serve(server: ExplainingPostgres) -> None:
+def test_plans_of_the_time_when_nothing_was_postponed_still_serve(server: ExplainingPostgres) -> None:
     ledger = Ledger(server.url, timeout=120)
     try:
         migrate.upgrade(ledger)
@@ -47,17 +47,17 @@ def test_plans_of_the_time_when_nothing_was_deferred_still_serve(server: Explain
         action = {"actor": "ana", "reason": "a trial", "action_id": uuid.uuid4()}
         ledger.write(lambda tx: tenants.set_max_open(tx, "flood", MOST, **action))
         for _ in range(MOST + 1):
-            last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.DEFER)
+            last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
         for _ in range(PREPARED):
             go_round(fake)
-        last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.DEFER)
-        assert fake.workflow(last.workflow_id).deferred_on == "max_open:flood"
-        multiply(ledger, [last.workflow_id], DEFERRED)
+        last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
+        assert fake.workflow(last.workflow_id).postponed_on == "max_open:flood"
+        multiply(ledger, [last.workflow_id], POSTPONED)
         go_round(fake)  # a new session reads the catalogue first
         since = len(server.log())
         go_round(fake)
         plans = server.plans(since)
-        assert any("agentq_workflows_deferred" in plan.text for plan in plans)
+        assert any("agentq_workflows_postponed" in plan.text for plan in plans)
         assert [(plan.read_whole, plan.text) for plan in plans if plan.read_whole] == []
         assert [(plan.pages, plan.text) for plan in plans if plan.pages > PAGES] == []
     finally:

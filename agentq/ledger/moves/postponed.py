@@ -1,7 +1,7 @@
-"""The moves of deferred workflows: in the line of a full cap, until they are let in.
+"""The moves of postponed workflows: in the line of a full cap, until they are let in.
 
-A deferred workflow is written as any other, but its first jobs are blocked by the backlog, and it does not count
-as open. ``deferred_on`` names the cap in whose line it stands, such as ``max_open:acme``. Locks are taken in the
+A postponed workflow is written as any other, but its first jobs are blocked by the backlog, and it does not count
+as open. ``postponed_on`` names the cap in whose line it stands, such as ``max_open:acme``. Locks are taken in the
 order of every hand-over: its jobs, then the workflow.
 """
 
@@ -27,16 +27,16 @@ _ONE = literal_column("1", Integer())
 _IDS = bindparam("ids", type_=Uuid(), expanding=True)
 
 
-def _deferred(workflow: Any) -> Any:
-    return and_(workflow.deferred_on.is_not(None), workflow.status.in_(sorted(WORKFLOW_WAITING)))
+def _postponed(workflow: Any) -> Any:
+    return and_(workflow.postponed_on.is_not(None), workflow.status.in_(sorted(WORKFLOW_WAITING)))
 
 
 def in_line_of_cap(line: Any) -> Any:
     """Say whether a workflow stands in this line."""
-    return and_(DEFERRED, WorkflowRow.deferred_on == line)
+    return and_(POSTPONED, WorkflowRow.postponed_on == line)
 
 
-DEFERRED = _deferred(WorkflowRow)
+POSTPONED = _postponed(WorkflowRow)
 """A workflow that waits for room."""
 IN_LINE_OF_CAP = in_line_of_cap(LINE)
 BLOCKED_BY_BACKLOG = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by == BlockedBy.BACKLOG)
@@ -52,7 +52,7 @@ def line_of_tenant(tenant: Any) -> Any:
 
 def awaited_line(tenant: Any) -> Any:
     """Return the line of a tenant's cap where a workflow stands in it, or else NULL, in SQL."""
-    found = select(_other.deferred_on).where(_deferred(_other), _other.deferred_on == line_of_tenant(tenant))
+    found = select(_other.postponed_on).where(_postponed(_other), _other.postponed_on == line_of_tenant(tenant))
     # Of both databases, SQLite alone would bind the offset, to a name of its own.
     return found.limit(_ONE).offset(literal_column("0")).correlate_except(_other).scalar_subquery()
 
@@ -75,7 +75,7 @@ _LOCK = (
     .order_by(WorkflowRow.id)
     .with_for_update(key_share=True)
 )
-_LET_IN = update(WorkflowRow).where(WorkflowRow.id.in_(_IDS), DEFERRED).values(deferred_on=null())
+_LET_IN = update(WorkflowRow).where(WorkflowRow.id.in_(_IDS), POSTPONED).values(postponed_on=null())
 _LET_JOBS_GO = (
     update(JobRow)
     .where(JobRow.workflow_id.in_(_IDS), BLOCKED_BY_BACKLOG)
@@ -89,11 +89,11 @@ _EMPTY = select(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).w
     JobRow.remaining == 0,
     JobRow.after_id.is_(None),
 )
-_DEFER_ON = update(WorkflowRow).where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), DEFERRED)
+_DEFER_ON = update(WorkflowRow).where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), POSTPONED)
 _lines = distinct_by_index(
-    WorkflowRow.deferred_on, and_(DEFERRED, WorkflowRow.deferred_on > bindparam("after", type_=Text()))
+    WorkflowRow.postponed_on, and_(POSTPONED, WorkflowRow.postponed_on > bindparam("after", type_=Text()))
 )
-_LINES = select(_lines.c.deferred_on).where(_lines.c.deferred_on.is_not(None)).limit(bindparam("most"))
+_LINES = select(_lines.c.postponed_on).where(_lines.c.postponed_on.is_not(None)).limit(bindparam("most"))
 
 
 def lines_of_caps(connection: Connection, after: str, most: int) -> list[str]:
@@ -102,7 +102,7 @@ def lines_of_caps(connection: Connection, after: str, most: int) -> list[str]:
     return [line for line in found if line is not None]
 
 
-def lock_deferred(tx: Transaction, line: str, most: int) -> list[AnyRow]:
+def lock_postponed(tx: Transaction, line: str, most: int) -> list[AnyRow]:
     """Lock up to *most* workflows that come first in a line, with their jobs; returns those still there.
 
     Others that let workflows in wait here: so what they count afterwards has what was let in before.
@@ -116,7 +116,7 @@ def lock_deferred(tx: Transaction, line: str, most: int) -> list[AnyRow]:
 
 
 def let_in(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[AnyRow]:
-    """Blocked to queued, scheduled, or in the line of a limit, for the first jobs of locked, deferred workflows.
+    """Blocked to queued, scheduled, or in the line of a limit, for the first jobs of locked, postponed workflows.
 
     Returns the columns of DISPATCH for each.
     """
@@ -129,6 +129,6 @@ def empty_fan_ins(tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[AnyRow]
     return tx.connection.execute(_EMPTY, {"ids": list(ids)}).all()
 
 
-def defer_on(tx: Transaction, workflow_id: uuid.UUID, line: str) -> None:
-    """Move a locked, deferred workflow into the line of another cap."""
-    tx.connection.execute(_DEFER_ON.values(deferred_on=LINE), {"of_id": workflow_id, "line": line})
+def postpone_on(tx: Transaction, workflow_id: uuid.UUID, line: str) -> None:
+    """Move a locked, postponed workflow into the line of another cap."""
+    tx.connection.execute(_DEFER_ON.values(postponed_on=LINE), {"of_id": workflow_id, "line": line})

@@ -1,4 +1,4 @@
-"""The lines of caps in which deferred workflows stand."""
+"""The lines of caps in which postponed workflows stand."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlalchemy import Connection, Integer, bindparam, func, literal_column, sel
 from agentq.ledger.backlog import count_open, count_waiting
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import TenantRow, WorkflowRow
-from agentq.ledger.moves.deferrals import IN_LINE_OF_CAP
+from agentq.ledger.moves.postponed import IN_LINE_OF_CAP
 from agentq.states import BlockedBy, JobStatus
 
 MOST = 1_000
 """Workflows in one line up to which places are counted."""
 
-_COLUMNS = (WorkflowRow.id, WorkflowRow.deferred_on, WorkflowRow.max_open, WorkflowRow.max_backlog)
+_COLUMNS = (WorkflowRow.id, WorkflowRow.postponed_on, WorkflowRow.max_open, WorkflowRow.max_backlog)
 _in_line = (
     select(*_COLUMNS)
     .where(IN_LINE_OF_CAP)
@@ -31,7 +31,7 @@ _COUNT = select(func.count()).select_from(_counted)
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """The cap that a deferred workflow waits for."""
+    """The cap that a postponed workflow waits for."""
 
     cap: str
     of: str
@@ -45,14 +45,14 @@ class Awaited:
 
 
 def awaited_by(connection: Connection, jobs: Sequence[AnyRow]) -> dict[uuid.UUID, Awaited]:
-    """Return the cap that each deferred workflow of these jobs waits for; asks nothing where none is deferred."""
+    """Return the cap that each postponed workflow of these jobs waits for; asks nothing where none is postponed."""
     blocked = [job for job in jobs if job.status == JobStatus.BLOCKED and job.blocked_by == BlockedBy.BACKLOG]
     if not blocked:
         return {}
     wanted = WorkflowRow.id.in_({job.workflow_id for job in blocked})
-    workflows = connection.execute(select(*_COLUMNS).where(wanted, WorkflowRow.deferred_on.is_not(None))).all()
-    lines = {line: _line(connection, line) for line in {row.deferred_on for row in workflows}}
-    return {row.id: _awaited(row.id, *lines[row.deferred_on]) for row in workflows}
+    workflows = connection.execute(select(*_COLUMNS).where(wanted, WorkflowRow.postponed_on.is_not(None))).all()
+    lines = {line: _line(connection, line) for line in {row.postponed_on for row in workflows}}
+    return {row.id: _awaited(row.id, *lines[row.postponed_on]) for row in workflows}
 
 
 def count(connection: Connection, line: str, most: int) -> int:
