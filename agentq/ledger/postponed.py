@@ -1,12 +1,12 @@
 """Postponed workflows: started over a cap, and let in when there is room for them.
 
-They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that postponed a
-workflow, and after the one that ended a workflow of a tenant with such a line. Where a process dies before it did
+They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that postponed
+a workflow, and after the one that ended one of a tenant with such a line. Where a process dies before it did
 so, or an end did not see a workflow that was being postponed, a caretaker does it.
 
 No room is forgotten. A postponement is committed before ``let_in`` counts, and so is an end that saw the line: the
-second of the two sees what the first one did. An end that saw no line began before the postponement was committed, and
-may be committed after that was counted: what it leaves is found by the caretaker, which asks for the room of
+second of the two sees what the first one did. An end that saw no line began before the postponement was committed,
+and may be committed after that was counted: what it leaves is found by the caretaker, which asks for the room of
 each line, whatever became of it. In the line of a step the caretaker alone finds room, since a claim, which makes
 it, has no statement more.
 """

@@ -129,6 +129,15 @@ MUTANTS = [
         pick="overtakes",
     ),
     Mutant(
+        name="end-names-the-line-of-another-tenant",
+        file="agentq/ledger/moves/postponed.py",
+        text='ENDED_TENANT = literal_column("agentq_workflows.tenant", Text())\n',
+        instead="ENDED_TENANT = WorkflowRow.tenant\n",
+        why="on SQLite the tenant is that of any workflow that is postponed, and all of them are read",
+        tests=(_POSTPONED,),
+        pick="own_tenant",
+    ),
+    Mutant(
         name="moved-job-leaves-its-postponement",
         file="agentq/ledger/moves/ready.py",
         text=", ~func.coalesce(is_postponed, false()))",

@@ -113,6 +113,20 @@ class TestPostponement:
             one.ledger.write(lambda tx: cancels.cancel(tx, first.workflow_id, **WHO))
         assert not one.is_postponed(second)
 
+    @pytest.mark.parametrize("end", ["succeed", "fail", "cancel"])
+    def test_an_end_lets_in_the_next_one_of_its_own_tenant_alone(self, one: Postponing, end: str) -> None:
+        one.postpone()
+        theirs = one.postpone()
+        one.ledger.write(lambda tx: tenants.set_max_open(tx, "calm", 1, action_id=uuid.uuid4(), **WHO))
+        first, second = one.postpone(tenant="calm"), one.postpone(tenant="calm")
+        if end == "succeed":
+            one.run(*first.dispatches)
+        elif end == "fail":
+            one.fail(one.take(*first.dispatches))
+        else:
+            one.ledger.write(lambda tx: cancels.cancel(tx, first.workflow_id, **WHO))
+        assert (one.is_postponed(second), one.is_postponed(theirs)) == (False, True)
+
     def test_an_end_that_did_not_see_the_postponement_is_made_good_by_a_caretaker(self, one: Postponing) -> None:
         first, second = one.postpone(), one.postpone()
         one.ledger.publish = None  # so nothing follows the commit

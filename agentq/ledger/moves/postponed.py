@@ -43,6 +43,8 @@ BLOCKED_BY_BACKLOG = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by 
 """A job of a workflow that waits for room."""
 
 _other = aliased(WorkflowRow)
+ENDED_TENANT = literal_column("agentq_workflows.tenant", Text())
+"""The tenant of the workflow that a statement ends: SQLAlchemy drops the table of a column in SQLite's RETURNING."""
 
 
 def line_of_tenant(tenant: Any) -> Any:

@@ -11,7 +11,7 @@ from agentq.ledger.after_commit import LetIn
 from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.ledger.moves.postponed import awaited_line
+from agentq.ledger.moves.postponed import ENDED_TENANT, awaited_line
 from agentq.ledger.moves.shared import FAILURE, JOB_ID, MAY_END_NOW, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
@@ -25,7 +25,7 @@ _END_WORKFLOW = Prepared(
         finished_at=now(),
         reason=bindparam("why"),
     )
-    .returning(awaited_line(WorkflowRow.tenant).label("line"))
+    .returning(awaited_line(ENDED_TENANT).label("line"))
 )
 
 # Also where it has failed before: the row must be locked, so that a replay of another dead letter sees this one.
@@ -40,7 +40,7 @@ _FAIL_WORKFLOW = (
         finished_at=func.coalesce(WorkflowRow.finished_at, now()),
         failed_job_id=func.coalesce(WorkflowRow.failed_job_id, bindparam("failed_job", type_=Uuid())),
     )
-    .returning(awaited_line(WorkflowRow.tenant).label("line"))
+    .returning(awaited_line(ENDED_TENANT).label("line"))
 )
 _other_failed = aliased(JobRow)
 _its_member = aliased(JobRow)

@@ -45,7 +45,7 @@ class Awaited:
 
 
 def awaited_by(connection: Connection, jobs: Sequence[AnyRow]) -> dict[uuid.UUID, Awaited]:
-    """Return the cap that each postponed workflow of these jobs waits for; asks nothing where none is postponed."""
+    """Return the cap that each postponed workflow of these jobs waits for; asks nothing where there is none."""
     blocked = [job for job in jobs if job.status == JobStatus.BLOCKED and job.blocked_by == BlockedBy.BACKLOG]
     if not blocked:
         return {}
