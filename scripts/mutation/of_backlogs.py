@@ -140,8 +140,8 @@ MUTANTS = [
     Mutant(
         name="moved-job-leaves-its-postponement",
         file="agentq/ledger/moves/ready.py",
-        text=", ~func.coalesce(is_postponed, false()))",
-        instead=")",
+        text=", ~func.coalesce(is_postponed, false())\n",
+        instead="\n",
         why="a job that is moved to another queue begins over the cap",
         tests=(_POSTPONED,),
         pick="moved_to_another_queue",

@@ -108,7 +108,7 @@ def _in_force(connection: Connection) -> list[InForce]:
     changes: list[Any] = list(connection.execute(query.order_by(LimitChangeRow.created_at)))
     declared, now = Pace.of(STARTS, PER), 0.0
     found = []
-    for change, following in zip(changes, [*changes[1:], None], strict=True):
+    for change, following in pairwise([*changes, None]):
         since, until = change.created_at.timestamp(), change.until.timestamp()
         if following is not None:
             until = min(until, following.created_at.timestamp())

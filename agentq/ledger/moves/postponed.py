@@ -44,7 +44,7 @@ BLOCKED_BY_BACKLOG = and_(JobRow.status == JobStatus.BLOCKED, JobRow.blocked_by 
 
 _other = aliased(WorkflowRow)
 ENDED_TENANT = literal_column("agentq_workflows.tenant", Text())
-"""The tenant of the workflow that a statement ends: SQLAlchemy drops the table of a column in SQLite's RETURNING."""
+"""The tenant of the workflow that a statement ends: a column of a RETURNING in SQLite loses its table."""
 
 
 def line_of_tenant(tenant: Any) -> Any:
