@@ -21,6 +21,7 @@ from agentq.operations.schemas import (
     NumberPerTime,
     Override,
 )
+from agentq.policies import written
 
 _COLUMNS = ("LIMIT", "USED", "SLOTS", "DECLARED", "RATE", "TOKENS", "WAITING", "COOLDOWN", "OVERRIDE")
 _NONE = (
@@ -46,10 +47,10 @@ def _end(text: str) -> datetime:
 
 def _per_time(text: str) -> tuple[int, float]:
     """Return number and seconds of a meter such as 500/60 or 500/1m."""
-    number, _, period = text.partition("/")
-    if not number.isdecimal() or not period:
+    found = written.number_in_time(text)
+    if found is None:
         raise click.BadParameter(f"{text!r} is no number in a time; write it as 500/60 or 500/1m.")
-    return int(number), options.duration(period)
+    return found
 
 
 _until = options.together(

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from agentq.policies import written
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def duration(text: str) -> float:
     """Return the seconds of a duration such as 90s, 15m, 12h or 30d; a number alone is seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhd]?)", text)
-    if found is None:
+    seconds = written.duration(text)
+    if seconds is None:
         raise click.BadParameter(f"{text!r} is no duration; write it as 90s, 15m, 12h or 30d.")
-    return float(found[1]) * _UNITS[found[2]]
+    return seconds
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

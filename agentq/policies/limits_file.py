@@ -6,6 +6,7 @@
     slots = 10
     rate = "500/60"             # as agentq limits set --rate takes it
     tokens = "200000/60"
+    cooldown = true             # as code that gives it a Cooldown; false as code that does not
 
     [limits."model:gpt-5"]      # one key
     slots = 20
@@ -13,7 +14,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from agentq.exceptions import ConfigurationError, nearest
+from agentq.policies import written
 from agentq.policies.limits import MOST_SLOTS, Meters, PerTime
 from agentq.policies.limits.elements import LONGEST, MOST_STARTS, MOST_TOKENS, SHORTEST
+from agentq.policies.limits.keys import QUEUE
 from agentq.redaction import show
 
-_LIMITS, _SLOTS, _RATE, _TOKENS = "limits", "slots", "rate", "tokens"
+_LIMITS, _SLOTS, _RATE, _TOKENS, _COOLDOWN = "limits", "slots", "rate", "tokens", "cooldown"
 _MOST = {_RATE: MOST_STARTS, _TOKENS: MOST_TOKENS}
 T = TypeVar("T")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 PerTimeInFile = tuple[int, float]
 """A number of starts or tokens, and the seconds of their period."""
@@ -44,6 +45,7 @@ class LimitsFile:
         slots: the number of slots by the name of a limit, with its key or for all of them.
         rates: its starts in a period.
         tokens: its tokens in a period.
+        cooldowns: whether it has a cooldown.
     """
 
     path: Path | None = None
@@ -51,20 +53,22 @@ class LimitsFile:
     slots: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, PerTimeInFile] = field(default_factory=dict)
     tokens: Mapping[str, PerTimeInFile] = field(default_factory=dict)
+    cooldowns: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def names(self) -> Set[str]:
-        """The limits that it has a number of."""
-        return self.slots.keys() | self.rates.keys() | self.tokens.keys()
+        """The limits that it names."""
+        return self.slots.keys() | self.rates.keys() | self.tokens.keys() | self.cooldowns.keys()
 
     def meters_of(self, name: str, declared: Meters) -> Meters:
         """Return the meters of a limit by its name with the key; *declared* is what code says."""
-        slots = _of(self.slots, name)
+        slots, has_cooldown = _of(self.slots, name), _of(self.cooldowns, name)
         return replace(
             declared,
             slots=declared.slots if slots is None else slots,
             rate=_in_place_of(declared.rate, _of(self.rates, name)),
             tokens=_in_place_of(declared.tokens, _of(self.tokens, name)),
+            has_cooldown=declared.has_cooldown if has_cooldown is None else has_cooldown,
         )
 
     def require_known(self, declared: Mapping[str, Meters]) -> None:
@@ -75,6 +79,11 @@ class LimitsFile:
                 known = f"Known: {', '.join(sorted(declared))}" if declared else "No step declares one"
                 near = nearest(name, declared)
                 self._refuse([_LIMITS, name], f"no code declares limit {show(name)}.{near} {known}")
+            if name in self.cooldowns and name.partition(":")[0] == QUEUE:
+                self._refuse(
+                    [_LIMITS, name, _COOLDOWN],
+                    f"{show(name)} is an ordered queue, which has no cooldown; give one to a limit of its steps",
+                )
             for key, numbers, meter in ((_RATE, self.rates, meters.rate), (_TOKENS, self.tokens, meters.tokens)):
                 if name in numbers and meter is None:
                     self._refuse(
@@ -106,16 +115,19 @@ def read(path: Path) -> LimitsFile:
         raise ConfigurationError(f"the limits file {path} is no TOML: {error} (setting agentq_limits)") from None
     slots: dict[str, int] = {}
     per_time: dict[str, dict[str, PerTimeInFile]] = {_RATE: {}, _TOKENS: {}}
-    found = LimitsFile(path, text, slots, per_time[_RATE], per_time[_TOKENS])
+    cooldowns: dict[str, bool] = {}
+    found = LimitsFile(path, text, slots, per_time[_RATE], per_time[_TOKENS], cooldowns)
     _require_keys(found, [], data, _LIMITS)
     for name, limit in _table(found, [_LIMITS], data.get(_LIMITS, {})).items():
         keys = [_LIMITS, name]
-        _require_keys(found, keys, _table(found, keys, limit), _SLOTS, _RATE, _TOKENS)
+        _require_keys(found, keys, _table(found, keys, limit), _SLOTS, _RATE, _TOKENS, _COOLDOWN)
         if not limit:
-            found._refuse(keys, f"limit {show(name)} has no number; give it slots, rate or tokens")
+            found._refuse(keys, f"limit {show(name)} has nothing; give it slots, rate, tokens or cooldown")
         for key, value in limit.items():
             if key == _SLOTS:
                 slots[name] = _slots(found, name, value)
+            elif key == _COOLDOWN:
+                cooldowns[name] = _cooldown(found, name, value)
             else:
                 per_time[key][name] = _per_time(found, name, key, value)
     return found
@@ -143,8 +155,7 @@ def _slots(found: LimitsFile, name: str, value: object) -> int:
 
 
 def _per_time(found: LimitsFile, name: str, key: str, value: object) -> PerTimeInFile:
-    parts = re.fullmatch(r"(\d+)/(\d+(?:\.\d+)?)([smhd]?)", value, re.ASCII) if isinstance(value, str) else None
-    number, seconds = (int(parts[1]), float(parts[2]) * _UNITS[parts[3]]) if parts else (0, 0.0)
+    number, seconds = (written.number_in_time(value) if isinstance(value, str) else None) or (0, 0.0)
     if not 1 <= number <= _MOST[key] or not SHORTEST <= seconds <= LONGEST:
         found._refuse(
             [_LIMITS, name, key],
@@ -152,6 +163,16 @@ def _per_time(found: LimitsFile, name: str, key: str, value: object) -> PerTimeI
             f'period in seconds, from {SHORTEST} to a year: "500/60" or "500/1m"',
         )
     return number, seconds
+
+
+def _cooldown(found: LimitsFile, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        found._refuse(
+            [_LIMITS, name, _COOLDOWN],
+            f"cooldown of limit {show(name)} is {show(value)}; it must be true or false: it lasts as long as the "
+            "provider says",
+        )
+    return value
 
 
 def _table(found: LimitsFile, keys: list[str], value: object) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Engine:
         meters = declared.get(limit, declared.get(limit.partition(":")[0]))
         return None if meters is None else self.limits_file.meters_of(limit, meters)
 
+    def cools(self, limit: str) -> bool:
+        """Say whether a limit, by its name with the key, has a cooldown: a refused call closes it."""
+        declared = self.meters_of(limit)
+        return declared is not None and declared.has_cooldown
+
     def naming(self) -> Naming:
         """Return what names the limits of jobs."""
         return Naming(self.limits, self.limits_file, self.settings.ordered)

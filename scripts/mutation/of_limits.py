@@ -408,6 +408,14 @@ MUTANTS = [
         pick="limits_file",
     ),
     Mutant(
+        name="refused-call-asks-code-alone",
+        file="agentq/runtime/engine.py",
+        text="        return None if meters is None else self.limits_file.meters_of(limit, meters)\n",
+        instead="        return meters\n",
+        why="a refused call closes no limit to which the limits file gives a cooldown",
+        tests=("tests/testing/test_limits_file.py",),
+    ),
+    Mutant(
         name="prune-of-limits-with-jobs",
         file=_UNUSED,
         text=".where(_is_unnamed, _is_idle)",

@@ -144,7 +144,7 @@ def test_what_cannot_be_done_is_one_line_with_the_reason(
         (("limits", "set", SMALL, "--slots", "1"), "Missing option '--reason'"),
         (("limits", "set", SMALL, "--reason", "x"), "Give --slots, --rate or --tokens"),
         (("limits", "set", SMALL, "--rate", "500", "--reason", "x"), "'500' is no number in a time"),
-        (("limits", "set", SMALL, "--tokens", "5/long", "--reason", "x"), "'long' is no duration"),
+        (("limits", "set", SMALL, "--tokens", "5/long", "--reason", "x"), "'5/long' is no number"),
         (("limits", "cool", SMALL, "long", "--reason", "x"), "'long' is no duration"),
         (("limits", "cool", SMALL, "60"), "Missing option '--reason'"),
         (("limits", "set", SMALL, "--slots", "many", "--reason", "x"), "'many' is not a valid integer"),

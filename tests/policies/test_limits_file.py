@@ -36,10 +36,13 @@ def test_the_number_of_a_key_holds_before_that_of_all_keys_and_that_before_the_c
         ("[limits.model]\nslots = 1\n[limits.b]\nslot = 2\n", r"line 4: there is no key 'slot'.*mean 'slots'\?"),
         ("[limits.model]\nslots = 0\n", r"line 2: slots of limit 'model' is 0; it must be a whole number from 1"),
         ("[limits.model]\nslots = true\n", r"line 2: slots of limit 'model' is True"),
-        ("[limits.a]\nslots = 1\n[limits.b]\n", r"line 3: limit 'b' has no number; give it slots, rate"),
+        ("[limits.a]\nslots = 1\n[limits.b]\n", r"line 3: limit 'b' has nothing; give it slots, rate, tokens or"),
         ('[limits.a]\nrate = "0/60"\n', r"line 2: rate of limit 'a' is '0/60'; it must be a number from 1 to"),
         ("[limits.a]\nslots = 1\nrate = 500\n", r"line 3: rate of limit 'a' is 500; it must be .*500/1m"),
         ('[limits.a]\ntokens = "5/0"\n', r"line 2: tokens of limit 'a' is '5/0'"),
+        ('[limits.a]\nrate = "5/1 week"\n', r"line 2: rate of limit 'a' is '5/1 week'"),
+        ("[limits.a]\ncooldown = 30\n", r"line 2: cooldown of limit 'a' is 30; it must be true or false"),
+        ('[limits.a]\nslots = 1\ncooldown = "yes"\n', r"line 3: cooldown of limit 'a' is 'yes'"),
         ("[limits]\nmodel = 3\n", r"line 2: limits\.model is 3; it must be a table"),
         ("limits = 3\n", r"line 1: limits is 3; it must be a table"),
         ("[limits.model\n", r"is no TOML: .*line 1"),
@@ -61,6 +64,25 @@ def test_a_rate_and_tokens_hold_in_place_of_the_codes_with_its_burst(tmp_path: P
     file.require_known({"model": code})
     with pytest.raises(ConfigurationError, match=r"line 2: code declares no rate of limit 'model'"):
         file.require_known({"model": Meters(slots=3)})
+
+
+def test_a_cooldown_holds_in_place_of_the_codes_for_one_key_or_all(tmp_path: Path) -> None:
+    file = written(tmp_path, '[limits.model]\ncooldown = true\n[limits."model:b"]\ncooldown = false\n')
+    without, cooling = Meters(slots=3), Meters(slots=3, has_cooldown=True)
+    assert file.meters_of("model:a", without) == file.meters_of("model", cooling) == cooling
+    assert file.meters_of("model:b", cooling) == without
+    assert file.meters_of("gpu", cooling) == cooling
+    file.require_known({"model": without})
+    with pytest.raises(ConfigurationError, match=r"line 1: no code declares limit 'model'"):
+        file.require_known({"gpu": without})
+
+
+def test_an_ordered_queue_can_have_no_cooldown(tmp_path: Path) -> None:
+    file = written(tmp_path, '[limits."queue:llm"]\nslots = 5\ncooldown = true\n')
+    with pytest.raises(
+        ConfigurationError, match=r"line 3: 'queue:llm' is an ordered queue, which has no cooldown"
+    ):
+        file.require_known({"queue:llm": Meters(slots=3)})
 
 
 def test_a_limit_that_no_code_declares_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -239,12 +239,6 @@ def need_argument(limits: Iterable[Element], name: str) -> bool:
     )
 
 
-def closed_by_refusal(limits: Iterable[Element], names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of *names*, of the limits of one job, that have a Cooldown: a refused call closes them."""
-    cooling = {limit.name for limit in limits if isinstance(limit, Cooldown)}
-    return tuple(name for name in names if name.partition(":")[0] in cooling)
-
-
 def _estimated(limit: Tokens, step: str, arguments: Mapping[str, Any]) -> int:
     what = f"the estimate of limit {limit.name!r}"
     estimate = limit.estimate

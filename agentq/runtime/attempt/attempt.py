@@ -30,7 +30,6 @@ from agentq.ledger.on_complete import CompletionFailed
 from agentq.ledger.records import Claim, Dispatch
 from agentq.outcomes import Cancelled, Fail, Outcome, RetryLater, Succeed
 from agentq.policies.errors.untrusted import classed, is_stop
-from agentq.policies.limits import closed_by_refusal
 from agentq.runtime.attempt import naming, other_release, running
 from agentq.runtime.attempt.after_failure import outcome_of_error
 from agentq.runtime.attempt.call import Call
@@ -40,7 +39,6 @@ from agentq.runtime.dispatch.early import PAUSES, EarlyDispatch
 from agentq.runtime.log import job_outcomes
 from agentq.runtime.refused import refusals
 from agentq.states import RUNNABLE, JobKind, JobStatus
-from agentq.steps import registry
 
 if TYPE_CHECKING:
     from agentq.runtime.engine import Engine
@@ -256,11 +254,9 @@ class AttemptRunner:
         left = None
         if claim.deadline_at is not None:
             left = (claim.deadline_at - claim.started_at).total_seconds() - took
-        step = registry.find(claim.step)
-        declared = (*self._engine.limits, *(step.limits if step is not None else ()))
         # A cap that is full has no provider, whatever else its error is taken for.
         is_cap = isinstance(error, BacklogFull)
-        cools = () if is_cap else closed_by_refusal(declared, claim.limits or ())
+        cools = () if is_cap else tuple(filter(self._engine.cools, claim.limits or ()))
         return outcome_of_error(claim, error, override=override, left=left, running=self._running, cools=cools)
 
     def _dispatch_of_next(self, claim: Claim) -> Dispatch | None:

@@ -112,7 +112,7 @@ class AttemptSlots:
             with self._lock:
                 self._own_in_use.discard(slot.limit)
         elif slot.hold in self._holds:
-            cool = refusal_in_block(end.error, slot.limit) if self._cools(slot.limit) else None
+            cool = refusal_in_block(end.error, slot.limit) if self._engine.cools(slot.limit) else None
             with suppress(LedgerError):
                 succeeded = end.error is None
                 holds.free(self._ledger, slot.hold, more_tokens=more, cool=cool, succeeded=succeeded)
@@ -185,10 +185,6 @@ class AttemptSlots:
             found=found,
             next_step="It takes no slots, and its outcome will not be wanted: end the step.",
         )
-
-    def _cools(self, limit: str) -> bool:
-        declared = self._engine.meters_of(limit)
-        return declared is not None and declared.has_cooldown
 
     def _require_key(self, limit: str) -> None:
         keys = self._engine.keyed_limits()
