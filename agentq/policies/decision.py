@@ -128,7 +128,7 @@ def _of_final(action: OnError) -> str:
 def _defer(
     policy: Policy, matched: Rule, facts: ErrorFacts, history: History, random: Random, in_line: bool
 ) -> Decision:
-    most = policy.deferrals
+    most = 0 if policy.defers_in_line_only and not in_line else policy.deferrals
     if matched.limit is not None and matched.action is OnError.DEFER:
         most = min(most, matched.limit)
     if history.deferrals >= most:

@@ -29,6 +29,8 @@ class Policy:
         spread: what is added to a provider's own time, at random: up to this share of it, or up to one second
             where that is more. It spreads over time the jobs that got the same answer.
         name: for people; presets have one.
+        defers_in_line_only: whether a job is deferred only where the error closes a limit of it, in whose line it
+            waits then.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -40,6 +42,7 @@ class Policy:
     total_deferral: float = 6 * 3600.0
     spread: float = 0.5
     name: str = "custom"
+    defers_in_line_only: bool = False
 
     def __post_init__(self) -> None:
         a_count("attempts of a policy", self.attempts, least=1)
@@ -48,6 +51,8 @@ class Policy:
         a_number("longest_deferral of a policy", self.longest_deferral, most=LONGEST)
         a_number("total_deferral of a policy", self.total_deferral, most=12 * LONGEST)
         a_number("spread of a policy", self.spread, most=10.0)
+        if not isinstance(self.defers_in_line_only, bool):
+            raise refusal(f"defers_in_line_only of a policy is {show(self.defers_in_line_only)}, must be a bool")
         object.__setattr__(self, "rules", tuple(self.rules))
         for each in (*self.rules, self.otherwise):
             if not isinstance(each, Rule):
@@ -63,9 +68,13 @@ class Policy:
         return replace(self, rules=(*rules, *kept), name=f"{self.name} with rules")
 
     def with_retries(self, retries: int) -> Policy:
-        """Return this policy for a number of retries; with 0 the body never runs twice, and is never deferred."""
+        """Return this policy for a number of retries.
+
+        With 0 the body runs once, but where a refused call closes a limit of the job: that is the limit's answer.
+        """
         a_count("retries", retries, most=1000)
-        return replace(self, attempts=retries + 1, deferrals=self.deferrals if retries else 0)
+        in_line_only = self.defers_in_line_only or not retries
+        return replace(self, attempts=retries + 1, defers_in_line_only=in_line_only)
 
     def rule_for(self, facts: ErrorFacts) -> Rule:
         """Return the first rule that matches."""

@@ -17,7 +17,16 @@ _SCHEDULES: Final[dict[str, type[Exponential] | type[Ladder] | type[Fixed]]] = {
     "ladder": Ladder,
     "fixed": Fixed,
 }
-_BOUNDS: Final = ("attempts", "total", "deferrals", "longest_deferral", "total_deferral", "spread", "name")
+_BOUNDS: Final = (
+    "attempts",
+    "total",
+    "deferrals",
+    "longest_deferral",
+    "total_deferral",
+    "spread",
+    "name",
+    "defers_in_line_only",
+)
 _CONDITIONS: Final = ("error", "code", "category")
 
 

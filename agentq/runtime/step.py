@@ -135,7 +135,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Unpack[StepOp
         retry: the action for each error: a ``Policy``, a preset's name ("default", "quick", "patient",
             "none"), or rules made with ``rule(…)`` that go before the default's. Default: "default".
         retries: how often at most it is tried again after a failure, in place of the policy's number; 0 for
-            never.
+            never. A refused call that closes a limit with a ``Cooldown`` is no failure: also with 0 the job waits
+            in the line of that limit.
         on_failure: what a job that failed for good does to its workflow: "stop" it (the rest waits for a replay),
             "continue" without it (its fan-in goes on without that member), or "fail" it as a whole. Default:
             "stop"; in a fan-in that says what it ``needs``, "continue".

@@ -72,4 +72,5 @@ def policies(draw: st.DrawFn) -> Policy:
         longest_deferral=draw(pauses),
         total_deferral=draw(pauses),
         spread=draw(st.floats(0, 3)),
+        defers_in_line_only=draw(st.booleans()),
     )

@@ -113,6 +113,14 @@ def test_the_bounds_and_the_final_answers_of_a_policy_hold_in_a_line_too() -> No
     assert decide(tries, error, History(attempt=2, deferrals=2), in_line=True).action is OnError.DEFER
 
 
+def test_without_retries_a_job_is_deferred_in_the_line_of_a_limit_that_cools_and_nowhere_else() -> None:
+    once, error = DEFAULT.with_retries(0), facts(C.RATE_LIMIT, retry_after=20.0)
+    assert decide(once, error, History(deferrals=3), in_line=True).action is OnError.DEFER
+    assert decide(once, error, History(deferrals=50), in_line=True).is_final
+    assert decide(once, error).reason == "rate_limit: used up 0 of 0 deferrals"
+    assert decide(NONE, error, in_line=True).is_final
+
+
 @pytest.mark.parametrize("action", [OnError.FAIL, OnError.DEAD_LETTER, OnError.ASK])
 def test_a_time_over_the_cap_is_not_waited_for(action: OnError) -> None:
     policy = DEFAULT.with_rules(rule("defer", category=C.RATE_LIMIT, has_retry_after=True, too_long=action))
@@ -242,7 +250,7 @@ def test_retries_compose_with_a_policy() -> None:
     assert policy_of(retries=9).attempts == 10
     assert policy_of("patient").attempts == PATIENT.attempts
     assert policy_of("patient", 2).attempts == 3
-    assert policy_of(QUICK, 0).deferrals == 0
+    assert policy_of(QUICK, 0).defers_in_line_only
     assert policy_of([rule("ask", status=418)]).rules[0].action is OnError.ASK
     assert policy_of(rule("ask", status=418), base=QUICK).attempts == QUICK.attempts
 

@@ -104,6 +104,11 @@ def call(number: int) -> int:
     return number
 
 
+@step(limits=[Cooldown("refusing-once")], retries=0)
+def call_once(number: int) -> int:
+    return number
+
+
 def test_a_refused_call_lets_its_limit_cool_and_time_opens_it_by_degrees(agentq_inline: Inline) -> None:
     called = agentq_inline.fail(call, Refused("slow down"), times=1)
     workflow = agentq.start(group(call.s(number) for number in range(6)))
@@ -115,6 +120,15 @@ def test_a_refused_call_lets_its_limit_cool_and_time_opens_it_by_degrees(agentq_
     assert 29 <= (agentq_inline.now - before).total_seconds() < 40
     [refused] = [job for job in workflow.jobs() if job.step == call.name and job.attempt == 2]
     assert (refused.deferrals, refused.attempts_summary) == (1, "1 of 5, 1 more at no cost")
+
+
+def test_a_step_without_retries_waits_for_a_limit_that_cools_and_runs_once_more(agentq_inline: Inline) -> None:
+    called = agentq_inline.fail(call_once, Refused("slow down"), times=2)
+    assert agentq.start(call_once.s(1)).result() == 1
+    assert called.call_count == 3
+    agentq_inline.fail(call_once, TimeoutError("no answer"), times=1)
+    with pytest.raises(StepFailed, match="no answer"):
+        agentq.start(call_once.s(2)).result()
 
 
 def test_a_quota_that_is_used_up_closes_no_limit(agentq_inline: Inline) -> None:
