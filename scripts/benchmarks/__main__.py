@@ -44,7 +44,7 @@ def _chosen(context: click.Context, parameter: click.Parameter, text: str) -> li
 @click.option("--cpu", is_flag=True, help="Also show the CPU of a job by kind of process.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 def main(broker: str | None, rounds: int, only: list[str], json_file: Path | None, **options: Any) -> None:
-    """Measure agentq beside bare Celery; all takes about half an hour.
+    """Measure agentq beside bare Celery; all takes about three quarters of an hour.
 
     The contenders of a workload take turns, each with a fresh worker that is warmed up with the same work, and
     with a client's process and a ledger of its own; only one worker runs at a time. Bare Celery acknowledges late,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import nan
 from typing import NamedTuple
 
-from benchmarks.work import Figures
+from benchmarks.work import AT_BEST, Figures
 
 
 class Row(NamedTuple):
@@ -44,6 +44,13 @@ def beside_first(round_: Sequence[Figures]) -> Rows:
         else:
             at_first[what] = value
     return rows
+
+
+def beside_best(round_: Sequence[Figures]) -> Rows:
+    """Put what each figure could be at best over the figure, for all contenders together."""
+    figures = {name: value for one in round_ for name, value in one.items()}
+    measured = [name for name in figures if name + AT_BEST in figures]
+    return {name: Row.of(figures[name + AT_BEST], figures[name]) for name in measured}
 
 
 def beyond_round_trip(round_: Sequence[Figures]) -> Rows:

@@ -39,6 +39,6 @@ class Contender:
     """The worker's pool; None for the one that was chosen."""
     concurrency: int | None = None
     open_ledger: ledgers.Opener = ledgers.empty
-    prepare: Callable[[Crew], None] | None = None
+    prepare: Callable[[Crew], object] | None = None
     """Brings the ledger into the state that it is to be in, once, before all rounds."""
     measure: Callable[[Crew], Figures] = do_work

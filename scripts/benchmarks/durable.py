@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from agentq import AgentQ, Concurrency, Workflow, each, step
+from agentq import AgentQ, Concurrency, Rate, Workflow, each, step
 from benchmarks import functions
 from benchmarks.place import here
 
@@ -22,6 +22,17 @@ echo = step(functions.echo)
 increase = step(functions.increase)
 total = step(functions.total)
 spread = step(functions.numbers)
+call = step(functions.call)
+call_of = {
+    slots: step(name=f"call-of-{slots}", limits=[Concurrency(f"of-{slots}", limit=slots)])(functions.call)
+    for slots in (1, 10)
+}
+start_of = {
+    starts: step(name=f"start-of-{starts}", limits=[Rate(f"of-{starts}-a-minute", limit=starts, per=60)])(
+        functions.mark
+    )
+    for starts in (1_200, 3_000)
+}
 
 
 @step(limits=[Concurrency("line", limit=10)])

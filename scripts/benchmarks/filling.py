@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import Connection, Table, Uuid, func, insert, literal, select
+from sqlalchemy import Connection, String, Table, Uuid, cast, func, insert, literal, select
 
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.models import AttemptRow, JobRow, WorkflowRow
@@ -36,15 +36,18 @@ def fill(crew: Crew) -> None:
         ledger.close()
 
 
-def multiply(ledger: Ledger, copies: int) -> None:
-    """Copy each workflow with its jobs and their attempts so often, and gather statistics."""
-    ledger.write(lambda tx: _copy_all(tx.connection, copies))
+def multiply(ledger: Ledger, copies: int, tenants: int = 0) -> None:
+    """Copy each workflow with its jobs and their attempts so often, and gather statistics.
+
+    The copies belong to so many new *tenants*, or to those of what is copied.
+    """
+    ledger.write(lambda tx: _copy_all(tx.connection, copies, tenants))
     with ledger.engine.connect() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql("VACUUM ANALYZE" if ledger.is_postgresql else "ANALYZE")
 
 
-def _copy_all(connection: Connection, copies: int) -> None:
+def _copy_all(connection: Connection, copies: int, tenants: int) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_TWIN)
     else:
@@ -53,21 +56,23 @@ def _copy_all(connection: Connection, copies: int) -> None:
     for row in (WorkflowRow, JobRow, AttemptRow):
         table = row.__table__
         assert isinstance(table, Table)
-        connection.execute(_copy(table, copies))
+        connection.execute(_copy(table, copies, tenants))
 
 
-def _copy(table: Table, copies: int) -> Any:
+def _copy(table: Table, copies: int, tenants: int) -> Any:
     """Copy all rows so often, each copy with ids of its own, which refer to each other as the first ones do."""
     numbers = select(literal(1).label("n")).cte("numbers", recursive=True)
     numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < copies))
     age = (copies - numbers.c.n) * _APART + 1
-    values = [
-        func.twin(column, age) if isinstance(column.type, Uuid) and column.name != "worker_id" else column
+    values: dict[str, Any] = {
+        column.name: func.twin(column, age)
+        if isinstance(column.type, Uuid) and column.name != "worker_id"
+        else column
         for column in table.c
-    ]
-    return insert(table).from_select(
-        [column.name for column in table.c], select(*values).join(numbers, literal(True))
-    )
+    }
+    if tenants and "tenant" in values:
+        values["tenant"] = literal("tenant-") + cast(numbers.c.n % tenants, String())
+    return insert(table).from_select(list(values), select(*values.values()).join(numbers, literal(True)))
 
 
 def _twin(of: str | None, age: int) -> str | None:

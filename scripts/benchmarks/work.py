@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import quantiles
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ Figures = dict[str, float]
 """Seconds, or bytes, by what was measured."""
 TOTAL = "total"
 """The name of what is measured where that is one thing."""
+AT_BEST = ", at best"
+"""The end of the name of a figure that is what another one could be at best."""
 
 
 class Side(Protocol):
@@ -42,6 +44,12 @@ def timed(work: Callable[[], Any], expected: Any) -> Figures:
     seconds = time.perf_counter() - began
     assert found == expected, f"expected {expected!r:.80}, found {found!r:.80}"
     return {TOTAL: seconds}
+
+
+def percentiles(seconds: Sequence[float]) -> Figures:
+    """Return the median, and what nineteen of twenty are below."""
+    cuts = quantiles(seconds, n=100)
+    return {"p50": cuts[49], "p95": cuts[94]}
 
 
 def singles(side: Side, count: int) -> Figures:
@@ -124,9 +132,7 @@ def wide_each(side: Side, width: int) -> Figures:
 
 def latency(side: Side, times: int) -> Figures:
     """Run one step, and again when it is done."""
-    seconds = [timed(lambda: side.collect(side.echo.delay(7)), 7)[TOTAL] for _ in range(times)]
-    cuts = quantiles(seconds, n=100)
-    return {"p50": cuts[49], "p95": cuts[94]}
+    return percentiles([timed(lambda: side.collect(side.echo.delay(7)), 7)[TOTAL] for _ in range(times)])
 
 
 def hops(side: Any, length: int) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks import comparison, filling, growth, ledgers, memory, work
+from benchmarks import comparison, filling, growth, ledgers, limited, memory, work
 from benchmarks.contender import BARE, DURABLE, WAITING, Contender
 from benchmarks.work import Figures, Work
 
@@ -44,6 +44,16 @@ def _both(do: Work, size: int, **rest: object) -> tuple[Contender, Contender]:
 def _waiting() -> tuple[Contender, Contender]:
     bare, durable = _both(work.waits, 2000, warm_up=500, jobs=2000, concurrency=500)
     return replace(bare, pool="threads"), replace(durable, pool=WAITING)
+
+
+def _line_of(waiters: int) -> Contender:
+    return _durable(
+        f"{waiters:,} wait",
+        limited.admissions,
+        60,
+        warm_up=20,
+        prepare=lambda crew: crew.client.do(limited.line_up, waiters),
+    )
 
 
 WORKLOADS = {
@@ -106,5 +116,36 @@ WORKLOADS = {
             _durable("without", work.bulk, 1000, warm_up=200, jobs=1000),
         ),
         ratio="with one it takes … times as long",
+    ),
+    "o": Workload(
+        "400 steps of 50 ms, ten at once",
+        (
+            _durable("with a limit", limited.calls, 400, warm_up=64, jobs=400, concurrency=16),
+            _durable("without", limited.free_calls, 400, warm_up=64, jobs=400, concurrency=10),
+        ),
+        heads=("at best", "measured"),
+        ratio="… of the possible",
+        compare=comparison.beside_best,
+    ),
+    "p": Workload(
+        "starts at a rate, for 15 s each",
+        (_durable("agentq", limited.rates, 15, warm_up=2, concurrency=8),),
+        heads=("at best", "measured"),
+        ratio="… of the rate is reached",
+        compare=comparison.beside_best,
+        most_rounds=3,
+    ),
+    "q": Workload(
+        "from the end of a step to the begin of the next",
+        (
+            _durable("by a slot", limited.slots, 60, warm_up=10, concurrency=16),
+            _durable("in a chain", limited.hops, 60, warm_up=10, concurrency=16),
+        ),
+        ratio="a slot takes … times as long",
+    ),
+    "r": Workload(
+        "a job's end that admits the next",
+        (_line_of(100_000), _line_of(1_000)),
+        ratio="with the longer line it takes … times as long",
     ),
 }
