@@ -53,6 +53,17 @@ class BlockedBy(StrEnum):
     """A cap: its workflow is postponed, until fewer are open or fewer jobs wait."""
 
 
+class MeterSource(StrEnum):
+    """The source of a number of a limit."""
+
+    CODE = "code"
+    """Code, or the setting of an ordered queue."""
+    FILE = "file"
+    """The limits file of a worker."""
+    OVERRIDE = "override"
+    """An operator, who set it in place of the declared one."""
+
+
 class WaitReason(StrEnum):
     """The reason why a job is not done."""
 

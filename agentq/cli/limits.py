@@ -22,8 +22,10 @@ from agentq.operations.schemas import (
     Override,
 )
 from agentq.policies import written
+from agentq.states import MeterSource
 
 _COLUMNS = ("LIMIT", "USED", "SLOTS", "DECLARED", "RATE", "TOKENS", "WAITING", "COOLDOWN", "OVERRIDE")
+_SOURCES = {MeterSource.CODE: "code", MeterSource.FILE: "the limits file"}
 _NONE = (
     "no limits: one is there once a job has used it; give a step one with "
     "@step(limits=[Concurrency('model', key='model', limit=10)])"
@@ -258,8 +260,18 @@ def _number(meter: int | str | None) -> str:
     return "any" if meter is None else str(meter)
 
 
-def _per(meter: NumberPerTime | None, declared: NumberPerTime | None) -> str:
-    return f"{meter} ({declared} declared)" if meter and declared and meter != declared else str(meter or "")
+def _sourced(
+    limit: Limit, meter: str, number: int | NumberPerTime | None, declared: int | NumberPerTime | None
+) -> str:
+    """Return the *number* of a meter with its source; behind one that an operator has set the *declared* one."""
+    said = _by_source(declared, getattr(limit.declared_sources, meter))
+    if limit.override is None or getattr(limit.sources, meter) != MeterSource.OVERRIDE:
+        return said
+    return f"{number} by {limit.override.actor}{_until_of(limit.override)}; declared: {said or 'any'}"
+
+
+def _by_source(number: int | NumberPerTime | None, source: MeterSource | None) -> str:
+    return "" if source is None else f"{number} by {_SOURCES[source]}"
 
 
 def _row(limit: Limit) -> tuple[str, ...]:
@@ -280,10 +292,9 @@ def _head(limit: Limit) -> str:
     return fields(
         [
             ("limit", limit.name),
-            ("slots", _number(limit.slots)),
-            ("declared", _number(limit.declared)),
-            ("rate", _per(limit.rate, limit.declared_rate)),
-            ("tokens", _per(limit.tokens, limit.declared_tokens)),
+            ("slots", _sourced(limit, "slots", limit.slots, limit.declared) or "any"),
+            ("rate", _sourced(limit, "rate", limit.rate, limit.declared_rate)),
+            ("tokens", _sourced(limit, "tokens", limit.tokens, limit.declared_tokens)),
             ("cooldown", _cooldown(limit)),
             ("override", _override(limit.override)),
             ("used", str(limit.used)),
@@ -305,8 +316,11 @@ def _override(override: Override | None) -> str:
     if override is None:
         return ""
     does = "paused " if override.slots == 0 else ""
-    until = f", until {override.until:%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
-    return " ".join(f"{does}by {override.actor}{until}: {override.reason}".split())
+    return " ".join(f"{does}by {override.actor}{_until_of(override)}: {override.reason}".split())
+
+
+def _until_of(override: Override) -> str:
+    return f", until {override.until:%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
 
 
 def _waiting(of: Limit | LineOfTenant) -> str:

@@ -28,9 +28,11 @@ from agentq.operations.schemas import (
     LineOfTenant,
     NumberPerTime,
     Override,
+    Sources,
 )
 from agentq.policies.limits.elements import LONGEST, MOST_SLOTS, MOST_STARTS, MOST_TOKENS, SHORTEST
 from agentq.redaction import show
+from agentq.states import MeterSource
 
 MOST_SHOWN = 100
 """Tenants in the line of one limit, and jobs that hold a slot of it, that are listed."""
@@ -233,11 +235,30 @@ def _limit(row: AnyRow) -> dict[str, Any]:
         "declared_rate": _pair(row.declared_rate, row.declared_rate_per),
         "tokens": _pair(row.tokens, row.tokens_per),
         "declared_tokens": _pair(row.declared_tokens, row.declared_tokens_per),
+        "sources": _sources(row, is_declared=False),
+        "declared_sources": _sources(row, is_declared=True),
         "at_once": 0 if row.cools else row.at_once,
         "cooldown": cooldown,
         "override": override,
         **_count(row),
     }
+
+
+def _sources(row: AnyRow, *, is_declared: bool) -> Sources:
+    in_file = (row.from_file or "").split()
+    found: dict[str, MeterSource | None] = {}
+    for meter, declared, override in (
+        ("slots", row.declared, row.override),
+        ("rate", row.declared_rate, row.override_rate),
+        ("tokens", row.declared_tokens, row.override_tokens),
+    ):
+        if row.is_overridden and override is not None and not is_declared:
+            found[meter] = MeterSource.OVERRIDE
+        elif declared is None:
+            found[meter] = None
+        else:
+            found[meter] = MeterSource.FILE if meter in in_file else MeterSource.CODE
+    return Sources(**found)
 
 
 def _pair(limit: int | None, per: float | None) -> NumberPerTime | None:

@@ -69,6 +69,11 @@ class LimitsFile:
             rate=_in_place_of(declared.rate, _of(self.rates, name)),
             tokens=_in_place_of(declared.tokens, _of(self.tokens, name)),
             has_cooldown=declared.has_cooldown if has_cooldown is None else has_cooldown,
+            in_file=frozenset(
+                meter
+                for meter, numbers in ((_SLOTS, self.slots), (_RATE, self.rates), (_TOKENS, self.tokens))
+                if _of(numbers, name) is not None
+            ),
         )
 
     def require_known(self, declared: Mapping[str, Meters]) -> None:

@@ -11,11 +11,14 @@ import pytest
 
 from agentq.cli import limits as cli
 from agentq.exceptions import BacklogFull
+from agentq.ledger import moves
 from agentq.ledger.holds import Full
 from agentq.operations import limits, why
 from agentq.operations.schemas import Limit, LimitChange, LimitDetails, Tenant, TenantDetails, Why
-from agentq.policies.limits import Meters
+from agentq.policies.limits import Meters, PerTime
+from agentq.policies.limits_file import NO_FILE, LimitsFile
 from tests.cli.program import Inside
+from tests.support.cooling import AT_ONCE, PAID, call_at_a_rate
 from tests.support.holding import CALLS, HoldingWorker, solve
 from tests.support.limited import BLOCKED, QUEUED, SLOTS, LimitedWorker, ask
 
@@ -57,6 +60,28 @@ def test_the_list_for_people_shows_slots_line_and_override(worker: LimitedWorker
     assert tuple(header.split()) == cli._COLUMNS
     assert line.split()[:5] == [SMALL, "2", "0", "2", "2"]
     assert line.endswith("paused by ana: the provider is down")
+
+
+def test_each_number_is_shown_with_its_source(worker: LimitedWorker, program: Inside) -> None:
+    worker.begin_all([call_at_a_rate.s()])
+    code = Meters(AT_ONCE, PerTime(100_000, 60.0, 1_000), has_cooldown=True)
+
+    def numbers(file: LimitsFile) -> list[str]:
+        worker.ledger.write(lambda tx: moves.redeclare(tx, {"cooling": code}, file))
+        shown = program.text("limits", "show", PAID).splitlines()
+        return [" ".join(line.split()) for line in shown if line.startswith(("slots", "rate"))]
+
+    assert numbers(NO_FILE) == ["slots 4 by code", "rate 100000/60 by code"]
+    file = LimitsFile(rates={PAID: (500, 60.0)})
+    assert numbers(file) == ["slots 4 by code", "rate 500/60 by the limits file"]
+    program.text("limits", "set", PAID, "--rate", "9/1s", "--until", "2099-01-01T12:00", "--reason", "less quota")
+    assert numbers(file) == [
+        "slots 4 by code",
+        "rate 9/1 by ana, until 2099-01-01 12:00:00 UTC; declared: 500/60 by the limits file",
+    ]
+    shown = program.json("limits", "show", PAID)
+    assert shown["sources"] == {"slots": "code", "rate": "override", "tokens": None}
+    assert shown["declared_sources"] == {"slots": "code", "rate": "file", "tokens": None}
 
 
 def test_a_limit_is_shown_with_its_line_its_holders_and_its_changes(

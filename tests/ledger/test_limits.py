@@ -342,3 +342,19 @@ def test_numbers_of_the_limits_file_hold_before_the_codes_and_the_code_again_whe
     changed = [(one.before, one.after, one.actor, one.reason.partition(" of ")[0]) for one in small.changes]
     assert changed[-2:] == [(7, SLOTS, "agentq", "the code"), (SLOTS, 7, "agentq", "the limits file")]
     assert changed[0][:2] == (SLOTS, 8)
+
+
+def test_a_number_that_the_limits_file_repeats_is_from_the_file_and_no_change(worker: LimitedWorker) -> None:
+    worker.begin_all([ask.s()])
+
+    def source(file: LimitsFile) -> tuple[str | None, str | None, int]:
+        worker.ledger.write(lambda tx: moves.redeclare(tx, {"model": Meters(slots=SLOTS)}, file))
+        found = operations.get(worker.ledger, SMALL)
+        return found.sources.slots, found.declared_sources.slots, len(found.changes)
+
+    assert source(NO_FILE) == ("code", "code", 0)
+    assert source(LimitsFile(slots={"model": SLOTS})) == ("file", "file", 0)
+    operations.change(worker.ledger, SMALL, 5, reason="more")
+    assert source(LimitsFile(slots={"model": SLOTS})) == ("override", "file", 1)
+    operations.clear(worker.ledger, SMALL)
+    assert source(NO_FILE) == ("code", "code", 2)

@@ -72,6 +72,8 @@ class TestLooking:
             "declared_rate": None,
             "tokens": None,
             "declared_tokens": None,
+            "sources": {"slots": "code", "rate": None, "tokens": None},
+            "declared_sources": {"slots": "code", "rate": None, "tokens": None},
             "cooldown": None,
             "override": None,
             "used": SLOTS,

@@ -81,6 +81,8 @@ class LimitRow(Base):
     awaits: Mapped[int] = mapped_column(BigInteger, server_default="0")
     # Whether an attempt that was lost keeps its slot until its code cannot run any more.
     is_strict: Mapped[bool] = mapped_column(server_default=false())
+    # The declared meters whose numbers are those of the limits file: "rate slots"; None for none.
+    from_file: Mapped[str | None] = mapped_column(String(64))
 
 
 class HoldRow(Base):

@@ -7,7 +7,7 @@ So a pause is worth a burst, and no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -158,7 +158,8 @@ _RECONCILE = (
 )
 
 _LIMIT, _PREFIX = bindparam("limit", type_=String()), bindparam("prefix", type_=String())
-_COLUMNS = ("declared", "rate", "rate_per", "rate_burst", "tokens", "tokens_per", "tokens_burst", "is_strict")
+_NUMBERS = ("declared", "rate", "rate_per", "rate_burst", "tokens", "tokens_per", "tokens_burst", "is_strict")
+_COLUMNS = (*_NUMBERS, "from_file")
 _declared = {name: bindparam(f"new_{name}", type_=LimitRow.__table__.c[name].type) for name in _COLUMNS}
 _upserts = {dialect.dialect.name: dialect for dialect in (postgresql, sqlite)}
 _DECLARE = {
@@ -184,7 +185,7 @@ _COMPLETE = (
     .where(LimitRow.name == _LIMIT)
     .values(
         {name: func.coalesce(getattr(LimitRow, name), _declared[name]) for name in _COLUMNS}
-        | {"is_strict": or_(LimitRow.is_strict, _declared["is_strict"])}
+        | {"is_strict": or_(LimitRow.is_strict, _declared["is_strict"]), "from_file": _declared["from_file"]}
     )
 )
 _DECLARED_OTHERWISE = select(LimitRow.name).where(
@@ -224,6 +225,7 @@ def _complete(tx: Transaction, limit: str, meters: Meters, row: dict[str, Any]) 
     before = tx.connection.execute(_LACKING, values).one_or_none()
     if before is None:
         return
+    values["new_from_file"] = _words({*(before.from_file or "").split(), *meters.in_file})
     tx.connection.execute(_COMPLETE, values)
     change = {"id": new_id(), "name": limit, "actor": "agentq", "reason": _BY_STEP}
     after = Meters(
@@ -251,8 +253,9 @@ def redeclare(tx: Transaction, meters: Mapping[str, Meters], file: LimitsFile) -
         limit = row.name if row.name in meters else row.name.partition(":")[0]
         declared = file.meters_of(row.name, meters[limit])
         values = _values(declared)
-        if values != {name: getattr(row, name) for name in _COLUMNS}:
+        if _differ(row, values, _COLUMNS):
             tx.connection.execute(_REDECLARE, _bound(values) | {"limit": row.name})
+        if _differ(row, values, _NUMBERS):
             why = _BY_FILE if file.names & {row.name, limit} else _BY_CODE
             change = {"id": new_id(), "name": row.name, "actor": "agentq", "reason": why}
             tx.connection.execute(insert(LimitChangeRow), change | _change(row, declared))
@@ -288,7 +291,16 @@ def _values(meters: Meters) -> dict[str, Any]:
         "tokens": tokens and tokens.limit,
         "tokens_per": tokens and tokens.per,
         "tokens_burst": tokens and tokens.burst,
+        "from_file": _words(meters.in_file),
     }
+
+
+def _words(names: Set[str]) -> str | None:
+    return " ".join(sorted(names)) or None
+
+
+def _differ(row: AnyRow, values: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return any(getattr(row, name) != values[name] for name in names)
 
 
 def _bound(values: Mapping[str, Any]) -> dict[str, Any]:

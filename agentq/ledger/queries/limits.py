@@ -61,6 +61,7 @@ _LIMITS = select(
     LimitRow.override_until,
     LimitRow.actor,
     LimitRow.reason,
+    LimitRow.from_file,
 )
 _LISTED = _LIMITS.add_columns(_counted(LimitRow, JobRow.blocked_on == LimitRow.name))
 _FIND = _LISTED.order_by(LimitRow.is_awaited.desc(), LimitRow.name).limit(_MOST)

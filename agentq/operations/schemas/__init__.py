@@ -19,6 +19,7 @@ from agentq.operations.schemas.limits import (
     LineOfTenant,
     NumberPerTime,
     Override,
+    Sources,
 )
 from agentq.operations.schemas.many import Decided, Refused
 from agentq.operations.schemas.pruning import Pruned
@@ -53,6 +54,7 @@ __all__ = [
     "Reason",
     "Refused",
     "Replays",
+    "Sources",
     "Tenant",
     "TenantChange",
     "TenantDetails",

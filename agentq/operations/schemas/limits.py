@@ -7,6 +7,7 @@ from datetime import datetime
 
 from agentq.operations.schemas.jobs import JobSummary
 from agentq.operations.schemas.record import Record
+from agentq.states import MeterSource
 
 
 class NumberPerTime(Record):
@@ -29,6 +30,14 @@ class Override(Record):
     until: datetime | None
     actor: str
     reason: str
+
+
+class Sources(Record):
+    """The sources of the numbers of a limit that are in force; None for a meter that it does not have."""
+
+    slots: MeterSource | None
+    rate: MeterSource | None
+    tokens: MeterSource | None
 
 
 class CoolingLimit(Record):
@@ -57,6 +66,10 @@ class Limit(Record):
     tokens: NumberPerTime | None
     """The tokens that attempts may use in a period; None for any number."""
     declared_tokens: NumberPerTime | None
+    sources: Sources
+    """Those of the numbers in force: code, the limits file, or the override of an operator."""
+    declared_sources: Sources
+    """Those of the declared numbers: code or the limits file."""
     cooldown: CoolingLimit | None
     override: Override | None
     used: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentq.exceptions import InvalidArguments, StepDefinitionError
@@ -58,6 +58,8 @@ class Meters:
     has_cooldown: bool = False
     is_strict: bool = False
     """True where a lost attempt keeps its slot until its code cannot run any more."""
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)
+    """The meters whose numbers are those of the limits file: slots, rate and tokens."""
 
     @property
     def pays(self) -> bool:
@@ -81,6 +83,7 @@ class Meters:
             _slower(self.tokens, other.tokens),
             self.has_cooldown or other.has_cooldown,
             self.is_strict or other.is_strict,
+            self.in_file | other.in_file,
         )
 
 

@@ -1,4 +1,4 @@
-"""Slots that attempts hold beside those of their jobs, and strict limits."""
+"""Slots that attempts hold beside those of their jobs, strict limits, and what of a limit is from a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ down_revision = "0009"
 
 def upgrade() -> None:
     op.add_column("agentq_limits", sa.Column("is_strict", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("agentq_limits", sa.Column("from_file", sa.String(64), nullable=True))
     op.create_table(
         "agentq_holds",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -34,4 +35,5 @@ def downgrade() -> None:
     held = "SELECT count(*) FROM agentq_holds WHERE agentq_holds.name = agentq_limits.name"
     op.execute(f"UPDATE agentq_limits SET used = used - ({held})")  # noqa: S608 - of this file alone
     op.drop_table("agentq_holds")
+    op.drop_column("agentq_limits", "from_file")
     op.drop_column("agentq_limits", "is_strict")
