@@ -4,6 +4,7 @@
 - ``protocol``: what the engine does by itself. ``faults``: what is done to it, from a budget.
 - ``promises``: what must hold in every state. ``explore``: every state there is, shortest way first.
 - ``variants``: the protocol with one part broken, each of which must be caught.
+- ``limits``, ``rates``, ``caps``: models of their own, explored by ``search``; broken parts are in their tests.
 
 The moves have the engine's words, and each is one transaction or one message of the engine: what happens between
 two of them is explored, what happens inside one is left to the database.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import NamedTuple
 
+from tests.model.search import search
+
 
 class Status(IntEnum):
     """The status of a job."""
@@ -94,7 +96,6 @@ class State(NamedTuple):
 HOLDERS = "as many slots are used as jobs and calls hold"
 SLOTS = "no more jobs hold a slot than there are"
 COOL = "no job is admitted while the limit cools, and after it few, until calls succeed"
-DEAD_END = "where nothing is left to do, all jobs are done and hold no slot"
 
 
 @dataclass(frozen=True)
@@ -332,29 +333,7 @@ def is_end(state: State) -> bool:
 
 def explore(limit: Limit) -> tuple[int, str | None, list[str]]:
     """Visit all states; returns how many, the first promise that is broken, and the shortest way there."""
-    initial = limit.initial()
-    ways: dict[State, tuple[State, str] | None] = {initial: None}
-    states = [initial]
-    for state in states:  # which grows meanwhile
-        following = list(limit.moves(state))
-        promise = broken(state, limit.slots)
-        if promise is None and not following and not is_end(state):
-            promise = DEAD_END
-        if promise is not None:
-            return len(states), promise, _way(ways, state)
-        for name, new in (*following, *limit.crash(state)):
-            if new not in ways:
-                ways[new] = (state, name)
-                states.append(new)
-    return len(states), None, []
-
-
-def _way(ways: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    names = []
-    while (step := ways[state]) is not None:
-        state, name = step
-        names.append(name)
-    return names[::-1]
+    return search(limit.initial(), limit.moves, lambda state: broken(state, limit.slots), is_end, limit.crash)
 
 
 def _with(state: State, number: int, job: Job) -> State:

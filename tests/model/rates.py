@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import NamedTuple
 
+from tests.model.search import search
+
 
 class Status(IntEnum):
     """The status of a job."""
@@ -51,7 +53,6 @@ class State(NamedTuple):
 UNPAID = "no attempt starts unpaid, and none pays twice"
 COUNTED = "as many starts are outstanding as jobs have a message and have not paid"
 EARLY = "no start is paid that is not left"
-DEAD_END = "where nothing is left to do, all jobs are done and none is outstanding"
 
 
 @dataclass(frozen=True)
@@ -144,29 +145,7 @@ def is_end(state: State) -> bool:
 
 def explore(rate: Rate) -> tuple[int, str | None, list[str]]:
     """Visit all states; returns how many, the first promise that is broken, and the shortest way there."""
-    initial = rate.initial()
-    ways: dict[State, tuple[State, str] | None] = {initial: None}
-    states = [initial]
-    for state in states:  # which grows meanwhile
-        following = list(rate.moves(state))
-        promise = broken(state)
-        if promise is None and not following and not is_end(state):
-            promise = DEAD_END
-        if promise is not None:
-            return len(states), promise, _way(ways, state)
-        for name, new in following:
-            if new not in ways:
-                ways[new] = (state, name)
-                states.append(new)
-    return len(states), None, []
-
-
-def _way(ways: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    names = []
-    while (step := ways[state]) is not None:
-        state, name = step
-        names.append(name)
-    return names[::-1]
+    return search(rate.initial(), rate.moves, broken, is_end)
 
 
 def _with(state: State, number: int, job: Job) -> State:

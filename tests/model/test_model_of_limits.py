@@ -8,7 +8,6 @@ import pytest
 
 from tests.model.limits import (
     COOL,
-    DEAD_END,
     HOLDERS,
     SLOTS,
     Cooldown,
@@ -21,6 +20,7 @@ from tests.model.limits import (
     _with,
     explore,
 )
+from tests.model.search import DEAD_END
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.model.rates import COUNTED, DEAD_END, EARLY, UNPAID, Job, Rate, State, Status, _with, explore
+from tests.model.rates import COUNTED, EARLY, UNPAID, Job, Rate, State, Status, _with, explore
+from tests.model.search import DEAD_END
 
 
 @pytest.mark.parametrize(
