@@ -10,6 +10,7 @@ _ATTEMPTS = "agentq/ledger/attempts.py"
 _CLAIMS = "agentq/ledger/moves/claims.py"
 _METERS = "agentq/ledger/moves/meters.py"
 _PACE = "agentq/ledger/moves/pace.py"
+_PACED = "agentq/ledger/moves/paced_admission.py"
 _PAID = "agentq/ledger/moves/paid_claims.py"
 _SLOT = "agentq/ledger/moves/slot_handover.py"
 _TYPES = "agentq/ledger/db/types.py"
@@ -122,5 +123,14 @@ MUTANTS = [
         why="a start that is due waits until the pacer has slept",
         tests=(_RATES,),
         pick="leaves_the_next_job",
+    ),
+    Mutant(
+        name="paced-tenant-takes-two-starts-of-one",
+        file=_PACED,
+        text="(room + tenants - one) // greatest(tenants, one)",
+        instead="(room + tenants - one) / greatest(tenants, one)",
+        why="the number is rounded up: the first tenants take the starts of those after them",
+        tests=(_RATES,),
+        pick="due_together and postgresql",
     ),
 ]

@@ -204,6 +204,19 @@ def test_one_caretaker_at_a_time_paces_a_limit(worker: PacedWorker) -> None:
     assert pace(worker, "calls") is None
 
 
+@pytest.mark.parametrize("room", [2, BURST])
+def test_starts_that_are_due_together_are_of_as_many_tenants(worker: PacedWorker, room: int) -> None:
+    worker.begin_all([call_in_bursts.s()] * BURST)
+    for _ in range(BURST):
+        worker.next()
+    for tenant in ("ant", "bee", "cow"):
+        worker.begin_all([call_in_bursts.s()] * BURST, tenant=tenant)
+    worker.let_pass(room * GAP)
+    pace(worker, "bursts")
+    assert len(worker.published) == room
+    assert len({message.tenant for message in worker.published}) == room
+
+
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True, scope="session")  # SQLite has one writer
 @pytest.mark.parametrize(("pause", "ready"), [(1.0, QUEUED), (0.0, BLOCKED)], ids=["later", "soon"])
 def test_a_completion_leaves_the_next_job_to_a_pacer_that_looks_soon(

@@ -20,8 +20,8 @@ TOKEN_GAP = 0.1
 """Seconds from one token of ``spend`` to the next."""
 BUCKET = 100
 """Tokens of ``spend`` at once."""
-_TIMES = ("created_at", "dispatched_at", "started_at", "finished_at")
-"""Of jobs and attempts, those that the audit compares."""
+_TIMES = ("rank_at", "created_at", "dispatched_at", "started_at", "finished_at")
+"""Of jobs and attempts, the place in a line and those that the audit compares."""
 
 
 @step(limits=[Rate("calls", limit=7, per=60)])

@@ -56,7 +56,7 @@ def _statement(most: int) -> Prepared:
         select(JobRow.id)
         .where(IN_LINE, JobRow.tenant == turns.c.tenant)
         .order_by(*PLACE)
-        .limit((room + tenants - one) / greatest(tenants, one))
+        .limit((room + tenants - one) // greatest(tenants, one))
         .with_for_update(skip_locked=True, key_share=True)
         .lateral("first")
     )
