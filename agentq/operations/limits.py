@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -50,6 +50,11 @@ Until = datetime | float | None
 def list_(ledger: Ledger, *, limit: int = 50) -> list[Limit]:
     """Return up to *limit* limits that jobs have used, by name, those first that jobs may wait for."""
     return [Limit(**_limit(row)) for row in ledger.read(partial(limits.find, most=limit))]
+
+
+def named(ledger: Ledger, names: Collection[str]) -> list[Limit]:
+    """Return the limits that have these *names*, in their order; a name without a limit is left out."""
+    return [Limit(**_limit(row)) for row in ledger.read(partial(limits.named, names=names))]
 
 
 def get(ledger: Ledger, name: str) -> LimitDetails:

@@ -1,32 +1,22 @@
-"""Read-only pages of workflows, jobs and dead letters, with what an operator may decide about them."""
+"""Read-only pages of workflows, jobs, dead letters and limits, with what an operator may decide about them."""
 
 from __future__ import annotations
 
-import json
-import uuid
-from contextlib import suppress
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.functional import cached_property
-from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
-from pydantic import BaseModel
 
 from agentq.contrib.django import confirm
-from agentq.contrib.django.models import DeadLetter, Job, Workflow
+from agentq.contrib.django.limit_admin import LimitAdmin
+from agentq.contrib.django.models import DeadLetter, Job, Limit, Workflow
+from agentq.contrib.django.read_only import ReadOnlyAdmin, as_json, table
 from agentq.operations import dead_letters, jobs, workflows
 from agentq.operations.attempt_counts import attempts_summary
 from agentq.states import FAN_INS, WorkflowStatus
 
-_MOST_COUNTED = 10_000
-"""Rows that a list counts to its end; counting all of a large table would take longer than showing a page."""
 _ATTEMPT = ("number", "outcome", "started_at", "finished_at", "error_category", "error_message")
 _ACTION = ("created_at", "action", "actor", "reason")
 _JOB = ("id", "step", "status", "attempts_summary", "waiting_for", "error_message")
@@ -34,50 +24,11 @@ _COUNTS = ("attempt", "max_attempts", "attempts_before", "uncounted")
 """Columns of a job of which a page shows the sum, ``attempts``."""
 
 
-class _BoundedPaginator(Paginator):
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.order_by()[:_MOST_COUNTED].count()
-
-
-class _ReadOnlyAdmin(admin.ModelAdmin):
-    paginator = _BoundedPaginator
-    show_full_result_count = False
-    list_per_page = 50
-    search_fields = ("id",)
-    search_texts: tuple[str, ...] = ()
-    search_ids: tuple[str, ...] = ("pk",)
-    """Columns that a search compares with: with any text, and with what is an id."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return confirm.may(request, "cancel", self.opts)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
-    ) -> tuple[models.QuerySet[Any], bool]:
-        """Compare whole values, which have an index; a substring would read the whole table."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        values: dict[str, Any] = dict.fromkeys(self.search_texts, term) if "\0" not in term else {}
-        with suppress(ValueError):
-            values |= dict.fromkeys(self.search_ids, uuid.UUID(term))
-        if not values:
-            return queryset.none(), False
-        return queryset.filter(reduce(or_, (models.Q((column, value)) for column, value in values.items()))), False
+admin.site.register(Limit, LimitAdmin)
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(_ReadOnlyAdmin):
+class WorkflowAdmin(ReadOnlyAdmin):
     """Workflows."""
 
     list_display = ("id", "name", "status", "tenant", "key", "created_at", "finished_at", "error")
@@ -97,12 +48,12 @@ class WorkflowAdmin(_ReadOnlyAdmin):
     @admin.display(description="jobs")
     def jobs_of_it(self, row: Workflow) -> str:
         """All its jobs, oldest first."""
-        return _table(_JOB, [job for job in row.record.jobs if job.kind not in FAN_INS], links="job")
+        return table(_JOB, [job for job in row.record.jobs if job.kind not in FAN_INS], links="job")
 
     @admin.display(description="decisions")
     def decisions(self, row: Workflow) -> str:
         """The actions of operators."""
-        return _table(_ACTION, row.record.actions)
+        return table(_ACTION, row.record.actions)
 
     @admin.action(description="Cancel selected workflows", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[Workflow]) -> Any:
@@ -111,7 +62,7 @@ class WorkflowAdmin(_ReadOnlyAdmin):
 
 
 @admin.register(Job)
-class JobAdmin(_ReadOnlyAdmin):
+class JobAdmin(ReadOnlyAdmin):
     """Jobs, without the joins, which no worker runs."""
 
     list_display = ("id", "step", "status", "tries", "queue", "tenant", "error_category", "created_at", "error")
@@ -152,17 +103,17 @@ class JobAdmin(_ReadOnlyAdmin):
     @admin.display
     def arguments(self, row: Job) -> str:
         """Its arguments, with secrets masked."""
-        return _json({"args": row.record.args, "kwargs": row.record.kwargs})
+        return as_json({"args": row.record.args, "kwargs": row.record.kwargs})
 
     @admin.display
     def result(self, row: Job) -> str:
         """Its result, with secrets masked."""
-        return _json(row.record.result)
+        return as_json(row.record.result)
 
     @admin.display(description="history")
     def attempts(self, row: Job) -> str:
         """Its finished attempts."""
-        return _table(_ATTEMPT, row.record.attempts)
+        return table(_ATTEMPT, row.record.attempts)
 
     @admin.action(description="Cancel selected jobs", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: models.QuerySet[Job]) -> Any:
@@ -171,7 +122,7 @@ class JobAdmin(_ReadOnlyAdmin):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(_ReadOnlyAdmin):
+class DeadLetterAdmin(ReadOnlyAdmin):
     """Dead letters."""
 
     list_display = ("id", "step", "status", "error_category", "attempts", "owner", "tenant", "created_at", "error")
@@ -191,17 +142,17 @@ class DeadLetterAdmin(_ReadOnlyAdmin):
     @admin.display
     def arguments(self, row: DeadLetter) -> str:
         """The arguments that the job has now, with secrets masked."""
-        return _json({"args": row.record.args, "kwargs": row.record.kwargs})
+        return as_json({"args": row.record.args, "kwargs": row.record.kwargs})
 
     @admin.display
     def snapshot(self, row: DeadLetter) -> str:
         """The job when it died, with every attempt."""
-        return _json(row.record.snapshot)
+        return as_json(row.record.snapshot)
 
     @admin.display(description="decisions")
     def decisions(self, row: DeadLetter) -> str:
         """The actions taken on it."""
-        return _table(_ACTION, row.record.actions)
+        return table(_ACTION, row.record.actions)
 
     @admin.action(description="Replay selected dead letters", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: models.QuerySet[DeadLetter]) -> Any:
@@ -225,25 +176,3 @@ def _error(row: Job | DeadLetter) -> str:
 
 def _first_line(text: str) -> str:
     return Truncator(text.partition("\n")[0]).chars(100)
-
-
-def _json(value: Any) -> str:
-    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def _table(columns: tuple[str, ...], rows: Any, *, links: str = "") -> str:
-    head = format_html_join(
-        "", "<th>{}</th>", ((column.removesuffix("_summary").replace("_", " "),) for column in columns)
-    )
-    body = format_html_join("", "<tr>{}</tr>", ((_cells(columns, row, links),) for row in rows))
-    return (
-        format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body) if body else "none"
-    )
-
-
-def _cells(columns: tuple[str, ...], row: BaseModel, links: str) -> str:
-    values = [getattr(row, column) for column in columns]
-    if links:
-        url = reverse(f"admin:agentq_{links}_change", args=[values[0]])
-        values[0] = format_html('<a href="{}">{}</a>', url, values[0])
-    return format_html_join("", "<td>{}</td>", (("" if value is None else value,) for value in values))

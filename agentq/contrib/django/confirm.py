@@ -18,8 +18,13 @@ from agentq.exceptions import AgentqError
 
 _MOST = 100
 """Rows that one action decides about."""
-_NOUNS = {"workflow": "workflows", "job": "jobs", "deadletter": "dead-letters"}
-"""The command line's words for the pages."""
+_COMMANDS = {
+    "workflow": "workflows {} --all",
+    "job": "jobs {} --all",
+    "deadletter": "dead-letters {} --all",
+    "limit": "limits {} NAME",
+}
+"""The command line's words for the actions of a page."""
 
 
 def may(request: HttpRequest, verb: str, opts: Options[Any]) -> bool:
@@ -41,7 +46,7 @@ def decide(
     """
     chosen = list(rows[: _MOST + 1])
     if len(chosen) > _MOST:
-        more = f"manage.py agentq {_NOUNS[page.opts.model_name]} {operation.__name__} --all"
+        more = f"manage.py agentq {_COMMANDS[page.opts.model_name].format(operation.__name__)}"
         page.message_user(request, f"At most {_MOST} at once, please; for more: {more}", messages.ERROR)
         return None
     if "confirmed" not in request.POST:

@@ -5,6 +5,7 @@ Arguments and results are read through ``record``, which masks them as every sur
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from django.db import models
 
 from agentq.contrib.django import project
-from agentq.operations import dead_letters, jobs, schemas, workflows
+from agentq.operations import dead_letters, jobs, limits, schemas, workflows
 from agentq.states import DeadLetterKind, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
 
@@ -126,3 +127,44 @@ class DeadLetter(_LedgerRow):
     def record(self) -> schemas.DeadLetter:
         """Everything about it, with what was done about it."""
         return dead_letters.get(project.current().ledger, str(self.pk))
+
+
+class Limit(models.Model):
+    """A limit of jobs, with its key."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    used = models.IntegerField()
+    is_awaited = models.BooleanField()
+
+    objects = _LedgerManager()
+
+    class Meta:
+        managed = False
+        db_table = "agentq_limits"
+        default_permissions = ("view",)
+        ordering = ("-is_awaited", "name")
+        permissions = [("pause_limit", "Can pause limit")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @cached_property
+    def summary(self) -> Any:
+        """Its meters, and who holds and awaits it; a list sets the ones of all its rows."""
+        return limits.get(project.current().ledger, str(self.pk))
+
+    @property
+    def status(self) -> str:
+        """Its state in words: open, paused by an operator, cooling, or opening by degrees."""
+        override, cooldown = self.summary.override, self.summary.cooldown
+        if self.summary.slots == 0 and override is not None:
+            return f"paused by {override.actor}{_until(override.until)}: {override.reason}"
+        if cooldown is None:
+            return "open"
+        if cooldown.seconds:
+            return f"cools{_until(cooldown.until)} ({cooldown.reason})"
+        return f"opens by degrees: {self.summary.at_once} at once"
+
+
+def _until(time: datetime | None) -> str:
+    return "" if time is None else f" until {time:%Y-%m-%d %H:%M:%S} UTC"

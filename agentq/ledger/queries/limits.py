@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ _LIMITS = select(
 )
 _LISTED = _LIMITS.add_columns(_counted(LimitRow, JobRow.blocked_on == LimitRow.name))
 _FIND = _LISTED.order_by(LimitRow.is_awaited.desc(), LimitRow.name).limit(_MOST)
+_LISTED_NAMED = _LISTED.where(LimitRow.name.in_(bindparam("limits", expanding=True))).order_by(LimitRow.name)
 _GET = _LISTED.where(LimitRow.name == LIMIT)
 _kept = select(func.count()).where(HoldRow.name == LimitRow.name, KEPT).scalar_subquery()
 _kept_until = select(func.min(HoldRow.until)).where(HoldRow.name == LimitRow.name, KEPT).scalar_subquery()
@@ -163,6 +164,11 @@ def cools_for(limit: AnyRow) -> float | None:
 def find(connection: Connection, most: int) -> Sequence[AnyRow]:
     """Return up to *most* limits, those first that jobs may wait for, by name."""
     return connection.execute(_FIND, {"most": most}).all()
+
+
+def named(connection: Connection, names: Collection[str]) -> Sequence[AnyRow]:
+    """Return the limits of these names, in their order."""
+    return connection.execute(_LISTED_NAMED, {"limits": list(names)}).all()
 
 
 def get(connection: Connection, name: str) -> AnyRow | None:

@@ -11,7 +11,7 @@ from tests.contrib.django.project import Project
 SUITE = "tests.contrib.django.suite"
 
 
-@pytest.mark.parametrize("tests", ["transactions", "isolation", "pages", "walk"])
+@pytest.mark.parametrize("tests", ["transactions", "isolation", "pages", "walk", "limits"])
 def test_inside_django(project: Project, tests: str) -> None:
     done = project.run("test", f"{SUITE}.{tests}", "--verbosity", "2")
     assert done.returncode == 0, done.stderr

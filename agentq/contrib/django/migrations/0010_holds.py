@@ -1,6 +1,6 @@
-"""Slots that attempts hold beside those of their jobs, and strict limits."""
+"""Slots that attempts hold beside those of their jobs, and strict limits; limits are on the admin's pages."""
 
-from django.db import migrations
+from django.db import migrations, models
 
 from agentq.contrib.django.revisions import ledger_revision
 
@@ -10,4 +10,17 @@ class Migration(migrations.Migration):
 
     dependencies = [("agentq", "0009_meters")]
 
-    operations = [ledger_revision("0010")]
+    operations = [
+        ledger_revision("0010"),
+        migrations.CreateModel(
+            name="Limit",
+            fields=[("name", models.CharField(max_length=255, primary_key=True))],
+            options={
+                "db_table": "agentq_limits",
+                "managed": False,
+                "default_permissions": ("view",),
+                "ordering": ("-is_awaited", "name"),
+                "permissions": [("pause_limit", "Can pause limit")],
+            },
+        ),
+    ]
