@@ -9,7 +9,7 @@ from pathlib import Path
 from agentq import Concurrency, Context, step
 from tests.support import gates
 
-CALLS, ITEMS, LOOPS, HELD, NAMED = 3, 5, 3, 3, 3
+CALLS, ITEMS, LOOPS, HELD, NAMED, CHANGED = 3, 5, 3, 3, 3, 10
 """The slots of the limits."""
 STRICT_FOR = 8.0
 """The hard timeout of the step with a strict limit."""
@@ -18,9 +18,9 @@ STRICT_FOR = 8.0
 @step(limits=[Concurrency("calls", limit=CALLS)])
 def call(folder: str) -> int:
     """Run as one of few; the first of them stop at the gate ``call``."""
-    _say(folder, "+")
+    say(folder, "+")
     gates.pass_gate(folder, "call")
-    _say(folder, "-")
+    say(folder, "-")
     return 1
 
 
@@ -53,11 +53,11 @@ def handle_named(item: str, folder: str) -> str:
 @step(limits=[Concurrency("loops", limit=LOOPS)])
 async def call_from_a_loop(folder: str) -> int:
     """Run as one of few on an event loop, once the gate ``loop`` is open."""
-    _say(folder, "+")
+    say(folder, "+")
     gates.note(folder, "loop")
     while not Path(folder, "loop.go").exists():
         await asyncio.sleep(0.05)
-    _say(folder, "-")
+    say(folder, "-")
     return 1
 
 
@@ -85,9 +85,9 @@ def search(value: int, folder: str, ctx: Context) -> int:
 async def search_on_a_loop(value: int, folder: str, ctx: Context) -> int:
     """Return *value* from a call of which one is made at once; each takes a while."""
     async with ctx.limit("searches", wait=60):
-        _say(folder, "+")
+        say(folder, "+")
         await asyncio.sleep(0.05)
-        _say(folder, "-")
+        say(folder, "-")
     return value
 
 
@@ -98,7 +98,15 @@ def use_licence(value: int, folder: str) -> int:
     return value
 
 
-def _say(folder: str, change: str) -> None:
+@step(limits=[Concurrency("changed", limit=CHANGED)])
+def occupy(folder: str, gate: str) -> None:
+    """Run as one of some until the *gate* is open."""
+    say(folder, "+")
+    gates.pass_gate(folder, gate)
+    say(folder, "-")
+
+
+def say(folder: str, change: str) -> None:
     """Add a body, or take it away: one byte in a file, in their order."""
     file = os.open(Path(folder, "bodies"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, change.encode())

@@ -28,7 +28,7 @@ WORKERS = 3
 KNOWN = ("-I", "tests.faults.worker.pacer_steps")
 LINE = 40
 """Jobs, of which five start in a second."""
-LONG_LINE = 90
+LONG_LINE = 70
 """Jobs that still wait when a worker has been frozen past its lease, and goes on."""
 FIRST = 5
 """Starts until a caretaker surely paces the limit."""

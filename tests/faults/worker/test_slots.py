@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 
 from agentq import AgentQ
 from agentq.ledger.models import AttemptRow, HoldRow, JobRow, LimitRow
-from agentq.states import JobStatus
+from agentq.states import AttemptOutcome, JobStatus
+from tests.faults.worker.pacer_steps import hold_the_slot
 from tests.faults.worker.place import LEASE, worker_of
-from tests.runtime.queries import require_sound
+from tests.runtime.queries import history, job_of, ledger_time, require_sound
 from tests.runtime.slot_steps import HELD, STRICT_FOR, hold, search, use_licence
 from tests.support import Broker, Gates, client, eventually
 from tests.support.faults import Fault, Phase, covers
@@ -22,6 +23,7 @@ _HOLDERS = select(func.count()).where(JobRow.status.in_([JobStatus.QUEUED, JobSt
 _SEEN = select(LimitRow.used, _HOLDERS)
 _CALLS_SEEN = select(LimitRow.used, select(func.count(HoldRow.id)).scalar_subquery())
 KNOWN = ("-I", "tests.runtime.slot_steps")
+KNOWN_TOO = ("-I", "tests.faults.worker.pacer_steps")
 
 
 @contextmanager
@@ -58,6 +60,28 @@ def test_the_slots_of_a_killed_worker_come_free_for_another_one(
                 assert [workflow.result(30) for workflow in workflows] == list(range(2 * HELD))
                 eventually(lambda: seen[-2:] == [0, 0], what="all slots given back")
         assert max(seen) == HELD
+        require_sound(agentq)
+
+
+@covers(Fault.KILL_WORKER, Phase.BODY)
+def test_the_next_job_of_a_limit_whose_only_slot_a_killed_worker_had_starts_soon_by_the_clock_of_the_ledger(
+    redis_broker: Broker, ledger_url: str, gates: Gates
+) -> None:
+    folder = str(gates.folder)
+    with client(redis_broker, ledger_url) as agentq:
+        with worker_of(redis_broker, ledger_url, arguments=KNOWN_TOO) as killed:
+            lost = agentq.start(hold_the_slot.s(folder, "never"))
+            gates.await_reached("never")
+            with worker_of(redis_broker, ledger_url, arguments=KNOWN_TOO):
+                following = agentq.start(hold_the_slot.s(folder, "next"))
+                gates.open("next")
+                assert job_of(following).status == JobStatus.BLOCKED
+                killed_at = ledger_time(agentq)
+                killed.kill()
+                assert following.result(LEASE + 30) == "next"
+        (attempt,) = job_of(following).attempts
+        assert 0 < (attempt.started_at - killed_at).total_seconds() <= LEASE + 5
+        assert history(lost) == [AttemptOutcome.LOST]
         require_sound(agentq)
 
 
