@@ -14,10 +14,13 @@ from agentq.ledger.caretaking import take_backs
 from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
 from agentq.ledger.db.session import Ledger
+from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.records import Dispatch
-from agentq.outcomes import Fail, Succeed
+from agentq.outcomes import Cool, Fail, Succeed
+from agentq.policies.limits import Meters, PerTime
 from tests.plans.crowd import crowd, multiply
 from tests.plans.server import ExplainingPostgres, Plan
+from tests.support import cooling
 from tests.support.fake_worker import FAILURE
 from tests.support.holding import HoldingWorker
 from tests.support.limited import BLOCKED, SLOTS, ask, train
@@ -26,6 +29,7 @@ from tests.support.steps import echo
 
 WAITERS, TENANTS, IDLE, LIMITS = 100_000, 1_000, 10_000, 5_000
 SMALL = "model:small"
+PAID = Meters(rate=PerTime(7, 60.0, 1), has_cooldown=True)
 DONE = 2_000
 """Jobs that were there before the first one had a limit."""
 PAGES = 300
@@ -76,8 +80,9 @@ def worker(server: ExplainingPostgres) -> Iterator[PlannedWorker]:
 
 
 def fill_line(ledger: Ledger, worker: PlannedWorker) -> None:
-    """Let jobs of one limit, of two, and of a rate wait for many tenants, and have many other limits."""
-    waiting = worker.begin_all([*[ask.s()] * SLOTS, ask.s(), train.s(), call.s()])[SLOTS:]
+    """Let jobs of one limit, of two, of a rate and of a cooldown wait for many tenants, beside many limits."""
+    holding = [*[ask.s()] * SLOTS, *[cooling.call.s()] * cooling.AT_ONCE]
+    waiting = worker.begin_all([*holding, ask.s(), train.s(), call.s(), cooling.call.s()])[len(holding) :]
     multiply(ledger, [worker.job(job).workflow_id for job in waiting], WAITERS // len(waiting), TENANTS)
     with ledger.engine.begin() as connection:
         for statement in _CROWD:
@@ -95,12 +100,14 @@ def admit_in_each_way(worker: PlannedWorker) -> None:
         worker.end(worker.next(), Fail(FAILURE))
     worker.ledger.read_statement(lambda connection: find_work(connection, worker.worker_id, 60.0))
     call_and_lose(worker)
+    call_and_pay(worker)
+    cool_and_open(worker)
     limits.fill(worker.ledger)
     limits.enter_unawaited(worker.ledger)
     take_one_back(worker)
     name_one(worker)
     assert worker.statuses(both)
-    while len(worker.published) > SLOTS:
+    while len(worker.published) > SLOTS + cooling.AT_ONCE:
         worker.end(worker.next())
 
 
@@ -114,9 +121,7 @@ def name_one(worker: PlannedWorker) -> None:
 def take_one_back(worker: PlannedWorker) -> None:
     """Take the slot of a queued job back, as where no worker consumes its queue."""
     worker.renew(600, queues=["celery"])
-    message = next(message for message in worker.published if message.step == ask.name)
-    worker.published.remove(message)
-    job = message.job_id
+    job = take_of(worker, ask.name).job_id
     worker.set(job, queue="deserted")
     worker.age(job, dispatched_at=61)
     assert take_backs.take_back(worker.ledger)["deserted"] == 1
@@ -133,6 +138,45 @@ def call_and_lose(worker: PlannedWorker) -> None:
     holds.free_all_of(worker.ledger, claim.job_id, claim.attempt)
     worker.call(claim)
     worker.end(claim)
+
+
+def call_and_pay(worker: PlannedWorker) -> None:
+    """Pay for calls of a limit that jobs wait for; one succeeds, one is refused, and others come too early."""
+    claim = worker.research()
+    for end in ({"succeeded": True, "more_tokens": 5}, {"cool": Cool(("calls",), 30, "429")}):
+        worker.set_due("calls", -GAP)
+        hold = worker.call(claim, PAID, "calls", tokens=10)
+        assert isinstance(hold, uuid.UUID)
+        holds.free(worker.ledger, hold, **end)
+    assert isinstance(worker.call(claim, PAID, "calls", tokens=10), Full)
+    cooling.end_cooldown(worker, "calls")
+    assert isinstance(worker.call(claim, PAID, "calls", tokens=10), Full)
+    worker.set_due("calls", -GAP)
+    assert not isinstance(holds.pay(worker.ledger, claim, Wanted("calls", PAID, 10)), Full)
+    cooling.forget_cooldown(worker, "calls")
+    worker.end(claim)
+
+
+def cool_and_open(worker: PlannedWorker) -> None:
+    """Let a limit cool, look as a caretaker does, and let it open by degrees until it is as open as before."""
+    worker.begin_all([cooling.call.s()] * (cooling.AT_ONCE + 2), tenant="swift")
+    worker.end(worker.take(take_of(worker, cooling.call.name)), cooling.refused(30))
+    assert worker.limit(cooling.API).ramp == 1
+    worker.ledger.read_statement(lambda connection: find_work(connection, worker.worker_id, 60.0))
+    limits.fill(worker.ledger)
+    cooling.end_cooldown(worker)
+    limits.fill(worker.ledger)
+    for _ in range(2 * cooling.AT_ONCE):
+        if worker.limit(cooling.API).ramp is not None:
+            worker.end(worker.take(take_of(worker, cooling.call.name)))
+    assert worker.limit(cooling.API).ramp is None
+
+
+def take_of(worker: PlannedWorker, step: str) -> Dispatch:
+    """Take the first message of a step."""
+    message = next(message for message in worker.published if message.step == step)
+    worker.published.remove(message)
+    return message
 
 
 def start_at_its_time(worker: PlannedWorker) -> None:
