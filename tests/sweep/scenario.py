@@ -29,6 +29,7 @@ from tests.sweep.steps import (
     kept,
     largest,
     limited,
+    metered,
     named,
     narrate,
     never,
@@ -41,6 +42,7 @@ from tests.sweep.steps import (
     strict,
     stuck,
     total,
+    turned_away,
     whole,
     withdrawn,
 )
@@ -210,15 +212,21 @@ RATES = Scenario(
         "beside it": paced.s("beside it"),
         "dear": costly.s("first"),
         "dear too": costly.s("second"),
+        "call": metered.s(),
+        "refused call": turned_away.s(),
     },
     ends={
         "one by one": (_SUCCEEDED, "late"),
         "beside it": (_SUCCEEDED, "beside it"),
         "dear": (_SUCCEEDED, "first"),
         "dear too": (_SUCCEEDED, "second"),
+        "call": (_SUCCEEDED, "metered"),
+        "refused call": (_SUCCEEDED, "turned away"),
     },
     outcomes={"succeeded", "retried"},
-    effects={"paced early", "paced late", "paced beside it", "costly first", "costly second"},
+    effects={"paced early", "paced late", "paced beside it", "costly first", "costly second"}
+    | {"metered", "turned_away"},
+    costs=1,  # as of the limits
 )
 POSTPONED = Scenario(
     canvases={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -286,3 +287,30 @@ def calling(ctx: Context, whole: str | None = None) -> str:
     with ctx.limit("swept:part", wait=0):  # one thread runs steps and the caretaker here
         effect(ctx)
     return "calling"
+
+
+@step(
+    limits=[
+        Rate("metered", key="whole", **_NEVER_WAITED_FOR),
+        Tokens("metered", key="whole", estimate=10, **_NEVER_WAITED_FOR),
+        Cooldown("metered", key="whole"),
+    ]
+)
+def metered(ctx: Context, whole: str | None = None) -> str:
+    """Pay for a call inside the step, which uses more tokens than expected."""
+    with ctx.limit("metered:part", tokens=10, wait=0) as call:
+        effect(ctx)
+        call.used(tokens=30)
+    return "metered"
+
+
+@step
+def turned_away(ctx: Context) -> str:
+    """Pay for a call that is refused, which closes its limit, and for another one, which opens it by degrees."""
+    with suppress(Refused), ctx.limit("metered:other", tokens=10, wait=0):
+        if ctx.attempt == 1:
+            raise Refused("slow down")
+    with ctx.limit("metered:other", tokens=10, wait=0) as call:
+        effect(ctx)
+        call.used(tokens=1)
+    return "turned away"

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import Epoch, UtcDateTime, later, seconds_from_now
-from agentq.ledger.models import AttemptRow, Base, DeadLetterRow, JobRow, WorkerRow, WorkflowRow
+from agentq.ledger.models import AttemptRow, Base, DeadLetterRow, HoldRow, JobRow, WorkerRow, WorkflowRow
 from agentq.ledger.transaction import Transaction
 from agentq.states import MISSING_MEMBERS, AttemptOutcome, DeadLetterStatus, JobKind, JobStatus, WorkflowStatus
 
@@ -63,13 +63,17 @@ def let_time_pass(ledger: Ledger, living: uuid.UUID) -> None:
 
 
 def is_over(ledger: Ledger, workflows: int) -> bool:
-    """Say whether there are so many workflows, all have ended, and so has all that dead letters led to."""
+    """Say whether there are so many workflows, all have ended, and so has all that dead letters led to.
+
+    No slot is held by then: a caretaker frees that of a lost call, which nothing need have waited for.
+    """
     running = func.count().filter(WorkflowRow.status == WorkflowStatus.RUNNING)
     left = select(func.count()).where(
         or_(DeadLetterRow.handled_at.is_(None), DeadLetterRow.status == DeadLetterStatus.OPEN)
     )
-    query = select(func.count(), running, left.scalar_subquery())
-    return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0)
+    held = select(func.count()).select_from(HoldRow)
+    query = select(func.count(), running, left.scalar_subquery(), held.scalar_subquery())
+    return ledger.read(lambda connection: tuple(connection.execute(query).one())) == (workflows, 0, 0, 0)
 
 
 ABOUT = case((DeadLetterRow.error_category == MISSING_MEMBERS, WorkflowRow.key), else_=DeadLetterRow.step)
