@@ -168,6 +168,7 @@ class Inline:
         self._caretaker.duties.dispatch_due()
         self._caretaker.duties.enter_unawaited()
         self._caretaker.duties.fill_slots()
+        self._caretaker.duties.let_in()
         self._caretaker.duties.issue_dead_letters()
 
     def _renew(self) -> bool:

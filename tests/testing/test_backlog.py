@@ -76,6 +76,20 @@ def test_a_step_that_starts_over_a_cap_is_deferred_and_costs_no_attempt(inline: 
     assert job.uncounted > 0
 
 
+def test_what_is_postponed_for_its_tenant_is_let_in_and_runs(inline: Inline) -> None:
+    workflows = agentq.start_many([add.s(1, n) for n in range(MOST + 2)], tenant="acme", on_full="postpone")
+    assert [workflow.jobs()[0].status for workflow in workflows] == ["queued"] * MOST + ["blocked"] * 2
+    assert workflows[-1].result() == MOST + 2
+
+
+def test_what_is_postponed_for_its_step_is_let_in_and_runs(inline: Inline) -> None:
+    tenants.set_max_open(inline.ledger, "default", 100)
+    workflows = [render.apply_async((page,), on_full="postpone") for page in range(2 * MOST + 1)]
+    assert [workflow.jobs()[0].status for workflow in workflows] == ["queued"] * MOST + ["blocked"] * (MOST + 1)
+    inline.run()
+    assert [assert_succeeded(workflow) for workflow in workflows] == list(range(2 * MOST + 1))
+
+
 @pytest.mark.parametrize("most", [-1, 10**7, "many"])
 def test_a_setting_that_makes_no_sense_is_refused(most: object) -> None:
     app = Celery("wrong", broker="redis://nowhere.invalid", set_as_current=False)
