@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 import agentq
 from agentq.exceptions import InvalidArguments
 from agentq.ledger.models import JobRow
+from agentq.operations import tenants
 from agentq.operations import workflows as operations
 from tests.runtime.stack import Stack
 from tests.support import Gates
@@ -69,6 +70,50 @@ def test_a_job_with_a_limit_is_admitted_after_the_commit_or_never(
     if is_committed:
         assert workflow.cancel("seen")
         assert started(at, tenant) == 1
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_start_over_a_cap_is_postponed_by_the_commit_or_never(
+    at: Stack, session: Session, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    tenant, ledger = f"postponed {is_committed}", at.agentq.ledger
+    tenants.set_max_open(ledger, tenant, 0)
+    dispatched: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(at.agentq.dispatcher, "publish", dispatched.extend)
+        options: dict[str, Any] = {"tenant": tenant, "on_full": "postpone", "session": session}
+        workflow = at.agentq.start(add.s(1, 2), **options)
+        at.agentq.start_many([add.s(3, 4), add.s(5, 6)], **options)
+        jobs = select(JobRow.status, JobRow.blocked_by).where(JobRow.tenant == tenant)
+        assert session.execute(jobs).all() == [("blocked", "backlog")] * 3
+        session.commit() if is_committed else session.rollback()
+        assert dispatched == []
+    expected = 3 if is_committed else 0
+    assert (started(at, tenant), tenants.get(ledger, tenant).postponed) == (expected, expected)
+    tenants.set_max_open(ledger, tenant, 1)
+    if is_committed:
+        assert workflow.result(20) == 3
+        for one in operations.list_(ledger, operations.WorkflowFilter(tenant=tenant)):
+            assert agentq.workflow(one.id).result(20) in (3, 7, 11)
+
+
+def test_what_is_postponed_from_a_loop_or_by_a_call_is_let_in(at: Stack) -> None:
+    ledger = at.agentq.ledger
+
+    async def run() -> None:
+        one = await agentq.astart(add.s(1, 2), tenant="loop", on_full="postpone")
+        more = await agentq.astart_many([add.s(3, 4), add.s(5, 6)], tenant="loop", on_full="postpone")
+        assert [(await each_.ajobs())[0].status for each_ in (one, *more)] == ["blocked"] * 3
+        await asyncio.to_thread(tenants.set_max_open, ledger, "loop", 1)
+        assert [await each_.aresult(20) for each_ in (one, *more)] == [3, 7, 11]
+
+    tenants.set_max_open(ledger, "loop", 0)
+    asyncio.run(run())
+    tenants.set_max_open(ledger, "default", 0)
+    called = add.apply_async((1, 2), on_full="postpone")
+    assert called.jobs()[0].status == "blocked"
+    tenants.clear_max_open(ledger, "default")
+    assert called.result(20) == 3
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
