@@ -8,8 +8,8 @@ become rows, and it waits for them as a fan-in does. The last job of a workflow 
 A job that failed for good takes the other way: ``fail_for_good`` opens its dead letter. Then the workflow stops,
 or the fan-in to which the job leads counts that member as missing. When each member is done or missing, a fan-in
 with enough members goes on without the others. One with too few fails itself, and the same follows for the fan-in
-around it. A replay is the way back: ``wait_again`` removes the mark of the missing member, unless its fan-in has
-gone on.
+around it. In a postponed workflow both wait for the let-in. A replay is the way back: ``wait_again`` removes the
+mark of the missing member, unless its fan-in has gone on.
 
 A member is locked before its fan-in, and an inner fan-in before an outer one, so that two hand-overs do not wait
 for each other in a circle. A decision about a dead letter locks them in this order: ``moves.lock_for_decision``.
@@ -33,7 +33,7 @@ from agentq.ledger.after_commit import Declare, Enter
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.history import end_cancelled
 from agentq.ledger.insertion import insert_jobs
-from agentq.ledger.models import JobRow
+from agentq.ledger.models import JobRow, WorkflowRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.results import collect_results
 from agentq.ledger.rows import EachInput, InsertionPoint, RowBuilder
@@ -182,6 +182,12 @@ def go_on_short(tx: Transaction, fan_in: AnyRow) -> None:
     hand_over(tx, _done_without_missing(tx, fan_in))
 
 
+def finish_complete(tx: Transaction, fan_ins: Iterable[AnyRow]) -> None:
+    """End fan-ins of a workflow that is let in, and that wait for no member; each has the columns of FAN_IN."""
+    for fan_in in fan_ins:
+        hand_over(tx, *_finish_if_complete(tx, fan_in))
+
+
 def finish_empty(tx: Transaction, builder: RowBuilder, where: InsertionPoint) -> list[Done]:
     """Finish the fan-ins of nothing that were just inserted."""
     finished = []
@@ -244,8 +250,12 @@ def _count_into(tx: Transaction, join_id: uuid.UUID) -> list[Done]:
 def _finish_if_complete(tx: Transaction, row: AnyRow | None) -> list[Done]:
     if row is None or row.remaining > 0:
         return []
-    if row.missing and not _has_enough(tx, row):
-        return _fail_unmet(tx, row)
+    if row.missing:
+        members, is_postponed = _members(tx, row)
+        if is_postponed:  # its let-in decides
+            return []
+        if not are_enough(row.needs, members, row.missing):
+            return _fail_unmet(tx, row, members)
     if not moves.finish_fan_in(tx, row.id):
         return []
     return [_done_without_missing(tx, row)]
@@ -266,17 +276,17 @@ def _lose_member(tx: Transaction, part_id: uuid.UUID, workflow_id: uuid.UUID) ->
     return _finish_if_complete(tx, fan_in)
 
 
-def _has_enough(tx: Transaction, fan_in: AnyRow) -> bool:
-    return are_enough(fan_in.needs, _members(tx, fan_in), fan_in.missing)
+def _members(tx: Transaction, fan_in: AnyRow) -> tuple[int, bool]:
+    """Return the number of a fan-in's members, and whether its workflow is postponed. The fan-in is locked."""
+    postponed_on = select(WorkflowRow.postponed_on).where(WorkflowRow.id == fan_in.workflow_id).scalar_subquery()
+    counted = select(func.count(), postponed_on.is_not(None)).where(JobRow.join_id == fan_in.id)
+    members, is_postponed = tx.connection.execute(counted).one()
+    return members, is_postponed
 
 
-def _members(tx: Transaction, fan_in: AnyRow) -> int:
-    return tx.connection.scalar(select(func.count()).where(JobRow.join_id == fan_in.id)) or 0
-
-
-def _fail_unmet(tx: Transaction, fan_in: AnyRow) -> list[Done]:
-    """End a fan-in that misses too many members: it is a missing member itself, or the workflow stops."""
-    lacks = f"{fan_in.missing} of its {_members(tx, fan_in)} members are missing"
+def _fail_unmet(tx: Transaction, fan_in: AnyRow, members: int) -> list[Done]:
+    """End a fan-in that misses too many *members*: it is a missing member itself, or the workflow stops."""
+    lacks = f"{fan_in.missing} of its {members} members are missing"
     why = Failure(MISSING_MEMBERS, "agentq.MissingMembers", f"{lacks}, but it needs {worded(fan_in.needs)}")
     if moves.fail_fan_in(tx, fan_in.id, why) is None:
         return []

@@ -19,7 +19,7 @@ from agentq.ledger import moves
 from agentq.ledger.after_commit import LetIn
 from agentq.ledger.backlog import Room, full_tenant, line_of, room_of
 from agentq.ledger.db.types import AnyRow
-from agentq.ledger.handover import Done, dispatch_queued, hand_over
+from agentq.ledger.handover import dispatch_queued, finish_complete
 from agentq.ledger.transaction import Transaction, Transactions
 
 _MOST_AT_ONCE = 200
@@ -74,6 +74,4 @@ def _full_behind(tx: Transaction, line: str, workflow: AnyRow) -> str | None:
 
 def _begin(tx: Transaction, workflow: AnyRow) -> None:
     dispatch_queued(tx, moves.let_in(tx, [workflow.id]))
-    for fan_in in moves.empty_fan_ins(tx, [workflow.id]):
-        if moves.finish_fan_in(tx, fan_in.id):
-            hand_over(tx, Done(fan_in.id, fan_in.workflow_id, fan_in.join_id, fan_in.is_last))
+    finish_complete(tx, moves.complete_fan_ins(tx, [workflow.id]))

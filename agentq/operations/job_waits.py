@@ -30,6 +30,8 @@ class Waits:
 
     def of(self, row: AnyRow, members: int = 0) -> str | None:
         """Return the condition of a job; None where it runs or has ended. *members* are those of a fan-in."""
+        if row.id in self.caps:
+            return cap_awaited(self.caps[row.id])
         match row.status:
             case JobStatus.WAITING if members:
                 return _members_awaited(row, members) + self._failed_before(row)
@@ -41,8 +43,8 @@ class Waits:
             case JobStatus.SCHEDULED:
                 why = f" ({row.due_reason})" if row.due_reason else ""
                 return f"its time, {row.due_at:%Y-%m-%d %H:%M:%S} UTC{why}"
-            case JobStatus.BLOCKED if row.blocked_by == BlockedBy.BACKLOG:
-                return cap_awaited(self.caps.get(row.workflow_id))
+            case JobStatus.BLOCKED if row.blocked_by == BlockedBy.BACKLOG:  # let in since it was read
+                return "its place in the workflow"
             case JobStatus.BLOCKED:
                 return limit_awaited(self.lines, row)
             case JobStatus.QUEUED:

@@ -56,10 +56,8 @@ def limit_awaited(lines: Lines, row: AnyRow) -> str:
     return f"slots of {limit.name}, {limit.used} of {limit.at_once}{after}{kept}, {where}"
 
 
-def cap_awaited(cap: Awaited | None) -> str:
+def cap_awaited(cap: Awaited) -> str:
     """Return the condition of a job whose workflow is postponed."""
-    if cap is None:
-        return "its place in the workflow"
     counts = str(cap.counted) if cap.most is None else f"{cap.counted} of {cap.most}"
     place = f"after the {_ordinal(MOST_PLACES)}" if cap.place is None else _ordinal(cap.place)
     return f"backlog of {cap.of}: {counts} {'open' if cap.cap == 'max_open' else 'wait'}, {place}"

@@ -102,10 +102,10 @@ def _reasons(found: FoundJobs) -> list[Reason]:
 
 def _reason(row: AnyRow, waits: Waits, members: int) -> Reason:
     name = _NAMES[JobStatus(row.status)]
-    if name is WaitReason.JOBS and row.kind in FAN_INS:
-        name = WaitReason.MEMBERS
-    elif name is WaitReason.SLOT and row.blocked_by == BlockedBy.BACKLOG:
+    if row.id in waits.caps or (name is WaitReason.SLOT and row.blocked_by == BlockedBy.BACKLOG):
         name = WaitReason.BACKLOG
+    elif name is WaitReason.JOBS and row.kind in FAN_INS:
+        name = WaitReason.MEMBERS
     elif name is WaitReason.SLOT:
         name = reason_of(waits.lines, row)
     return Reason(

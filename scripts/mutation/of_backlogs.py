@@ -7,6 +7,7 @@ from scripts.mutation.mutant import Mutant
 _BACKLOG = "tests/ledger/test_backlog.py"
 _CAPS = "agentq/ledger/backlog.py"
 _POSTPONED = "tests/ledger/test_postponed.py"
+_HANDOVER = "agentq/ledger/handover.py"
 _INSERTION = "agentq/ledger/insertion.py"
 _STARTS = "agentq/ledger/starts.py"
 
@@ -145,6 +146,33 @@ MUTANTS = [
         why="a job that is moved to another queue begins over the cap",
         tests=(_POSTPONED,),
         pick="moved_to_another_queue",
+    ),
+    Mutant(
+        name="fan-in-goes-on-before-the-let-in",
+        file=_HANDOVER,
+        text="        if is_postponed:  # its let-in decides\n            return []\n",
+        instead="",
+        why="what comes after a fan-in that can do without members runs over the cap, once these are cancelled",
+        tests=(_POSTPONED,),
+        pick="LostMembers",
+    ),
+    Mutant(
+        name="let-in-leaves-fan-ins-without-members",
+        file="agentq/ledger/postponed.py",
+        text="    finish_complete(tx, moves.complete_fan_ins(tx, [workflow.id]))\n",
+        instead="",
+        why="a fan-in that waits for no member when its workflow is let in waits for ever",
+        tests=(_POSTPONED,),
+        pick="LostMembers or empty",
+    ),
+    Mutant(
+        name="let-in-passes-fan-ins-that-are-being-closed",
+        file="agentq/ledger/moves/postponed.py",
+        text="or_(BLOCKED_BY_BACKLOG, _is_first_fan_in))",
+        instead="BLOCKED_BY_BACKLOG)",
+        why="a fan-in whose time ends beside the let-in is finished by neither",
+        tests=("tests/races/test_postponed.py",),
+        pick="loses_its_last_member",
     ),
     Mutant(
         name="messages-are-refused",

@@ -12,8 +12,8 @@ from celery import group
 from sqlalchemy import insert, select, update
 
 from agentq import Concurrency, each, step
-from agentq.exceptions import BacklogFull
-from agentq.ledger import cancels, postponed, queue_moves, starts, tenants
+from agentq.exceptions import BacklogFull, StateConflict
+from agentq.ledger import cancels, dead_letters, postponed, queue_moves, starts, tenants
 from agentq.ledger.caretaking import expiry
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.db.session import Ledger
@@ -24,7 +24,7 @@ from agentq.ledger.transaction import Transaction
 from agentq.operations import jobs, pruning, why
 from agentq.operations import tenants as operations
 from agentq.operations.jobs import JobFilter
-from agentq.states import BlockedBy, JobStatus, OnFull, WorkflowStatus
+from agentq.states import BlockedBy, JobKind, JobStatus, OnFull, WorkflowStatus
 from tests.support.fake_worker import FakeWorker, Started, graph_of, started
 from tests.support.steps import add, numbers, total
 
@@ -42,6 +42,11 @@ def render(page: int = 0) -> int:
 def draw(page: int = 0) -> int:
     """A step with a limit."""
     return page
+
+
+def _lossy(needs: Any) -> Any:
+    """Return a canvas with a fan-in that can do without members."""
+    return group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=needs, within=60)
 
 
 class Postponing(FakeWorker):
@@ -275,6 +280,122 @@ class TestCanvases:
         one.ledger.write(lambda tx: tx.connection.execute(past))
         assert pruning.prune(one.ledger, older_than=1.0).workflows == 0
         assert one.is_postponed(second)
+
+
+class TestLostMembers:
+    """Members that end before the let-in: their fan-in decides once the workflow is let in, and not before."""
+
+    def cancel(self, one: Postponing, of: Started) -> None:
+        """Cancel the first jobs of a workflow, one by one."""
+        for job in one.jobs(of.workflow_id):
+            if (job.status, job.blocked_by) == BLOCKED:
+                one.ledger.write(lambda tx, job=job: cancels.cancel_job(tx, job.id, **WHO))
+
+    def expire(self, one: Postponing, of: Started) -> None:
+        """Let the first jobs of a workflow expire."""
+        for job in one.jobs(of.workflow_id):
+            if (job.status, job.blocked_by) == BLOCKED:
+                one.age(job.id, expires_at=1)
+        one.ledger.write(lambda tx: expiry.expire(tx, 10))
+
+    def run_out(self, one: Postponing, of: Started) -> None:
+        """Cancel one member, and let the time of the fan-in end that it waits for the others."""
+        job, *_ = one.jobs(of.workflow_id)
+        one.ledger.write(lambda tx: cancels.cancel_job(tx, job.id, **WHO))
+        (fan_in,) = [job for job in one.jobs(of.workflow_id) if job.kind == JobKind.JOIN]
+        one.age(fan_in.id, deadline_at=1)
+        one.ledger.write(lambda tx: expiry.end_overdue(tx, 10))
+
+    @pytest.mark.parametrize("lose", [cancel, expire, run_out])
+    def test_a_fan_in_that_goes_on_without_members_goes_on_when_its_workflow_is_let_in(
+        self, one: Postponing, lose: Callable[[Any, Postponing, Started], None]
+    ) -> None:
+        first, second = one.postpone(), one.postpone(_lossy(needs=0))
+        lose(self, one, second)
+        assert [status for status, _ in one.statuses(second)] == ["cancelled", "cancelled", "waiting", "waiting"]
+        assert (one.is_postponed(second), one.sent) == (True, [])
+        one.run(*first.dispatches)
+        (dispatch,) = one.sent
+        assert one.run(dispatch) == 1
+        assert one.workflow(second.workflow_id).status == WorkflowStatus.SUCCEEDED
+        assert one.result(second.workflow_id) == 0
+
+    def test_a_fan_in_inside_a_member_waits_for_the_let_in_too(self, one: Postponing) -> None:
+        inner = group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=0)
+        first, second = one.postpone(), one.postpone(group(inner, add.s(5, 6)) | total.s().set(needs="any"))
+        self.cancel(one, second)
+        assert (one.is_postponed(second), one.sent) == (True, [])
+        one.run(*first.dispatches)
+        one.run(*one.sent)
+        assert one.result(second.workflow_id) == 0
+
+    def test_a_fan_in_that_needs_its_members_fails_when_it_is_let_in_and_leaves_its_place_to_the_next(
+        self, one: Postponing
+    ) -> None:
+        first, second, third = one.postpone(), one.postpone(_lossy(needs="any")), one.postpone()
+        self.cancel(one, second)
+        fan_in = one.jobs(second.workflow_id)[2]
+        for decide in (dead_letters.replay, dead_letters.go_on):
+            with pytest.raises(StateConflict, match="must be dead"):
+                one.ledger.write(lambda tx, decide=decide: decide(tx, fan_in.id, **WHO))
+        assert one.workflow(second.workflow_id).status == WorkflowStatus.RUNNING
+        one.run(*first.dispatches)
+        assert one.workflow(second.workflow_id).status == WorkflowStatus.FAILED
+        assert [one.is_postponed(each_) for each_ in (second, third)] == [False, False]
+        one.ledger.write(lambda tx: dead_letters.replay(tx, fan_in.id, **WHO))
+        shown = operations.get(one.ledger, "acme")
+        assert (shown.open, shown.postponed) == (2, 0)  # a replay is never refused, and counts
+        assert [job.blocked_by for job in one.jobs(second.workflow_id)] == [None] * 4
+        one.run(*one.due())
+        assert one.result(second.workflow_id) == 10
+
+    def test_why_says_the_cap_where_no_first_job_is_left(self, one: Postponing) -> None:
+        _, second = one.postpone(), one.postpone(_lossy(needs=0))
+        self.cancel(one, second)
+        fan_in, last = one.jobs(second.workflow_id)[2:]
+        for why_of, job in (
+            (why.of_workflow(one.ledger, str(second.workflow_id)), last),
+            (why.of_job(one.ledger, str(fan_in.id)), fan_in),
+        ):
+            (reason,) = why_of.reasons
+            assert (reason.job_id, reason.name) == (job.id, "backlog")
+            assert reason.waiting_for == "backlog of acme: 1 of 1 open, 1st"
+
+
+class TestEnds:
+    """A postponed workflow that ends before it is let in leaves its line, and nothing behind."""
+
+    @pytest.mark.parametrize("canvas", [lambda: group(add.s(1, 2), add.s(3, 4)) | total.s(), lambda: add.s(1, 2)])
+    @pytest.mark.parametrize("by", ["cancel", "jobs", "expiry", "deadline"])
+    def test_the_line_moves_on(self, one: Postponing, canvas: Callable[[], Any], by: str) -> None:
+        first, second, third = one.postpone(), one.postpone(canvas(), deadline=60), one.postpone()
+        jobs_ = [job for job in one.jobs(second.workflow_id) if job.blocked_by is not None]
+        match by:
+            case "cancel":
+                one.ledger.write(lambda tx: cancels.cancel(tx, second.workflow_id, **WHO))
+            case "jobs":
+                for job in jobs_:
+                    one.ledger.write(lambda tx, job=job: cancels.cancel_job(tx, job.id, **WHO))
+            case "expiry":
+                for job in jobs_:
+                    one.age(job.id, expires_at=1)
+                one.ledger.write(lambda tx: expiry.expire(tx, 10))
+            case "deadline":
+                past = update(WorkflowRow).where(WorkflowRow.id == second.workflow_id)
+                past = past.values(deadline_at=seconds_from_now(-1))
+                one.ledger.write(lambda tx: tx.connection.execute(past))
+                one.ledger.write(lambda tx: expiry.cancel_overdue(tx, 10))
+        assert one.workflow(second.workflow_id).status == WorkflowStatus.CANCELLED
+        assert {status for status, _ in one.statuses(second)} == {JobStatus.CANCELLED}
+        assert one.sent == []
+        shown = operations.get(one.ledger, "acme")
+        assert (shown.open, shown.postponed) == (1, 1)
+        reason = why.of_workflow(one.ledger, str(third.workflow_id)).reasons[0]
+        assert reason.waiting_for.endswith("1st")
+        one.run(*first.dispatches)
+        one.run(*one.sent)
+        assert one.workflow(third.workflow_id).status == WorkflowStatus.SUCCEEDED
+        assert pruning.prune(one.ledger, older_than=0.0).workflows == 3
 
 
 class TestBacklogOfAStep:

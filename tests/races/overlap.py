@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from psycopg.errors import DeadlockDetected
@@ -16,6 +17,8 @@ from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support import eventually
 from tests.support.fake_worker import FakeWorker
+
+Call = Callable[[], Any]
 
 _WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -134,3 +137,19 @@ def around_statements(ledger: Ledger, around: Callable[[Callable[[], None], str]
         around(lambda: do_execute(cursor, statement, parameters, context), statement)
 
     dialect.do_execute = execute
+
+
+def meetings(ledger_url: str, pair: Callable[[FakeWorker, FakeWorker], tuple[Call, Call]]) -> Iterator[Any]:
+    """Let two calls meet after each lock of the first one, and give what both returned, without a deadlock.
+
+    *pair* makes a workflow, and returns a call of each worker.
+    """
+    with fakes(ledger_url, 2) as (one, two):
+        halting, deadlocks = Halting(one.ledger), count_deadlocks(one.ledger, two.ledger)
+        for after in count():
+            returned = halting.meet(*pair(one, two), after)
+            if returned is None:
+                break
+            assert deadlocks == [], f"they met after {after} locks"
+            yield returned
+        assert after > 3, "the first call takes more locks than these"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from agentq import each
 from agentq.exceptions import StateConflict
 from agentq.ledger import cancels
 from agentq.operations import dead_letters
-from tests.races.overlap import Halting, count_deadlocks, fakes
+from tests.races.overlap import meetings
 from tests.support.fake_worker import FakeWorker, Started
 from tests.support.faults import Fault, Phase, covers
 from tests.support.steps import add, numbers, total
@@ -93,22 +92,6 @@ def test_a_failure_of_a_branch_beside_a_cancel_does_not_deadlock(ledger_url: str
 
     for made in meetings(ledger_url, pair):
         assert made[1] is True
-
-
-def meetings(ledger_url: str, pair: Callable[[FakeWorker, FakeWorker], tuple[Call, Call]]) -> Iterator[Any]:
-    """Let two calls meet after each lock of the first one, and give what both returned, without a deadlock.
-
-    *pair* makes a workflow, and returns a call of each worker.
-    """
-    with fakes(ledger_url, 2) as (one, two):
-        halting, deadlocks = Halting(one.ledger), count_deadlocks(one.ledger, two.ledger)
-        for after in count():
-            returned = halting.meet(*pair(one, two), after)
-            if returned is None:
-                break
-            assert deadlocks == [], f"they met after {after} locks"
-            yield returned
-        assert after > 3, "the first call takes more locks than these"
 
 
 def decision(fake: FakeWorker, way: str, job_id: Any) -> Call:

@@ -1,8 +1,9 @@
 """The moves of postponed workflows: in the line of a full cap, until they are let in.
 
 A postponed workflow is written as any other, but its first jobs are blocked by the backlog, and it does not count
-as open. ``postponed_on`` names the cap in whose line it stands, such as ``max_open:acme``. Locks are taken in the
-order of every hand-over: its jobs, then the workflow.
+as open. ``postponed_on`` names the cap in whose line it stands, such as ``max_open:acme``. A fan-in that has no
+members, or whose members are all missing by then, waits for the let-in too. Locks are taken in the order of every
+hand-over: jobs, fan-ins, then the workflow.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, Uuid, and_, bindparam, literal_column, null, select, update
+from sqlalchemy import Connection, Integer, Text, Uuid, and_, bindparam, literal_column, null, or_, select, update
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.db.leaps import distinct_by_index
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import JobRow, WorkflowRow
+from agentq.ledger.moves.handover import FAN_IN
 from agentq.ledger.moves.ready import AFTER_OTHERS
-from agentq.ledger.moves.shared import DISPATCH
+from agentq.ledger.moves.shared import DISPATCH, MAY_END_NOW
 from agentq.ledger.transaction import Transaction
 from agentq.states import WORKFLOW_WAITING, BlockedBy, JobKind, JobStatus
 
@@ -65,10 +67,12 @@ _FIRST = (
     .order_by(WorkflowRow.created_at, WorkflowRow.id)
     .limit(bindparam("most"))
 )
+_is_first_fan_in = and_(JobRow.kind == JobKind.JOIN, JobRow.status == JobStatus.WAITING, JobRow.after_id.is_(None))
 _LOCK_JOBS = (
     select(JobRow.id)
-    .where(JobRow.workflow_id.in_(_IDS), BLOCKED_BY_BACKLOG)
-    .order_by(JobRow.id)
+    .where(JobRow.workflow_id.in_(_IDS), or_(BLOCKED_BY_BACKLOG, _is_first_fan_in))
+    # Those first that wait for no other; of the fan-ins that wait, an inner one has a lower id than the outer one.
+    .order_by(~MAY_END_NOW, JobRow.id)
     .with_for_update(key_share=True)
 )
 _LOCK = (
@@ -84,13 +88,7 @@ _LET_JOBS_GO = (
     .values(AFTER_OTHERS)
     .returning(*DISPATCH)
 )
-_EMPTY = select(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last).where(
-    JobRow.workflow_id.in_(_IDS),
-    JobRow.kind == JobKind.JOIN,
-    JobRow.status == JobStatus.WAITING,
-    JobRow.remaining == 0,
-    JobRow.after_id.is_(None),
-)
+_COMPLETE = select(*FAN_IN).where(JobRow.workflow_id.in_(_IDS), _is_first_fan_in, JobRow.remaining == 0)
 _DEFER_ON = update(WorkflowRow).where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), POSTPONED)
 _lines = distinct_by_index(
     WorkflowRow.postponed_on, and_(POSTPONED, WorkflowRow.postponed_on > bindparam("after", type_=Text()))
@@ -107,7 +105,8 @@ def lines_of_caps(connection: Connection, after: str, most: int) -> list[str]:
 def lock_postponed(tx: Transaction, line: str, most: int) -> list[AnyRow]:
     """Lock up to *most* workflows that come first in a line, with their jobs; returns those still there.
 
-    Others that let workflows in wait here: so what they count afterwards has what was let in before.
+    Others that let workflows in wait here: so what they count afterwards has what was let in before. So do those
+    that lose a member of a fan-in: of these and the let-in, the later one sees that the other was done.
     """
     ids = tx.connection.scalars(_FIRST, {"line": line, "most": most}).all()
     if not ids:
@@ -126,9 +125,9 @@ def let_in(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[AnyRow]:
     return sorted(tx.connection.execute(_LET_JOBS_GO, {"ids": list(ids)}).all(), key=lambda row: row.id)
 
 
-def empty_fan_ins(tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[AnyRow]:
-    """Return the fan-ins of nothing with which these workflows begin."""
-    return tx.connection.execute(_EMPTY, {"ids": list(ids)}).all()
+def complete_fan_ins(tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[AnyRow]:
+    """Return the fan-ins with which these workflows begin and that wait for no member; the columns of FAN_IN."""
+    return tx.connection.execute(_COMPLETE, {"ids": list(ids)}).all()
 
 
 def postpone_on(tx: Transaction, workflow_id: uuid.UUID, line: str) -> None:

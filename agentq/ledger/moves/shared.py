@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null
+from sqlalchemy import Integer, Uuid, and_, bindparam, func, literal, null, or_
 
 from agentq.ledger.db.types import item_of
 from agentq.ledger.models import JobRow
@@ -52,9 +52,12 @@ MINE = and_(
     JobRow.attempt == bindparam("held_attempt", type_=Integer()),
 )
 
-MAY_END_NOW = JobRow.status.in_(sorted(JOB_OPEN - {JobStatus.WAITING}))
-"""A job that waits for no other. The transaction that ends it locks it, and then the jobs that wait for it: so one
-that ends many jobs locks these first."""
+MAY_END_NOW = or_(
+    JobRow.status.in_(sorted(JOB_OPEN - {JobStatus.WAITING})),
+    and_(JobRow.status == JobStatus.WAITING, JobRow.remaining == 0),
+)
+"""A job that waits for no other, or a fan-in that waits for the let-in alone. The transaction that ends it locks
+it, and then the jobs that wait for it: so one that ends many jobs locks these first."""
 
 FAILURE: dict[str, Any] = {
     "error_category": bindparam("category"),
@@ -72,6 +75,7 @@ REVIVED: dict[str, Any] = {
     "paused": 0.0,
     "deferred": 0.0,
     "due_reason": literal("replayed"),
+    "blocked_by": null(),  # of a job that was cancelled while it was
     "max_attempts": JobRow.attempt + func.coalesce(bindparam("attempts", type_=Integer()), JobRow.allowance),
 }
 """The values of a job that is replayed."""

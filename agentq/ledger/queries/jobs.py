@@ -73,7 +73,7 @@ class FoundJobs:
     lines: Lines
     """The lines of limits that jobs stand in."""
     caps: Mapping[uuid.UUID, Awaited]
-    """The caps that postponed workflows wait for, by workflow."""
+    """The caps that jobs of postponed workflows wait for, by job."""
     members: Mapping[uuid.UUID, int] = field(default_factory=dict)
     """The number of members of each fan-in that waits; empty unless attempts were read too."""
     attempts: Mapping[uuid.UUID, Sequence[AnyRow]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Integer, bindparam, func, literal_column, select
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Integer, bindparam, func, literal_column, sel
 from agentq.ledger.backlog import count_open, count_waiting
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.models import TenantRow, WorkflowRow
-from agentq.ledger.moves.postponed import IN_LINE_OF_CAP
-from agentq.states import BlockedBy, JobStatus
+from agentq.ledger.moves.postponed import IN_LINE_OF_CAP, POSTPONED
+from agentq.states import JOB_MOVING, BlockedBy, JobStatus
 
 MOST = 1_000
 """Workflows in one line up to which places are counted."""
@@ -45,19 +45,34 @@ class Awaited:
 
 
 def awaited_by(connection: Connection, jobs: Sequence[AnyRow]) -> dict[uuid.UUID, Awaited]:
-    """Return the cap that each postponed workflow of these jobs waits for; asks nothing where there is none."""
-    blocked = [job for job in jobs if job.status == JobStatus.BLOCKED and job.blocked_by == BlockedBy.BACKLOG]
-    if not blocked:
+    """Return the cap that each of these jobs waits for, whose workflow is postponed; by the job's id.
+
+    These are the blocked ones, and of a workflow of which no job moves, those that wait. Asks nothing where there
+    is none.
+    """
+    moving = {job.workflow_id for job in jobs if job.status in JOB_MOVING}
+    held = [job for job in jobs if _is_blocked(job) or _is_left(job, moving)]
+    if not held:
         return {}
-    wanted = WorkflowRow.id.in_({job.workflow_id for job in blocked})
-    workflows = connection.execute(select(*_COLUMNS).where(wanted, WorkflowRow.postponed_on.is_not(None))).all()
+    wanted = WorkflowRow.id.in_({job.workflow_id for job in held})
+    workflows = connection.execute(select(*_COLUMNS).where(wanted, POSTPONED)).all()
     lines = {line: _line(connection, line) for line in {row.postponed_on for row in workflows}}
-    return {row.id: _awaited(row.id, *lines[row.postponed_on]) for row in workflows}
+    caps = {row.id: _awaited(row.id, *lines[row.postponed_on]) for row in workflows}
+    return {job.id: caps[job.workflow_id] for job in held if job.workflow_id in caps}
 
 
 def count(connection: Connection, line: str, most: int) -> int:
     """Return how many workflows stand in a line, up to *most*."""
     return connection.scalar(_COUNT, {"line": line, "most": most}) or 0
+
+
+def _is_blocked(job: AnyRow) -> bool:
+    return bool(job.status == JobStatus.BLOCKED and job.blocked_by == BlockedBy.BACKLOG)
+
+
+def _is_left(job: AnyRow, moving: Collection[uuid.UUID]) -> bool:
+    """Say whether a job waits in a workflow of which none of the jobs before it is left, as these are missing."""
+    return job.status == JobStatus.WAITING and job.workflow_id not in moving
 
 
 def _line(connection: Connection, line: str) -> tuple[str, str, int, int | None, Mapping[uuid.UUID, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from agentq.ledger.db.types import UtcDateTime, later
-from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow
+from agentq.ledger.models import DeadLetterRow, JobRow, WorkerRow, WorkflowRow
 from agentq.states import RUNNABLE, DeadLetterStatus
 
 Found = Select[uuid.UUID, str] | Select[str, str]
@@ -38,6 +38,12 @@ a_worker_lives = (
     .exists()
 )
 """True if a worker has been alive for long, and so had the time to do its duties."""
+OF_POSTPONED = (
+    select(WorkflowRow.id)
+    .where(WorkflowRow.id == JobRow.workflow_id, WorkflowRow.postponed_on.is_not(None))
+    .exists()
+)
+"""A job of a postponed workflow: what it waits for is the let-in."""
 is_runnable = JobRow.kind.in_(sorted(RUNNABLE))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
-from agentq.ledger.audit.invariants.common import START_ANEW, Found, invariant, is_runnable
+from agentq.ledger.audit.invariants.common import OF_POSTPONED, START_ANEW, Found, invariant, is_runnable
 from agentq.ledger.audit.invariants.elements import length
 from agentq.ledger.models import AttemptRow, JobRow
 from agentq.ledger.moves import LACKS_MEMBERS
@@ -100,7 +100,7 @@ def join_fired_early() -> Found:
 def join_never_fired() -> Found:
     """a join waits although all its members are done or missing, so nothing will ever move it"""
     return select(JobRow.id, JobRow.status).where(
-        JobRow.status == JobStatus.WAITING, _is_fan_in, _members.exists(), ~_undone.exists()
+        JobRow.status == JobStatus.WAITING, _is_fan_in, _members.exists(), ~_undone.exists(), ~OF_POSTPONED
     )
 
 

@@ -98,7 +98,7 @@ def stuck() -> Found:
     """a workflow is running but nothing will ever move it"""
     movable = select(JobRow.id).where(_of_workflow, JobRow.status.in_(sorted(JOB_MOVING)))
     return select(WorkflowRow.id, literal("no job is queued, scheduled or running")).where(
-        WorkflowRow.status == WorkflowStatus.RUNNING, ~movable.exists()
+        WorkflowRow.status == WorkflowStatus.RUNNING, WorkflowRow.postponed_on.is_(None), ~movable.exists()
     )
 
 
