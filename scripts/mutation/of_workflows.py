@@ -143,8 +143,8 @@ MUTANTS = [
     Mutant(
         name="go-on-with-too-few-members",
         file="agentq/ledger/handover.py",
-        text="    if row.missing and not _has_enough(tx, row):",
-        instead="    if False:",
+        text="        if not are_enough(row.needs, members, row.missing):",
+        instead="        if False:",
         why="a fan-in goes on although it misses members that it needs",
         tests=(PARTS,),
     ),
