@@ -25,13 +25,15 @@ WHY = {"reason": "another number", "actor": "ann"}
 
 @pytest.fixture(scope="module")
 def at(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One worker for the module, of more threads than the limit has slots."""
+    """One worker for the module, of more threads than the limit has slots, which a job has used."""
     folder: Path = tmp_path_factory.mktemp("changed")
     with (
         redis_server() as broker,
         migrated_ledger(database, folder) as url,
         stack(broker, url, pool="threads", concurrency=CHANGED + 2, arguments=KNOWN) as running,
     ):
+        Gates(folder).open("first")
+        running.agentq.start(occupy.s(str(folder), "first")).result(30)
         yield running
 
 
