@@ -6,6 +6,7 @@ what was committed before it: of several at the same time, each may take the las
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypedDict
@@ -115,6 +116,12 @@ def _of_first(column: Any) -> Any:
     return first.scalar_subquery()
 
 
+_FIRST = (
+    select(WorkflowRow.created_at, WorkflowRow.id)
+    .where(IN_LINE_OF_CAP)
+    .order_by(WorkflowRow.created_at, WorkflowRow.id)
+    .limit(_ONE)
+)
 _is_awaited = _of_first(_ONE).is_not(None)
 _cap_of_line = func.coalesce(_of_operator, _of_first(WorkflowRow.max_open))
 _cap_of_step = _of_first(WorkflowRow.max_backlog)
@@ -166,6 +173,33 @@ def full_step(connection: Connection, step: str, most: int, places: int) -> Back
 def postponement(full: BacklogFull) -> Postponement:
     """Return the line in which workflows are postponed that *full* would refuse."""
     return Postponement(line_of(full.cap, full.of), full.most if full.cap == "max_backlog" else None)
+
+
+def awaited_beside(connection: Connection, line: str, workflow: AnyRow) -> Postponement | None:
+    """Return where a postponed workflow has to wait that would be let in from a *line*; None where it need not.
+
+    That is the line of another of its caps, where there is no room, or older ones wait. Younger ones do not count:
+    else two workflows that are each first in one of two lines would change places for ever.
+    """
+    caps = [(line_of("max_backlog", step), step, most) for step, most in json.loads(workflow.caps or "{}").items()]
+    for other, step, most in sorted(caps):
+        if other != line and (
+            count_waiting(connection, step, most).counted >= most or _is_behind(connection, other, workflow)
+        ):
+            return Postponement(other, most)
+    other, tenant = line_of("max_open", workflow.tenant), workflow.tenant
+    if other == line:
+        return None
+    most = connection.execute(_CAP, {"of_tenant": tenant, "max_open": workflow.max_open}).one().cap
+    if most is None:
+        return None
+    is_full = count_open(connection, tenant, most).counted >= most or _is_behind(connection, other, workflow)
+    return Postponement(other, None) if is_full else None
+
+
+def _is_behind(connection: Connection, line: str, workflow: AnyRow) -> bool:
+    first = connection.execute(_FIRST, {"line": line}).one_or_none()
+    return first is not None and (first.created_at, first.id) < (workflow.created_at, workflow.id)
 
 
 def line_of(cap: str, of: str) -> str:

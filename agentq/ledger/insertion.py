@@ -33,6 +33,7 @@ class NewWorkflow(TypedDict):
     result_job_id: uuid.UUID
     policy: str | None
     terms: str | None
+    caps: str | None
     deadline: float | None
 
 

@@ -1,8 +1,9 @@
 """Postponed workflows: started over a cap, and let in when there is room for them.
 
-They stand in the line of the cap that was full, the oldest first. ``let_in`` runs after the commit that postponed
-a workflow, and after the one that ended one of a tenant with such a line. Where a process dies before it did
-so, or an end did not see a workflow that was being postponed, a caretaker does it.
+They stand in the line of the cap that was full, the oldest first. One that comes first there, and has no room
+under another of its caps, is moved into the line of that. ``let_in`` runs after the commit that postponed a
+workflow, and after the one that ended one of a tenant with such a line. Where a process dies before it did so, or
+an end did not see a workflow that was being postponed, a caretaker does it.
 
 No room is forgotten. A postponement is committed before ``let_in`` counts, and so is an end that saw the line: the
 second of the two sees what the first one did. An end that saw no line began before the postponement was committed,
@@ -17,7 +18,7 @@ from functools import partial
 
 from agentq.ledger import moves
 from agentq.ledger.after_commit import LetIn
-from agentq.ledger.backlog import Room, full_tenant, line_of, room_of
+from agentq.ledger.backlog import awaited_beside, room_of
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.handover import dispatch_queued, finish_complete
 from agentq.ledger.transaction import Transaction, Transactions
@@ -55,21 +56,12 @@ def _let_in(tx: Transaction, line: str, most: int) -> None:
     # Counted anew: others may have let some in until these were locked.
     room = room_of(tx.connection, line, most)
     for workflow in waiting[:room]:
-        full = _full_behind(tx, line, workflow)
-        if full is None:
+        other = awaited_beside(tx.connection, line, workflow)
+        if other is None:
             _begin(tx, workflow)
         else:
-            moves.postpone_on(tx, workflow.id, full)
-            tx.then(LetIn(full))
-
-
-def _full_behind(tx: Transaction, line: str, workflow: AnyRow) -> str | None:
-    """Return the line of its tenant, if a workflow that comes from the line of a step has no room there."""
-    own = line_of("max_open", workflow.tenant)
-    if line == own:
-        return None
-    room: Room = {"of_tenant": workflow.tenant, "max_open": workflow.max_open, "places": 1}
-    return None if full_tenant(tx.connection, room) is None else own
+            moves.postpone_on(tx, workflow.id, other.line, other.max_backlog)
+            tx.then(LetIn(other.line))
 
 
 def _begin(tx: Transaction, workflow: AnyRow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -94,6 +95,7 @@ def plan(
         "result_job_id": ids[graph.result],
         "policy": policy,
         "terms": terms,
+        "caps": json.dumps(graph.caps) if graph.caps else None,
         "deadline": deadline,
     }
     return Plan(workflow, builder, point, job_id is not None, graph)

@@ -79,7 +79,10 @@ class WorkflowRow(Base):
     # What the start knew of each step, as JSON: its retry policy for losses, and a digest of its parameters.
     terms: Mapped[str | None] = mapped_column(Text)
     deadline_at: Mapped[datetime | None]
-    # Of a postponed workflow: the cap in whose line it stands, and the numbers that code gave when it was started.
+    # The caps of its steps when it was started, as JSON.
+    caps: Mapped[str | None] = mapped_column(Text)
+    # Of a postponed workflow: the cap in whose line it stands, and the numbers that code gave when it was started,
+    # of its tenant, and of the step where it stands in the line of one.
     postponed_on: Mapped[str | None] = mapped_column(Text)
     max_open: Mapped[int | None]
     max_backlog: Mapped[int | None]

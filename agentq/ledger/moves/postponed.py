@@ -76,7 +76,7 @@ _LOCK_JOBS = (
     .with_for_update(key_share=True)
 )
 _LOCK = (
-    select(WorkflowRow.id, WorkflowRow.tenant, WorkflowRow.max_open, WorkflowRow.created_at)
+    select(WorkflowRow.id, WorkflowRow.tenant, WorkflowRow.max_open, WorkflowRow.caps, WorkflowRow.created_at)
     .where(WorkflowRow.id.in_(_IDS), IN_LINE_OF_CAP)
     .order_by(WorkflowRow.id)
     .with_for_update(key_share=True)
@@ -89,7 +89,11 @@ _LET_JOBS_GO = (
     .returning(*DISPATCH)
 )
 _COMPLETE = select(*FAN_IN).where(JobRow.workflow_id.in_(_IDS), _is_first_fan_in, JobRow.remaining == 0)
-_DEFER_ON = update(WorkflowRow).where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), POSTPONED)
+_POSTPONE_ON = (
+    update(WorkflowRow)
+    .where(WorkflowRow.id == bindparam("of_id", type_=Uuid()), POSTPONED)
+    .values(postponed_on=LINE, max_backlog=bindparam("most_waiting", type_=Integer()))
+)
 _lines = distinct_by_index(
     WorkflowRow.postponed_on, and_(POSTPONED, WorkflowRow.postponed_on > bindparam("after", type_=Text()))
 )
@@ -130,6 +134,7 @@ def complete_fan_ins(tx: Transaction, ids: Sequence[uuid.UUID]) -> Sequence[AnyR
     return tx.connection.execute(_COMPLETE, {"ids": list(ids)}).all()
 
 
-def postpone_on(tx: Transaction, workflow_id: uuid.UUID, line: str) -> None:
-    """Move a locked, postponed workflow into the line of another cap."""
-    tx.connection.execute(_DEFER_ON.values(postponed_on=LINE), {"of_id": workflow_id, "line": line})
+def postpone_on(tx: Transaction, workflow_id: uuid.UUID, line: str, max_backlog: int | None) -> None:
+    """Move a locked, postponed workflow into the line of another cap; *max_backlog* is that of a step."""
+    values = {"of_id": workflow_id, "line": line, "most_waiting": max_backlog}
+    tx.connection.execute(_POSTPONE_ON, values)

@@ -20,6 +20,7 @@ def upgrade() -> None:
         "is_counted AND status IN ('blocked', 'queued', 'scheduled') "
         "AND (blocked_by IS NULL OR blocked_by <> 'backlog')",
     )
+    op.add_column("agentq_workflows", sa.Column("caps", sa.Text(), nullable=True))
     op.add_column("agentq_workflows", sa.Column("postponed_on", sa.Text(), nullable=True))
     op.add_column("agentq_workflows", sa.Column("max_open", sa.Integer(), nullable=True))
     op.add_column("agentq_workflows", sa.Column("max_backlog", sa.Integer(), nullable=True))
@@ -57,7 +58,7 @@ def downgrade() -> None:
     op.drop_column("agentq_tenants", "max_open")
     op.drop_index("ix_agentq_workflows_postponed", "agentq_workflows")
     op.drop_index("ix_agentq_workflows_open", "agentq_workflows")
-    for name in ("max_backlog", "max_open", "postponed_on"):
+    for name in ("max_backlog", "max_open", "postponed_on", "caps"):
         op.drop_column("agentq_workflows", name)
     op.drop_index("ix_agentq_jobs_backlog", "agentq_jobs")
     op.drop_column("agentq_jobs", "is_counted")
