@@ -65,6 +65,12 @@ STATEMENTS: dict[str, tuple[Any, dict[str, Any]]] = {
         select(ROWS.c.name, ROWS.c.at).where(ROWS.c.name.in_(["a", "o'clock, 100%"]), ROWS.c.id == ID),
         {"one": ROW["id"]},
     ),
+    "a select of a list, with a limit": (
+        select(ROWS.c.name)
+        .where(ROWS.c.id.in_(bindparam("some", type_=Uuid, expanding=True)), ROWS.c.count.is_(None))
+        .limit(1),
+        {"some": [uuid.UUID(int=n) for n in range(9)]},
+    ),
     "an update that returns": (
         update(ROWS).where(ROWS.c.id == ID).values(count=3, is_on=False).returning(ROWS.c.count, ROWS.c.is_on),
         {"one": ROW["id"]},
@@ -124,7 +130,7 @@ def test_the_text_of_every_prepared_statement_asks_for_the_values_that_it_is_giv
     for name, prepared in statements.items():
         if name.endswith(OTHERS[dialect.name]):
             continue
-        compiled = _Compiled(prepared._statement, dialect)
+        compiled = _Compiled(prepared._statement, dialect, dict.fromkeys(prepared._lists, 2))
         if compiled._is_positional:
             assert len(compiled._names) == compiled.text.count("?"), name
         else:

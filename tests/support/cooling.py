@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from sqlalchemy import select, update
@@ -65,7 +66,8 @@ def failed(seconds: float | None = None, limit: str = API) -> Fail:
 
 
 def end_cooldown(worker: LimitedWorker, limit: str = API) -> None:
-    """Let the cooldown of a limit have ended just now."""
+    """Let the cooldown of a limit have ended just now, after all that began before."""
+    time.sleep(0.002)  # SQLite's clock counts milliseconds
     ended = update(LimitRow).where(LimitRow.name == limit).values(cooldown_until=seconds_from_now(-0.001))
     worker.ledger.write(lambda tx: tx.connection.execute(ended))
 

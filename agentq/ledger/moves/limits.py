@@ -38,6 +38,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from agentq.ledger.db.leaps import distinct_by_index
+from agentq.ledger.db.statement import Prepared
 from agentq.ledger.db.types import AnyRow, UtcDateTime, in_code_order
 from agentq.ledger.models import JobRow, LimitRow, TenantRow, TurnRow
 from agentq.ledger.moves.holds import MAY_RUN_UNTIL, is_timed, keep_slots
@@ -124,24 +125,25 @@ _weight = func.coalesce(select(TenantRow.weight).where(TenantRow.tenant == _TENA
 _others_wait = select(JobRow.id).where(IN_LINE, JobRow.tenant == _TENANT, JobRow.id != JOB_ID).limit(_ONE)
 _served = TurnRow.served + 1.0 / _weight
 _turn_of_tenant = update(TurnRow).where(TurnRow.name == LIMIT, TurnRow.tenant == _TENANT)
-_SERVED = _turn_of_tenant.values(served=_served, is_idle=is_idle_after(_TENANT, _others_wait))
+_SERVED = Prepared(_turn_of_tenant.values(served=_served, is_idle=is_idle_after(_TENANT, _others_wait)))
 _CHARGE = _turn_of_tenant.values(served=_served)
 
-_HAS_ROOM = select(LimitRow.name).where(LimitRow.name == LIMIT, ROOM > _NONE)
-_NEXT_TENANTS = (
+_HAS_ROOM = Prepared(select(LimitRow.name).where(LimitRow.name == LIMIT, ROOM > _NONE))
+_NEXT_TENANTS = Prepared(
     select(TurnRow.tenant)
     .where(TurnRow.name == LIMIT, WAITS)
     .order_by(TurnRow.served, TurnRow.tenant)
     .limit(literal_column(str(MOST_TENANTS)))
 )
-_FIRST = (
+_first_of_tenant = (
     select(JobRow.id, JobRow.tenant, JobRow.limits, JobRow.held, JobRow.refused, JobRow.pays, JobRow.tokens)
     .where(IN_LINE, JobRow.tenant == _TENANT)
     .order_by(*PLACE)
     .limit(_ONE)
 )
-_LOCK_FIRST = _FIRST.with_for_update(skip_locked=True, key_share=True)
-_LOCK = (
+_FIRST = Prepared(_first_of_tenant)
+_LOCK_FIRST = Prepared(_first_of_tenant.with_for_update(skip_locked=True, key_share=True))
+_LOCK = Prepared(
     select(LimitRow.name, ROOM.label("room"), LimitRow.kept_for, *TOKENS_LEFT)
     .where(LimitRow.name.in_(_NAMES))
     .order_by(in_code_order(LimitRow.name))
@@ -153,7 +155,7 @@ _STILL_IN_LINE = and_(
     JobRow.status.is_not_distinct_from(JobStatus.BLOCKED),
     JobRow.blocked_on == LIMIT,
 )
-_ADMIT = (
+_ADMIT = Prepared(
     update(JobRow)
     .where(_STILL_IN_LINE)
     .values(ADMITTED | {"held": bindparam("now_held", type_=Integer()), "is_outstanding": JobRow.pays})
@@ -169,7 +171,7 @@ _REFUSE = (
     )
 )
 _keeper = bindparam("keeper", type_=Uuid())
-_TAKE = (
+_TAKE = Prepared(
     update(LimitRow)
     .where(LimitRow.name.in_(_NAMES))
     .values(used=LimitRow.used + 1, kept_for=func.coalesce(_keeper, LimitRow.kept_for))
@@ -184,14 +186,14 @@ _TAKE_TO_PAY = (
         outstanding_tokens=LimitRow.outstanding_tokens + bindparam("reserving", type_=BigInteger()),
     )
 )
-_KEEP_NO_LONGER = (
+_KEEP_NO_LONGER = Prepared(
     update(LimitRow).where(LimitRow.kept_for == _keeper, LimitRow.name.in_(_NAMES)).values(kept_for=null())
 )
 
 # The number is read in the snapshot in which nobody waits, and compared with the newest one: whoever began to wait
 # since has raised it.
 _seen = aliased(LimitRow)
-_AWAIT_NO_LONGER = (
+_AWAIT_NO_LONGER = Prepared(
     update(LimitRow)
     .where(
         LimitRow.name == LIMIT,
@@ -212,9 +214,9 @@ _SPENT_JOBS = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, key_share=True)
 )
-_SPENT_ONE = _SPENT_JOBS.where(JobRow.id == JOB_ID)
-_GIVE_BACK = update(JobRow).where(JobRow.id.in_(_JOB_IDS)).values(held=0, is_outstanding=false())
-_FREE = (
+_SPENT_ONE = Prepared(_SPENT_JOBS.where(JobRow.id == JOB_ID))
+_GIVE_BACK = Prepared(update(JobRow).where(JobRow.id.in_(_JOB_IDS)).values(held=0, is_outstanding=false()))
+_FREE = Prepared(
     update(LimitRow)
     .where(LimitRow.name == LIMIT)
     .values(
@@ -294,12 +296,12 @@ def charge_turn(tx: Transaction, limit: str, tenant: str) -> None:
 
 def await_no_longer(tx: Transaction, limit: str) -> None:
     """Note that no job stands in the line of *limit*, unless one does."""
-    tx.connection.execute(_AWAIT_NO_LONGER, {"limit": limit})
+    _AWAIT_NO_LONGER.count(tx.connection, {"limit": limit})
 
 
 def has_room(tx: Transaction, limit: str) -> bool:
     """Say whether a job may be admitted to *limit* now."""
-    return tx.connection.scalar(_HAS_ROOM, {"limit": limit}) is not None
+    return _HAS_ROOM.scalar(tx.connection, {"limit": limit}) is not None
 
 
 def lock_first_in_line(tx: Transaction, limit: str) -> AnyRow | None:
@@ -314,7 +316,7 @@ def first_in_line(connection: Connection, limit: str) -> AnyRow | None:
 
 def lock_limits(tx: Transaction, limits: Collection[str]) -> dict[str, AnyRow]:
     """Lock limits in the order of their names; for each its ``room``, whom it is ``kept_for``, and TOKENS_LEFT."""
-    return {row.name: row for row in tx.connection.execute(_LOCK, {"limits": list(limits)})}
+    return {row.name: row for row in _LOCK.all(tx.connection, {"limits": list(limits)})}
 
 
 def admit(tx: Transaction, limit: str, job: AnyRow, taken: Sequence[str]) -> AnyRow | None:
@@ -323,12 +325,12 @@ def admit(tx: Transaction, limit: str, job: AnyRow, taken: Sequence[str]) -> Any
     Returns the columns of DISPATCH.
     """
     values = {"limit": limit, "job_id": job.id, "now_held": job.held + len(taken)}
-    admitted = tx.connection.execute(_ADMIT, values).one_or_none()
+    admitted = _ADMIT.one_or_none(tx.connection, values)
     if admitted is not None:
         _take(tx, job, taken)
         if job.held:
-            tx.connection.execute(_KEEP_NO_LONGER, {"limits": job.limits[: job.held], "keeper": job.id})
-        tx.connection.execute(_SERVED, values | {"of_tenant": job.tenant})
+            _KEEP_NO_LONGER.count(tx.connection, {"limits": job.limits[: job.held], "keeper": job.id})
+        _SERVED.count(tx.connection, values | {"of_tenant": job.tenant})
     return admitted
 
 
@@ -337,7 +339,7 @@ def refuse(tx: Transaction, limit: str, job: AnyRow, full: str, kept: Sequence[s
     values = {"limit": limit, "job_id": job.id, "now_held": job.held + len(kept), "refused_by": full}
     tx.connection.execute(_REFUSE, values)
     if kept:
-        tx.connection.execute(_TAKE, {"limits": list(kept), "keeper": job.id})
+        _TAKE.count(tx.connection, {"limits": list(kept), "keeper": job.id})
     await_slot(tx, full, job.tenant)
 
 
@@ -350,11 +352,11 @@ def give_back(tx: Transaction, job_id: uuid.UUID | None, most: int) -> list[str]
     if job_id is None:
         spent = tx.connection.execute(_SPENT_JOBS, {"most": most}).all()
     else:
-        spent = tx.connection.execute(_SPENT_ONE, {"most": most, "job_id": job_id}).all()
+        spent = _SPENT_ONE.all(tx.connection, {"most": most, "job_id": job_id})
     if not spent:
         return []
     ids = [row.id for row in spent]
-    tx.connection.execute(_GIVE_BACK, {"job_ids": ids})
+    _GIVE_BACK.count(tx.connection, {"job_ids": ids})
     names = sorted({name for row in spent for name in row.limits[: row.held]})
     kept = keep_slots(tx, spent)
     return [name for name in names if free_slots(tx, name, spent, _last_of(name, spent), kept[name])]
@@ -376,7 +378,7 @@ def free_slots(
         "unpaid_tokens": sum(tokens_by_limit(job)[limit] for job in unpaid),
         "job_ids": [job.id for job in jobs],
     }
-    return bool(tx.connection.scalar(_FREE, {**values, **last}))
+    return bool(_FREE.scalar(tx.connection, {**values, **last}))
 
 
 def missing(connection: Connection) -> list[str]:
@@ -409,9 +411,9 @@ def tokens_by_limit(job: AnyRow) -> dict[str, int]:
     return dict(zip(job.limits, job.tokens or [0] * len(job.limits), strict=True))
 
 
-def _first(connection: Connection, limit: str, query: Any) -> AnyRow | None:
-    for tenant in connection.scalars(_NEXT_TENANTS, {"limit": limit}).all():
-        row: AnyRow | None = connection.execute(query, {"limit": limit, "of_tenant": tenant}).one_or_none()
+def _first(connection: Connection, limit: str, query: Prepared) -> AnyRow | None:
+    for (tenant,) in _NEXT_TENANTS.all(connection, {"limit": limit}):
+        row = query.one_or_none(connection, {"limit": limit, "of_tenant": tenant})
         if row is not None:
             return row
     return None
@@ -419,7 +421,7 @@ def _first(connection: Connection, limit: str, query: Any) -> AnyRow | None:
 
 def _take(tx: Transaction, job: AnyRow, taken: Sequence[str]) -> None:
     if not job.pays:
-        tx.connection.execute(_TAKE, {"limits": list(taken), "keeper": None})
+        _TAKE.count(tx.connection, {"limits": list(taken), "keeper": None})
         return
     for name, tokens in tokens_by_limit(job).items():
         tx.connection.execute(_TAKE_TO_PAY, {"limit": name, "taken": int(name in taken), "reserving": tokens})
