@@ -88,6 +88,16 @@ def free(
     _admit(ledger, ledger.write(work))
 
 
+def cool(ledger: Transactions, claim: Claim, limit: str, how: Cool) -> None:
+    """Close a limit of an attempt's own job, as a call in its slot was refused; nothing where it is over."""
+
+    def work(tx: Transaction) -> None:
+        if moves.lock_own_job(tx, claim.job_id, claim.job_id, claim.attempt) is not None:
+            moves.cool(tx, limit, claim.started_at, how.seconds, how.reason, leaves=False)
+
+    ledger.write(work)
+
+
 def free_all_of(ledger: Transactions, job_id: uuid.UUID, attempt: int) -> None:
     """Free all slots of an attempt whose code has ended, and admit jobs that wait for them."""
     _admit(ledger, ledger.write(lambda tx: moves.free_holds_of(tx, job_id, attempt)))

@@ -139,4 +139,22 @@ MUTANTS = [
         tests=(_HOLDS,),
         pick="prune",
     ),
+    Mutant(
+        name="refusal-in-a-jobs-slot-after-its-end",
+        file="agentq/ledger/holds.py",
+        text="        if moves.lock_own_job(tx, claim.job_id, claim.job_id, claim.attempt) is not None:\n",
+        instead="        if tx is not None:\n",
+        why="an attempt that is over closes a limit for all",
+        tests=("tests/ledger/test_timed_calls.py",),
+        pick="refusal_of_an_attempt",
+    ),
+    Mutant(
+        name="refusal-in-a-jobs-slot-is-forgotten",
+        file="agentq/runtime/attempt/slots.py",
+        text="            if cool is not None:\n",
+        instead="            if False:\n",
+        why="a refused call in the slot of its job, which the step catches, closes no limit",
+        tests=("tests/testing/test_timed_calls.py",),
+        pick="slot_of_its_job",
+    ),
 ]

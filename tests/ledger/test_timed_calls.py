@@ -17,6 +17,7 @@ from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.models import LimitRow
 from agentq.outcomes import Cool, RetryLater
 from agentq.policies.limits import Meters, PerTime
+from tests.support import cooling
 from tests.support.fake_worker import FAILURE
 from tests.support.holding import HoldingWorker
 from tests.support.limited import BLOCKED
@@ -182,3 +183,24 @@ def test_the_refusal_of_a_call_closes_its_limit_and_calls_open_it_by_degrees(wor
     holds.free(worker.ledger, probe, succeeded=True)
     two = [worker.call(claim, COOLS, limit) for _ in range(3)]
     assert [isinstance(hold, Full) for hold in two] == [False, False, True]
+
+
+def test_a_refusal_in_the_slot_of_its_job_closes_the_limit_and_the_jobs_success_opens_nothing(
+    worker: TimedWorker,
+) -> None:
+    worker.begin_all([cooling.call.s()] * 2)
+    claim, other = worker.next(), worker.next()
+    holds.cool(worker.ledger, claim, cooling.API, Cool((cooling.API,), 30, "429"))
+    worker.end(claim)
+    limit = worker.limit(cooling.API)
+    assert (limit.used, limit.carried, limit.ramp, limit.strikes, limit.cooldown_reason) == (1, 1, 1, 1, "429")
+    assert cooling.seconds_left(worker) > 25
+    worker.end(other)
+
+
+def test_a_refusal_of_an_attempt_that_is_over_closes_nothing(worker: TimedWorker) -> None:
+    worker.begin_all([cooling.call.s()])
+    claim = worker.next()
+    worker.end(claim)
+    holds.cool(worker.ledger, claim, cooling.API, Cool((cooling.API,), 30, "429"))
+    assert worker.limit(cooling.API).cooldown_until is None

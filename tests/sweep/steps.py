@@ -226,9 +226,11 @@ class Refused(Exception):
 
 @step(limits=[Concurrency("first", limit=1), Concurrency("third", limit=2), Cooldown("third")])
 def cooled(ctx: Context) -> str:
-    """Be refused the first time, wait in the line of the limit that cools, and be admitted again."""
+    """Be refused the first time, in the job's own slot and after it, wait in the line, and be admitted again."""
     effect(ctx)
     if ctx.attempt == 1:
+        with suppress(Refused), ctx.limit("third", wait=0):
+            raise Refused("slow down")
         raise Refused("slow down")
     return "cooled"
 

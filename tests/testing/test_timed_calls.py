@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ def ask(ctx: Context, refuse: bool, wait: float = 5.0) -> str:
     except Refused:
         return "another provider"
     return "the provider"
+
+
+@step
+async def ask_async(ctx: Context, refuse: bool) -> str:
+    with suppress(Refused):
+        async with ctx.limit("replacing:a", wait=5):
+            if refuse:
+                raise Refused("slow down")
+    return "another provider"
 
 
 @pytest.fixture(autouse=True)
@@ -177,3 +187,17 @@ def due_in(ctx: Context) -> float:
             return 0
     except LimitReached as late:
         return late.due_in
+
+
+@pytest.mark.parametrize("called", [ask, ask_async], ids=["def", "async"])
+def test_a_refused_call_in_the_slot_of_its_job_closes_the_limit_too(agentq_inline: Inline, called: Any) -> None:
+    agentq.start(ask.s(refuse=True)).result()
+    in_line = agentq.start(called.s(refuse=True))
+    agentq_inline.run()
+    assert_waiting_for(in_line, "cooldown of replacing:a, ", called)
+    assert in_line.result() == "another provider"
+    assert limits.get(agentq_inline.ledger, "replacing:a").cooldown is not None
+    workflow = agentq.start(ask.s(refuse=False))
+    agentq_inline.run()
+    assert_waiting_for(workflow, "cooldown of replacing:a, ", ask)
+    assert workflow.result() == "the provider"

@@ -18,6 +18,7 @@ from agentq.ledger import attempts, holds
 from agentq.ledger.holds import Full, Wanted
 from agentq.ledger.queries import limits as queries
 from agentq.ledger.records import Claim
+from agentq.outcomes import Cool
 from agentq.redaction import show
 from agentq.runtime.attempt.after_failure import refusal_in_block
 from agentq.runtime.attempt.lease import current_lease
@@ -106,13 +107,16 @@ class AttemptSlots:
         """Give a slot back; where the ledger does not answer, with the end of the attempt."""
         assert isinstance(slot, Slot)
         more = 0 if end.tokens is None else end.tokens - (slot.tokens or 0)
+        cool = self._refusal(slot.limit, end)
         if slot.hold is None:
             if more:
                 self._count_tokens(slot.limit, more)
             with self._lock:
                 self._own_in_use.discard(slot.limit)
+            if cool is not None:
+                with suppress(LedgerError):  # where the error leaves the step, the attempt's end closes it
+                    holds.cool(self._ledger, self._claim, slot.limit, cool)
         elif slot.hold in self._holds:
-            cool = refusal_in_block(end.error, slot.limit) if self._engine.cools(slot.limit) else None
             with suppress(LedgerError):
                 succeeded = end.error is None
                 holds.free(self._ledger, slot.hold, more_tokens=more, cool=cool, succeeded=succeeded)
@@ -121,7 +125,7 @@ class AttemptSlots:
     async def afree(self, slot: object, end: BlockEnd) -> None:
         """Give a slot back; the event loop goes on."""
         assert isinstance(slot, Slot)
-        if slot.hold is None:
+        if slot.hold is None and end.error is None:
             self.free(slot, end)
         else:
             await self._in_thread(partial(self.free, slot, end))
@@ -131,6 +135,11 @@ class AttemptSlots:
         if self._holds:
             with suppress(LedgerError):  # a caretaker does it
                 holds.free_all_of(self._ledger, self._claim.job_id, self._claim.attempt)
+
+    def _refusal(self, limit: str, end: BlockEnd) -> Cool | None:
+        if end.error is None or not self._engine.cools(limit):
+            return None
+        return refusal_in_block(end.error, limit)
 
     def _first(self, limit: str, tokens: int | None) -> Slot:
         self._require_key(limit)
