@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentq import step
 from agentq.ledger import postponed, tenants
 from agentq.ledger.caretaking.work import find_work
 from agentq.ledger.db import migrate
@@ -15,12 +16,17 @@ from agentq.states import OnFull
 from tests.plans.crowd import multiply
 from tests.plans.server import ExplainingPostgres
 from tests.support.fake_worker import FakeWorker
-from tests.support.steps import add
 
 POSTPONED, MOST = 100_000, 3
 PREPARED = 6
 """The number of runs after which the driver prepares a statement, and the server plans it for good."""
 PAGES = 200
+
+
+@step(max_backlog=1_000)
+def counted(x: int) -> int:
+    """A step with a cap too, for which there is a look at each let-in."""
+    return x
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def server() -> Iterator[ExplainingPostgres]:
 
 def go_round(fake: FakeWorker) -> None:
     """Start over the cap, end a workflow, let the next one in, and look as a caretaker does."""
-    fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
+    fake.start(counted.s(1), tenant="flood", on_full=OnFull.POSTPONE)
     fake.run(*fake.due())
     postponed.let_in(fake.ledger, "max_open:flood")
     postponed.let_all_in(fake.ledger, "")
@@ -47,10 +53,10 @@ def test_plans_of_the_time_when_nothing_was_postponed_still_serve(server: Explai
         action = {"actor": "ana", "reason": "a trial", "action_id": uuid.uuid4()}
         ledger.write(lambda tx: tenants.set_max_open(tx, "flood", MOST, **action))
         for _ in range(MOST + 1):
-            last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
+            last = fake.start(counted.s(1), tenant="flood", on_full=OnFull.POSTPONE)
         for _ in range(PREPARED):
             go_round(fake)
-        last = fake.start(add.s(1, 2), tenant="flood", on_full=OnFull.POSTPONE)
+        last = fake.start(counted.s(1), tenant="flood", on_full=OnFull.POSTPONE)
         assert fake.workflow(last.workflow_id).postponed_on == "max_open:flood"
         multiply(ledger, [last.workflow_id], POSTPONED)
         go_round(fake)  # a new session reads the catalogue first

@@ -232,11 +232,17 @@ POSTPONED = Scenario(
     canvases={
         "first": alone.s("first"),
         "second": count_to.s(ITEMS) | each(double.s()) | largest.s(),
+        "lost": group(never.s().set(expires=0.01)) | whole.s().set(needs=0),
         "third": alone.s("third"),
     },
-    ends={"first": (_SUCCEEDED, "first"), "second": (_SUCCEEDED, 2), "third": (_SUCCEEDED, "third")},
+    ends={
+        "first": (_SUCCEEDED, "first"),
+        "second": (_SUCCEEDED, 2),
+        "lost": (_SUCCEEDED, ", without [0]"),
+        "third": (_SUCCEEDED, "third"),
+    },
     outcomes={"succeeded"},
-    effects={"alone first", "alone third", "count_to", "double 0", "double 1", "largest"},
+    effects={"alone first", "alone third", "count_to", "double 0", "double 1", "largest", "whole"},
     max_open=1,
 )
 NAMING = Scenario(
