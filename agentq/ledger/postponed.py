@@ -14,7 +14,9 @@ it, has no statement more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 
 from agentq.ledger import moves
 from agentq.ledger.after_commit import LetIn
@@ -55,13 +57,22 @@ def _let_in(tx: Transaction, line: str, most: int) -> None:
     waiting = moves.lock_postponed(tx, line, most)
     # Counted anew: others may have let some in until these were locked.
     room = room_of(tx.connection, line, most)
-    for workflow in waiting[:room]:
+    for workflow in _alike(waiting)[:room]:
         other = awaited_beside(tx.connection, line, workflow)
         if other is None:
             _begin(tx, workflow)
         else:
             moves.postpone_on(tx, workflow.id, other.line, other.max_backlog)
             tx.then(LetIn(other.line))
+
+
+def _alike(waiting: Sequence[AnyRow]) -> list[AnyRow]:
+    """Return those that have the cap of code of the first: the room is its, and others ask for theirs next."""
+    return list(takewhile(lambda one: _cap_of_code(one) == _cap_of_code(waiting[0]), waiting))
+
+
+def _cap_of_code(workflow: AnyRow) -> tuple[int | None, int | None]:
+    return workflow.max_open, workflow.max_backlog
 
 
 def _begin(tx: Transaction, workflow: AnyRow) -> None:

@@ -96,11 +96,20 @@ MUTANTS = [
     Mutant(
         name="room-is-counted-before-the-lock",
         file="agentq/ledger/postponed.py",
-        text="    for workflow in waiting[:room]:",
-        instead="    for workflow in waiting[:most]:",
+        text="    for workflow in _alike(waiting)[:room]:",
+        instead="    for workflow in _alike(waiting)[:most]:",
         why="processes that let workflows in beside each other open more than may be",
         tests=("tests/races/test_postponed.py",),
         pick="no_more_than_there_is_room_for",
+    ),
+    Mutant(
+        name="cap-of-the-first-holds-for-all",
+        file="agentq/ledger/postponed.py",
+        text="    for workflow in _alike(waiting)[:room]:",
+        instead="    for workflow in waiting[:room]:",
+        why="a workflow that was started by other code begins beside more than that lets be open",
+        tests=(_POSTPONED,),
+        pick="own_cap_of_code",
     ),
     Mutant(
         name="postponed-workflows-count-as-open",

@@ -195,6 +195,14 @@ class TestPostponement:
         one.run(*first.dispatches)
         assert [one.is_postponed(each_) for each_ in (second, third)] == [False, True]
 
+    def test_what_comes_in_beside_another_one_keeps_its_own_cap_of_code(self, one: Postponing) -> None:
+        one.cap(None)
+        *begun, third, fourth = [one.postpone(max_open=most) for most in (2, 2, 2, 1)]
+        one.ledger.publish = None
+        one.run(*(dispatch for each_ in begun for dispatch in each_.dispatches))
+        one.care()
+        assert [one.is_postponed(each_) for each_ in (third, fourth)] == [False, True]
+
     def test_many_are_postponed_together_and_let_in_as_far_as_there_is_room(self, one: Postponing) -> None:
         one.cap(3)
         plans = [starts.plan(graph_of(add.s(1, 2)), tenant="acme", key=None) for _ in range(5)]

@@ -76,7 +76,10 @@ _LOCK_JOBS = (
     .with_for_update(key_share=True)
 )
 _LOCK = (
-    select(WorkflowRow.id, WorkflowRow.tenant, WorkflowRow.max_open, WorkflowRow.caps, WorkflowRow.created_at)
+    select(
+        *(WorkflowRow.id, WorkflowRow.tenant, WorkflowRow.created_at),
+        *(WorkflowRow.max_open, WorkflowRow.max_backlog, WorkflowRow.caps),
+    )
     .where(WorkflowRow.id.in_(_IDS), IN_LINE_OF_CAP)
     .order_by(WorkflowRow.id)
     .with_for_update(key_share=True)
