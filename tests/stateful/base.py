@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, run_state_machine_as_test
 
+from agentq.ledger.after_commit import AfterCommit
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import Dispatch
@@ -63,22 +64,39 @@ def given_any(of: Callable[[Any], Collection[Any]]) -> Callable[[F], F]:
     return decorate
 
 
+class Unfollowed(Ledger):
+    """A ledger that does nothing after its commits: it notes what was to be done."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.works: dict[AfterCommit, None] = {}
+
+    def write(self, work: Callable[[Transaction], T], **options: Any) -> T:
+        def noted(tx: Transaction) -> tuple[T, list[AfterCommit]]:
+            return work(tx), tx.take_works()
+
+        done, works = super().write(noted, **options)
+        self.works.update(dict.fromkeys(works))
+        return done
+
+
 class OnOneLedger(RuleBasedStateMachine):
     """A machine of one ledger on SQLite; ``explore`` runs it."""
 
     template: ClassVar[str]
     """The URL of an empty ledger with its schema."""
-    ledger: ClassVar[Ledger]
+    ledger: ClassVar[Unfollowed]
     """One for all runs, each of which begins with a copy of the template in it."""
 
     def __init__(self) -> None:
         super().__init__()
         put_back(self.ledger, self.template)
+        self.ledger.works.clear()
 
 
 def explore(machine: type[OnOneLedger], template_url: str, folder: Path, *, runs: int, steps: int) -> None:
     """Run a machine *runs* times, up to *steps* rules each, on a ledger in *folder*."""
-    with closing(Ledger(sqlite_file(folder))) as ledger:
+    with closing(Unfollowed(sqlite_file(folder))) as ledger:
         run_state_machine_as_test(
             type(machine.__name__, (machine,), {"template": template_url, "ledger": ledger}),
             settings=settings(

@@ -6,11 +6,12 @@ Then what is dead is replayed, and has to succeed too.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 
-from agentq.ledger import dead_letters
+from agentq.ids import new_id
+from agentq.ledger import dead_letters, postponed, tenants
 from agentq.ledger.caretaking import due_jobs, expiry, redelivery, rescues
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
@@ -20,11 +21,11 @@ from agentq.ledger.transaction import Transaction
 from agentq.states import FAN_INS, JOB_MOVING, RUNNABLE, DeadLetterStatus, JobStatus, WorkflowStatus
 from tests.stateful.auditing import audit_fully
 from tests.stateful.model import Model, Running
-from tests.stateful.snapshot import Snapshot, check_kept, is_past, take_snapshot
+from tests.stateful.snapshot import Snapshot, check_kept, is_past, open_of, take_snapshot, waiting_of
 from tests.support.fake_worker import FakeWorker, _call, decided
 
-MOST_ROUNDS = 30
-"""More than the longest canvas has jobs one after the other."""
+MOST_ROUNDS = 100
+"""More than all the canvases that are let in one after the other have jobs one after the other."""
 _ALL = 1000
 _GRACE = 5.0
 _AGES = {JobStatus.SCHEDULED: {"due_at": 1.0}, JobStatus.QUEUED: {"dispatched_at": 100 * _GRACE}}
@@ -35,6 +36,7 @@ def bring_to_an_end(ledger: Ledger, workers: Sequence[FakeWorker], model: Model)
     for worker in workers:
         worker.renew(-1)
     healthy = FakeWorker(ledger)
+    healthy.write(lambda tx: _open_one(tx, {workflow.tenant for workflow in model.workflows}))
     _drain(healthy)
     healthy.write(_replay_all)
     after = _drain(healthy)
@@ -61,6 +63,21 @@ def _drain(healthy: FakeWorker) -> Snapshot:
     return after
 
 
+def _open_one(tx: Transaction, whose: Collection[str]) -> None:
+    """Let what is postponed in one after the other."""
+    for tenant in whose:
+        tenants.set_max_open(tx, tenant, 1, actor="ann", reason="an end", action_id=new_id())
+
+
+def _let_in(ledger: Ledger) -> None:
+    before = ledger.read(take_snapshot)
+    postponed.let_all_in(ledger, "")
+    after = ledger.read(take_snapshot)
+    for tenant in {workflow.tenant for workflow in before.workflows.values()}:
+        waiting, is_free = waiting_of(before, tenant), open_of(before, tenant) == 0
+        assert waiting_of(after, tenant) == (waiting[1:] if is_free else waiting)
+
+
 def _replay_all(tx: Transaction) -> None:
     """Replay all that is dead and that a worker can run."""
     letters = select(DeadLetterRow.job_id).join(JobRow, JobRow.id == DeadLetterRow.job_id)
@@ -79,6 +96,7 @@ def _sweep(fake: FakeWorker) -> list[Dispatch]:
     """Do what a caretaker does, after a pause in which all times came."""
     ledger = fake.ledger
     fake.write(lambda tx: rescues.rescue_lost(tx, decided(0), _ALL))
+    _let_in(ledger)
     for job in ledger.read(take_snapshot).having(*_AGES):
         fake.age(job.id, **_AGES[JobStatus(job.status)])
     fake.write(lambda tx: expiry.expire(tx, _ALL))

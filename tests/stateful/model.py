@@ -74,6 +74,10 @@ class Model:
     """The dead letters of each job, oldest first."""
     supplied: dict[uuid.UUID, str] = field(default_factory=dict)
     """Results that were given by hand."""
+    caps: dict[str, int | None] = field(default_factory=dict)
+    """How many workflows of a tenant may be open, as an operator has said last; None for as many as code says."""
+    died: set[str] = field(default_factory=set)
+    """Lines of caps in which a process was to let workflows in and died before."""
     labels: dict[uuid.UUID, str] = field(default_factory=dict)
     """Short names of jobs, the same in every run of the same story."""
 

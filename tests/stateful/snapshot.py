@@ -43,11 +43,14 @@ def take_snapshot(connection: Connection) -> Snapshot:
         {row.id: row for row in sorted(workflows, key=lambda row: row.id)},
         {row.id: row for row in sorted(jobs, key=lambda row: row.id)},
         {(row.job_id, row.number): row for row in attempts},
-        {
-            t.name: sorted(connection.execute(select(t)), key=lambda row: (row.job_id or row.id, row.id))
-            for t in _OTHERS
-        },
+        {t.name: sorted(connection.execute(select(t)), key=_place) for t in _OTHERS},
     )
+
+
+def _place(row: AnyRow) -> tuple[str, ...]:
+    """Return what sorts the rows of a table: by their job, where they have one, and then by their id or name."""
+    named = row._mapping
+    return str(named.get("job_id") or ""), str(named.get("id", row[0]))
 
 
 def is_past(time: datetime | None) -> bool:
@@ -58,6 +61,24 @@ def is_past(time: datetime | None) -> bool:
 def can_be_claimed(job: AnyRow) -> bool:
     """Say whether the ledger should give this job to a worker that asks for it."""
     return job.status == JobStatus.QUEUED and job.attempt < job.max_attempts and not is_past(job.expires_at)
+
+
+def line_of(tenant: str) -> str:
+    """Return the line of a tenant's cap."""
+    return f"max_open:{tenant}"
+
+
+def open_of(found: Snapshot, tenant: str) -> int:
+    """Count the open workflows of a tenant."""
+    its = [one for one in found.workflows.values() if one.tenant == tenant and one.postponed_on is None]
+    return sum(one.status == WorkflowStatus.RUNNING for one in its)
+
+
+def waiting_of(found: Snapshot, tenant: str) -> list[AnyRow]:
+    """Return the workflows that stand in the line of a tenant's cap, the oldest first."""
+    its = [one for one in found.workflows.values() if one.postponed_on == line_of(tenant)]
+    running = [one for one in its if one.status == WorkflowStatus.RUNNING]
+    return sorted(running, key=lambda one: (one.created_at, one.id))
 
 
 def became_queued(before: Snapshot, after: Snapshot) -> set[uuid.UUID]:

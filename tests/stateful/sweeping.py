@@ -92,7 +92,35 @@ def _ahead(machine: LedgerMachine) -> list[AnyRow]:
     return [job for job in machine.seen.having(*JOB_AHEAD) if job.kind in RUNNABLE]
 
 
-class Sweeping(LedgerMachine):
+class Cancelling(LedgerMachine):
+    """The cancels of people."""
+
+    @precondition(lambda machine: len(machine.model.workflows) > 3 * machine.cancels)
+    @rule(workflow=some(lambda machine: machine.model.workflows))
+    def cancel(self, workflow: Running) -> None:
+        self.cancels += 1
+        was_running = self._status(workflow.id) == WorkflowStatus.RUNNING
+        cancelled = self.write(
+            lambda tx: cancels.cancel(tx, workflow.id, actor="ann", reason="too dear"), workflow.id
+        )
+        assert cancelled == was_running
+        if cancelled:
+            self._note_cancelled(workflow.id)
+        else:
+            assert self.seen == self.before
+
+    def _status(self, workflow_id: uuid.UUID) -> str:
+        return str(self.seen.workflows[workflow_id].status)
+
+    def _note_cancelled(self, workflow_id: uuid.UUID) -> None:
+        self.model.cancel(workflow_id)
+        assert self._status(workflow_id) == WorkflowStatus.CANCELLED
+        for job in self.before.of(workflow_id):
+            expected = job.status if job.status in JOB_FINAL else JobStatus.CANCELLED
+            assert self.seen.jobs[job.id].status == expected
+
+
+class Sweeping(Cancelling):
     """The actions of time, caretakers and operators."""
 
     @given_any(_at_work)
@@ -238,20 +266,6 @@ class Sweeping(LedgerMachine):
         assert self.write(lambda tx: expiry.cancel_overdue(tx, 1), workflow.id) == 1
         self._note_cancelled(workflow.id)
 
-    @precondition(lambda machine: len(machine.model.workflows) > 3 * machine.cancels)
-    @rule(workflow=some(lambda machine: machine.model.workflows))
-    def cancel(self, workflow: Running) -> None:
-        self.cancels += 1
-        was_running = self._status(workflow.id) == WorkflowStatus.RUNNING
-        cancelled = self.write(
-            lambda tx: cancels.cancel(tx, workflow.id, actor="ann", reason="too dear"), workflow.id
-        )
-        assert cancelled == was_running
-        if cancelled:
-            self._note_cancelled(workflow.id)
-        else:
-            assert self.seen == self.before
-
     @given_any(
         lambda machine: machine.model.claimed() if len(machine.model.workflows) > 3 * machine.cancels else []
     )
@@ -285,9 +299,6 @@ class Sweeping(LedgerMachine):
         job = self.seen.jobs[self.model.job(label)]
         self.move(lambda: self.caretaker.age(job.id, **columns), job.workflow_id)
 
-    def _status(self, workflow_id: uuid.UUID) -> str:
-        return str(self.seen.workflows[workflow_id].status)
-
     def _workflows_of(self, job_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
         return {self.seen.jobs[job_id].workflow_id for job_id in job_ids}
 
@@ -300,13 +311,6 @@ class Sweeping(LedgerMachine):
             assert (self.seen.jobs[job_id].status == JobStatus.FAILED) == spent
         self.model.end(taken, AttemptOutcome.LOST)
         self.publish(self.dispatched)
-
-    def _note_cancelled(self, workflow_id: uuid.UUID) -> None:
-        self.model.cancel(workflow_id)
-        assert self._status(workflow_id) == WorkflowStatus.CANCELLED
-        for job in self.before.of(workflow_id):
-            expected = job.status if job.status in JOB_FINAL else JobStatus.CANCELLED
-            assert self.seen.jobs[job.id].status == expected
 
 
 def _jobs(holdings: list[Holding]) -> set[uuid.UUID]:

@@ -9,14 +9,15 @@ import pytest
 
 from tests.stateful.base import explore
 from tests.stateful.dead_lettering import DeadLettering
+from tests.stateful.postponing import Postponing
 from tests.stateful.starting import Starting
 from tests.stateful.sweeping import Sweeping
 from tests.stateful.working import Working
 
-EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("AGENTQ_TEST_EXAMPLES", "22"))
 
 
-class Machine(Starting, Working, Sweeping, DeadLettering):
+class Machine(Starting, Working, Sweeping, DeadLettering, Postponing):
     """Callers, workers, caretakers and operators on one ledger."""
 
 
