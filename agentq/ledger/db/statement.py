@@ -86,7 +86,9 @@ class Prepared:
         # Not its name: a framework's connection gives the same database's values otherwise.
         kind = (type(dialect), lengths)
         if kind not in self._compiled:
-            self._compiled[kind] = _Compiled(self._statement, dialect, dict(zip(self._lists, lengths, strict=True)))
+            self._compiled[kind] = _Compiled(
+                self._statement, dialect, dict(zip(self._lists, lengths, strict=True))
+            )
         return self._compiled[kind]
 
 
