@@ -126,8 +126,6 @@ class OnFailure(StrEnum):
     """The workflow is failed as a whole: all its other jobs are cancelled."""
 
 
-WORKFLOW_WAITING = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.FAILED})
-"""The statuses in which a postponed workflow waits for room: after a failure its other branches still do."""
 CAPS = ("max_open", "max_backlog")
 """The caps, as settings and lines of postponed workflows name them: no limit can have one of these names."""
 MOST_COUNTED = 1_000_000

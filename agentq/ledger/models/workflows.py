@@ -32,7 +32,6 @@ from agentq.states import (
     JOB_BACKLOG,
     JOB_FINAL,
     WORKFLOW_FINAL,
-    WORKFLOW_WAITING,
     AttemptOutcome,
     BlockedBy,
     JobKind,
@@ -58,7 +57,7 @@ class WorkflowRow(Base):
         ),
         partial_index(
             *("ix_agentq_workflows_postponed", "postponed_on", "created_at", "id"),
-            where=f"postponed_on IS NOT NULL AND {is_word_of('status', WORKFLOW_WAITING)}",
+            where=f"postponed_on IS NOT NULL AND status = '{WorkflowStatus.RUNNING}'",
         ),
         partial_index(
             "ix_agentq_workflows_deadline", "deadline_at", where="deadline_at IS NOT NULL AND finished_at IS NULL"

@@ -22,7 +22,7 @@ from agentq.ledger.moves.handover import FAN_IN
 from agentq.ledger.moves.ready import AFTER_OTHERS
 from agentq.ledger.moves.shared import DISPATCH, MAY_END_NOW
 from agentq.ledger.transaction import Transaction
-from agentq.states import WORKFLOW_WAITING, BlockedBy, JobKind, JobStatus
+from agentq.states import BlockedBy, JobKind, JobStatus, WorkflowStatus
 
 LINE = bindparam("line", type_=Text())
 _ONE = literal_column("1", Integer())
@@ -30,7 +30,7 @@ _IDS = bindparam("ids", type_=Uuid(), expanding=True)
 
 
 def _postponed(workflow: Any) -> Any:
-    return and_(workflow.postponed_on.is_not(None), workflow.status.in_(sorted(WORKFLOW_WAITING)))
+    return and_(workflow.postponed_on.is_not(None), workflow.status == WorkflowStatus.RUNNING)
 
 
 def in_line_of_cap(line: Any) -> Any:

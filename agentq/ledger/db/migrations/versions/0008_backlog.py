@@ -34,7 +34,7 @@ def upgrade() -> None:
         "ix_agentq_workflows_postponed",
         "agentq_workflows",
         ["postponed_on", "created_at", "id"],
-        "postponed_on IS NOT NULL AND status IN ('failed', 'running')",
+        "postponed_on IS NOT NULL AND status = 'running'",
     )
     op.add_column("agentq_tenants", sa.Column("max_open", sa.Integer(), nullable=True))
     op.create_table(
