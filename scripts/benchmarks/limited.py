@@ -66,23 +66,29 @@ def hops(side: Any, count: int) -> Figures:
 
 def line_up(side: Any, waiters: int) -> Figures:
     """Let so many jobs of many tenants stand in the line of one slot, none of which a worker takes."""
-    step = side.call_of[1]
-    (limit,) = (meter.name for meter in step.limits)
+    step, limit = side.call_of[1], _name_of(side.call_of[1])
     with closing(Ledger(here().ledger or "", timeout=1800, publish=lambda jobs: None)) as ledger:
         ledger.write(lambda tx: moves.declare(tx, {limit: Meters(0)}))
         side.start(step.s().set(queue=_ELSEWHERE))
         filling.multiply(ledger, waiters - 1, tenants=waiters // _OF_TENANT)
         limits.enter_unawaited(ledger)
-        operations.change(ledger, limit, 1, reason="the line is full")
     return {}
 
 
 def admissions(side: Any, count: int) -> Figures:
     """End jobs one after the other, each of which admits the next in its line, and time that."""
+    step, worker = side.call_of[1], uuid.uuid4()
     with closing(Ledger(here().ledger or "", publish=lambda jobs: None)) as ledger:
-        worker = uuid.uuid4()
         ledger.write(lambda tx: workers.register(tx, worker, hostname="bench", pid=1, lease=600))
-        return percentiles([_admission(ledger, side.call_of[1].name, worker) for _ in range(count)])
+        operations.change(ledger, _name_of(step), 1, reason="jobs are taken")
+        seconds = [_admission(ledger, step.name, worker) for _ in range(count)]
+        operations.change(ledger, _name_of(step), 0, reason="jobs are not taken, so a slot would be taken back")
+    return percentiles(seconds)
+
+
+def _name_of(step: Any) -> str:
+    (limit,) = step.limits
+    return str(limit.name)
 
 
 def _admission(ledger: Ledger, step: str, worker: uuid.UUID) -> float:
