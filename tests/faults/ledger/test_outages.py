@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 
 from agentq.exceptions import LedgerUnavailable
+from agentq.runtime.workflow import Workflow
 from tests.faults.ledger import locks
 from tests.faults.ledger.canvases import SHAPES
 from tests.faults.ledger.steps import finish
@@ -193,49 +196,75 @@ def test_a_schema_upgrade_that_locks_all_tables_for_longer_than_the_lease_repeat
     require_sound(early.agentq)
 
 
+@pytest.fixture
+def lone(proxy: Proxy) -> Iterator[Stack]:
+    """A worker with a short lease and a way to the ledger of its own, beside which other workers keep theirs."""
+    with redis_server() as broker, stack(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at:
+        yield at
+        require_sound(at.agentq)
+
+
 @covers(Fault.CUT_LEDGER, Phase.BODY)
-def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_they_run_again(
-    proxy: Proxy, postgres: Postgres, gates: Gates
+def test_a_worker_that_is_cut_off_alone_stops_its_steps_and_gives_them_back_when_it_returns(
+    lone: Stack, proxy: Proxy, postgres: Postgres, gates: Gates
 ) -> None:
-    with (
-        redis_server() as broker,
-        stack(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
-        client(broker, postgres.url) as agentq,
-    ):
+    with client(lone.broker, postgres.url) as agentq:
         workflow = agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
-        gates.await_reached("gate")
-        proxy.is_silent = True
-        proxy.cut()
-        eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
-        proxy.is_silent = False
+        with cut_off(proxy, postgres, workflow, gates):
+            proxy.is_silent = False
+            await_return(lone)
         gates.await_reached("gate", 2)
         gates.open("gate")
         assert workflow.result(20) == 3
         assert history(workflow) == ["released", "succeeded"]
-        require_sound(at.agentq)
+
+
+@covers(Fault.CUT_LEDGER, Phase.BODY)
+def test_the_step_of_a_worker_that_stays_cut_off_is_stopped_and_runs_on_another_worker(
+    at: Stack, lone: Stack, proxy: Proxy, postgres: Postgres, gates: Gates
+) -> None:
+    with client(lone.broker, postgres.url) as agentq:
+        workflow = agentq.start(meet.s(1, str(gates.folder), "gate") | add.s(2))
+        with cut_off(proxy, postgres, workflow, gates):
+            pass
+        gates.await_reached("gate", 2)
+        proxy.is_silent = False
+        await_return(lone)
+        gates.open("gate")
+        assert workflow.result(20) == 3
+        assert history(workflow) == ["lost", "succeeded"]
 
 
 @covers(Fault.CONFLICT, Phase.SWEEP)
-def test_a_stop_during_an_outage_costs_no_attempt(proxy: Proxy, postgres: Postgres, gates: Gates) -> None:
-    with (
-        redis_server() as broker,
-        stack(broker, proxy.url, settings=settings(SHORT), arguments=STEPS) as at,
-        client(broker, postgres.url) as agentq,
-    ):
+def test_a_stop_during_an_outage_costs_no_attempt(
+    lone: Stack, proxy: Proxy, postgres: Postgres, gates: Gates
+) -> None:
+    with client(lone.broker, postgres.url) as agentq:
         workflow = agentq.start(meet.s(1, str(gates.folder), "gate"))
-        gates.await_reached("gate")
         logged, refused = len(postgres.log()), "canceling statement due to"
-        with locks.locked_job(postgres, job_of(workflow).id):
-            proxy.is_silent = True
-            proxy.cut()
-            eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+        with cut_off(proxy, postgres, workflow, gates):
             proxy.is_silent = False
             eventually(lambda: refused in postgres.log()[logged:], 20, what="a rescue that failed")
         gates.await_reached("gate", 2)
         gates.open("gate")
         assert workflow.result(20) == 1
         assert history(workflow) == ["released", "succeeded"]
-        require_sound(at.agentq)
+
+
+@contextmanager
+def cut_off(proxy: Proxy, postgres: Postgres, workflow: Workflow[Any], gates: Gates) -> Iterator[None]:
+    """A worker that was cut off at the gate and has stopped its step; inside, no other worker can take the job."""
+    gates.await_reached("gate")
+    with locks.locked_job(postgres, job_of(workflow).id):
+        proxy.is_silent = True
+        proxy.cut()
+        eventually(lambda: not is_alive(gates.pids("gate")[0]), 20, what="the end of the step's process")
+        yield
+
+
+def await_return(at: Stack) -> None:
+    """Return when a worker that was cut off has its lease again: from then on no other worker takes its jobs."""
+    eventually(lambda: "lease is renewed again" in at.worker.log(), 20, what="a lease that is renewed again")
 
 
 def await_end_of_lease() -> None:
