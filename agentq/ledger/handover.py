@@ -11,8 +11,10 @@ with enough members goes on without the others. One with too few fails itself, a
 around it. In a postponed workflow both wait for the let-in. A replay is the way back: ``wait_again`` removes the
 mark of the missing member, unless its fan-in has gone on.
 
-A member is locked before its fan-in, and an inner fan-in before an outer one, so that two hand-overs do not wait
-for each other in a circle. A decision about a dead letter locks them in this order: ``moves.lock_for_decision``.
+A member is locked before its fan-in, an inner fan-in before an outer one, and the workflow last, so that two
+hand-overs do not wait for each other in a circle: what they make of the workflow is noted, and
+``moves.change_workflows`` writes it. A decision about a dead letter locks jobs in this order too, by
+``moves.lock_for_decision``.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from agentq.ledger.results import collect_results
 from agentq.ledger.rows import EachInput, InsertionPoint, RowBuilder
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import MISSING_MEMBERS, JobKind, JobStatus, OnFailure, WorkflowStatus
+from agentq.states import MISSING_MEMBERS, JobKind, JobStatus, OnFailure
 
 LATE = Failure("deadline_exceeded", "agentq.DeadlineExceeded", "its fan-in did not wait for it any longer")
 FAN_IN_CONTINUED = Failure("cancelled", "agentq.Cancelled", "its fan-in has gone on without it")
@@ -75,7 +77,7 @@ def hand_over(tx: Transaction, *done: Done, may_refuse: bool = False) -> None:
         if job.join_id is not None:
             finished += _count_into(tx, job.join_id)
         if job.is_last:
-            moves.end_workflow(tx, job.workflow_id, WorkflowStatus.SUCCEEDED)
+            moves.succeed_workflow(tx, job.workflow_id)
 
 
 def dispatch_queued(tx: Transaction, jobs: Iterable[AnyRow]) -> None:
@@ -100,13 +102,14 @@ def fail_for_good(tx: Transaction, dead: AnyRow, *, needs_person: bool = False) 
     if dead.on_failure == OnFailure.CONTINUE:
         go_on_without(tx, dead)
         return
-    if dead.on_failure == OnFailure.FAIL:
-        moves.cancel_jobs(tx, dead.workflow_id)
+    if dead.on_failure == OnFailure.STOP:
+        moves.stop_workflow(tx, dead.workflow_id, dead.id)
+        return
+    moves.cancel_jobs(tx, dead.workflow_id)
     moves.fail_workflow(tx, dead.workflow_id, dead.id)
-    if dead.on_failure == OnFailure.FAIL:
-        while moves.cancel_jobs(tx, dead.workflow_id):
-            pass  # branches to which an each was being expanded when the first statement read
-        end_cancelled(tx, dead.workflow_id)
+    while moves.cancel_jobs(tx, dead.workflow_id):
+        pass  # branches to which an each was being expanded when the first statement read
+    end_cancelled(tx, dead.workflow_id)
 
 
 def go_on_without(tx: Transaction, lost: AnyRow) -> None:
@@ -293,7 +296,7 @@ def _fail_unmet(tx: Transaction, fan_in: AnyRow, members: int) -> list[Done]:
     moves.open_letter(tx, fan_in.id, needs_person=False)
     if fan_in.on_failure == OnFailure.CONTINUE:
         return _lose_member(tx, fan_in.part_id, fan_in.workflow_id)
-    moves.fail_workflow(tx, fan_in.workflow_id, fan_in.id)
+    moves.stop_workflow(tx, fan_in.workflow_id, fan_in.id)
     return []
 
 

@@ -1,8 +1,11 @@
-"""The unit of work: a connection in a transaction, and what follows its commit: the jobs to dispatch, and work."""
+"""The unit of work: a connection in a transaction, the changes of workflows that are made last in it, and what
+follows its commit: the jobs to dispatch, and work."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -41,19 +44,41 @@ class Transactions(Protocol):
         """Run *work*, which reads with one statement."""
 
 
+@dataclass(slots=True)
+class WorkflowChange:
+    """The change of a workflow by a transaction, in this order."""
+
+    stopped_by: uuid.UUID | None = None
+    """The job that failed for good and stops it."""
+    reopens: bool = False
+    """True if it runs again, unless a job stops it that no fan-in goes on without."""
+    succeeds: bool = False
+    """True if its last job is done."""
+
+
 class Transaction:
     """One try of a transaction that writes; each try is given a new one, so nothing is left of one that failed.
 
     *naming* is what names the limits of jobs; None where the process has no app.
     """
 
-    __slots__ = ("_dispatches", "_works", "connection", "naming")
+    __slots__ = ("_changes", "_dispatches", "_works", "connection", "naming")
 
     def __init__(self, connection: Connection, naming: NamingOf | None = None) -> None:
         self.connection = connection
         self.naming = naming
+        self._changes: dict[uuid.UUID, WorkflowChange] = {}
         self._dispatches: list[Dispatch] = []
         self._works: dict[AfterCommit, None] = {}
+
+    def change_of(self, workflow_id: uuid.UUID) -> WorkflowChange:
+        """Return the change of a workflow that ``moves.change_workflows`` makes at the end, to be added to."""
+        return self._changes.setdefault(workflow_id, WorkflowChange())
+
+    def take_changes(self) -> list[tuple[uuid.UUID, WorkflowChange]]:
+        """Return the workflows to be changed, by id, and forget them: the caller changes them."""
+        taken, self._changes = sorted(self._changes.items()), {}
+        return taken
 
     def dispatch(self, *jobs: Dispatch) -> None:
         """Have these jobs dispatched after the commit, and never if there is none."""

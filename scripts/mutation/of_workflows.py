@@ -256,6 +256,15 @@ MUTANTS = [
         pick="missing_member",
     ),
     Mutant(
+        name="lost-member-locks-the-workflow-before-outer-fan-ins",
+        file=_WORKFLOW,
+        text="    tx.change_of(workflow_id).reopens = True\n",
+        instead="    _reopen_workflow(tx, workflow_id)\n",
+        why="an inner and an outer fan-in of a failed workflow that lose members wait for each other",
+        tests=(ORDER_OF_LOCKS,),
+        pick="inner",
+    ),
+    Mutant(
         name="cancel-locks-an-each-before-its-branches",
         file=_WORKFLOW,
         text='    tx.connection.execute(_LOCK_TO_END, {"workflow": workflow_id})\n',

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg.errors import DeadlockDetected
 from sqlalchemy import text
 
+from agentq.ledger import moves
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 from tests.support import eventually
@@ -59,7 +60,9 @@ def while_open(
     with ThreadPoolExecutor(1) as pool:
         with ledger.engine.connect() as connection:
             transaction = connection.begin()
-            one = first(Transaction(connection))
+            tx = Transaction(connection)
+            one = first(tx)
+            moves.change_workflows(tx)
             two: Future[Any] = pool.submit(second)
             if ledger.is_postgresql:
                 eventually(lambda: two.done() or a_session_waits(ledger), what="a wait for the transaction")

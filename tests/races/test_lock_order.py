@@ -12,6 +12,8 @@ from celery import group
 from agentq import each
 from agentq.exceptions import StateConflict
 from agentq.ledger import cancels
+from agentq.ledger.caretaking import expiry
+from agentq.ledger.records import Claim
 from agentq.operations import dead_letters
 from tests.races.overlap import meetings
 from tests.support.fake_worker import FakeWorker, Started
@@ -26,6 +28,7 @@ INNER = group(add.s(1, 1), add.s(2, 2)) | total.s().set(needs=2)
 OUTER = group(INNER, add.s(3, 3)) | total.s().set(needs=2)
 PART = group(add.s(1, 1), add.s(2, 2)) | total.s()
 LACKING = group(PART, add.s(3, 3)) | total.s().set(needs=2)
+STOPPED = group(OUTER, add.s(9, 9)) | total.s()
 EXPANDED = group(numbers.s(2) | each(add.s(1)) | total.s(), add.s(1, 1)) | total.s().set(needs="any")
 WHO: dict[str, Any] = {"actor": "ann", "reason": "known"}
 
@@ -94,6 +97,42 @@ def test_a_failure_of_a_branch_beside_a_cancel_does_not_deadlock(ledger_url: str
         assert made[1] is True
 
 
+def fails(fake: FakeWorker, inner: list[Claim]) -> Call:
+    fake.succeed(inner[1], 4)
+    return partial(fake.fail, inner[0])
+
+
+def is_late(fake: FakeWorker, inner: list[Claim]) -> Call:
+    fake.succeed(inner[1], 4)
+    fake.age(fan_ins(fake, inner[0])[0], deadline_at=1)
+    return partial(fake.write, partial(expiry.end_overdue, most=10))
+
+
+def fails_with_its_sibling(fake: FakeWorker, inner: list[Claim]) -> Call:
+    for claimed in inner:
+        fake.age(claimed.job_id, deadline_at=1)
+    return partial(fake.write, partial(expiry.end_overdue, most=10))
+
+
+@covers(Fault.CONFLICT, Phase.DEAD_LETTER, Phase.FAN_IN)
+@pytest.mark.parametrize("inner_first", [True, False], ids=["inner first", "outer first"])
+@pytest.mark.parametrize("loss", [fails, is_late, fails_with_its_sibling], ids=lambda loss: loss.__name__)
+def test_an_inner_and_an_outer_fan_in_of_a_failed_workflow_that_lose_members_do_not_deadlock(
+    ledger_url: str, loss: Callable[[FakeWorker, list[Claim]], Call], inner_first: bool
+) -> None:
+    """The outer one loses the inner one too, and each loss may let the workflow run again."""
+
+    def pair(one: FakeWorker, two: FakeWorker) -> tuple[Call, Call]:
+        *inner, other, stopper = map(one.take, one.start(STOPPED).dispatches)
+        one.fail(stopper)
+        if inner_first:
+            return loss(one, inner), partial(two.fail, other)
+        return partial(one.fail, other), loss(two, inner)
+
+    for made in meetings(ledger_url, pair):
+        assert all(made)
+
+
 def decision(fake: FakeWorker, way: str, job_id: Any) -> Call:
     """A decision about a dead job, which returns False where another person made one."""
 
@@ -107,6 +146,6 @@ def decision(fake: FakeWorker, way: str, job_id: Any) -> Call:
     return decide
 
 
-def fan_ins(fake: FakeWorker, started: Started) -> list[Any]:
+def fan_ins(fake: FakeWorker, started: Started | Claim) -> list[Any]:
     """The ids of a workflow's fan-ins, inner ones first."""
     return [job.id for job in fake.jobs(started.workflow_id) if job.kind == "join"]

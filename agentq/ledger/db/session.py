@@ -178,6 +178,7 @@ class Ledger:
             done = work(tx)
             if publish is None:
                 moves.schedule_dispatches(tx)
+            moves.change_workflows(tx)
             return done, tx
 
         done, tx = self._retried(lambda: run(work_once), wait_timeout)

@@ -103,7 +103,16 @@ from agentq.ledger.moves.timed import (
     schedule_dispatches,
     schedule_now,
 )
-from agentq.ledger.moves.workflow import cancel_job, cancel_jobs, end_workflow, fail_workflow, reopen_workflow
+from agentq.ledger.moves.workflow import (
+    cancel_job,
+    cancel_jobs,
+    change_workflows,
+    end_workflow,
+    fail_workflow,
+    reopen_workflow,
+    stop_workflow,
+    succeed_workflow,
+)
 
 __all__ = [
     "BLOCKED_BY_BACKLOG",
@@ -137,6 +146,7 @@ __all__ = [
     "cancel_jobs",
     "cancel_members",
     "cancel_own",
+    "change_workflows",
     "claim",
     "claim_paying",
     "claim_unnamed",
@@ -209,8 +219,10 @@ __all__ = [
     "set_cooldown",
     "slots_of",
     "stand_in_line",
+    "stop_workflow",
     "succeed",
     "succeed_fast",
+    "succeed_workflow",
     "supply",
     "take_back",
     "take_pace",

@@ -1,4 +1,7 @@
-"""The moves of whole workflows: their end, and the cancel of their jobs."""
+"""The moves of whole workflows: their end, and the cancel of their jobs.
+
+A workflow is locked after all jobs of the transaction. So what these make of it is noted, and changed at the end.
+"""
 
 from __future__ import annotations
 
@@ -102,15 +105,41 @@ def end_workflow(
     *,
     reason: str | None = None,
 ) -> bool:
-    """Running to a final status; False where it had ended already."""
+    """Running to a final status at once; False where it had ended already."""
     values = {"workflow": workflow_id, "new_status": status, "why": reason}
     ended = _END_WORKFLOW.one_or_none(tx.connection, values)
     let_next_in(tx, None if ended is None else ended.line)
     return ended is not None
 
 
+def change_workflows(tx: Transaction) -> None:
+    """Stop, reopen and end the workflows of a transaction, which locks no more jobs: the last that it does."""
+    for workflow_id, change in tx.take_changes():
+        if change.stopped_by is not None:
+            fail_workflow(tx, workflow_id, change.stopped_by)
+        if change.reopens:
+            _reopen_workflow(tx, workflow_id)
+        if change.succeeds:
+            end_workflow(tx, workflow_id, WorkflowStatus.SUCCEEDED)
+
+
+def succeed_workflow(tx: Transaction, workflow_id: uuid.UUID) -> None:
+    """Running to succeeded at the end of the transaction."""
+    tx.change_of(workflow_id).succeeds = True
+
+
+def stop_workflow(tx: Transaction, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
+    """Running to failed at the end of the transaction, because *job_id* failed for good."""
+    tx.change_of(workflow_id).stopped_by = job_id
+
+
+def reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> None:
+    """Failed to running at the end of the transaction, unless another of its jobs stops it too."""
+    tx.change_of(workflow_id).reopens = True
+
+
 def fail_workflow(tx: Transaction, workflow_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Running to failed, because *job_id* failed for good; stays failed where it was before."""
+    """Running to failed at once, because *job_id* failed for good; stays failed where it was before."""
     let_next_in(tx, tx.connection.scalar(_FAIL_WORKFLOW, {"workflow": workflow_id, "failed_job": job_id}))
 
 
@@ -120,17 +149,13 @@ def let_next_in(tx: Transaction, line: str | None) -> None:
         tx.then(LetIn(line))
 
 
-def reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> bool:
-    """Failed to running, unless another of its jobs stops it too; False where it is not failed.
-
-    The row is locked by a statement of its own, so that the second one sees every job that failed before.
-    """
-    if tx.connection.execute(_LOCK_WORKFLOW, {"workflow": workflow_id}).rowcount == 0:
-        return False
-    return tx.connection.execute(_REOPEN_WORKFLOW, {"workflow": workflow_id}).rowcount == 1
-
-
 def cancel_jobs(tx: Transaction, workflow_id: uuid.UUID) -> int:
     """Every job of the workflow that is not final to cancelled; returns how many."""
     tx.connection.execute(_LOCK_TO_END, {"workflow": workflow_id})
     return tx.connection.execute(_CANCEL_JOBS, {"workflow": workflow_id}).rowcount
+
+
+def _reopen_workflow(tx: Transaction, workflow_id: uuid.UUID) -> None:
+    # Locked by a statement of its own, so that the second one sees every job that failed before.
+    if tx.connection.execute(_LOCK_WORKFLOW, {"workflow": workflow_id}).rowcount == 1:
+        tx.connection.execute(_REOPEN_WORKFLOW, {"workflow": workflow_id})

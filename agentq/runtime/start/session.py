@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.util import await_only
 
 from agentq.exceptions import InvalidArguments
+from agentq.ledger import moves
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.transaction import Transaction
 
@@ -58,6 +59,7 @@ class Joined:
         """Run *work* in it as *ledger* would: the jobs to dispatch are published after the commit, or never."""
         tx = Transaction(self.connection)
         done = work(tx)
+        moves.change_workflows(tx)
         if ledger.publish is not None and self.sees_commit:
             ledger.follow(tx, ledger.publish, partial(self._after_commit, ledger))
         return done
