@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentq.canvas.each import each
+    from agentq.canvas.sleep import sleep
     from agentq.exceptions import Cancel, DeadLetterNow, Retry
     from agentq.policies import Policy, rule
     from agentq.policies.limits import Concurrency, Cooldown, Rate, Tokens
@@ -40,6 +41,7 @@ __all__ = [
     "each",
     "on_dead_letter",
     "rule",
+    "sleep",
     "start",
     "start_many",
     "step",
@@ -64,6 +66,7 @@ _HOMES = {
     "aworkflow": "agentq.runtime.api",
     "current": "agentq.runtime.api",
     "each": "agentq.canvas.each",
+    "sleep": "agentq.canvas.sleep",
     "on_dead_letter": "agentq.runtime.entry.dead_letters",
     "rule": "agentq.policies",
     "start": "agentq.runtime.api",

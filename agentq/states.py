@@ -113,6 +113,8 @@ class JobKind(StrEnum):
     """A fan-in: done when all its members are; its result is the ordered list of theirs."""
     EACH = "each"
     """Becomes one branch per item of the list before it, then a fan-in of those branches."""
+    SLEEP = "sleep"
+    """Done at its time, which no worker waits for; its result is that of the job before it."""
 
 
 class OnFailure(StrEnum):
@@ -170,7 +172,9 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
             JobStatus.CANCELLED,
         }
     ),
-    JobStatus.SCHEDULED: frozenset({JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.SCHEDULED: frozenset(
+        {JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
     JobStatus.BLOCKED: frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.QUEUED: frozenset(
         {JobStatus.RUNNING, JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.FAILED, JobStatus.CANCELLED}
@@ -189,7 +193,8 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.FAILED: frozenset({JobStatus.SCHEDULED, JobStatus.SUCCEEDED, JobStatus.WAITING}),
     JobStatus.CANCELLED: frozenset({JobStatus.SCHEDULED, JobStatus.WAITING}),
 }
-"""Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs; scheduled, blocked or
+"""Allowed moves. Waiting to succeeded or failed is for fan-ins, which no worker runs, and scheduled to succeeded
+for a sleep; scheduled, blocked or
 queued to failed is for a deadline; queued to scheduled for what a person's command made ready, or, as blocked to
 scheduled, for a job that was moved to another queue; queued to blocked is for slots that others wait for, where no
 worker comes, and for a job whose limits just got their names; out of failed is for the replay of a dead letter,

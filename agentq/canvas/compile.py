@@ -15,6 +15,7 @@ from celery import Signature
 
 from agentq.canvas import each as each_module
 from agentq.canvas import fits
+from agentq.canvas import sleep as sleep_module
 from agentq.canvas.fan_ins import Branch, FanIns
 from agentq.canvas.flattening import header_of, members_of, steps_of
 from agentq.canvas.graph import Graph, Node
@@ -24,7 +25,7 @@ from agentq.exceptions import CanvasError, InvalidArguments, InvalidValue, Value
 from agentq.policies import DEFAULT, Policy
 from agentq.policies.limits import Meters, meters_of
 from agentq.redaction import show
-from agentq.states import FAN_INS, JobKind
+from agentq.states import RUNNABLE, JobKind
 from agentq.steps.definition import StepDefinition
 from agentq.steps.naming import JobLimits, Naming
 from agentq.steps.values.encoding import plain
@@ -78,7 +79,7 @@ def compile_canvas(
     compiler = _Compiler(catalogue, defaults, item=False)
     graph = compiler.compile(canvas, _Given(args, kwargs or {}))
     compiler.settle()
-    if all(node.kind in FAN_INS for node in graph.nodes):
+    if not any(node.kind in RUNNABLE for node in graph.nodes):
         raise CanvasError(f"the canvas {show(canvas)} has nothing in it; put at least one step there")
     fits.check(graph)
     return graph
@@ -127,8 +128,9 @@ class _Compiler:
         if not steps:
             return self._empty(after)
         last = after
-        for number, member in enumerate(steps):
-            last = self._emit_one(member, last, given if number == 0 else _NOTHING)
+        for member in steps:
+            last = self._emit_one(member, last, given)
+            given = given if self._gives_nothing(last) else _NOTHING
         assert last is not None
         self._link(part, last)
         return last
@@ -144,6 +146,8 @@ class _Compiler:
             return self._emit(part, after, given)
         if part.task == each_module.NAME:
             return self._each(part, after)
+        if part.task == sleep_module.NAME:
+            return self._sleep(part, after)
         return self._task(part, after, given)
 
     def _group(self, members: list[Signature], after: int | None, given: _Given) -> int:
@@ -168,7 +172,7 @@ class _Compiler:
         return body
 
     def _each(self, part: Signature, after: int | None) -> int:
-        if after is None and not self._item:
+        if self._is_first(after):
             raise CanvasError("each() stands first in the canvas; put a step that returns a list before it")
         inner = _Compiler(self._catalogue, self._defaults, item=True)
         inner._graph.signatures, inner._graph.meters = self._graph.signatures, self._graph.meters
@@ -176,20 +180,33 @@ class _Compiler:
         template = inner.compile(part.kwargs["canvas"], _NOTHING)
         if inner._linked:
             raise CanvasError("link= cannot be used inside each(); put the step behind with | instead")
-        if all(node.kind is JobKind.JOIN for node in template.nodes):
+        if all(node.kind in (JobKind.JOIN, JobKind.SLEEP) for node in template.nodes):
             raise CanvasError("each() has an empty canvas; give it at least one step")
         node = self._graph.add(Node(JobKind.EACH, each_module.NAME, after=after, template=template))
         self._fan_ins.add_each(node, inner._fan_ins)
         return node
 
+    def _sleep(self, part: Signature, after: int | None) -> int:
+        node = Node(JobKind.SLEEP, sleep_module.NAME, after=after)
+        node.delay, node.due_at = part.kwargs.get("seconds"), part.kwargs.get("until")
+        return self._graph.add(node)
+
+    def _is_first(self, after: int | None) -> bool:
+        """Say whether nothing is given to what comes after this node."""
+        return self._gives_nothing(after) if after is not None else not self._item
+
+    def _gives_nothing(self, index: int) -> bool:
+        node = self._graph.nodes[index]
+        return node.kind is JobKind.SLEEP and self._is_first(node.after)
+
     def _task(self, part: Signature, after: int | None, given: _Given) -> int:
         options = checked_options(part)
         step = self._catalogue.step(part.task)
         own = self._own_options(part.task, step)
-        is_first = after is None and not self._item
+        is_first = self._is_first(after)
         takes_input = not is_first and not part.immutable
         args, kwargs = tuple(part.args or ()), dict(part.kwargs or {})
-        if after is None and not part.immutable:
+        if is_first and not part.immutable:
             args, kwargs = (*given.args, *args), {**kwargs, **(given.kwargs or {})}
         positional, named = self._arguments(part.task, step, args, kwargs, takes_input)
         priority = options.get("priority", self._defaults.priority)
@@ -206,7 +223,7 @@ class _Compiler:
             part.task,
             args=positional,
             kwargs=named,
-            immutable=bool(part.immutable),
+            immutable=bool(part.immutable) or (is_first and after is not None),
             after=after,
             queue=queue,
             priority=priority if priority is not None else own.get("priority"),

@@ -62,6 +62,9 @@ class _Checker:
             branch = _Checker(node.template, None if before is None else _item_of(before))
             one = branch._of(node.template.last)
             return _Value(list_of(rest=one.shape), f"list[{one.type}]", f"each() of {one.source}")
+        if node.kind is JobKind.SLEEP:
+            given = self._item if node.after is None else self._of(node.after)
+            return given or _Value(anything, "None", "sleep()")
         step = registry.find(node.step) if node.kind is JobKind.STEP else None
         if step is None:
             return _Value(anything, "Any", f"task {node.step!r}")

@@ -7,13 +7,14 @@ from typing import Any
 from celery import Signature
 from celery.canvas import maybe_signature
 
-from agentq.canvas import each
+from agentq.canvas import each, sleep
 from agentq.canvas.options import INSTEAD, NO_MEANING, first_refused
 from agentq.exceptions import CanvasError
 from agentq.redaction import show
 from agentq.steps.definition import StepDefinition
 
 _PRIMITIVES = {"celery.chain": "chain", "celery.group": "group", "celery.chord": "chord"}
+_OWN = {each.NAME: "each", sleep.NAME: "sleep"}
 _UNSUPPORTED = {
     "celery.map": "each(task.s()), or a step with a loop",
     "celery.starmap": "each(task.s()), or a step with a loop",
@@ -43,7 +44,7 @@ def require_supported(part: Signature) -> None:
     """Raise CanvasError for a primitive that cannot be started, or not with these arguments and options."""
     if part.task in _UNSUPPORTED:
         raise CanvasError(f"{part.task} cannot be started; use {_UNSUPPORTED[part.task]}")
-    kind = "each" if part.task == each.NAME else primitive_of(part)
+    kind = _OWN.get(part.task) or primitive_of(part)
     if kind is None:
         return
     if part.args:

@@ -15,7 +15,7 @@ from agentq.ledger.moves.ready import first_status
 from agentq.ledger.naming import limits_of_branch
 from agentq.ledger.records import Dispatch, dispatch_with
 from agentq.policies.limits import Meters
-from agentq.states import RUNNABLE, BlockedBy, JobKind, JobStatus
+from agentq.states import FAN_INS, RUNNABLE, BlockedBy, JobKind, JobStatus
 from agentq.steps.naming import Naming
 
 
@@ -92,7 +92,7 @@ class RowBuilder:
 
     def _given(self, node: Node, tenant: str, item: tuple[Any, ...]) -> Node:
         """Return a first node with the item, and with the names of its limits where these need it."""
-        if not item or node.after is not None or node.immutable or node.kind not in RUNNABLE:
+        if not item or node.after is not None or node.immutable or node.kind in FAN_INS:
             return node
         node = replace(node, args=[*item, *node.args])
         limits = limits_of_branch(node, tenant, self._naming) if node.is_unnamed else None
@@ -123,7 +123,7 @@ def _row(
     remaining: int,
     is_plain: bool,
 ) -> NewJob:
-    is_first = node.after is None and node.kind in RUNNABLE
+    is_first = node.after is None and node.kind not in FAN_INS
     status = first_status(node.delay, node.due_at, node.limits) if is_first else JobStatus.WAITING
     is_blocked = status is JobStatus.BLOCKED
     return {

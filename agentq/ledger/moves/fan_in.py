@@ -27,7 +27,7 @@ from agentq.ledger.moves.ready import due_or_waiting
 from agentq.ledger.moves.shared import JOB_ID, MAY_END_NOW, REVIVED, batches, failure_values
 from agentq.ledger.transaction import Transaction
 from agentq.outcomes import Failure
-from agentq.states import FAN_INS, JOB_OPEN, JOB_WITHOUT_RESULT, MISSING_MEMBERS, RUNNABLE, JobStatus, OnFailure
+from agentq.states import FAN_INS, JOB_OPEN, JOB_WITHOUT_RESULT, MISSING_MEMBERS, JobKind, JobStatus, OnFailure
 
 LACKS_MEMBERS = and_(
     JobRow.status == JobStatus.FAILED, JobRow.kind.in_(sorted(FAN_INS)), JobRow.error_category == MISSING_MEMBERS
@@ -124,14 +124,16 @@ _is_ready = or_(
     ),
 )
 _delay = bindparam("seconds", type_=Float())
-_REVIVE_STEPS = (
+# A sleep keeps the time at which it is over.
+_at = case((JobRow.kind == JobKind.SLEEP, func.coalesce(JobRow.due_at, now())), else_=seconds_from_now(_delay))
+_REVIVE_JOBS = (
     update(JobRow)
-    .where(*_ENDED, JobRow.kind.in_(sorted(RUNNABLE)))
+    .where(*_ENDED, JobRow.kind.not_in(sorted(FAN_INS)))
     .values(
         {
             **_WAITS_ANEW,
             **REVIVED,
-            **due_or_waiting(_is_ready, seconds_from_now(_delay)),
+            **due_or_waiting(_is_ready, _at),
             "remaining": case((_is_ready, 0), else_=1),
         }
     )
@@ -221,7 +223,7 @@ def revive_members(
             revived += rows
             fan_ins += [row.id for row in rows if row.kind in FAN_INS]
             values = {"members": batch, "seconds": delay, "attempts": attempts}
-            tx.connection.execute(_REVIVE_STEPS, values)
+            tx.connection.execute(_REVIVE_JOBS, values)
         tx.connection.execute(_WAIT_ANEW, {"job_id": fan_in})
     return revived
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, case, false, func, null, or_, select
 
 from agentq.ledger.db.types import item_of, later, now, seconds_from_now
 from agentq.ledger.models import JobRow, WorkflowRow
-from agentq.states import FAN_INS, MIDDLE_PRIORITY, BlockedBy, JobStatus
+from agentq.states import FAN_INS, MIDDLE_PRIORITY, BlockedBy, JobKind, JobStatus
 
 _PRIORITY_STEP = 60.0
 """Seconds by which a job comes earlier for each step of its priority."""
@@ -117,7 +117,8 @@ def first_status(delay: float | None, eta: str | None, limits: Sequence[str] = (
     return JobStatus.BLOCKED if limits else JobStatus.QUEUED
 
 
-_is_due_later = or_(JobRow.delay.is_not(None), JobRow.due_at > now())
+# A sleep whose time has passed is due at once, and never queued.
+_is_due_later = or_(JobRow.delay.is_not(None), JobRow.due_at > now(), JobRow.kind == JobKind.SLEEP)
 AFTER_OTHERS: dict[str, Any] = (
     due(time_of(JobRow.delay, JobRow.due_at))
     # A fan-in stays, for the hand-over. A kind that only a newer release knows is left to a worker of that one.

@@ -36,7 +36,7 @@ from agentq.states import FAN_INS, RUNNABLE, JobKind, JobStatus
 DUE = and_(JobRow.status == JobStatus.SCHEDULED, JobRow.due_at <= now(), SLOTS_ARE_ITS_OWN)
 """A job whose time has come, but for one whose slots a lost attempt may have to keep."""
 _DUE = (
-    select(JobRow.id)
+    select(JobRow.id, JobRow.kind)
     .where(DUE)
     .order_by(JobRow.due_at, JobRow.id)
     .limit(bindparam("most"))
@@ -47,6 +47,12 @@ _QUEUE_DUE = (
     .where(JobRow.id.in_(bindparam("job_ids", expanding=True)), JobRow.status == JobStatus.SCHEDULED)
     .values(READY)
     .returning(*DISPATCH)
+)
+_END_SLEEP = (
+    update(JobRow)
+    .where(JobRow.id == JOB_ID, JobRow.kind == JobKind.SLEEP, DUE)
+    .values(status=JobStatus.SUCCEEDED, result=bindparam("new_result"), finished_at=now())
+    .returning(JobRow.id, JobRow.workflow_id, JobRow.join_id, JobRow.is_last)
 )
 _SCHEDULE_NOW = (
     update(JobRow)
@@ -148,10 +154,17 @@ class Overtaken:
     before: datetime
 
 
-def queue_due(tx: Transaction, most: int) -> list[AnyRow]:
-    """Scheduled to queued for up to *most* jobs whose time has come."""
-    due = tx.connection.scalars(_DUE, {"most": most}).all()
-    return _in_order_of(due, tx.connection.execute(_QUEUE_DUE, {"job_ids": due}).all()) if due else []
+def queue_due(tx: Transaction, most: int) -> tuple[list[AnyRow], list[uuid.UUID]]:
+    """Scheduled to queued for up to *most* jobs whose time has come; also returns the sleeps that are over."""
+    due = tx.connection.execute(_DUE, {"most": most}).all()
+    jobs = [row.id for row in due if row.kind != JobKind.SLEEP]
+    queued = _in_order_of(jobs, tx.connection.execute(_QUEUE_DUE, {"job_ids": jobs}).all()) if jobs else []
+    return queued, [row.id for row in due if row.kind == JobKind.SLEEP]
+
+
+def end_sleep(tx: Transaction, job_id: uuid.UUID, result: str) -> AnyRow | None:
+    """Scheduled to succeeded for a sleep that is over; its id, workflow_id, join_id and is_last, or None."""
+    return tx.connection.execute(_END_SLEEP, {"job_id": job_id, "new_result": result}).one_or_none()
 
 
 def schedule_now(tx: Transaction, jobs: Sequence[uuid.UUID]) -> None:
