@@ -44,4 +44,11 @@ class Declare:
     meters: tuple[tuple[str, Meters], ...]
 
 
-AfterCommit = Declare | Enter | GiveBack | Admit | LetIn
+@dataclass(frozen=True, slots=True)
+class EndSleep:
+    """A sleep is over."""
+
+    job_id: uuid.UUID
+
+
+AfterCommit = Declare | Enter | GiveBack | Admit | LetIn | EndSleep

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from agentq.ledger import moves, postponed
-from agentq.ledger.after_commit import Admit, AfterCommit, Declare, Enter, GiveBack, LetIn
+from agentq.ledger import moves, postponed, sleeps
+from agentq.ledger.after_commit import Admit, AfterCommit, Declare, EndSleep, Enter, GiveBack, LetIn
 from agentq.ledger.db.types import AnyRow
 from agentq.ledger.records import dispatch_of
 from agentq.ledger.transaction import Transaction, Transactions
@@ -58,6 +58,8 @@ def follow(ledger: Transactions, work: AfterCommit) -> None:
             admit(ledger, limit)
         case LetIn(line):
             postponed.let_in(ledger, line)
+        case EndSleep(job_id):
+            ledger.write(lambda tx: sleeps.end(tx, job_id))
 
 
 def enter(ledger: Transactions, limit: str, tenant: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from celery import group
 from sqlalchemy import text
 
-from agentq import each
+from agentq import each, sleep
 from agentq.ledger import cancels, dead_letters, limits, moves, queue_moves, starts
 from agentq.ledger.caretaking import due_jobs, expiry, take_backs
 from agentq.ledger.records import Dispatch
@@ -75,6 +75,7 @@ def _run_through(fake: FakeWorker) -> None:
     _cancel(fake, fake.begin(add.s(1, 2)).workflow_id)
     _lack_members(fake)
     _block(fake)
+    _sleep(fake)
 
 
 def _pass_deadline(fake: FakeWorker, job_id: uuid.UUID) -> None:
@@ -89,6 +90,12 @@ def _lack_members(fake: FakeWorker) -> None:
     fake.age(join, deadline_at=1)
     fake.write(lambda tx: expiry.end_overdue(tx, 10))
     fake.write(lambda tx: _replay(tx, join))
+
+
+def _sleep(fake: FakeWorker) -> None:
+    fake.age(fake.jobs(fake.start(sleep(days=1) | add.s(1, 2)).workflow_id)[0].id, due_at=1)
+    fake.ledger.publish = len  # else nothing follows the commit
+    fake.ledger.write(lambda tx: due_jobs.dispatch_due(tx, 10))
 
 
 def _block(fake: FakeWorker) -> None:

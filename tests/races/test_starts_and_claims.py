@@ -5,14 +5,18 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from celery import group
 
+from agentq import each, sleep
 from agentq.exceptions import KeyConflict
 from agentq.ledger.caretaking import due_jobs, rescues
+from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
+from agentq.states import JobKind, WorkflowStatus
 from tests.races.overlap import concurrently, fakes, while_open
 from tests.support.fake_worker import FakeWorker, Started, decided, graph_of, started
 from tests.support.faults import Fault, Phase, covers
-from tests.support.steps import add, echo
+from tests.support.steps import add, echo, numbers
 
 ROUNDS = 40
 
@@ -23,10 +27,10 @@ def test_concurrent_starts_with_one_key_are_one_workflow(ledger_url: str) -> Non
         for number in range(ROUNDS):
             canvas = add.s(1, 2) | echo.s()
             starts = concurrently([partial(fake.start, canvas, key=f"k{number}") for fake in three])
-            assert sorted(each.is_new for each in starts) == [False, False, True]
-            (workflow_id,) = {each.workflow_id for each in starts}
+            assert sorted(one.is_new for one in starts) == [False, False, True]
+            (workflow_id,) = {one.workflow_id for one in starts}
             assert len(three[0].jobs(workflow_id)) == 2
-            assert sum(len(each.dispatches) for each in starts) == 1
+            assert sum(len(one.dispatches) for one in starts) == 1
 
 
 def start(fake: FakeWorker, x: int) -> Started:
@@ -90,11 +94,32 @@ def test_due_jobs_are_dispatched_by_one_of_many_caretakers(ledger_url: str) -> N
 
 
 @covers(Fault.CONFLICT, Phase.SWEEP)
+def test_sleeps_that_are_over_are_each_ended_by_one_of_many_caretakers(ledger_url: str) -> None:
+    with fakes(ledger_url, 4) as four:
+        one, sent = four[0], list[Dispatch]()
+        for fake in four:
+            fake.ledger.publish = sent.extend
+        for _ in range(ROUNDS):
+            started = one.start(numbers.s(6) | each(group(add.s(1) | sleep(hours=1), add.s(2))) | echo.s())
+            one.run(*started.dispatches)
+            ids = [job.id for job in one.jobs(started.workflow_id) if job.kind == JobKind.SLEEP]
+            for sleep_id in ids:
+                one.age(sleep_id, due_at=1)
+            concurrently(
+                [partial(p.write, lambda tx: due_jobs.dispatch_due(tx, 4)) for p in four for _ in range(3)]
+            )
+            one.write(lambda tx: due_jobs.dispatch_due(tx, 100))
+            one.run(*sent)
+            sent.clear()
+            assert one.workflow(started.workflow_id).status == WorkflowStatus.SUCCEEDED
+
+
+@covers(Fault.CONFLICT, Phase.SWEEP)
 def test_a_lost_job_is_rescued_by_one_of_many(ledger_url: str) -> None:
     with fakes(ledger_url, 4) as four:
         dead = FakeWorker(four[0].ledger, lease=-1)
         claimed = [dead.begin(add.s(1, 2)) for _ in range(20)]
         rescue = [partial(p.write, lambda tx: rescues.rescue_lost(tx, decided(0), 100)) for p in four]
-        rescued = [job.attempt.job_id for each in concurrently(rescue) for job in each]
+        rescued = [job.attempt.job_id for one in concurrently(rescue) for job in one]
         assert sorted(rescued) == sorted(claim.job_id for claim in claimed)
         assert {tuple(four[0].history(job_id)) for job_id in rescued} == {((1, "lost"),)}

@@ -36,6 +36,7 @@ EXCEPTIONS = {
         "agentq.canvas.flattening": _SIGNATURES,
         "agentq.canvas.options": _SIGNATURES,
         "agentq.canvas.signatures": _SIGNATURES,
+        "agentq.canvas.sleep": _SIGNATURES,
         "agentq.cli.application": _APP,
         "agentq.cli.mounting": _APP,
         "agentq.cli.target": _APP,

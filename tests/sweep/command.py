@@ -60,6 +60,7 @@ _LEAST = {
     "rates": 100,
     "postponed": 60,
     "naming": 100,
+    "sleeping": 100,
 }
 every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())
 """With the least number of points that it must have."""

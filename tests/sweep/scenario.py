@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Signature, group
 
-from agentq import each
+from agentq import each, sleep
 from agentq.states import WorkflowStatus
 from tests.sweep import world
 from tests.sweep.steps import (
@@ -260,6 +260,25 @@ NAMING = Scenario(
     effects={"alone named", "named named", "alone free", "named free"}
     | {"count_to", "named 0", "named 1", "double 0", "double 1", "largest"},
 )
+_WHILE = 0.01
+SLEEPING = Scenario(
+    canvases={
+        "first": sleep(seconds=_WHILE) | alone.s("first"),
+        "between": count_to.s(ITEMS) | sleep(seconds=_WHILE) | each(double.s()) | largest.s(),
+        "branches": count_to.s(ITEMS)
+        | each(sleep(seconds=_WHILE) | double.s() | sleep(seconds=_WHILE))
+        | largest.s(),
+        "last": alone.s("last") | sleep(seconds=_WHILE),
+    },
+    ends={
+        "first": (_SUCCEEDED, "first"),
+        "between": (_SUCCEEDED, 2),
+        "branches": (_SUCCEEDED, 2),
+        "last": (_SUCCEEDED, "last"),
+    },
+    outcomes={"succeeded"},
+    effects={"alone first", "alone last", "count_to", "double 0", "double 1", "largest"},
+)
 SCENARIOS = {
     "reference": REFERENCE,
     "parts": PARTS,
@@ -271,6 +290,7 @@ SCENARIOS = {
     "rates": RATES,
     "postponed": POSTPONED,
     "naming": NAMING,
+    "sleeping": SLEEPING,
 }
 """Swept one by one: together they would cost the square of it."""
 

@@ -137,7 +137,7 @@ class Duties:
     def dispatch_due(self) -> None:
         """Dispatch the jobs whose time has come, and end the sleeps that are over."""
         for _ in range(_MOST_BATCHES):
-            if due_jobs.go_on(self._ledger, _BATCH) < _BATCH:
+            if self._ledger.write(lambda tx: due_jobs.dispatch_due(tx, _BATCH)) < _BATCH:
                 return
 
     def rescue_lost(self) -> None:
