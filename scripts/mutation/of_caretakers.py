@@ -7,6 +7,7 @@ from scripts.mutation.mutant import ATTEMPTS, CARETAKING, GUARDS, Mutant
 _DUTIES = "agentq/runtime/caretaker/duties.py"
 _EXECUTOR = "agentq/runtime/attempt/attempt.py"
 _LEASE = "agentq/runtime/attempt/lease.py"
+_SLEEPS = "tests/ledger/test_sleeps.py"
 _TIMING = "agentq/ledger/moves/timed.py"
 
 
@@ -23,6 +24,24 @@ MUTANTS = [
         why="every job is taken away from the worker that runs it",
         tests=(CARETAKING,),
         pick="Rescue",
+    ),
+    Mutant(
+        name="a-sleep-ends-before-it-is-over",
+        file=_TIMING,
+        text="    .where(JobRow.id == JOB_ID, JobRow.kind == JobKind.SLEEP, DUE)\n",
+        instead="    .where(JobRow.id == JOB_ID, JobRow.kind == JobKind.SLEEP)\n",
+        why="whoever asks ends a sleep, also one that was cancelled",
+        tests=(_SLEEPS,),
+        pick="not_over or cancelled",
+    ),
+    Mutant(
+        name="a-sleep-is-queued-as-a-step",
+        file=_TIMING,
+        text="    jobs = [row.id for row in due if row.kind != JobKind.SLEEP]\n",
+        instead="    jobs = [row.id for row in due]\n",
+        why="no worker knows the step, and the workflow stands still",
+        tests=(_SLEEPS,),
+        pick="ended_once",
     ),
     Mutant(
         name="a-lease-never-ends",

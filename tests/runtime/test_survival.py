@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentq import sleep
 from agentq.exceptions import StepFailed
 from agentq.states import JobStatus
 from tests.runtime.queries import history, job_of, ledger_time, require_sound, row_of, taken_message
@@ -47,6 +48,25 @@ def test_a_killed_worker_loses_no_job(redis_broker: Broker, ledger_url: str, gat
             again_at = job_of(workflow).attempts[1].started_at
             assert again_at is not None
             assert again_at - killed_at < timedelta(seconds=LEASE + 5)
+        require_sound(agentq)
+
+
+@covers(Fault.KILL_WORKER, Phase.SWEEP)
+def test_a_sleep_is_over_at_its_time_though_no_worker_lives_meanwhile(
+    redis_broker: Broker, ledger_url: str
+) -> None:
+    with client(redis_broker, ledger_url) as agentq:
+        with worker_of(redis_broker, ledger_url) as first:
+            workflow = agentq.start(add.s(1, 2) | sleep(seconds=2) | add.s(10))
+            eventually(lambda: [job.status for job in workflow.jobs()][1] == JobStatus.SCHEDULED, what="the sleep")
+            first.kill()
+        until = workflow.jobs()[1].due_at
+        with worker_of(redis_broker, ledger_url):
+            assert workflow.result(20) == 13
+        slept = workflow.jobs()[1]
+        assert until is not None
+        assert slept.finished_at is not None
+        assert slept.finished_at >= until
         require_sound(agentq)
 
 
