@@ -11,7 +11,7 @@ from celery import chain, chord, group
 import agentq
 from agentq import each, sleep
 from agentq.exceptions import CanvasError
-from agentq.operations import audit
+from agentq.operations import audit, tenants
 from agentq.testing.inline import Inline
 from tests.support.steps import add, numbers, total
 
@@ -96,6 +96,18 @@ def test_a_fan_in_whose_time_is_over_goes_on_without_a_branch_that_sleeps(agentq
     workflow = agentq.start(canvas)
     agentq_inline.advance(DAY)
     assert workflow.result(timeout=0) == 7
+
+
+def test_a_sleep_of_a_postponed_workflow_begins_when_it_is_let_in(agentq_inline: Inline) -> None:
+    tenants.set_max_open(agentq_inline.ledger, "full", 0)
+    workflow = agentq.start(sleep(hours=1) | add.s(1, 2), tenant="full", on_full="postpone")
+    agentq_inline.advance(DAY)
+    assert [job.status for job in workflow.jobs()] == ["blocked", "waiting"]
+    tenants.set_max_open(agentq_inline.ledger, "full", 1)
+    agentq_inline.run()
+    assert [job.status for job in workflow.jobs()] == ["scheduled", "waiting"]
+    agentq_inline.advance(timedelta(hours=2))
+    assert workflow.result(timeout=0) == 3
 
 
 @pytest.mark.parametrize(
