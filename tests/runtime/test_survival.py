@@ -52,9 +52,7 @@ def test_a_killed_worker_loses_no_job(redis_broker: Broker, ledger_url: str, gat
 
 
 @covers(Fault.KILL_WORKER, Phase.SWEEP)
-def test_a_sleep_is_over_at_its_time_though_no_worker_lives_meanwhile(
-    redis_broker: Broker, ledger_url: str
-) -> None:
+def test_a_sleep_is_over_at_its_time_though_its_worker_was_killed(redis_broker: Broker, ledger_url: str) -> None:
     with client(redis_broker, ledger_url) as agentq:
         with worker_of(redis_broker, ledger_url) as first:
             workflow = agentq.start(add.s(1, 2) | sleep(seconds=2) | add.s(10))
