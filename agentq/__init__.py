@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from agentq.exceptions import Cancel, DeadLetterNow, Retry
     from agentq.policies import Policy, rule
     from agentq.policies.limits import Concurrency, Cooldown, Rate, Tokens
-    from agentq.runtime.api import astart, astart_many, aworkflow, current, start, start_many, workflow
+    from agentq.runtime.api import (
+        astart,
+        astart_many,
+        aworkflow,
+        beat_schedule,
+        current,
+        schedule,
+        start,
+        start_many,
+        workflow,
+    )
     from agentq.runtime.app import AgentQ
     from agentq.runtime.entry.dead_letters import on_dead_letter
     from agentq.runtime.step import Step, step
@@ -37,10 +47,12 @@ __all__ = [
     "astart",
     "astart_many",
     "aworkflow",
+    "beat_schedule",
     "current",
     "each",
     "on_dead_letter",
     "rule",
+    "schedule",
     "sleep",
     "start",
     "start_many",
@@ -64,11 +76,13 @@ _HOMES = {
     "astart": "agentq.runtime.api",
     "astart_many": "agentq.runtime.api",
     "aworkflow": "agentq.runtime.api",
+    "beat_schedule": "agentq.runtime.api",
     "current": "agentq.runtime.api",
     "each": "agentq.canvas.each",
     "sleep": "agentq.canvas.sleep",
     "on_dead_letter": "agentq.runtime.entry.dead_letters",
     "rule": "agentq.policies",
+    "schedule": "agentq.runtime.api",
     "start": "agentq.runtime.api",
     "start_many": "agentq.runtime.api",
     "step": "agentq.runtime.step",

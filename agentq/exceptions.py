@@ -3,7 +3,8 @@
     AgentqError
     ├── DefinitionError              the code that defines steps or canvases is wrong
     │   ├── StepDefinitionError      an option, a name or an annotation of @step
-    │   └── CanvasError              a canvas that cannot be started; names the signature
+    │   ├── CanvasError              a canvas that cannot be started; names the signature
+    │   └── ScheduleError            a schedule that makes no sense: its times, its name, its catch-up
     ├── InvalidValue                 a value that cannot be kept or does not fit its annotation
     │   ├── InvalidArguments         arguments of a step
     │   ├── InvalidResult            what a step returned
@@ -52,6 +53,10 @@ class StepDefinitionError(DefinitionError):
 
 class CanvasError(DefinitionError):
     """A canvas has a signature that cannot be started; the message names it."""
+
+
+class ScheduleError(DefinitionError):
+    """A schedule makes no sense: its times, its name, its overlap or what it catches up."""
 
 
 class InvalidValue(AgentqError):

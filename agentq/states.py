@@ -102,6 +102,32 @@ class OnFull(StrEnum):
     """The workflow is written, and begins when there is room for it."""
 
 
+class Overlap(StrEnum):
+    """The fate of a tick whose schedule has a workflow that is still open."""
+
+    SKIP = "skip"
+    """The tick starts nothing, and is counted."""
+    QUEUE = "queue"
+    """It is owed: its workflow begins when the open one has ended. At most one is owed, others are skipped."""
+    ALLOW = "allow"
+    """It starts its workflow beside the open one."""
+    CANCEL = "cancel"
+    """The open one is cancelled, and it starts its workflow."""
+
+
+class ScheduleAction(StrEnum):
+    """The kind of a change in the history of a schedule."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    """Newer code has another definition."""
+    PAUSE = "pause"
+    RESUME = "resume"
+    TRIGGER = "trigger"
+    BACKFILL = "backfill"
+    REMOVE = "remove"
+
+
 class JobKind(StrEnum):
     """The kind of a row of the job table."""
 

@@ -9,6 +9,7 @@ from celery import Celery
 from celery.app import app_or_default
 
 from agentq.runtime.find import engine_of
+from agentq.runtime.schedules.declared import ScheduleOptions
 from agentq.runtime.start.options import StartOptions
 from agentq.runtime.start.session import Joinable
 from agentq.runtime.workflow import Workflow
@@ -29,6 +30,16 @@ def current() -> AgentQ:
     Raises ConfigurationError where the current Celery app has none.
     """
     return agentq_of(app_or_default())
+
+
+def schedule(name: str, canvas: Any, **options: Unpack[ScheduleOptions]) -> None:
+    """Declare a schedule on the current Celery app; see ``AgentQ.schedule``."""
+    current().schedule(name, canvas, **options)
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """Return entries of beat for the schedules of the current Celery app; see ``AgentQ.beat_schedule``."""
+    return current().beat_schedule()
 
 
 def start(

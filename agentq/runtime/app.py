@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from celery import Celery
 from celery.app import default_app
 
+from agentq.operations.actors import current_user
 from agentq.operations.identity import parse_id
 from agentq.policies.limits import Element
 from agentq.runtime.bridge import configuration, connections
@@ -16,6 +17,9 @@ from agentq.runtime.engine import Engine
 from agentq.runtime.entry import native_canvas, revokes, task
 from agentq.runtime.entry.consumer import ConsumerStep, IntakeStep
 from agentq.runtime.entry.queues import ConsumingStep
+from agentq.runtime.schedules.applying import Applied, apply_all
+from agentq.runtime.schedules.beat import beat_entries
+from agentq.runtime.schedules.declared import ScheduleOptions, declare
 from agentq.runtime.start import starts
 from agentq.runtime.start.options import StartOptions
 from agentq.runtime.start.session import Joinable, off_loop
@@ -121,6 +125,50 @@ class AgentQ(Engine):
             What ``start`` raises, for the first canvas or key that does not fit; nothing is started then.
         """
         return starts.start_many(self, canvases, options, keys=keys, session=session)
+
+    def schedule(self, name: str, canvas: Any, **options: Unpack[ScheduleOptions]) -> None:
+        """Declare a schedule: its canvas is started at each of its ticks, once, however many workers compute it.
+
+        It is written to the ledger when a worker starts, or by ``apply_schedules()`` or ``agentq schedules
+        apply``, in place of an earlier definition of its name; workers then start what is due. Steps
+        read their tick as ``ctx.scheduled_for``.
+
+        Args:
+            name: 1 to 100 letters, digits, ``.``, ``_`` and ``-``; one for each tenant.
+            canvas: what to start, as in ``start``; times in it are seconds.
+            cron: five fields, such as ``"30 2 * * *"``, read in the *timezone* by the rules of Debian's cron.
+            every: in place of cron, a timedelta of whole seconds, from 1 on. It counts from 1970 in UTC, so every
+                ten minutes are :00, :10 and so on.
+            timezone: the name of a zone for cron, such as ``"Europe/Berlin"``. Default: UTC.
+            catch_up: how many missed ticks start a workflow, the newest ones, up to 1,000, or "all" for that many.
+                Default: 1. More than one needs ``overlap="allow"``.
+            catch_up_window: the age up to which ticks are caught up, from a minute to 31 days. Default: a day.
+            overlap: what a tick does while the last workflow is open: "skip" (default), "queue" one until it has
+                ended, "allow" both, or "cancel" that one.
+            tenant: whose it is. Default: the setting ``tenant``.
+
+        Raises ScheduleError for what makes no sense, and for a second declaration of the name that differs.
+        """
+        declare(self.schedules, name, canvas, options)
+
+    def apply_schedules(self) -> list[Applied]:
+        """Write the declared schedules to the ledger, as each worker does when it starts.
+
+        Returns:
+            For each one its name, its tenant and what was done, None where the ledger had it so; or the error of
+            one whose canvas cannot be started, which is paused.
+
+        Raises LedgerUnavailable.
+        """
+        return apply_all(self, current_user())
+
+    def beat_schedule(self) -> dict[str, dict[str, Any]]:
+        """Return entries for ``app.conf.beat_schedule`` that ring at the ticks of the declared schedules.
+
+        A ring has no authority: the worker that gets it asks the ledger what is due. Workers find ticks without
+        beat too.
+        """
+        return beat_entries(self)
 
     def workflow(self, workflow_id: str) -> Workflow[Any]:
         """Return the handle of a workflow that was started before; asking it raises NotFound if there is none."""

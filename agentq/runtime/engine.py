@@ -35,6 +35,7 @@ from agentq.runtime.attempt import plain_task_rules, running
 from agentq.runtime.bridge.loop import Stopped
 from agentq.runtime.catalogue import Catalogue
 from agentq.runtime.dispatch.dispatcher import Dispatcher
+from agentq.runtime.schedules.declared import Declarations
 from agentq.steps import registry
 from agentq.steps.naming import Naming
 
@@ -70,6 +71,8 @@ class Engine:
         """The pause, in seconds, of a step that waits for a slot."""
         self.asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         """The same in an event loop."""
+        self.schedules: Declarations = {}
+        """The schedules that code declares."""
         self.dispatcher = Dispatcher(app)
         self.catalogue = Catalogue(app)
 

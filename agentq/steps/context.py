@@ -70,6 +70,8 @@ class Context:
     """The function behind ``cancelled``."""
     find_missing: Callable[[], list[MissingMember]] = field(default=list, repr=False, compare=False)
     """The function behind ``missing``."""
+    find_scheduled_for: Callable[[], datetime | None] = field(default=lambda: None, repr=False, compare=False)
+    """The function behind ``scheduled_for``."""
     report: Callable[[str, str], None] = field(default=lambda kind, data: None, repr=False, compare=False)
     """The function behind ``progress`` and ``emit``, with a kind and JSON text."""
     note_used: Callable[[int | Mapping[str, int]], None] = field(
@@ -116,6 +118,11 @@ class Context:
     def missing(self) -> list[MissingMember]:
         """The members of the fan-in before this step that are not in its results, in order; each access asks."""
         return self.find_missing()
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The tick of the schedule that started the workflow (UTC), or None; each access asks."""
+        return self.find_scheduled_for()
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report the step's progress to the followers of the workflow; costs the step next to nothing.

@@ -19,6 +19,7 @@ def make_context(
     attempt: int = 1,
     max_attempts: int = 5,
     deadline: datetime | None = None,
+    scheduled_for: datetime | None = None,
     cancelled: bool = False,
     missing: Iterable[MissingMember] = (),
     reported: list[tuple[str, Any]] | None = None,
@@ -33,6 +34,7 @@ def make_context(
         attempt: the number of this attempt, from 1.
         max_attempts: the number of the last attempt that the job may have.
         deadline: when it runs out of time (UTC), or None.
+        scheduled_for: what ``ctx.scheduled_for`` answers.
         cancelled: what ``ctx.cancelled`` answers.
         missing: what ``ctx.missing`` answers.
         full: limits of which ``ctx.limit`` gets no slot; of all others it gets one at once.
@@ -50,6 +52,7 @@ def make_context(
         max_attempts=max_attempts,
         deadline=deadline,
         is_cancelled=lambda: cancelled,
+        find_scheduled_for=lambda: scheduled_for,
         find_missing=lambda: list(members),
         slots=FreeSlots(frozenset(full)),
         report=lambda kind, data: events.append((kind, json.loads(data))),

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import repeat
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
@@ -116,7 +117,7 @@ class Inline:
         with self._turn:
             until = self.now + timedelta(seconds=seconds)
             self.run()
-            while self._skip(until):
+            while self._skip(until, with_ticks=True):
                 self.run()
             self._clock.forward(max(0.0, (until - self.now).total_seconds()))
             self.run()
@@ -164,6 +165,8 @@ class Inline:
     def _take_care(self) -> None:
         """Do what caretakers do, but for what only the loss of a worker or of a message asks for."""
         self._renew()
+        self._caretaker.duties.apply_schedules()
+        self._caretaker.duties.start_ticks()
         self._caretaker.duties.end_overdue()
         self._caretaker.duties.dispatch_due()
         self._caretaker.duties.enter_unawaited()
@@ -174,9 +177,9 @@ class Inline:
     def _renew(self) -> bool:
         return self._caretaker.renew()
 
-    def _skip(self, until: datetime | None) -> bool:
+    def _skip(self, until: datetime | None, *, with_ticks: bool = False) -> bool:
         """Go to the next time at which there is something to do, *until* then; False where there is none."""
-        now, following = self.ledger.read(next_time)
+        now, following = self.ledger.read(partial(next_time, with_ticks=with_ticks))
         if following is None or (until is not None and following > until):
             return False
         self._clock.forward((following - now + _TICK).total_seconds())

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, or_, select
 
 from agentq.ledger import dead_letter_tasks, moves
 from agentq.ledger.caretaking import expiry, redelivery, rescues
-from agentq.ledger.models import DeadLetterRow, HoldRow, JobRow, LimitRow, WorkflowRow
+from agentq.ledger.models import DeadLetterRow, HoldRow, JobRow, LimitRow, ScheduleRow, WorkflowRow
+from agentq.ledger.moves import schedules
 
 
 class Work(StrEnum):
@@ -35,6 +36,8 @@ class Work(StrEnum):
     """A workflow waits until there is room for it."""
     LETTERS = "letters"
     """A dead letter is to be recorded."""
+    TICKS = "ticks"
+    """A tick of a schedule has come, or one is owed that may begin, or the end of a pause has come."""
 
 
 # Each question is answered by an index of open rows only: its cost does not depend on the rows that are done.
@@ -57,6 +60,11 @@ _FIND_WORK = select(
     select(JobRow.id).where(moves.BLOCKED_BY_LIMIT).exists().label(Work.BLOCKED),
     select(WorkflowRow.id).where(moves.POSTPONED).exists().label(Work.POSTPONED),
     select(DeadLetterRow.id).where(dead_letter_tasks.TO_ISSUE).exists().label(Work.LETTERS),
+    or_(
+        select(ScheduleRow.id).where(schedules.IS_DUE).exists(),
+        select(ScheduleRow.id).where(schedules.MAY_BEGIN).exists(),
+        select(ScheduleRow.id).where(schedules.PAUSE_IS_OVER).exists(),
+    ).label(Work.TICKS),
 )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from agentq.exceptions import LedgerError, SchemaMismatch
 
 VERSION_TABLE = "agentq_alembic_version"
-REVISION = "0011"
+REVISION = "0012"
 """The revision that this code is written for: the newest migration. Revisions sort by age."""
 
 

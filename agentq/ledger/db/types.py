@@ -189,6 +189,14 @@ class time_at(FunctionElement[datetime]):
     name = "time_at"
 
 
+class iso_time(FunctionElement[str]):
+    """A time as text, to the second: 2026-11-30T18:00:00Z."""
+
+    type = String()
+    inherit_cache = True
+    name = "iso_time"
+
+
 class is_among_first(FunctionElement[bool]):
     """A list of texts, a number, a text: true where the text is among that many first ones of the list."""
 
@@ -320,6 +328,17 @@ def _time_at_postgresql(element: time_at, compiler: Any, **kw: Any) -> str:
 @compiles(time_at, "sqlite")
 def _time_at_sqlite(element: time_at, compiler: Any, **kw: Any) -> str:
     return f"strftime({_SQLITE_FORMAT}, {compiler.process(element.clauses, **kw)}, 'unixepoch')"
+
+
+@compiles(iso_time, "postgresql")
+def _iso_time_postgresql(element: iso_time, compiler: Any, **kw: Any) -> str:
+    form = '\'YYYY-MM-DD"T"HH24:MI:SS"Z"\''
+    return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', {form})"
+
+
+@compiles(iso_time, "sqlite")
+def _iso_time_sqlite(element: iso_time, compiler: Any, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {compiler.process(element.clauses, **kw)})"
 
 
 @compiles(is_among_first, "postgresql")

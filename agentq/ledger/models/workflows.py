@@ -85,6 +85,8 @@ class WorkflowRow(Base):
     postponed_on: Mapped[str | None] = mapped_column(Text)
     max_open: Mapped[int | None]
     max_backlog: Mapped[int | None]
+    # The tick of a schedule that started it.
+    scheduled_for: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now())
     finished_at: Mapped[datetime | None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, outerjoin, select
@@ -37,6 +38,7 @@ _ALL = Selection(
 _same = aliased(WorkflowRow)
 # Named by a scalar subquery, as in the hand-over: a join may read all jobs, by a plan of when there were none.
 _result_job = select(_same.result_job_id).where(_same.id == bindparam("workflow")).scalar_subquery()
+_SCHEDULED_FOR = select(WorkflowRow.scheduled_for).where(WorkflowRow.id == bindparam("workflow"))
 _STATUS = Prepared(
     select(
         WorkflowRow.id,
@@ -51,6 +53,12 @@ _STATUS = Prepared(
     .outerjoin(JobRow, JobRow.id == _result_job)
     .where(WorkflowRow.id == bindparam("workflow"))
 )
+
+
+def scheduled_for(connection: Connection, workflow_id: uuid.UUID) -> datetime | None:
+    """Return the tick of the schedule that started a workflow; None where none did."""
+    tick: datetime | None = connection.scalar(_SCHEDULED_FOR, {"workflow": workflow_id})
+    return tick
 
 
 def workflow_status(connection: Connection, workflow_id: uuid.UUID) -> AnyRow:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentq.exceptions import InvalidArguments, InvalidResult, InvalidValue, LedgerUnavailable, nearest
 from agentq.ledger import attempts
+from agentq.ledger.queries.workflows import scheduled_for
 from agentq.ledger.records import Claim
 from agentq.ledger.results import missing_members
 from agentq.outcomes import Succeed
@@ -110,6 +111,7 @@ class Call:
             deadline=min(ends, default=None),
             is_cancelled=CancelCheck(self._is_cancelled),
             find_missing=self._missing,
+            find_scheduled_for=self._scheduled_for,
             report=self._reports.add,
             note_used=self._note_used,
             slots=self._slots,
@@ -152,6 +154,16 @@ class Call:
             )
             for row in rows
         ]
+
+    def _scheduled_for(self) -> datetime | None:
+        tick: datetime | None = self._until_answered(
+            lambda: self._ledger.read_statement(
+                lambda connection: scheduled_for(connection, self._claim.workflow_id)
+            ),
+            "to give its step the tick of its schedule",
+            self._claim,
+        )
+        return tick
 
     def _is_cancelled(self) -> bool:
         if self._lease.valid_for() <= 0 and not self._lease.is_away:

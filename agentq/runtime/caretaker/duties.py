@@ -25,6 +25,7 @@ from agentq.runtime.caretaker.knowledge import knowledge_of
 from agentq.runtime.caretaker.lost_messages import LostMessages
 from agentq.runtime.caretaker.pacer import Pacer
 from agentq.runtime.caretaker.reserved import Reserved
+from agentq.runtime.caretaker.ticks import DueTicks
 from agentq.runtime.caretaker.unfit_jobs import UnfitJobs
 from agentq.runtime.entry import revokes
 from agentq.runtime.log import job_outcomes
@@ -74,6 +75,7 @@ class Duties:
         self._may_rescue_at = time.monotonic() + min(2.0, settings.lease)
         self.refusals = refusals.Refusals(settings.tenant)
         self.unfit_jobs = UnfitJobs(engine, self.refusals.add)
+        self.ticks = DueTicks(engine)
         self.pacer = Pacer(self._pace)
         self.lost_messages = LostMessages(engine.app, settings.redispatch_after)
         self._cancel = _Duty(1.0, self.cancel_revoked)
@@ -93,7 +95,9 @@ class Duties:
             _Duty(10.0, self.take_back, Work.UNCLAIMED),
             _Duty(1.0, self.issue_dead_letters, Work.LETTERS),
             _Duty(1.0, self.write_refused),
+            _Duty(settings.due_interval, self.start_ticks, Work.TICKS),
             self._pass_on,
+            _Duty(10.0, self.apply_schedules),
             _Duty(3600.0, self._forget_gone),
             _Duty(3600.0, self._declare_ordered),
             _Duty(math.inf, self._redeclare_limits),
@@ -245,6 +249,14 @@ class Duties:
         """Write the dead letters of the messages that were refused since."""
         worker_id = self._lease.worker_id
         self.refusals.write(lambda refused: self._ledger.write(lambda tx: refusals.write(tx, worker_id, refused)))
+
+    def start_ticks(self) -> None:
+        """Start the workflows of schedules of which a tick has come."""
+        self.ticks.start_due()
+
+    def apply_schedules(self) -> None:
+        """Write the schedules that code declares, once: of two releases, the last to start wins."""
+        self.ticks.apply_declared()
 
     def pass_on(self) -> None:
         """Send again the messages of jobs that this worker's code cannot run and another one's can."""

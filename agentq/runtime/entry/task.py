@@ -14,7 +14,7 @@ from celery.exceptions import Retry as CeleryRetry
 from agentq.exceptions import AgentqError, DefinitionError, InvalidValue, KeyConflict
 from agentq.runtime.attempt.attempt import AttemptRunner
 from agentq.runtime.dispatch.message import CARRIER, DISPATCH_HEADER, EARLY_HEADER, PAYS_HEADER, QUEUE_HEADER
-from agentq.runtime.entry import adoption, dead_letters, refused_methods, self_retry
+from agentq.runtime.entry import adoption, dead_letters, refused_methods, self_retry, ticks
 from agentq.runtime.find import engine_of
 from agentq.runtime.refused import refusals
 from agentq.runtime.start import starts
@@ -111,6 +111,7 @@ def install() -> None:
     self_retry.install()
     registry.subscribe(_bind_everywhere)
     dead_letters.install()
+    ticks.install()
     shared_task(name=CARRIER, bind=True, on_bound=staticmethod(_bind_all), **_options())(_run_plain_task)
 
 

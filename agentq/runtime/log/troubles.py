@@ -30,6 +30,8 @@ CALLED = {
     "issue_dead_letters": "sending messages for new dead letters",
     "write_refused": "writing dead letters of refused messages",
     "pass_on": "leaving jobs of unknown steps to other workers",
+    "start_ticks": "starting what schedules say is due",
+    "apply_schedules": "writing the schedules that this worker's code declares",
     "_forget_gone": "forgetting workers that are gone",
     "_declare_ordered": "writing the limits of ordered queues",
     "_redeclare_limits": "writing the limits that this worker's code declares",

@@ -10,6 +10,7 @@ from agentq.ledger.audit.invariants import (
     limits,
     postponed,
     rates,
+    schedules,
     workflows,
 )
 from agentq.ledger.audit.invariants.common import Invariant
@@ -25,4 +26,5 @@ ALL: tuple[Invariant, ...] = (
     *postponed.INVARIANTS,
     *rates.INVARIANTS,
     *cooldowns.INVARIANTS,
+    *schedules.INVARIANTS,
 )
