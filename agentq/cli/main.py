@@ -29,6 +29,7 @@ ENTRIES = {
     "queues": Entry("agentq.cli.queues", "queues", "Show the jobs that wait and run on each queue."),
     "limits": Entry("agentq.cli.limits", "limits", "List, show, change, pause and resume limits."),
     "tenants": Entry("agentq.cli.tenants", "tenants", "List and set the weights of tenants."),
+    "schedules": Entry("agentq.cli.schedules", "schedules", "List, show, pause and trigger schedules."),
     "workers": Entry("agentq.cli.workers", "workers", "List and show workers."),
     "prune": Entry("agentq.cli.prune", "prune", "Delete what ended long ago."),
     "db": Entry("agentq.cli.db", "db", "Create or upgrade the ledger's schema."),

@@ -24,6 +24,14 @@ from agentq.operations.schemas.limits import (
 from agentq.operations.schemas.many import Decided, Refused
 from agentq.operations.schemas.pruning import Pruned
 from agentq.operations.schemas.queues import Queue
+from agentq.operations.schemas.schedules import (
+    BackfilledSchedule,
+    Schedule,
+    ScheduleChange,
+    ScheduleDetails,
+    SchedulePause,
+    TriggeredSchedule,
+)
 from agentq.operations.schemas.tenants import Tenant, TenantChange, TenantDetails
 from agentq.operations.schemas.why import Reason, Why
 from agentq.operations.schemas.workers import Worker, WorkerDetails
@@ -32,6 +40,7 @@ from agentq.operations.schemas.workflows import WorkflowDetails, WorkflowSummary
 __all__ = [
     "Action",
     "Attempt",
+    "BackfilledSchedule",
     "ByHand",
     "CoolingLimit",
     "DeadLetter",
@@ -54,10 +63,15 @@ __all__ = [
     "Reason",
     "Refused",
     "Replays",
+    "Schedule",
+    "ScheduleChange",
+    "ScheduleDetails",
+    "SchedulePause",
     "Sources",
     "Tenant",
     "TenantChange",
     "TenantDetails",
+    "TriggeredSchedule",
     "Why",
     "Worker",
     "WorkerDetails",
