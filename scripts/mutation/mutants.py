@@ -11,6 +11,7 @@ from scripts.mutation import (
     of_limits,
     of_naming,
     of_rates,
+    of_schedules,
     of_workflows,
 )
 from scripts.mutation.mutant import Mutant
@@ -25,4 +26,5 @@ MUTANTS: list[Mutant] = [
     *of_backlogs.MUTANTS,
     *of_rates.MUTANTS,
     *of_naming.MUTANTS,
+    *of_schedules.MUTANTS,
 ]

@@ -85,7 +85,7 @@ def test_completing_a_command_imports_none(installed: Program) -> None:
 
 @pytest.mark.parametrize("path", [path for path, command in ALL.items() if not isinstance(command, click.Group)])
 def test_every_command_is_documented(path: str) -> None:
-    pages = "\n".join((ROOT / "docs" / page).read_text() for page in ("cli.md", "dead-letters.md"))
+    pages = "\n".join((ROOT / "docs" / page).read_text() for page in ("cli.md", "dead-letters.md", "schedules.md"))
     assert re.search(rf"^agentq (?:-A \w+ )?{path.removeprefix('agentq ')}\b", pages, re.MULTILINE), path
 
 

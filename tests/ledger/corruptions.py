@@ -17,6 +17,7 @@ from agentq.ledger.models import (
     HoldRow,
     JobRow,
     LimitRow,
+    ScheduleRow,
     WorkerRow,
     WorkflowRow,
 )
@@ -54,6 +55,12 @@ class Spade:
 
     def limit(self, name: str, **values: Any) -> None:
         self.run(update(LimitRow).where(LimitRow.name == name).values(values))
+
+    def schedule(self, **values: Any) -> None:
+        """Write a schedule."""
+        times = {"every": 60, "timezone": "UTC", "overlap": "skip", "catch_up": 1, "catch_up_window": 60.0}
+        what = {"id": uuid.uuid4(), "tenant": "acme", "name": "digest", "canvas": "{}", "digest": ""}
+        self.run(insert(ScheduleRow).values(what | times | values))
 
     def hold(self, job_id: uuid.UUID, **values: Any) -> None:
         """Let an attempt at a job hold a slot of a limit of its own."""
@@ -449,6 +456,19 @@ def over_its_ramp(spade: Spade) -> None:
 
 def carried_miscounted(spade: Spade) -> None:
     spade.limit("model:small", cooldown_until=now(), ramp=1, carried=9)
+
+
+def tick_without_its_key(spade: Spade) -> None:
+    spade.workflow(spade.busy_ledger.queued, key="schedule:digest", scheduled_for=text("'2026-01-01 00:00:00'"))
+
+
+def never_started(spade: Spade) -> None:
+    spade.old_worker()
+    spade.schedule(since=seconds_from_now(-9000.0), next_at=HOURS_AGO)
+
+
+def started_for_another_tick(spade: Spade) -> None:
+    spade.schedule(since=now(), next_at=HOUR, last_tick=now(), last_workflow_id=spade.busy_ledger.queued)
 
 
 def cools_without_ramp(spade: Spade) -> None:

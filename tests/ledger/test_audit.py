@@ -18,6 +18,7 @@ from agentq.ledger.audit.invariants import (
     limits,
     postponed,
     rates,
+    schedules,
     workflows,
 )
 from agentq.ledger.audit.invariants.common import Invariant
@@ -84,7 +85,19 @@ def test_the_audit_finds_jobs_that_nothing_will_move(
 
 
 def test_every_invariant_is_tested() -> None:
-    modules = (attempts, cooldowns, dead_letters, postponed, events, graph, leases, limits, rates, workflows)
+    modules = (
+        attempts,
+        cooldowns,
+        dead_letters,
+        postponed,
+        events,
+        graph,
+        leases,
+        limits,
+        rates,
+        schedules,
+        workflows,
+    )
     written = {value.name for module in modules for value in vars(module).values() if isinstance(value, Invariant)}
     assert written == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)

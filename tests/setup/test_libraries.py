@@ -21,6 +21,7 @@ HOMES = {
     "greenlet": ("runtime",),
     "billiard": ("runtime",),
     "click": ("cli", "demo"),
+    "cronsim": ("policies",),
     "rich": ("demo",),
 }
 """The packages that a library belongs to."""

@@ -60,6 +60,7 @@ _LEAST = {
     "rates": 100,
     "postponed": 60,
     "naming": 100,
+    "ticks": 60,
     "sleeping": 100,
 }
 every_scenario = pytest.mark.parametrize(("scenario", "least"), _LEAST.items())

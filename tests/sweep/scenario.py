@@ -13,6 +13,7 @@ from tests.sweep import world
 from tests.sweep.steps import (
     GOAL,
     ITEMS,
+    TICK,
     advance,
     alone,
     both,
@@ -260,6 +261,18 @@ NAMING = Scenario(
     effects={"alone named", "named named", "alone free", "named free"}
     | {"count_to", "named 0", "named 1", "double 0", "double 1", "largest"},
 )
+_ticked = f"{TICK:%Y-%m-%dT%H:%M:%SZ}"
+TICKS = Scenario(
+    canvases={"beside it": alone.s("beside it")},
+    ends={
+        "beside it": (_SUCCEEDED, "beside it"),
+        "former": (_CANCELLED, None),
+        f"schedule:yearly:{_ticked}": (_SUCCEEDED, "ticked"),
+        f"schedule:owing:{_ticked}": (_SUCCEEDED, 2),
+    },
+    outcomes={"succeeded"},
+    effects={"alone beside it", "alone ticked", "count_to", "double 0", "double 1", "largest"},
+    seed="ticks",
 _WHILE = 0.01
 SLEEPING = Scenario(
     canvases={
@@ -289,6 +302,7 @@ SCENARIOS = {
     "rates": RATES,
     "postponed": POSTPONED,
     "naming": NAMING,
+    "ticks": TICKS,
     "sleeping": SLEEPING,
 }
 """Swept one by one: together they would cost the square of it."""

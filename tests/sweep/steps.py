@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,8 @@ TENANT = "swept"
 ITEMS = 2
 GOAL = 3
 """As far as ``advance`` comes."""
+TICK = datetime(datetime.now(UTC).year, 1, 1, tzinfo=UTC)
+"""The last tick of a schedule of each year."""
 TOLD = ("begun", "drafted", "ended")
 """The events of ``narrate``."""
 

@@ -25,9 +25,10 @@ _TIMES = {
         if isinstance(column.type, Epoch)
         else later(column, bindparam("seconds"))
         for column in table.columns
-        if isinstance(column.type, (UtcDateTime, Epoch))
+        if isinstance(column.type, (UtcDateTime, Epoch)) and column.name != "scheduled_for"
     }
     for table in Base.metadata.sorted_tables
+    if table.name != "agentq_schedules"  # ticks are times of the calendar, and keys name them
 }
 _MAKE_LATER = [update(table).values(times) for table, times in _TIMES.items() if times]
 
