@@ -273,6 +273,7 @@ TICKS = Scenario(
     outcomes={"succeeded"},
     effects={"alone beside it", "alone ticked", "count_to", "double 0", "double 1", "largest"},
     seed="ticks",
+)
 _WHILE = 0.01
 SLEEPING = Scenario(
     canvases={

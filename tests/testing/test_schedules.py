@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from celery import Celery
+from celery import Celery, Signature
 
-from agentq import AgentQ, Concurrency, Context, step
+from agentq import AgentQ, Concurrency, Context, sleep, step
 from agentq.exceptions import ScheduleError
 from agentq.operations import schedules
 from agentq.runtime.schedules.beat import BeatTimes
 from agentq.testing.inline import Inline
 
 HOURS = timedelta(hours=1)
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
 seen: list[datetime | None] = []
 
 
@@ -85,10 +86,21 @@ def test_a_schedule_whose_canvas_cannot_be_started_is_paused_and_the_others_go_o
         assert schedules.get(inline.ledger, "digest").started == 0
 
 
-def test_a_fixed_time_in_the_canvas_is_refused(app: AgentQ) -> None:
-    app.schedule("digest", note.s("x").set(eta=datetime(2099, 1, 1, tzinfo=UTC)), every=HOURS)
+@pytest.mark.parametrize(
+    "canvas", [note.s("x").set(eta=FAR), note.s("x").set(expires=FAR), note.s("x") | sleep(until=FAR)]
+)
+def test_a_fixed_time_in_the_canvas_is_refused(app: AgentQ, canvas: Signature) -> None:
+    app.schedule("digest", canvas, every=HOURS)
     with Inline(app.app):
-        assert "has a fixed time as eta" in app.apply_schedules()[0].error
+        assert "has a fixed time" in app.apply_schedules()[0].error
+
+
+def test_a_canvas_that_sleeps_sleeps_from_each_tick_on(app: AgentQ) -> None:
+    app.schedule("slow", sleep(minutes=30) | note.si("x"), every=2 * HOURS)
+    with Inline(app.app) as inline:
+        inline.advance(6 * HOURS)
+        assert schedules.get(inline.ledger, "slow").started == 3
+    assert 2 <= len(seen) <= 3
 
 
 class TestDeclarations:

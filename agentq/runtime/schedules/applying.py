@@ -85,10 +85,9 @@ def definition_of(engine: Engine, declared: Declared) -> schedules.Definition:
     graph = compile_canvas(declared.canvas, engine.catalogue, engine.defaults(tenant=tenant))
     for node in _nodes(graph):
         if node.due_at is not None or node.expires_at is not None:
-            what = "eta" if node.due_at is not None else "expires"
             raise ScheduleError(
-                f"schedule {declared.name!r}: step {node.step!r} has a fixed time as {what}, which passes; give "
-                "it seconds, which count from each tick"
+                f"schedule {declared.name!r}: step {node.step!r} has a fixed time, which passes; give it seconds, "
+                "which count from each tick"
             )
     return schedules.Definition(
         tenant=tenant,
