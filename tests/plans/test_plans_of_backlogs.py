@@ -109,7 +109,7 @@ def test_sqlite_counts_by_an_index(tmp_path: Path, statistics: bool) -> None:
     migrate.upgrade(ledger)
     crowd(url, 2_000)
     with ledger.engine.connect() as connection:
-        insert = _INSERT_WORKFLOW[Guard.ROOM]._compiled_for(connection).text
+        insert = _INSERT_WORKFLOW[Guard.ROOM]._compiled_for(connection, {}).text
     counts = [str(query.compile(ledger.engine)) for query in (backlog._COUNT_OPEN, backlog._COUNT_WAITING)]
     ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:

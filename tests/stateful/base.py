@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, run_state_machine_as_test
 
+from agentq.ledger import moves
 from agentq.ledger.after_commit import AfterCommit
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import AnyRow
@@ -73,7 +74,9 @@ class Unfollowed(Ledger):
 
     def write(self, work: Callable[[Transaction], T], **options: Any) -> T:
         def noted(tx: Transaction) -> tuple[T, list[AfterCommit]]:
-            return work(tx), tx.take_works()
+            done = work(tx)
+            moves.change_workflows(tx)
+            return done, tx.take_works()
 
         done, works = super().write(noted, **options)
         self.works.update(dict.fromkeys(works))
