@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from agentq.canvas.graph import Graph
 from agentq.exceptions import KeyConflict, LedgerUnavailable
@@ -60,16 +62,23 @@ def key_of(name: str, at: datetime) -> str:
     return f"schedule:{name}:{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def start_due(ledger: Transactions, build: Build, max_open: int | None, unfit: Unfit) -> int:
+def start_due(
+    ledger: Transactions,
+    build: Build,
+    max_open: int | None,
+    unfit: Unfit,
+    without: Collection[uuid.UUID] = (),
+) -> int:
     """Start what is due and what is owed, of up to MOST_AT_ONCE schedules of each; end pauses.
 
-    A schedule that cannot be started here is given to *unfit*, and others go on. Returns how many schedules there
-    were.
+    A schedule that cannot be started here is given to *unfit*, and others go on; those of *without* were given to
+    it before. Returns how many schedules there were.
     """
     if ledger.read_statement(moves.any_pause_over):
         ledger.write(_end_pauses)
-    owing = list(ledger.read_statement(lambda connection: moves.owing_schedules(connection, MOST_AT_ONCE)))
-    coming = list(ledger.read_statement(lambda connection: moves.due_schedules(connection, MOST_AT_ONCE)))
+    some: dict[str, Any] = {"most": MOST_AT_ONCE, "without": without}
+    owing = list(ledger.read_statement(partial(moves.owing_schedules, **some)))
+    coming = list(ledger.read_statement(partial(moves.due_schedules, **some)))
     random.shuffle(coming)  # so that several caretakers do not meet at each of them
     for schedules, pass_one in ((owing, _pass_owed), (coming, pass_due)):
         for schedule in schedules:

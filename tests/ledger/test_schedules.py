@@ -390,3 +390,18 @@ class TestPauses:
         ((name, error),) = one.unfit
         assert name == "broken"
         assert words in str(error)
+
+    def test_schedules_that_cannot_be_read_take_no_place_from_the_others(
+        self, one: Scheduler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ticks, "MOST_AT_ONCE", 1)
+        one.declare("broken")
+        one.declare()
+        one.go_back(600, "broken")
+        one.go_back(90)
+        broken = update(ScheduleRow).where(ScheduleRow.name == "broken").values(canvas="{}")
+        one.ledger.write(lambda tx: tx.connection.execute(broken))
+        one.care()
+        one.care()
+        assert [name for name, _ in one.unfit] == ["broken"]
+        assert len(one.started()) == 1

@@ -15,10 +15,12 @@ def _has_only_what_is_under_way(index: Index) -> bool:
     return where is not None and str(where) not in {f"{column.name} IS NOT NULL" for column in index.columns}
 
 
+_OWED = {"ix_agentq_schedules_owed"}
+"""Of schedules, those that owe a workflow: none does so for long."""
 SHORT = {
     str(index.name)
     for table in Base.metadata.tables.values()
     for index in table.indexes
     if _has_only_what_is_under_way(index)
-} | {f"pk_{table}" for table in SMALL}
+} | {*_OWED, *(f"pk_{table}" for table in SMALL)}
 """Indexes that have no rows that are done, or few at all."""

@@ -31,6 +31,7 @@ class Scheduler(FakeWorker):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.unfit: list[tuple[str, Exception]] = []
+        self._left: set[uuid.UUID] = set()
 
     def define(self, name: str = "digest", canvas: Any = None, **options: Any) -> schedules.Definition:
         """Return a definition: every minute, unless *options* say otherwise."""
@@ -65,9 +66,11 @@ class Scheduler(FakeWorker):
 
     def care(self) -> int:
         """Start what is due, as a caretaker does."""
-        return ticks.start_due(
-            self.ledger, ticks.graph_of, None, lambda row, error: self.unfit.append((row.name, error))
-        )
+        return ticks.start_due(self.ledger, ticks.graph_of, None, self._leave, self._left)
+
+    def _leave(self, schedule: AnyRow, error: Exception) -> None:
+        self._left.add(schedule.id)
+        self.unfit.append((schedule.name, error))
 
     def has_work(self) -> bool:
         """Say whether the look of a caretaker finds a tick."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import Celery, Signature
+from celery.beat import Scheduler
 
 from agentq import AgentQ, Concurrency, Context, sleep, step
 from agentq.exceptions import ScheduleError
@@ -166,6 +168,11 @@ class TestBeat:
         assert (entry["task"], entry["args"]) == ("agentq.tick", ("digest", None))
         rings = entry["schedule"]
         assert isinstance(rings, BeatTimes)
+        assert pickle.loads(pickle.dumps(rings)) == rings  # beat keeps it in a file
+        beat = Scheduler(app.app, lazy=True)
+        app.app.conf.beat_schedule = app.beat_schedule()
+        beat.setup_schedule()
+        assert "agentq digest" in beat.schedule
         now = datetime.now(UTC)
         assert rings.is_due(now - 2 * HOURS).is_due
         assert not rings.is_due(now).is_due or rings.timing.after(now) <= datetime.now(UTC)

@@ -7,7 +7,7 @@ these asks for a schedule.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -55,8 +55,10 @@ MAY_BEGIN = and_(ScheduleRow.owed_for.is_not(None), _may_begin)
 _DIALECTS: dict[str, Any] = {"postgresql": postgresql, "sqlite": sqlite}
 _schedule = ScheduleRow.__table__
 _most = bindparam("most", type_=Integer())
-_DUE = select(_schedule, now().label("read_at")).where(IS_DUE).order_by(ScheduleRow.next_at, ScheduleRow.id)
-_OWED = select(_schedule, now().label("read_at")).where(MAY_BEGIN).order_by(ScheduleRow.owed_for, ScheduleRow.id)
+_others = ScheduleRow.id.not_in(bindparam("without", type_=Uuid(), expanding=True))
+_some = select(_schedule, now().label("read_at")).where(_others).limit(_most)
+_DUE = _some.where(IS_DUE).order_by(ScheduleRow.next_at, ScheduleRow.id)
+_OWED = _some.where(MAY_BEGIN).order_by(ScheduleRow.owed_for, ScheduleRow.id)
 _NOW = select(now())
 _GET = select(_schedule, now().label("read_at")).where(
     ScheduleRow.name == bindparam("of_name", type_=String()),
@@ -106,14 +108,14 @@ _END_PAUSE = _RESUME.where(PAUSE_IS_OVER)
 _CHANGE = select(ScheduleChangeRow.__table__).where(ScheduleChangeRow.id == bindparam("change", type_=Uuid()))
 
 
-def due_schedules(connection: Connection, most: int) -> Sequence[AnyRow]:
-    """Return up to *most* schedules of which a tick has come, and the time as ``read_at``."""
-    return connection.execute(_DUE.limit(_most), {"most": most}).all()
+def due_schedules(connection: Connection, most: int, without: Collection[uuid.UUID] = ()) -> Sequence[AnyRow]:
+    """Return up to *most* schedules of which a tick has come, *without* some; and the time as ``read_at``."""
+    return connection.execute(_DUE, {"most": most, "without": list(without)}).all()
 
 
-def owing_schedules(connection: Connection, most: int) -> Sequence[AnyRow]:
-    """Return up to *most* schedules that owe a workflow which may begin."""
-    return connection.execute(_OWED.limit(_most), {"most": most}).all()
+def owing_schedules(connection: Connection, most: int, without: Collection[uuid.UUID] = ()) -> Sequence[AnyRow]:
+    """Return up to *most* schedules that owe a workflow which may begin, as ``due_schedules``."""
+    return connection.execute(_OWED, {"most": most, "without": list(without)}).all()
 
 
 def get_schedule(connection: Connection, tenant: str, name: str) -> AnyRow | None:
