@@ -43,6 +43,7 @@ LEAST_STATES = 400_000
 NOT_MODELLED = {
     (JobStatus.WAITING, JobStatus.SCHEDULED): "a step with a delay",
     (JobStatus.WAITING, JobStatus.FAILED): "an each() that got no list",
+    (JobStatus.SCHEDULED, JobStatus.SUCCEEDED): "a sleep, which no worker runs",
     (JobStatus.FAILED, JobStatus.WAITING): "a fan-in with missing members",
     (JobStatus.CANCELLED, JobStatus.SCHEDULED): "a member of a fan-in that misses it",
     (JobStatus.CANCELLED, JobStatus.WAITING): "a member of a fan-in that misses it",
