@@ -21,6 +21,7 @@ from agentq.operations.schemas import (
     NumberPerTime,
     Override,
 )
+from agentq.operations.until import Until
 from agentq.policies import written
 from agentq.states import MeterSource
 
@@ -229,7 +230,7 @@ def cool(target: Target, name: str, seconds: float, reason: str, as_json: bool) 
     _report(operations.cool(target.current_ledger(), name, seconds, reason=reason), as_json)
 
 
-def _one_end(until: datetime | None, seconds: float | None) -> operations.Until:
+def _one_end(until: datetime | None, seconds: float | None) -> Until:
     if until is not None and seconds is not None:
         raise click.UsageError("Give --until or --for: an override has one end.")
     return seconds if until is None else until

@@ -155,7 +155,7 @@ def pause(
     """
     if until is not None and seconds is not None:
         raise click.UsageError("Give --until or --for, not both.")
-    end = datetime.now(UTC) + timedelta(seconds=seconds) if seconds is not None else until
+    end = until if seconds is None else seconds
     ledger = target.current_ledger()
     _report(operations.pause(ledger, name, reason=reason, until=end, tenant=tenant), as_json, "is paused")
 

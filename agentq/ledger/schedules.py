@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -114,7 +114,7 @@ def pause(
     tx: Transaction,
     tenant: str,
     name: str,
-    until: datetime | None,
+    until: datetime | float | None,
     *,
     actor: str,
     reason: str,
@@ -122,20 +122,20 @@ def pause(
 ) -> AnyRow | None:
     """Let a schedule start nothing until a time, or until it is resumed; again for another end.
 
-    Returns the schedule; None where there is none. Raises InvalidArguments for an end that has passed.
+    Seconds count from now, by the database's clock. Returns the schedule; None where there is none. Raises
+    InvalidArguments for an end that has passed.
     """
     there = moves.lock_schedule(tx, tenant, name)
     if there is None or moves.find_change(tx, action_id) is not None:
         return there
-    if until is not None and until <= there.read_at:
+    end = there.read_at + timedelta(seconds=until) if isinstance(until, (int, float)) else until
+    if end is not None and end <= there.read_at:
         raise InvalidArguments(
-            f"the pause would end at {until:%Y-%m-%d %H:%M:%S} UTC, but it is {there.read_at:%Y-%m-%d %H:%M:%S} "
+            f"the pause would end at {end:%Y-%m-%d %H:%M:%S} UTC, but it is {there.read_at:%Y-%m-%d %H:%M:%S} "
             "UTC by the ledger's clock; give a time to come"
         )
-    moves.pause_schedule(tx, there.id, until, actor=actor, reason=reason)
-    moves.note_change(
-        tx, there, ScheduleAction.PAUSE, actor=actor, reason=reason, action_id=action_id, until=until
-    )
+    moves.pause_schedule(tx, there.id, end, actor=actor, reason=reason)
+    moves.note_change(tx, there, ScheduleAction.PAUSE, actor=actor, reason=reason, action_id=action_id, until=end)
     return moves.get_schedule(tx.connection, tenant, name)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -30,6 +29,7 @@ from agentq.operations.schemas import (
     Override,
     Sources,
 )
+from agentq.operations.until import Until, checked_until
 from agentq.policies.limits.elements import LONGEST, MOST_SLOTS, MOST_STARTS, MOST_TOKENS, SHORTEST
 from agentq.redaction import show
 from agentq.states import MeterSource
@@ -40,11 +40,6 @@ MOST_CHANGES = 10
 """Changes of one limit that are listed."""
 LONGEST_COOLDOWN = 86_400.0
 """Seconds that an operator may let a limit cool."""
-_LONGEST = 1e9
-"""Seconds, over 30 years; far more is beyond the calendar of a database."""
-
-Until = datetime | float | None
-"""The end of an override: a time with its time zone, seconds from now, or None for no end."""
 
 
 def list_(ledger: Ledger, *, limit: int = 50) -> list[Limit]:
@@ -116,7 +111,7 @@ def change(
         _require_count("slots", slots, 0, MOST_SLOTS)
     meters = NewMeters(slots, _per_time("rate", rate, MOST_STARTS), _per_time("tokens", tokens, MOST_TOKENS))
     _require_reason(reason)
-    until = _end(until)
+    until = checked_until(until)
     action = operator_action(actor, reason)
     return _write(ledger, name, lambda tx: overrides.change(tx, name, meters, until, **action))
 
@@ -209,15 +204,6 @@ def _found(ledger: Ledger, name: str, found: AnyRow | None) -> AnyRow:
             "list them with: agentq limits list"
         )
     return found
-
-
-def _end(until: Until) -> Until:
-    if isinstance(until, datetime):
-        if until.tzinfo is None:
-            raise InvalidArguments(f"until is {until}; give it a time zone, such as {until.replace(tzinfo=UTC)}")
-    elif until is not None and not 0 < until < _LONGEST:
-        raise InvalidArguments(f"until is {until!r} seconds from now; it must be over 0, to {_LONGEST:.0f}")
-    return until
 
 
 def _limit(row: AnyRow) -> dict[str, Any]:

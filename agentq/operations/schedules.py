@@ -27,6 +27,7 @@ from agentq.operations.schemas import (
     SchedulePause,
     TriggeredSchedule,
 )
+from agentq.operations.until import Until, checked_until
 from agentq.redaction import show
 
 MOST_CHANGES = 10
@@ -68,7 +69,7 @@ def pause(
     name: str,
     *,
     reason: str,
-    until: datetime | None = None,
+    until: Until = None,
     tenant: str | None = None,
     actor: str = "",
 ) -> Schedule:
@@ -78,7 +79,7 @@ def pause(
         ledger: where.
         name: which.
         reason: why, for the history.
-        until: a time with its time zone at which it goes on by itself. Default: none.
+        until: when it goes on by itself: a time with its time zone, or seconds from now. Default: never.
         tenant: whose, where several tenants have one of this name.
         actor: who, for the history. Default: the name of the process's user.
 
@@ -87,7 +88,7 @@ def pause(
     """
     if not reason.strip():
         raise InvalidArguments("a reason is needed: it is shown to all who ask why nothing is started")
-    end = None if until is None else _utc("until", until)
+    end = checked_until(until)
     return _decide(ledger, name, tenant, actor, reason, partial(ledger_schedules.pause, until=end))
 
 

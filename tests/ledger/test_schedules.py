@@ -307,7 +307,7 @@ class TestOverlap:
 
 
 class TestPauses:
-    def pause(self, one: Scheduler, until: datetime | None = None) -> None:
+    def pause(self, one: Scheduler, until: datetime | float | None = None) -> None:
         one.ledger.write(lambda tx: schedules.pause(tx, "acme", "digest", until, **action()))
 
     def test_a_paused_schedule_starts_nothing_and_catches_up_when_it_goes_on(self, one: Scheduler) -> None:
@@ -343,6 +343,13 @@ class TestPauses:
         one.care()
         assert len(one.started()) == 1
         assert changes(one)[-1] == ("resume", "agentq")
+
+    def test_seconds_of_a_pause_count_from_now_by_the_ledgers_clock(self, one: Scheduler) -> None:
+        one.declare()
+        before = one.now()
+        self.pause(one, 3600.0)
+        until = one.schedule().paused_until
+        assert before <= until - timedelta(hours=1) <= one.now()
 
     def test_a_pause_cannot_end_in_the_past(self, one: Scheduler) -> None:
         one.declare()

@@ -51,6 +51,8 @@ def test_a_pause_needs_a_reason_and_an_end_with_a_zone(one: Scheduler) -> None:
         schedules.pause(one.ledger, "digest", reason=" ")
     with pytest.raises(InvalidArguments, match="time zone"):
         schedules.pause(one.ledger, "digest", reason=WHY, until=datetime(2099, 1, 1))
+    with pytest.raises(InvalidArguments, match="seconds from now"):
+        schedules.pause(one.ledger, "digest", reason=WHY, until=float("inf"))
     schedules.pause(one.ledger, "digest", reason=WHY, until=datetime(2099, 1, 1, tzinfo=UTC))
     assert schedules.resume(one.ledger, "digest").pause is None
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from agentq.ledger.db.types import UtcDateTime
+from agentq.ledger.db.words import change_words
 
 revision = "0007"
 down_revision = "0006"
@@ -17,7 +18,7 @@ _AFTER = ("blocked", *_BEFORE)
 
 
 def upgrade() -> None:
-    _let_statuses_be(_BEFORE, _AFTER)
+    change_words("agentq_jobs", "status", "agentq_job_status", _BEFORE, _AFTER)
     op.add_column("agentq_jobs", sa.Column("blocked_by", sa.String(16), nullable=True))
     op.add_column("agentq_jobs", sa.Column("limits", _NAMES, nullable=True))
     op.add_column("agentq_jobs", sa.Column("held", sa.SmallInteger(), server_default="0", nullable=False))
@@ -86,28 +87,9 @@ def downgrade() -> None:
     op.drop_index("ix_agentq_jobs_blocked", "agentq_jobs")
     for column in reversed(_NEW):
         op.drop_column("agentq_jobs", column)
-    _let_statuses_be(_AFTER, _BEFORE)
+    change_words("agentq_jobs", "status", "agentq_job_status", _AFTER, _BEFORE)
 
 
 def _partial_index(name: str, columns: list[str], where: str, table: str = "agentq_jobs") -> None:
     condition = sa.text(where)
     op.create_index(name, table, columns, postgresql_where=condition, sqlite_where=condition)
-
-
-def _let_statuses_be(before: tuple[str, ...], after: tuple[str, ...]) -> None:
-    if op.get_context().dialect.name == "postgresql":
-        name = "agentq_job_status_known"
-        op.execute(f"ALTER DOMAIN agentq_job_status DROP CONSTRAINT {name}")
-        op.execute(f"ALTER DOMAIN agentq_job_status ADD CONSTRAINT {name} CHECK ({_one_of('VALUE', after)})")
-        return
-    # SQLite drops no constraint, and a table that is made anew takes with it the rows that refer to its rows. So
-    # the text of the constraint is changed where it is kept (https://sqlite.org/lang_altertable.html, section 7).
-    change = sa.text("UPDATE sqlite_master SET sql = replace(sql, :before, :after) WHERE name = 'agentq_jobs'")
-    op.execute("PRAGMA writable_schema = ON")
-    op.execute(change.bindparams(before=_one_of("status", before), after=_one_of("status", after)))
-    op.execute("PRAGMA writable_schema = RESET")
-
-
-def _one_of(value: str, words: tuple[str, ...]) -> str:
-    quoted = ", ".join(f"'{word}'" for word in words)
-    return f"{value} IN ({quoted})"
