@@ -7,6 +7,7 @@ from scripts.mutation.mutant import Mutant
 _BACKLOG = "tests/ledger/test_backlog.py"
 _CAPS = "agentq/ledger/backlog.py"
 _POSTPONED = "tests/ledger/test_postponed.py"
+_BY_STEPS = "tests/ledger/test_postponed_by_steps.py"
 _HANDOVER = "agentq/ledger/handover.py"
 _INSERTION = "agentq/ledger/insertion.py"
 _STARTS = "agentq/ledger/starts.py"
@@ -126,7 +127,7 @@ MUTANTS = [
         text="    or_(JobRow.blocked_by.is_(None), JobRow.blocked_by != BlockedBy.BACKLOG),\n",
         instead="",
         why="what waits for the backlog of a step to shrink keeps it full",
-        tests=(_POSTPONED,),
+        tests=(_BY_STEPS,),
         pick="until_fewer_jobs_do",
     ),
     Mutant(
@@ -189,7 +190,7 @@ MUTANTS = [
         text='json.loads(workflow.caps or "{}").items()',
         instead="()",
         why="what waited for its tenant is let in though more jobs of its step wait than may",
-        tests=(_POSTPONED,),
+        tests=(_BY_STEPS,),
         pick="BacklogOfAStep",
     ),
     Mutant(
@@ -198,7 +199,7 @@ MUTANTS = [
         text="    return first is not None and (first.created_at, first.id) < (workflow.created_at, workflow.id)",
         instead="    return first is not None",
         why="two workflows that are each first in one of two lines change places for ever",
-        tests=(_POSTPONED,),
+        tests=(_BY_STEPS,),
         pick="younger_ones",
     ),
     Mutant(
@@ -207,7 +208,7 @@ MUTANTS = [
         text="    return first is not None and (first.created_at, first.id) < (workflow.created_at, workflow.id)",
         instead="    return False",
         why="a workflow takes the place for which an older one waits",
-        tests=(_POSTPONED,),
+        tests=(_BY_STEPS,),
         pick="older_ones",
     ),
     Mutant(

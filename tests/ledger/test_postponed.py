@@ -11,87 +11,28 @@ import pytest
 from celery import group
 from sqlalchemy import insert, select, update
 
-from agentq import Concurrency, each, step
+from agentq import each
 from agentq.exceptions import BacklogFull, StateConflict
-from agentq.ledger import cancels, dead_letters, postponed, queue_moves, starts, tenants
+from agentq.ledger import cancels, dead_letters, queue_moves, starts, tenants
 from agentq.ledger.caretaking import expiry
 from agentq.ledger.caretaking.work import Work, find_work
 from agentq.ledger.db.session import Ledger
 from agentq.ledger.db.types import seconds_from_now
 from agentq.ledger.models import JobRow, LimitRow, WorkflowRow
-from agentq.ledger.records import Dispatch
 from agentq.ledger.transaction import Transaction
 from agentq.operations import jobs, pruning, why
 from agentq.operations import tenants as operations
 from agentq.operations.jobs import JobFilter
-from agentq.states import BlockedBy, JobKind, JobStatus, OnFull, WorkflowStatus
-from tests.support.fake_worker import FakeWorker, Started, graph_of, started
+from agentq.states import JobKind, JobStatus, OnFull, WorkflowStatus
+from tests.ledger.postponing import BLOCKED, LINE, WHO, Postponing, draw, lossy, postponing, render
+from tests.support.fake_worker import Started, graph_of, started
 from tests.support.steps import add, numbers, total
-
-WHO = {"actor": "ana", "reason": "a trial"}
-LINE = "max_open:acme"
-
-
-@step(max_backlog=2)
-def render(page: int = 0) -> int:
-    """A step of which few jobs may wait."""
-    return page
-
-
-@step(max_backlog=2)
-def paint(page: int = 0) -> int:
-    """Another such step."""
-    return page
-
-
-STEP_LINE = f"max_backlog:{render.name}"
-
-
-@step(limits=[Concurrency("postponed-pen", limit=1)])
-def draw(page: int = 0) -> int:
-    """A step with a limit."""
-    return page
-
-
-def _lossy(needs: Any) -> Any:
-    """Return a canvas with a fan-in that can do without members."""
-    return group(add.s(1, 2), add.s(3, 4)) | total.s().set(needs=needs, within=60)
-
-
-class Postponing(FakeWorker):
-    """A client and a worker on one ledger; ``sent`` are the jobs that were dispatched after a commit."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger)
-        self.sent: list[Dispatch] = []
-        ledger.publish = self.sent.extend
-
-    def postpone(self, canvas: Any = None, **options: Any) -> Started:
-        return self.start(add.s(1, 2) if canvas is None else canvas, on_full=OnFull.POSTPONE, **options)
-
-    def cap(self, most: int | None) -> None:
-        self.ledger.write(lambda tx: tenants.set_max_open(tx, "acme", most, action_id=uuid.uuid4(), **WHO))
-
-    def statuses(self, of: Started) -> list[tuple[str, str | None]]:
-        return [(job.status, job.blocked_by) for job in self.jobs(of.workflow_id)]
-
-    def is_postponed(self, of: Started) -> bool:
-        return self.workflow(of.workflow_id).postponed_on is not None
-
-    def care(self) -> None:
-        postponed.let_all_in(self.ledger, "")
 
 
 @pytest.fixture
 def one(ledger: Ledger) -> Iterator[Postponing]:
-    """A client and a worker on a ledger where one workflow of the tenant may be open."""
-    client = Postponing(ledger)
-    client.cap(1)
-    yield client
-    ledger.publish = None
-
-
-BLOCKED = (JobStatus.BLOCKED, BlockedBy.BACKLOG)
+    with postponing(ledger) as client:
+        yield client
 
 
 class TestPostponement:
@@ -327,7 +268,7 @@ class TestLostMembers:
     def test_a_fan_in_that_goes_on_without_members_goes_on_when_its_workflow_is_let_in(
         self, one: Postponing, lose: Callable[[Any, Postponing, Started], None]
     ) -> None:
-        first, second = one.postpone(), one.postpone(_lossy(needs=0))
+        first, second = one.postpone(), one.postpone(lossy(needs=0))
         lose(self, one, second)
         assert [status for status, _ in one.statuses(second)] == ["cancelled", "cancelled", "waiting", "waiting"]
         assert (one.is_postponed(second), one.sent) == (True, [])
@@ -349,7 +290,7 @@ class TestLostMembers:
     def test_a_fan_in_that_needs_its_members_fails_when_it_is_let_in_and_leaves_its_place_to_the_next(
         self, one: Postponing
     ) -> None:
-        first, second, third = one.postpone(), one.postpone(_lossy(needs="any")), one.postpone()
+        first, second, third = one.postpone(), one.postpone(lossy(needs="any")), one.postpone()
         self.cancel(one, second)
         fan_in = one.jobs(second.workflow_id)[2]
         for decide in (dead_letters.replay, dead_letters.go_on):
@@ -367,7 +308,7 @@ class TestLostMembers:
         assert one.result(second.workflow_id) == 10
 
     def test_why_says_the_cap_where_no_first_job_is_left(self, one: Postponing) -> None:
-        _, second = one.postpone(), one.postpone(_lossy(needs=0))
+        _, second = one.postpone(), one.postpone(lossy(needs=0))
         self.cancel(one, second)
         fan_in, last = one.jobs(second.workflow_id)[2:]
         for why_of, job in (
@@ -413,103 +354,6 @@ class TestEnds:
         one.run(*one.sent)
         assert one.workflow(third.workflow_id).status == WorkflowStatus.SUCCEEDED
         assert pruning.prune(one.ledger, older_than=0.0).workflows == 3
-
-
-class TestBacklogOfAStep:
-    def test_a_start_over_the_backlog_of_its_step_waits_until_fewer_jobs_do(self, one: Postponing) -> None:
-        one.cap(None)
-        first, _, third, fourth = [one.postpone(render.s()) for _ in range(4)]
-        assert [one.workflow(each_.workflow_id).postponed_on for each_ in (third, fourth)] == [
-            f"max_backlog:{render.name}"
-        ] * 2
-        one.care()
-        assert one.statuses(third) == [BLOCKED]
-        one.take(*first.dispatches)
-        one.care()
-        assert one.statuses(third) == [(JobStatus.QUEUED, None)]
-        assert one.statuses(fourth) == [BLOCKED]
-
-    def test_one_that_comes_from_the_line_of_a_step_needs_room_of_its_tenant_too(self, one: Postponing) -> None:
-        one.cap(2)
-        first, second, third = [one.postpone(render.s()) for _ in range(3)]
-        one.take(*first.dispatches)
-        one.care()
-        assert one.workflow(third.workflow_id).postponed_on == LINE
-        one.run(*second.dispatches)
-        assert not one.is_postponed(third)
-
-    def fill(self, one: Postponing) -> tuple[Dispatch, Dispatch]:
-        """Let as many jobs of the step wait as may, of another tenant."""
-        first, second = (one.postpone(render.s(), tenant="globex") for _ in range(2))
-        return (*first.dispatches, *second.dispatches)
-
-    def test_one_that_comes_from_the_line_of_its_tenant_needs_room_of_its_step_too(self, one: Postponing) -> None:
-        first, second = one.postpone(), one.postpone(add.s(1, 2) | render.si())
-        assert one.workflow(second.workflow_id).postponed_on == LINE
-        waiting, _ = self.fill(one)
-        third = one.postpone()
-        one.run(*first.dispatches)
-        assert one.workflow(second.workflow_id).postponed_on == STEP_LINE
-        assert not one.is_postponed(third)  # which has no such step
-        one.take(waiting)
-        one.care()
-        assert one.workflow(second.workflow_id).postponed_on == LINE
-        one.run(*one.sent)
-        assert not one.is_postponed(second)
-
-    def test_one_that_went_from_the_line_of_its_step_to_that_of_its_tenant_needs_room_of_both(
-        self, one: Postponing
-    ) -> None:
-        one.cap(2)
-        first, second, third = [one.postpone(render.s()) for _ in range(3)]
-        one.take(*first.dispatches)
-        last = one.take(*second.dispatches)
-        one.care()
-        assert one.workflow(third.workflow_id).postponed_on == LINE
-        waiting, _ = self.fill(one)
-        one.succeed(last, 0)
-        workflow = one.workflow(third.workflow_id)
-        assert (workflow.postponed_on, workflow.max_backlog) == (STEP_LINE, 2)
-        one.take(waiting)
-        one.care()
-        assert not one.is_postponed(third)
-
-    def test_each_step_with_a_cap_needs_room(self, one: Postponing) -> None:
-        one.cap(None)
-        paints = [one.postpone(paint.s()) for _ in range(2)]
-        waiting, _ = self.fill(one)
-        both = one.postpone(render.s() | paint.s())
-        lines = [f"max_backlog:{step.name}" for step in (paint, render)]
-        assert one.workflow(both.workflow_id).postponed_on == lines[0]
-        one.take(*paints[0].dispatches)
-        one.care()
-        assert one.workflow(both.workflow_id).postponed_on == lines[1]
-        one.take(waiting)
-        one.care()
-        assert not one.is_postponed(both)
-
-    def test_younger_ones_in_another_line_do_not_hold_up_an_older_one(self, one: Postponing) -> None:
-        first, oldest, younger = one.postpone(), one.postpone(render.s()), one.postpone()
-        waiting, _ = self.fill(one)
-        theirs = one.postpone(render.s(), tenant="globex")
-        assert one.workflow(theirs.workflow_id).postponed_on == STEP_LINE
-        one.take(waiting)  # and no caretaker has seen it
-        one.run(*first.dispatches)
-        postponed_ = [one.is_postponed(each_) for each_ in (oldest, younger, theirs)]
-        assert postponed_ == [False, True, True]
-
-    def test_older_ones_in_another_line_come_first(self, one: Postponing) -> None:
-        blocking = one.postpone(tenant="initech", max_open=1)
-        first, theirs = one.postpone(), one.postpone(render.s(), tenant="initech", max_open=1)
-        mine = one.postpone(render.s())
-        waiting, _ = self.fill(one)
-        one.run(*blocking.dispatches)
-        lines = [one.workflow(each_.workflow_id).postponed_on for each_ in (theirs, mine)]
-        assert lines == [STEP_LINE, LINE]
-        one.take(waiting)  # and no caretaker has seen it
-        one.run(*first.dispatches)
-        assert [one.is_postponed(each_) for each_ in (theirs, mine)] == [False, True]
-        assert one.workflow(mine.workflow_id).postponed_on == STEP_LINE
 
 
 class TestWords:
